@@ -1,0 +1,17 @@
+"""KFP face of the champion step: what the registry holds now, as artifacts."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Model, Output
+
+
+@dsl.component(base_image=image("champion"), install_kfp_package=False)
+def champion(project: Input[Artifact], registry_uri: str, model: Output[Model], accepted: Output[Artifact]):
+    """Fetch the champion's package and the last accepted statistics; both may be absent."""
+    from pathlib import Path
+
+    from components.champion import logic
+    from components.shared import bundle
+
+    version = logic.fetch(bundle.project(project.path), registry_uri, Path(model.path), Path(accepted.path))
+    model.metadata["version"] = version or "none"

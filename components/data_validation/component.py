@@ -1,0 +1,24 @@
+"""KFP face of data validation: statistics, anomalies and a report, or a blocked run."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Output
+
+
+@dsl.component(base_image=image("data_validation"), install_kfp_package=False)
+def data_validation(
+    project: Input[Artifact],
+    snapshot: Input[Dataset],
+    accepted: Input[Artifact],
+    statistics: Output[Artifact],
+    report: Output[HTML],
+):
+    """Check the snapshot against its schema and the last accepted snapshot; raise DataBlocked if it must stop."""
+    from pathlib import Path
+
+    from components.data_validation import logic
+
+    findings = logic.validate(
+        project.path, Path(snapshot.path), Path(accepted.path), Path(statistics.path), Path(report.path)
+    )
+    logic.stop_if_blocked(findings)

@@ -1,0 +1,20 @@
+"""KFP face of deployment: verify the new release with a real request, then let it take over."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Input
+
+
+@dsl.component(base_image=image("deployment"), install_kfp_package=False)
+def deployment(
+    project: Input[Artifact], release: Input[Artifact], verdict: Input[Artifact], registry_uri: str, endpoint: str
+) -> str:
+    """Release what the gate promoted; the former champion answers until the new one has answered right."""
+    from pathlib import Path
+
+    from components.deployment import logic
+    from components.shared import bundle
+
+    return logic.deploy(
+        bundle.project(project.path), Path(release.path), Path(verdict.path), registry_uri, endpoint
+    )

@@ -1,0 +1,29 @@
+"""KFP face of evaluation: the candidate measured beside champion and baselines, on the same rows."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+
+@dsl.component(base_image=image("evaluation"), install_kfp_package=False)
+def evaluation(
+    project: Input[Artifact],
+    splits: Input[Dataset],
+    model: Input[Model],
+    champion: Input[Model],
+    seed: int,
+    report: Output[Artifact],
+    metrics: Output[Metrics],
+    curves: Output[ClassificationMetrics],
+):
+    """Measure everything that the gate, the card and the report speak of."""
+    from pathlib import Path
+
+    from components.evaluation import logic
+    from components.shared import bundle
+
+    measured = logic.evaluate(
+        bundle.project(project.path), Path(splits.path), Path(model.path), Path(champion.path), seed, Path(report.path)
+    )
+    logic.log_metrics(measured, metrics)
+    logic.log_curves(measured, curves)

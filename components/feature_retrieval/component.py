@@ -1,0 +1,16 @@
+"""KFP face of feature retrieval: the training set, point in time correct."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+
+@dsl.component(base_image=image("feature_retrieval"), install_kfp_package=False)
+def feature_retrieval(project: Input[Artifact], snapshot: Input[Dataset], training_set: Output[Dataset]):
+    """Join the labelled rows with the features that were known at their event time."""
+    from pathlib import Path
+
+    from components.feature_retrieval import logic
+
+    summary = logic.retrieve(project.path, Path(snapshot.path), Path(training_set.path))
+    training_set.metadata.update(rows=summary["rows"])

@@ -1,0 +1,16 @@
+"""KFP face of the gate: may the candidate replace the champion?"""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Output
+
+
+@dsl.component(base_image=image("gate"), install_kfp_package=False)
+def gate(project: Input[Artifact], evaluation: Input[Artifact], verdict: Output[Artifact]) -> bool:
+    """Judge the candidate by the project's rules, each with its verdict and reason."""
+    from components.gate import logic
+    from components.shared import bundle, files
+
+    judged = logic.judge(bundle.project(project.path), files.read_json(evaluation.path + "/evaluation.json"))
+    files.write_json(verdict.path, judged.as_dict())
+    return judged.promote

@@ -1,0 +1,17 @@
+"""KFP face of ingestion: from the project's sources to an immutable snapshot."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+
+@dsl.component(base_image=image("ingestion"), install_kfp_package=False)
+def ingestion(project: Input[Artifact], source_root: str, source_hash: str, snapshot: Output[Dataset]):
+    """Copy every source into parquet; ``source_hash`` makes the cache see what the address does not."""
+    from pathlib import Path
+
+    from components.ingestion import logic
+    from components.shared import bundle
+
+    result = logic.ingest(bundle.project(project.path), source_root, Path(snapshot.path))
+    snapshot.metadata.update(content_hash=result.content_hash, rows=result.rows)

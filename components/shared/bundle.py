@@ -1,0 +1,63 @@
+"""The project bundle: project file, data schema and feature repo in one content-addressed file.
+
+It travels to every step as one input artifact, so one image serves every project. A bundle is a zip with
+``project.json`` (the project file with all defaults filled in), ``project.yaml`` (as written) and ``feature_repo/``.
+"""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+from components.shared.project import Project
+
+# Zip stores local times; a constant makes equal content equal bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_IGNORED = {"__pycache__", "data", ".ipynb_checkpoints"}
+
+
+def write(project: Project, project_file: Path, folder: Path) -> Path:
+    """Write the bundle of a parsed project file into ``folder``, named by its content.
+
+    Args:
+        project: The parsed file.
+        project_file: The file itself; ``feature_repo/`` is looked for beside it.
+        folder: Where bundles are kept; created if absent.
+
+    Returns:
+        ``folder/project-<first 16 hex digits of SHA-256>.zip``; the same path for the same content.
+    """
+    members = {
+        "project.json": (json.dumps(project.model_dump(mode="json"), sort_keys=True, indent=1) + "\n").encode(),
+        "project.yaml": project_file.read_bytes(),
+    }
+    repo = project_file.parent / "feature_repo"
+    for path in sorted(repo.rglob("*")):
+        if path.is_file() and not _IGNORED & set(path.relative_to(repo).parts):
+            members[f"feature_repo/{path.relative_to(repo).as_posix()}"] = path.read_bytes()
+    digest = hashlib.sha256()
+    for name in sorted(members):
+        digest.update(f"{name}\0{len(members[name])}\0".encode() + members[name])
+    target = folder / f"project-{digest.hexdigest()[:16]}.zip"
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
+    partial.replace(target)
+    return target
+
+
+def project(path: str) -> Project:
+    """Read the project out of a bundle."""
+    with zipfile.ZipFile(path) as archive:
+        return Project.model_validate_json(archive.read("project.json"))
+
+
+def extract(path: str, folder: Path) -> Path:
+    """Unpack a bundle into ``folder`` and return its ``feature_repo``."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return folder / "feature_repo"

@@ -1,0 +1,28 @@
+"""JSON and digests, written the same way by every step, so that equal content is equal bytes."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` with sorted keys and a newline at the end; NaN is refused."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read what ``write_json`` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """Hash one file, or a folder by the sorted names and contents of its files."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,6 @@
+"""Names of the images; a target's compile replaces them by content-addressed references."""
+
+
+def image(step: str) -> str:
+    """Return the symbolic image name of a step, as it stands in the committed pipelines."""
+    return f"perennial/{step.replace('_', '-')}"

@@ -1,0 +1,17 @@
+"""KFP face of the split: training, validation and test rows."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+
+@dsl.component(base_image=image("split"), install_kfp_package=False)
+def split(project: Input[Artifact], training_set: Input[Dataset], seed: int, splits: Output[Dataset]):
+    """Divide the rows without a leak over time or entity."""
+    from pathlib import Path
+
+    from components.shared import bundle
+    from components.split import logic
+
+    summary = logic.divide(bundle.project(project.path), Path(training_set.path), Path(splits.path), seed)
+    splits.metadata.update(summary["rows"])

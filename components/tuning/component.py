@@ -1,0 +1,17 @@
+"""KFP face of tuning: the hyperparameters that did best on the validation rows."""
+
+from components.shared.images import image
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+
+@dsl.component(base_image=image("tuning"), install_kfp_package=False)
+def tuning(project: Input[Artifact], splits: Input[Dataset], seed: int, study_storage: str, study: Output[Artifact]):
+    """Search the project's space; a study that was killed goes on where it stopped."""
+    from pathlib import Path
+
+    from components.shared import bundle
+    from components.tuning import logic
+
+    best = logic.tune(bundle.project(project.path), Path(splits.path), seed, study_storage, Path(study.path))
+    study.metadata.update(best)
