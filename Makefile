@@ -1,0 +1,27 @@
+# `make` prints the verbs. Every verb is what CI runs.
+.DEFAULT_GOAL := help
+.PHONY: help run serve test lint bench lock compile clean
+PYTHON ?= python3
+PERENNIAL := .venv/bin/perennial
+
+help:      ## Show the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
+run: $(PERENNIAL)       ## Run the training pipeline on the shipped example, serve the model, ask it one question
+	$(PERENNIAL) run --simulate --ask
+serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
+	$(PERENNIAL) serve
+test: $(PERENNIAL)      ## Everything CI requires; no Docker, no network once set up
+	.venv/bin/python -m tests
+lint: $(PERENNIAL)      ## Style and types
+	.venv/bin/ruff check . && .venv/bin/mypy components pipelines serving
+bench: $(PERENNIAL)     ## Measure, as ratios side by side
+	.venv/bin/python -m pipelines.bench
+lock: $(PERENNIAL)      ## Re-lock every step (or one: make lock STEP=training)
+	$(PERENNIAL) lock $(STEP)
+compile: $(PERENNIAL)   ## Rewrite the golden pipelines and component.yaml of every step
+	$(PERENNIAL) compile --golden
+clean:     ## Remove the virtualenv of this checkout (the user's cache stays)
+	rm -rf .venv
+
+$(PERENNIAL): requirements.txt setup.cfg infra/uv.txt infra/setup.sh
+	@PYTHON=$(PYTHON) sh infra/setup.sh

@@ -1,0 +1,2 @@
+"""The command."""
+def main(): print("hi")
