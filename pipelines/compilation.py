@@ -1,0 +1,86 @@
+"""Compile pipelines: the committed IR with symbolic images, and a target's IR with content-addressed ones."""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from components.shared.images import image
+from pipelines.environments import ROOT, steps
+
+GOLDEN = ROOT / "pipelines" / "compiled"
+
+
+def pipelines() -> dict[str, Callable[..., Any]]:
+    """Return the project's pipelines by name."""
+    from pipelines.training import training_pipeline
+
+    return {"training": training_pipeline}
+
+
+def symbolic(name: str) -> dict[str, Any]:
+    """Compile one pipeline to its IR; images stand as ``perennial/<step>``."""
+    return _compile(pipelines()[name])
+
+
+def component(step: str) -> dict[str, Any]:
+    """Compile one step alone, as ``component.yaml`` for those who load it elsewhere."""
+    import importlib
+
+    module = importlib.import_module(f"components.{step}.component")
+    return _compile(getattr(module, step))
+
+
+def with_references(ir: Mapping[str, Any], references: Mapping[str, str]) -> dict[str, Any]:
+    """Fill the image references of a target into an IR.
+
+    Args:
+        ir: A symbolic IR; it is not changed.
+        references: Step to image reference.
+    """
+    filled: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(ir)))
+    by_image = {image(step): reference for step, reference in references.items()}
+    for executor in filled["deploymentSpec"]["executors"].values():
+        if "container" in executor:
+            executor["container"]["image"] = by_image[executor["container"]["image"]]
+    return filled
+
+
+def images_of(ir: Mapping[str, Any]) -> list[str]:
+    """List the steps whose images an IR uses."""
+    used = {e["container"]["image"] for e in ir["deploymentSpec"]["executors"].values() if "container" in e}
+    return [step for step in steps() if image(step) in used]
+
+
+def write_golden() -> list[Path]:
+    """Rewrite the committed IR of every pipeline and ``component.yaml`` of every step."""
+    written = []
+    for path, ir in golden().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_text(ir), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def golden() -> dict[Path, dict[str, Any]]:
+    """Compile everything that is committed, by the path where it stands."""
+    files = {GOLDEN / f"{name}.yaml": symbolic(name) for name in pipelines()}
+    return files | {ROOT / "components" / step / "component.yaml": component(step) for step in steps()}
+
+
+def as_text(ir: Mapping[str, Any]) -> str:
+    """Write an IR the same way every time."""
+    return yaml.safe_dump(dict(ir), sort_keys=True, allow_unicode=True, width=120)
+
+
+def _compile(definition: Any) -> dict[str, Any]:
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "ir.yaml"
+        compiler.Compiler().compile(definition, str(path))
+        ir: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return ir

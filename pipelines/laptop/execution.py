@@ -1,0 +1,80 @@
+"""Run a compiled pipeline with kfp.local's own orchestrator, in our virtualenvs."""
+
+import contextlib
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from pipelines.compilation import as_text
+from pipelines.environments import Environment
+from pipelines.laptop import handler
+from pipelines.laptop.processes import ProcessGroups
+
+
+def execute(
+    ir: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    environments: Mapping[str, Environment],
+    observer: handler.Observer,
+    groups: ProcessGroups,
+    folder: Path,
+    cache: Path | None,
+) -> None:
+    """Run the pipeline to its end; how each task fares is told to ``observer``.
+
+    Args:
+        ir: Compiled pipeline with the image references of ``environments`` filled in.
+        arguments: Pipeline parameters.
+        environments: Image reference to environment.
+        observer: Told of every task.
+        groups: Where the tasks' processes are started.
+        folder: The run's folder: artifacts/, logs/ and, while it runs, scratch/.
+        cache: kfp's cache, shared by all runs of a project; None turns it off.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, when every process has ended.
+    """
+    import warnings
+
+    from kfp import components, local
+
+    logs, scratch = folder / "logs", folder / "scratch"
+    logs.mkdir(exist_ok=True)
+    scratch.mkdir(exist_ok=True)
+    try:
+        with (
+            handler.installed(environments, groups, observer, logs, scratch),
+            (logs / "kfp.log").open("w", encoding="utf-8") as kfp_log,
+            contextlib.redirect_stdout(kfp_log),
+            contextlib.redirect_stderr(kfp_log),
+            warnings.catch_warnings(action="ignore"),
+            _sigterm_interrupts(),
+        ):
+            local.init(
+                runner=local.SubprocessRunner(use_venv=False),
+                pipeline_root=str(folder / "artifacts"),
+                workspace_root=str(scratch / "workspace"),
+                raise_on_error=False,
+                enable_caching=cache is not None,
+                cache_root=str(cache) if cache else None,
+            )
+            components.load_component_from_text(as_text(ir))(**arguments)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a run the way Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -1,0 +1,160 @@
+"""The record of one run: its steps, their states and outputs, what it ended with; kept as JSON beside its files."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["pending", "running", "done", "cached", "failed", "skipped"]
+
+OK, BUG, BAD_INPUT, REJECTED, BLOCKED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+_CODES = {"InputError": BAD_INPUT, "GateRejected": REJECTED, "DataBlocked": BLOCKED, "StepFailed": FAILED}
+_OURS = re.compile(r"^components\.shared\.errors\.(\w+): (.+)$")
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*$")
+
+
+@dataclass
+class Step:
+    """One step of a run."""
+
+    name: str
+    state: State = "pending"
+    seconds: float | None = None
+    log: str | None = None
+    error: str | None = None
+
+    @property
+    def cached(self) -> bool:
+        """Say whether the step's outputs came from the cache."""
+        return self.state == "cached"
+
+
+@dataclass
+class Run:
+    """One run of a pipeline; ``exit_code`` is None while it goes on."""
+
+    id: str
+    project: str
+    folder: Path
+    started: str
+    steps: list[Step]
+    exit_code: int | None = None
+    reason: str | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
+
+    def step(self, name: str) -> Step:
+        """Return a step by its name."""
+        return next(step for step in self.steps if step.name == name)
+
+    @property
+    def state(self) -> str:
+        """Say in one word how the run stands."""
+        words = {
+            None: "running", OK: "finished", BUG: "bug", BAD_INPUT: "bad input", REJECTED: "rejected",
+            BLOCKED: "data blocked", FAILED: "failed", INTERRUPTED: "interrupted",
+        }  # fmt: skip
+        return words[self.exit_code]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the record holds, as plain values."""
+        plain = asdict(self) | {"folder": str(self.folder), "state": self.state}
+        for step, entry in zip(self.steps, plain["steps"], strict=True):
+            entry["cached"] = step.cached
+        return plain
+
+    def save(self) -> None:
+        """Write the record; a reader sees the old or the new one, never half."""
+        partial = self.folder / "run.json.partial"
+        partial.write_text(json.dumps(self.as_dict(), indent=1, default=str) + "\n", encoding="utf-8")
+        partial.replace(self.folder / "run.json")
+
+
+def new(project: str, steps: list[str], runs_folder: Path, now: datetime) -> Run:
+    """Begin a record in a folder of its own, named by the time."""
+    identifier = now.strftime("%Y%m%dT%H%M%S_%f")
+    folder = runs_folder / identifier
+    (folder / "logs").mkdir(parents=True)
+    run = Run(identifier, project, folder, now.isoformat(timespec="seconds"), [Step(name) for name in steps])
+    run.save()
+    return run
+
+
+class Recorder:
+    """Follows a run's tasks into its record, and tells whoever watches."""
+
+    def __init__(self, run: Run, changed: Callable[[Step], None]) -> None:
+        self._run, self._changed, self._lock = run, changed, threading.Lock()
+
+    def started(self, step: str, log: Path) -> None:
+        """Note that a task's process is about to start."""
+        self._set(step, "running", log=log)
+
+    def finished(self, step: str, exit_code: int, seconds: float, outputs: dict[str, Any]) -> None:
+        """Note how a task ended, and why where it failed."""
+        self._note(step, outputs)
+        self._set(step, "done" if exit_code == 0 else "failed", seconds=seconds, exit_code=exit_code)
+
+    def cached(self, step: str, outputs: dict[str, Any]) -> None:
+        """Note a task whose outputs were in the cache."""
+        self._note(step, outputs)
+        self._set(step, "cached", seconds=0.0)
+
+    def _note(self, step: str, outputs: dict[str, Any]) -> None:
+        for name, value in outputs.items():
+            if isinstance(value, str) and value.startswith("/"):
+                self._run.artifacts[f"{step}.{name}"] = value
+            else:
+                self._run.outputs[f"{step}.{name}"] = value
+
+    def _set(
+        self, name: str, state: State, seconds: float | None = None, log: Path | None = None, exit_code: int = 0
+    ) -> None:
+        with self._lock:
+            step = self._run.step(name)
+            step.state, step.seconds = state, seconds
+            step.log = str(log) if log else step.log
+            if state == "failed":
+                code, step.error = cause(Path(step.log) if step.log else None, exit_code)
+                self._run.exit_code, self._run.reason = code, step.error
+            self._run.save()
+        self._changed(step)
+
+
+def cause(log: Path | None, exit_code: int) -> tuple[int, str]:
+    """Read from a step's log why it failed.
+
+    Every target can show the log of a step, so the last line of its traceback is what carries the error's class and
+    sentence to the command.
+
+    Args:
+        log: The step's log, if there is one.
+        exit_code: Of its process; negative or above 128 when a signal ended it.
+
+    Returns:
+        The command's exit code and one sentence.
+    """
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log and log.exists() else []
+    for line in reversed(lines):
+        if ours := _OURS.match(line):
+            return _CODES.get(ours[1], FAILED), ours[2]
+        if line.startswith("OSError: [Errno 28]"):
+            return FAILED, "the disk is full; free some space ('perennial gc' removes old runs) and run again."
+        if _RAISED.match(line):
+            return FAILED, f"it raised {line}"
+    signal = -exit_code if exit_code < 0 else exit_code - 128
+    if signal == 9:
+        return FAILED, "it was killed (signal 9); the usual cause is that the machine ran out of memory."
+    if signal > 0:
+        return FAILED, f"it was ended by signal {signal}."
+    return FAILED, f"it ended with exit code {exit_code} and no traceback."
+
+
+def elapsed(since: float) -> float:
+    """Return the seconds since a reading of the monotonic clock."""
+    return time.monotonic() - since

@@ -1,0 +1,110 @@
+"""Where a project keeps its state: one folder beside the project file, and one lock for those who change it."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import psutil
+from components.shared.errors import InputError
+from pipelines.project_file import FILE_NAME
+
+
+@dataclass(frozen=True)
+class State:
+    """The folders of a project; ``root`` holds project.yaml."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """All that is written at run time."""
+        return self.root / ".perennial"
+
+    @property
+    def project_file(self) -> Path:
+        """The project file itself."""
+        return self.root / FILE_NAME
+
+    @property
+    def bundles(self) -> Path:
+        """Content-addressed project bundles."""
+        return self.folder / "bundles"
+
+    @property
+    def cache(self) -> Path:
+        """kfp's task cache."""
+        return self.folder / "cache"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run."""
+        return self.folder / "runs"
+
+    @property
+    def studies(self) -> Path:
+        """Journals of tuning studies, which outlive a run."""
+        return self.folder / "studies"
+
+    @property
+    def endpoint(self) -> Path:
+        """What the local endpoint and the deployment step agree on."""
+        return self.folder / "endpoint"
+
+    @property
+    def registry_uri(self) -> str:
+        """The laptop's MLflow: SQLite and files."""
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def create(self) -> None:
+        """Make the folders that a run writes to."""
+        for folder in (self.bundles, self.cache, self.runs, self.studies, self.endpoint):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def open_state(project: Path) -> State:
+    """Return the state of the project that a path names (its folder, or its project.yaml)."""
+    root = project.parent if project.name == FILE_NAME else project
+    return State(root.resolve())
+
+
+@contextlib.contextmanager
+def exclusive(state: State, command: str, wait: bool) -> Iterator[None]:
+    """Hold the project's lock, which the kernel drops when its holder dies.
+
+    Args:
+        state: The project's state.
+        command: What the holder is doing, shown to whoever comes second.
+        wait: Wait for the holder instead of leaving.
+
+    Raises:
+        InputError: If another process holds the lock and ``wait`` is false; it names the process.
+    """
+    state.folder.mkdir(parents=True, exist_ok=True)
+    note = state.folder / "lock.json"
+    lock = filelock.FileLock(state.folder / "lock")
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout:
+        raise InputError(f"{_holder(note)} works on this project; wait for it with --wait, or stop it.") from None
+    try:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        note.write_text(json.dumps({"pid": os.getpid(), "command": command, "since": now}) + "\n", encoding="utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    """Name the process that holds the lock."""
+    try:
+        held = json.loads(note.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return "another process"
+    alive = "" if psutil.pid_exists(held["pid"]) else " (ending)"
+    return f"process {held['pid']}{alive}, 'perennial {held['command']}' since {held['since']},"
