@@ -6,7 +6,7 @@ Each default stands here and nowhere else.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x1f]+$")]
@@ -30,6 +30,12 @@ class Source(Section):
         None, pattern=r"^[A-Z][A-Z0-9_]*$", description="Environment variable that holds 'user:password' for the database."
     )
     time: Column | None = Field(None, description="Column with the time of a row, UTC.")
+    constant_time: AwareDatetime | None = Field(
+        None, description="The table has no time: ingestion adds the column named by 'time' with this one value."
+    )
+    row_number: Column | None = Field(
+        None, description="The table has no entity: ingestion adds a column of this name that counts its rows from 1."
+    )
     null_values: tuple[str, ...] = Field(("",), description="Texts of a CSV that mean 'missing'; blanks always do.")
     rows_min: int = Field(1, ge=0, description="Smallest batch that is plausible.")
     rows_max: int | None = Field(None, ge=1, description="Largest batch that is plausible.")
@@ -40,6 +46,8 @@ class Source(Section):
             raise ValueError("a source has either a 'path' or a 'database'")
         if (self.database is None) != (self.query is None):
             raise ValueError("'database' and 'query' go together")
+        if self.constant_time is not None and self.time is None:
+            raise ValueError("'constant_time' needs 'time', the name of the column to add")
         return self
 
 
@@ -177,12 +185,14 @@ class Validation(Section):
     constant_columns: Reaction = "warn"
     batch_size: Reaction = "block"
     segments: Reaction = "block"
-    drift_threshold: float = Field(0.1, gt=0, le=1, description="Jensen-Shannon distance or L-infinity norm.")
+    drift_threshold: float = Field(
+        0.1, gt=0, le=1, description="Jensen-Shannon divergence (numbers) or L-infinity norm (texts)."
+    )
     segment_columns: dict[str, tuple[Column, ...]] = Field(
         default_factory=dict, description="Source -> columns whose values are checked one by one."
     )
     segment_missing_max: float = Field(
-        0.2, gt=0, le=1, description="Largest rise of a segment's missing share above that of all rows."
+        0.2, gt=0, le=1, description="Largest rise of a segment's missing share above that of the other rows."
     )
 
 
