@@ -1,0 +1,55 @@
+"""Train one model with chosen hyperparameters and pack it for serving."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from components.shared import files, value
+from components.shared.model import fitting, network, prepare
+from components.shared.project import Project, Training
+from components.training import package, parity
+
+log = logging.getLogger(__name__)
+
+
+def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> dict[str, Any]:
+    """Train, choose the decision threshold, export, compare the export, and write the package.
+
+    Args:
+        project: The use case.
+        splits: Folder with ``train.parquet`` and ``validation.parquet``; test rows are not opened.
+        study: Folder with ``best.json``, the hyperparameters that tuning chose.
+        seed: Same seed, same rows, same hyperparameters: same weights.
+        out: Where the model package goes.
+
+    Returns:
+        A few facts about the model, for the artifact's metadata.
+
+    Raises:
+        InputError: If the rows cannot train a model: no rows, one class, a column of another type.
+        StepFailed: If the export does not answer like the trained model.
+    """
+    fitting.steady(seed)
+    hyperparameters = files.read_json(study / "best.json")
+    chosen = Training.model_validate(project.training.model_dump() | hyperparameters)
+    known = prepare.read(project, splits)
+    encoded = prepare.encode(known, chosen)
+    fit = fitting.fit(encoded.train, encoded.validation, encoded.encoding, known.target, chosen, seed=seed)
+    model = network.assemble(encoded.encoding, known.target, fit.network)
+    trained = package.Trained(
+        project, chosen, hyperparameters, seed, encoded.encoding, known.target, fit, model, threshold=None
+    )
+    if project.task == "binary":
+        scores = trained.answer(known.validation.feed())
+        cut = value.best_threshold(scores, known.validation_labels == 1, project.value)
+        trained = package.Trained(**{**vars(trained), "threshold": cut})
+    facts = package.write(trained, splits, parity.probe(known.train, encoded.encoding, seed), out)
+    log.info("stopped after epoch %d of %d, best %d", len(fit.history), chosen.epochs, fit.best_epoch)
+    return {
+        "weights_hash": facts["weights_hash"],
+        "threshold": facts["threshold"],
+        "epochs": len(fit.history),
+        "best_epoch": fit.best_epoch,
+        "validation_loss": float(np.round(fit.best_loss, 6)),
+    }

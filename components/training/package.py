@@ -1,0 +1,134 @@
+"""Write the model package: the folder that is registered, verified and served."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from components.shared import files
+from components.shared.model import fitting, rows
+from components.shared.model.encoding import Encoding
+from components.shared.model.onnx_graph import graph
+from components.shared.model.targets import Target
+from components.shared.project import Project, Training
+from components.shared.raw import category_text
+from components.training import parity
+from numpy.typing import NDArray
+
+_SAMPLE_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Everything that a package tells about a model."""
+
+    project: Project
+    chosen: Training
+    hyperparameters: dict[str, Any]
+    seed: int
+    encoding: Encoding
+    target: Target
+    fit: fitting.Fit
+    model: keras.Model
+    threshold: float | None
+
+    def answer(self, feed: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the scores of raw inputs."""
+        return np.asarray(self.model({name: keras.ops.convert_to_tensor(values) for name, values in feed.items()}))
+
+
+def weights_hash(encoding: Encoding, weights: list[NDArray[Any]]) -> str:
+    """Hash all that was learned: preprocessing and weights, with their shapes."""
+    digest = hashlib.sha256(repr(encoding).encode())
+    for array in weights:
+        digest.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write(trained: Trained, splits: Path, asked: rows.Inputs, out: Path) -> dict[str, Any]:
+    """Write all files of the package, the manifest last.
+
+    Args:
+        trained: The model and its story.
+        splits: The folder that it was trained from; gives the sample and the list of rows that were seen.
+        asked: Rows on which the export must answer like the model.
+        out: The package's folder; created.
+
+    Returns:
+        The content of ``model.json``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    trained.model.save(out / "model.keras")
+    onnx.save(graph(trained.encoding, trained.target, trained.fit.network), out / "model.onnx")
+    same = parity.check(trained.answer, out / "model.onnx", asked, parity.tolerance(trained.target))
+    tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
+    facts = _facts(trained, [table.num_rows for table in tables])
+    files.write_json(out / "model.json", facts)
+    files.write_json(out / "sample.json", _sample(trained, tables[1]))
+    pq.write_table(_seen(trained.project, tables), out / "seen.parquet")
+    story = {"history": trained.fit.history, "best_epoch": trained.fit.best_epoch, "best_loss": trained.fit.best_loss}
+    files.write_json(out / "training.json", story | {"duration_s": round(trained.fit.duration_s, 3), "parity": same})
+    names = sorted(path.name for path in out.iterdir() if path.name != "manifest.json")
+    files.write_json(out / "manifest.json", {"files": {name: files.sha256(out / name) for name in names}})
+    return facts
+
+
+def _facts(trained: Trained, row_counts: list[int]) -> dict[str, Any]:
+    project, encoding, target = trained.project, trained.encoding, trained.target
+    numeric, categorical = rows.numeric_names(project), rows.categorical_names(project)
+    return {
+        "name": project.name,
+        "task": project.task,
+        "label": project.label.column,
+        "entity": project.entity,
+        "event_time": project.event_time,
+        "classes": None if target.classes is None else list(target.classes),
+        "positive": target.classes[1] if target.task == "binary" and target.classes else None,
+        "threshold": trained.threshold,
+        "features": [
+            {"name": name, "type": feature.type, "missing": feature.missing}
+            for name, feature in project.features.columns.items()
+        ],
+        "numeric": numeric,
+        "categorical": categorical,
+        "vocabulary": dict(zip(categorical, encoding.vocabulary, strict=True)),
+        "ranges": {name: list(ends) for name, *ends in zip(numeric, encoding.low, encoding.high, strict=True)},
+        "hyperparameters": trained.hyperparameters,
+        "seed": trained.seed,
+        "weights_hash": weights_hash(encoding, trained.fit.network.get_weights()),
+        "rows": {"train": row_counts[0], "validation": row_counts[1]},
+        "limits": {"request_rows": project.limits.request_rows, "request_mib": project.limits.request_mib},
+        "tolerance": parity.tolerance(target, project.release.tolerance),
+    }
+
+
+def _sample(trained: Trained, validation: pa.Table) -> dict[str, Any]:
+    """Return a few validation rows as a request would send them, with the answers they must get."""
+    project = trained.project
+    few = validation.slice(0, _SAMPLE_ROWS)
+    inputs = rows.inputs(few, rows.numeric_names(project), rows.categorical_names(project))
+    sent = [{} for _ in range(few.num_rows)]
+    for column, name in enumerate(rows.numeric_names(project)):
+        whole = project.features.columns[name].type == "boolean"
+        for row, value in zip(sent, inputs.numeric[:, column].tolist(), strict=True):
+            row[name] = None if math.isnan(value) else bool(value) if whole else value
+    for column, name in enumerate(rows.categorical_names(project)):
+        for row, text in zip(sent, inputs.categorical[:, column], strict=True):
+            row[name] = text or None
+    return {"rows": sent, "scores": trained.answer(inputs.feed()).tolist()}
+
+
+def _seen(project: Project, tables: list[pa.Table]) -> pa.Table:
+    """Return which entity was seen at which time: these rows can never judge this model."""
+    entities = [rows.texts(table, project.entity) for table in tables]
+    times = pa.chunked_array([chunk for table in tables for chunk in table.column(project.event_time).chunks])
+    return pa.table({
+        project.entity: pa.array([category_text(entity) for part in entities for entity in part], pa.string()),
+        project.event_time: times,
+    })
