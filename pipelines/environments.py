@@ -174,4 +174,6 @@ def _uv(*arguments: str) -> None:
     done = subprocess.run([str(uv), *arguments], capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-3:] or ["no message"]
-        raise StepFailed(f"uv {arguments[0]} failed: {' '.join(' '.join(last).split())}; check the network and the disk.")
+        raise StepFailed(
+            f"uv {arguments[0]} failed: {' '.join(' '.join(last).split())}; check the network and the disk."
+        )

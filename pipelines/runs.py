@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -155,6 +154,18 @@ def cause(log: Path | None, exit_code: int) -> tuple[int, str]:
     return FAILED, f"it ended with exit code {exit_code} and no traceback."
 
 
-def elapsed(since: float) -> float:
-    """Return the seconds since a reading of the monotonic clock."""
-    return time.monotonic() - since
+def end(run: Run, exit_code: int, reason: str | None) -> None:
+    """Close a record: what never ran was skipped, what was cut off failed."""
+    for step in run.steps:
+        if step.state == "pending":
+            step.state = "skipped"
+        elif step.state == "running":
+            step.state, step.error = "failed", "interrupted"
+    run.exit_code, run.reason = exit_code, reason
+    run.save()
+
+
+def latest(runs_folder: Path) -> dict[str, Any] | None:
+    """Read the newest record, or None before the first run."""
+    records = sorted(runs_folder.glob("*/run.json"))
+    return json.loads(records[-1].read_text(encoding="utf-8")) if records else None

@@ -24,7 +24,9 @@ class View:
     def __init__(self, run: Run, console: Console) -> None:
         self._run, self._console = run, console
         self._began: dict[str, float] = {}
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._live = (
+            Live(get_renderable=self._table, console=console, refresh_per_second=4) if console.is_terminal else None
+        )
 
     def __enter__(self) -> "View":
         if self._live:

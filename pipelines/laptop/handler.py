@@ -113,8 +113,7 @@ def _outputs(command: list[str]) -> dict[str, Any]:
     outputs: dict[str, Any] = {
         name: value["artifacts"][0]["uri"] for name, value in declared.get("artifacts", {}).items()
     }
-    for name, value in declared.get("parameters", {}).items():
-        file = Path(value["outputFile"])
-        if file.exists():
-            outputs[name] = file.read_text(encoding="utf-8")
+    written = Path(declared["outputFile"])
+    if written.exists():
+        outputs |= json.loads(written.read_text(encoding="utf-8")).get("parameterValues", {})
     return outputs
