@@ -6,16 +6,12 @@ from kfp.dsl import Artifact, Dataset, Input, Model, Output
 
 
 @dsl.component(base_image=image("training"), install_kfp_package=False)
-def training(
-    project: Input[Artifact], splits: Input[Dataset], study: Input[Artifact], seed: int, model: Output[Model]
-):
+def training(project: Input[Artifact], splits: Input[Dataset], study: Input[Artifact], seed: int, model: Output[Model]):
     """Train with the study's hyperparameters, choose the threshold, export, compare the export."""
     from pathlib import Path
 
     from components.shared import bundle
     from components.training import logic
 
-    facts = logic.train(
-        bundle.project(project.path), Path(splits.path), Path(study.path), seed, Path(model.path)
-    )
+    facts = logic.train(bundle.project(project.path), Path(splits.path), Path(study.path), seed, Path(model.path))
     model.metadata.update(facts)

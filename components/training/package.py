@@ -128,7 +128,9 @@ def _seen(project: Project, tables: list[pa.Table]) -> pa.Table:
     """Return which entity was seen at which time: these rows can never judge this model."""
     entities = [rows.texts(table, project.entity) for table in tables]
     times = pa.chunked_array([chunk for table in tables for chunk in table.column(project.event_time).chunks])
-    return pa.table({
-        project.entity: pa.array([category_text(entity) for part in entities for entity in part], pa.string()),
-        project.event_time: times,
-    })
+    return pa.table(
+        {
+            project.entity: pa.array([category_text(entity) for part in entities for entity in part], pa.string()),
+            project.event_time: times,
+        }
+    )

@@ -15,26 +15,29 @@ PLANS = np.array(["basic", "plus", "Prämie", "東京"], object)
 
 def project(task: str = "binary", **sections: Any) -> Project:
     """Return the project that the made splits belong to."""
-    return Project.model_validate({
-        "name": "made",
-        "task": task,
-        "entity": "customer",
-        "event_time": "at",
-        "sources": {"rows": {"path": "rows.parquet"}},
-        "label": {"source": "rows", "column": "answer"},
-        "features": {
-            "service": "made",
-            "columns": {
-                "usage": {"type": "numeric"},
-                "age": {"type": "numeric", "missing": False},
-                "spent": {"type": "numeric"},
-                "plan": {"type": "categorical"},
-                "region": {"type": "categorical", "missing": False},
-                "paperless": {"type": "boolean"},
+    return Project.model_validate(
+        {
+            "name": "made",
+            "task": task,
+            "entity": "customer",
+            "event_time": "at",
+            "sources": {"rows": {"path": "rows.parquet"}},
+            "label": {"source": "rows", "column": "answer"},
+            "features": {
+                "service": "made",
+                "columns": {
+                    "usage": {"type": "numeric"},
+                    "age": {"type": "numeric", "missing": False},
+                    "spent": {"type": "numeric"},
+                    "plan": {"type": "categorical"},
+                    "region": {"type": "categorical", "missing": False},
+                    "paperless": {"type": "boolean"},
+                },
             },
-        },
-        "value": {"benefit": 8, "success_rate": 0.5, "false_positive_cost": 2} if task == "binary" else None,
-    } | sections)
+            "value": {"benefit": 8, "success_rate": 0.5, "false_positive_cost": 2} if task == "binary" else None,
+        }
+        | sections
+    )
 
 
 def table(task: str = "binary", rows: int = 1000, seed: int = 0) -> pa.Table:
@@ -51,33 +54,40 @@ def table(task: str = "binary", rows: int = 1000, seed: int = 0) -> pa.Table:
         "regression": 1000.0 + 50 * noisy,
     }[task]
     start = datetime(2025, 1, 1, tzinfo=UTC)
-    return pa.table({
-        "customer": pa.array([f"c{number}" for number in range(rows)]),
-        "at": pa.array([start + timedelta(hours=int(hour)) for hour in range(rows)], pa.timestamp("us", tz="UTC")),
-        "answer": pa.array(answer.tolist()),
-        "usage": pa.array(np.where(random.random(rows) < 0.1, np.nan, usage), from_pandas=True),
-        "age": pa.array(age),
-        "spent": pa.array(spent),
-        "plan": pa.array(np.where(random.random(rows) < 0.05, None, plan).tolist()),
-        "region": pa.array(region.tolist()),
-        "paperless": pa.array(paperless),
-    })
+    return pa.table(
+        {
+            "customer": pa.array([f"c{number}" for number in range(rows)]),
+            "at": pa.array([start + timedelta(hours=int(hour)) for hour in range(rows)], pa.timestamp("us", tz="UTC")),
+            "answer": pa.array(answer.tolist()),
+            "usage": pa.array(np.where(random.random(rows) < 0.1, np.nan, usage), from_pandas=True),
+            "age": pa.array(age),
+            "spent": pa.array(spent),
+            "plan": pa.array(np.where(random.random(rows) < 0.05, None, plan).tolist()),
+            "region": pa.array(region.tolist()),
+            "paperless": pa.array(paperless),
+        }
+    )
 
 
 def write(folder: Path, rows: pa.Table) -> Path:
     """Cut rows by order into train (60 %), validation (20 %) and test, as the split step leaves them."""
     folder.mkdir(parents=True, exist_ok=True)
     cuts = [0, int(rows.num_rows * 0.6), int(rows.num_rows * 0.8), rows.num_rows]
-    parts = {name: rows.slice(a, b - a) for name, a, b in zip(("train", "validation", "test"), cuts, cuts[1:], strict=False)}
+    parts = {
+        name: rows.slice(a, b - a) for name, a, b in zip(("train", "validation", "test"), cuts, cuts[1:], strict=False)
+    }
     for name, part in parts.items():
         pq.write_table(part, folder / f"{name}.parquet")
     times = {name: [str(part.column("at")[i].as_py().isoformat()) for i in (0, -1)] for name, part in parts.items()}
-    files.write_json(folder / "split.json", {
-        "method": "time",
-        "rows": {name: part.num_rows for name, part in parts.items()} | {"left_out": 0},
-        "ranges": times,
-        "content_hash": files.sha256(folder),
-    })
+    files.write_json(
+        folder / "split.json",
+        {
+            "method": "time",
+            "rows": {name: part.num_rows for name, part in parts.items()} | {"left_out": 0},
+            "ranges": times,
+            "content_hash": files.sha256(folder),
+        },
+    )
     return folder
 
 

@@ -99,7 +99,12 @@ def _feature(column: NDArray[np.float32], bins: int) -> tuple[NDArray[np.float64
     # Edges that float32 cannot divide by the distance of are one edge.
     edges = edges[np.concatenate(([True], np.diff(edges) > 1e-30))]
     scale = float(clipped.std())
-    return edges, float(np.float32(np.median(clipped))), float(np.float32(clipped.mean())), scale if scale > 1e-30 else 1.0
+    return (
+        edges,
+        float(np.float32(np.median(clipped))),
+        float(np.float32(clipped.mean())),
+        scale if scale > 1e-30 else 1.0,
+    )
 
 
 def frequent(column: Sequence[str] | NDArray[np.object_], most: int) -> list[str]:

@@ -58,7 +58,9 @@ class Categories(keras.layers.Layer):
     def call(self, categorical: Any) -> Any:
         """Look one batch up."""
         prefix = tf.constant([[f"{feature}:" for feature in range(self.features)]])
-        ids = tf.cast(self.lookup(tf.strings.join([tf.broadcast_to(prefix, tf.shape(categorical)), categorical])), tf.int32)
+        ids = tf.cast(
+            self.lookup(tf.strings.join([tf.broadcast_to(prefix, tf.shape(categorical)), categorical])), tf.int32
+        )
         unseen = tf.range(self.features, dtype=tf.int32) + 1 + len(self.keys)
         return tf.where(ids == 0, unseen, ids)
 
@@ -86,7 +88,9 @@ class WideDeep(keras.layers.Layer):
         width, ids, features, units = self.sizes.values()
         hidden, embedding = self.shape_of_deep["hidden"], self.shape_of_deep["embedding"]
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
-        self.wide_numbers = self.add_weight(name="wide_numbers", shape=(width, units), initializer="zeros") if width else None
+        self.wide_numbers = (
+            self.add_weight(name="wide_numbers", shape=(width, units), initializer="zeros") if width else None
+        )
         self.wide_ids = self.add_weight(name="wide_ids", shape=(ids, units), initializer="zeros") if features else None
         self.table = None
         if features and hidden:
@@ -195,8 +199,8 @@ _ENCODED = {"numeric": "numbers", "categorical": "ids"}
 def encode(encoding: Encoding, feed: dict[str, Any], rows: int = 8192) -> dict[str, np.ndarray]:
     """Run only the preprocessing, in batches: raw inputs -> the network's arguments."""
     return {
-        _ENCODED[name]: np.concatenate([
-            layer(tf.constant(feed[name][start : start + rows])).numpy() for start in range(0, len(feed[name]), rows)
-        ])
+        _ENCODED[name]: np.concatenate(
+            [layer(tf.constant(feed[name][start : start + rows])).numpy() for start in range(0, len(feed[name]), rows)]
+        )
         for name, layer in preprocessing(encoding).items()
     }

@@ -42,7 +42,9 @@ def learn(project: Project, train: pa.Table, validation: pa.Table) -> Target:
     column = project.label.column
     for name, table in (("training", train), ("validation", validation)):
         if table.num_rows == 0:
-            raise InputError(f"there are no {name} rows; give the split a larger share, or the project more labelled rows.")
+            raise InputError(
+                f"there are no {name} rows; give the split a larger share, or the project more labelled rows."
+            )
     if project.task == "regression":
         return _unit(train, column)
     seen = set(rows.texts(train, column))
@@ -69,7 +71,9 @@ def _positive(project: Project, train: pa.Table, seen: set[str]) -> str:
     if declared is None:
         return sorted(seen, key=_natural)[-1]
     # A file may say 1 where the table says true, and the other way round: Python holds them equal.
-    matches = {category_text(value) for value in train.column(project.label.column).unique().to_pylist() if value == declared}
+    matches = {
+        category_text(value) for value in train.column(project.label.column).unique().to_pylist() if value == declared
+    }
     text = matches.pop() if matches else category_text(declared)
     if text not in seen:
         raise InputError(

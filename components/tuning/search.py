@@ -1,0 +1,164 @@
+"""Run the trials of a study: samplers, pruners, workers, and what a kill left behind."""
+
+import logging
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import optuna
+from components.shared.errors import InputError, StepFailed
+from components.shared.project import Project, Training, Tuning
+from components.tuning import space
+from components.tuning.storage import storage
+from optuna.trial import TrialState
+
+log = logging.getLogger(__name__)
+Report = Callable[[int, float], None]
+Objective = Callable[[Training, Report], float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know; all of it can be sent to another process."""
+
+    project: Project
+    splits: Path
+    seed: int
+    address: str
+    key: str
+
+
+def pruner(tuning: Tuning, epochs: int) -> optuna.pruners.BasePruner:
+    """Return the rule that stops a trial early."""
+    if tuning.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=tuning.startup_trials, n_warmup_steps=tuning.warmup_epochs)
+    if tuning.pruner == "hyperband":
+        least = min(max(1, tuning.warmup_epochs), epochs)
+        return optuna.pruners.HyperbandPruner(min_resource=least, max_resource=epochs, reduction_factor=3)
+    return optuna.pruners.NopPruner()
+
+
+def sampler(tuning: Tuning, seed: int) -> optuna.samplers.BaseSampler:
+    """Return the rule that chooses the next point."""
+    if tuning.sampler == "grid":
+        return optuna.samplers.GridSampler(space.grid(tuning), seed=seed)
+    if tuning.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if tuning.sampler == "gp":
+        if find_spec("torch") is None:
+            raise InputError(
+                "the 'gp' sampler needs PyTorch, which this step is installed without; "
+                "install the extra 'gp' (pip install 'perennial[gp]'), or choose 'tpe'."
+            )
+        return optuna.samplers.GPSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, tuning.trials // 4), multivariate=True)
+
+
+def open_study(task: Task) -> optuna.Study:
+    """Open or create the study of a task."""
+    return optuna.create_study(
+        study_name=task.key,
+        storage=storage(task.address, task.key),
+        direction="minimize",
+        pruner=pruner(task.project.tuning, task.project.training.epochs),
+        load_if_exists=True,
+    )
+
+
+def resume(study: optuna.Study, task: Task) -> int:
+    """Queue again what a kill or a failure cut short; return how many trials are still to run."""
+    tuning = task.project.tuning
+    if "://" in task.address:
+        optuna.storages.fail_stale_trials(study)
+    else:
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+    trials = study.get_trials()
+    if not trials and (point := space.starting_point(tuning, task.project.training)):
+        study.enqueue_trial(point)
+    queued = [t.system_attrs.get("fixed_params") for t in trials if t.state == TrialState.WAITING]
+    done = [trial.params for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    for trial in trials:
+        whole = set(trial.params) == set(tuning.space)
+        if (
+            trial.state == TrialState.FAIL
+            and whole
+            and trial.params not in [*queued, *done]
+            and tuning.sampler != "grid"
+        ):
+            study.enqueue_trial(trial.params)
+            queued.append(trial.params)
+    wanted = min(tuning.trials, space.size(tuning)) if tuning.sampler == "grid" else tuning.trials
+    return max(0, wanted - len(done))
+
+
+def run(study: optuna.Study, task: Task, remaining: int, make_objective: Callable[[Task], Objective]) -> None:
+    """Run the remaining trials, in this process or in several beside each other."""
+    tuning = task.project.tuning
+    deadline = None if tuning.timeout_s is None else time.time() + tuning.timeout_s
+    workers = min(tuning.workers, remaining)
+    if workers <= 1:
+        tickets = iter(range(remaining))
+        _work(study, task, lambda: next(tickets, None) is not None, deadline, make_objective, 0)
+        return
+    # A server process imports TensorFlow once and forks each worker before anything was computed.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.tuning.objective"])
+    slots = context.Semaphore(remaining)
+    processes = [
+        context.Process(target=_worker, args=(task, slots, deadline, make_objective, number), name=f"trials-{number}")
+        for number in range(workers)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+    codes = {process.name: process.exitcode for process in processes if process.exitcode}
+    if codes:
+        raise StepFailed(
+            f"tuning workers ended with {codes}; finished trials are kept, so a new run goes on from there, and "
+            "'tuning.workers: 1' shows the cause in this log."
+        )
+
+
+def _worker(task: Task, slots: Any, deadline: float | None, make_objective: Any, number: int) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _work(open_study(task), task, lambda: slots.acquire(block=False), deadline, make_objective, number)
+
+
+def _work(
+    study: optuna.Study, task: Task, ticket: Callable[[], bool], deadline: float | None,
+    make_objective: Callable[[Task], Objective], worker: int,
+) -> None:  # fmt: skip
+    """Take trials until there are no tickets or no time left."""
+    objective = make_objective(task)
+    while ticket() and (deadline is None or time.time() < deadline):
+        # A sampler that starts anew for each trial draws the same points whether or not the study was interrupted.
+        past = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        study.sampler = sampler(task.project.tuning, task.seed * 1_000_003 + past * 64 + worker)
+        study.optimize(lambda trial: _attempt(trial, task, objective), n_trials=1)
+
+
+def _attempt(trial: optuna.Trial, task: Task, objective: Objective) -> float:
+    chosen = Training.model_validate(task.project.training.model_dump() | space.draw(trial, task.project.tuning))
+
+    def report(epoch: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise optuna.TrialPruned(f"the loss of epoch {epoch} is {loss}")
+        trial.report(loss, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"pruned in epoch {epoch}")
+
+    value = objective(chosen, report)
+    log.info("trial %d: %.5f with %s", trial.number, value, trial.params)
+    return value

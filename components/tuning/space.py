@@ -1,0 +1,118 @@
+"""The search space of the project file: checked before any trial, then drawn from."""
+
+import difflib
+import itertools
+from typing import Any
+
+import numpy as np
+from components.shared.errors import InputError
+from components.shared.project import Choice, Range, Training, Tuning
+from pydantic import ValidationError
+
+# What a trial may set; everything else of 'training' is a decision of the project, or changes what the loss means.
+HYPERPARAMETERS = ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size")
+_WHOLE = ("bins", "embedding", "batch_size")
+
+
+def check(tuning: Tuning, training: Training) -> None:
+    """Refuse a space that some trial would stumble over.
+
+    Raises:
+        InputError: Names the hyperparameter and what it should be.
+    """
+    for name, values in tuning.space.items():
+        if name not in HYPERPARAMETERS:
+            near = difflib.get_close_matches(name, HYPERPARAMETERS, 1, 0.0)[0]
+            raise InputError(
+                f"the search space has an unknown hyperparameter '{name}'; "
+                f"did you mean '{near}'? Known are {', '.join(HYPERPARAMETERS)}."
+            )
+        if isinstance(values, Range):
+            _check_range(name, values, grid=tuning.sampler == "grid")
+        for value in values.choices if isinstance(values, Choice) else (values.low, values.high):
+            _check_value(name, int(value) if isinstance(values, Range) and values.integer else value, training)
+    if tuning.trials and not tuning.space:
+        raise InputError(
+            f"'tuning' has {tuning.trials} trials and an empty search space; "
+            "name hyperparameters in 'space', or set 'trials: 0' to take those of 'training'."
+        )
+
+
+def _check_range(name: str, values: Range, *, grid: bool) -> None:
+    where = f"the search space's '{name}'"
+    if values.low > values.high:
+        raise InputError(f"{where} goes from {values.low} to {values.high}; 'low' must not be above 'high'.")
+    if values.log and values.low <= 0:
+        raise InputError(f"{where} starts at {values.low}; with 'log: true' it must start above 0.")
+    if values.log and values.step is not None:
+        raise InputError(f"{where} has both 'log' and 'step'; leave one out, or list the values as 'choices'.")
+    if name == "hidden":
+        raise InputError(f"{where} is a range; list the widths as choices, for example ['none', '32', '64,32'].")
+    if name in _WHOLE and not values.integer:
+        raise InputError(f"{where} takes whole numbers; add 'integer: true'.")
+    if values.integer and (values.step or 1) % 1:
+        raise InputError(f"{where} has the step {values.step}; with 'integer: true' it must be a whole number.")
+    if grid and values.step is None:
+        raise InputError(
+            f"{where} is a range without 'step', and a grid needs to know its values; add 'step' or 'choices'."
+        )
+
+
+def _check_value(name: str, value: Any, training: Training) -> None:
+    try:
+        Training.model_validate(training.model_dump() | {name: value})
+    except ValidationError as error:
+        cause = error.errors()[0]["msg"]
+        raise InputError(f"the search space's '{name}' holds {value!r}, which is no value for it: {cause}.") from error
+
+
+def grid(tuning: Tuning) -> dict[str, list[Any]]:
+    """Return the values of each hyperparameter of a grid, both ends included where the step meets them."""
+    return {name: _values(values) for name, values in tuning.space.items()}
+
+
+def _values(values: Range | Choice) -> list[Any]:
+    if isinstance(values, Choice):
+        return list(values.choices)
+    assert values.step is not None
+    steps = int((values.high - values.low) / values.step + 1e-9) + 1
+    points = [values.low + index * values.step for index in range(steps)]
+    return [int(point) for point in points] if values.integer else [float(np.round(point, 12)) for point in points]
+
+
+def size(tuning: Tuning) -> int:
+    """Return the number of points of a grid."""
+    return len(list(itertools.product(*grid(tuning).values())))
+
+
+def draw(trial: Any, tuning: Tuning) -> dict[str, Any]:
+    """Let an Optuna trial choose a value for each hyperparameter of the space."""
+    return {
+        name: _suggest(trial, name, values, as_grid=tuning.sampler == "grid") for name, values in tuning.space.items()
+    }
+
+
+def _suggest(trial: Any, name: str, values: Range | Choice, *, as_grid: bool) -> Any:
+    if isinstance(values, Choice):
+        return trial.suggest_categorical(name, list(values.choices))
+    if as_grid:
+        return trial.suggest_categorical(name, _values(values))
+    if values.integer:
+        low, high = int(values.low), int(values.high)
+        return trial.suggest_int(name, low, high, step=int(values.step or 1), log=values.log)
+    return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
+
+
+def starting_point(tuning: Tuning, training: Training) -> dict[str, Any] | None:
+    """Return the project's fixed hyperparameters as the first trial, if the space holds all of them."""
+    point = {name: getattr(training, name) for name in tuning.space}
+    inside = all(_holds(values, point[name]) for name, values in tuning.space.items())
+    return point if inside and tuning.sampler != "grid" else None
+
+
+def _holds(values: Range | Choice, value: Any) -> bool:
+    if isinstance(values, Choice):
+        return value in values.choices
+    if not values.low <= value <= values.high:
+        return False
+    return values.step is None or abs((value - values.low) / values.step % 1) < 1e-9

@@ -1,0 +1,75 @@
+"""Where a study is kept, so that it survives the process: a journal file, or a database that several machines reach."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+log = logging.getLogger(__name__)
+
+
+class _FlockLock(JournalFileOpenLock):
+    """A lock that the system takes back from a killed process; Optuna's own would stand for half a minute."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def storage(address: str, key: str) -> optuna.storages.BaseStorage:
+    """Open the storage of one study.
+
+    Args:
+        address: A folder, or a database URL (``postgresql://...``).
+        key: The study's name; also that of its journal.
+    """
+    if "://" in address:
+        return optuna.storages.RDBStorage(address, heartbeat_interval=30, grace_period=90)
+    folder = Path(address)
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = JournalFileBackend(str(folder / f"{key}.journal"), _FlockLock(folder / f"{key}.write.lock"))
+    return optuna.storages.JournalStorage(backend)
+
+
+@contextmanager
+def alone(address: str, key: str) -> Iterator[None]:
+    """Hold the study of a folder for this process, and mend a journal whose last line a kill cut short."""
+    if "://" in address:
+        yield
+        return
+    folder = Path(address)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{key}.run.lock").open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process runs study %s; waiting for it", key)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        _mend(folder / f"{key}.journal")
+        yield
+
+
+def _mend(journal: Path) -> None:
+    """Cut a journal after its last whole line."""
+    if journal.exists() and (written := journal.read_bytes()) and not written.endswith(b"\n"):
+        with journal.open("r+b") as stream:
+            stream.truncate(written.rfind(b"\n") + 1)
