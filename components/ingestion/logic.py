@@ -1,0 +1,120 @@
+"""Copy every source of a project into an immutable parquet snapshot."""
+
+import hashlib
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from components.ingestion import columns, database, plain, table, text_file
+from components.shared import files, sources
+from components.shared.errors import InputError, PerennialError, StepFailed
+from components.shared.project import Project, Source
+from components.shared.sql import literal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was written: one digest for all tables, and the number of rows of all tables."""
+
+    content_hash: str
+    rows: int
+
+
+def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
+    """Write ``<source>.parquet`` per source and ``snapshot.json`` into ``out``.
+
+    Equal content gives equal bytes. Times become UTC without a zone, in microseconds; whole numbers BIGINT, other
+    numbers DOUBLE, texts VARCHAR; a blank text and a NaN are missing values. Nothing stays in ``out`` on failure.
+
+    Args:
+        project: The project whose sources are copied.
+        source_root: The folder that paths in the project file are relative to.
+        out: The snapshot's folder; replaced.
+
+    Raises:
+        InputError: With one sentence about the first thing in a source that is not as the project says.
+    """
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        tables = {name: _copy(project, name, Path(source_root), partial) for name in sorted(project.sources)}
+        shutil.rmtree(partial / ".work", ignore_errors=True)
+        digest = hashlib.sha256("".join(f"{name} {each['content_hash']}\n" for name, each in tables.items()).encode())
+        files.write_json(partial / "snapshot.json", {"content_hash": digest.hexdigest(), "tables": tables})
+        shutil.rmtree(out, ignore_errors=True)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Snapshot(digest.hexdigest(), sum(each["rows"] for each in tables.values()))
+
+
+def _copy(project: Project, name: str, root: Path, folder: Path) -> dict[str, Any]:
+    """Copy one source and describe it."""
+    source = project.sources[name]
+    work = folder / ".work"
+    work.mkdir(exist_ok=True)
+    with _engine(work) as engine:
+        try:
+            relation = _open(engine, project, name, root, work)
+            raw = columns.check(project, name, columns.describe(engine, relation))
+            if sources.is_text(source):
+                types = text_file.inferred(engine, relation, raw, source, columns.numeric_features(project))
+            else:
+                types = {column: plain.plain_type(name, column, type_) for column, type_ in raw.items()}
+            described = table.write(engine, relation, raw, types, project, name, folder / f"{name}.parquet")
+        except duckdb.Error as problem:
+            raise _unreadable(name, source, problem) from None
+    log.info("%s: %d rows, %d columns, content %s", name, described["rows"], len(raw), described["content_hash"][:12])
+    return described
+
+
+def _engine(work: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory that spills to ``work`` and never fetches an extension."""
+    engine = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": "1GB",
+            "temp_directory": str(work / "spill"),
+        }
+    )
+    engine.execute("SET TimeZone = 'UTC'")
+    return engine
+
+
+def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: Path, work: Path) -> str:
+    """Return the SQL of a relation with the rows of a source."""
+    source: Source = project.sources[name]
+    if source.database is not None:
+        return database.relation(engine, name, source, root, work)
+    found = sources.local_files(name, source, root)
+    # A link, because DuckDB would expand '[' or '*' in the name of the file itself.
+    link = work / f"{name}{Path(str(source.path)).suffix}"
+    link.symlink_to((root / str(source.path)).resolve())
+    if sources.is_text(source):
+        return text_file.relation(name, found[0], link, project.limits.columns)
+    pattern = link / "**" / "*.parquet" if link.is_dir() else link
+    return f"read_parquet({literal(str(pattern))}, union_by_name=true)"
+
+
+def _unreadable(name: str, source: Source, problem: duckdb.Error) -> PerennialError:
+    """Tell a source that is wrong from a machine that is full."""
+    if isinstance(problem, duckdb.OutOfMemoryException) or "No space left" in str(problem):
+        return StepFailed(
+            f"Source '{name}': there was no room for the copy ({str(problem).splitlines()[0]}); expected free memory and "
+            "disk. Free some and run again."
+        )
+    if sources.is_text(source):
+        return InputError(text_file.broken(name, problem))
+    if source.database is not None:
+        return InputError(database.refused(name, source, problem))
+    return InputError(
+        f"Source '{name}': {source.path} is not readable as parquet ({str(problem).splitlines()[0]}); expected a parquet "
+        "file, or a folder of them. Write the table again or correct 'path' in the project file."
+    )

@@ -1,0 +1,74 @@
+"""The five types that a snapshot holds, and the SQL that turns anything into them.
+
+BOOLEAN, BIGINT, DOUBLE, VARCHAR and TIMESTAMP (UTC without a zone, microseconds). Blank texts and NaN are missing.
+"""
+
+from datetime import UTC, datetime
+
+from components.shared.errors import InputError
+from components.shared.project import Source
+from components.shared.sql import identifier, literal
+
+_WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
+_NUMBERS = {"FLOAT", "DOUBLE", "HUGEINT", "UHUGEINT", "UBIGINT", "DECIMAL"}
+_TEXTS = {"VARCHAR", "UUID", "TIME", "JSON", "ENUM", "NULL", '"NULL"'}
+# DuckDB alone would also take 'epoch', 'infinity' or a bare time of day for a time.
+DATE = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+
+
+def plain_type(name: str, column: str, type_: str) -> str:
+    """Map DuckDB's type of a column to one of the five.
+
+    Raises:
+        InputError: If the column holds lists, structures or bytes.
+    """
+    base = "nested" if type_.endswith("]") else type_.split("(")[0]
+    if base.startswith("TIMESTAMP") or base == "DATE":
+        return "TIMESTAMP"
+    if base in _WHOLE:
+        return "BIGINT"
+    if base in _NUMBERS:
+        return "DOUBLE"
+    if base == "BOOLEAN":
+        return "BOOLEAN"
+    if base in _TEXTS:
+        return "VARCHAR"
+    raise InputError(
+        f"Source '{name}': column '{column}' holds {type_}; expected numbers, texts, truth values or times. "
+        "Leave the column out or flatten it in the source."
+    )
+
+
+def expression(column: str, raw: str, plain: str, source: Source) -> str:
+    """Return SQL for a column of DuckDB's type ``raw`` as one of the five types; NULL where it does not fit."""
+    is_text = raw.split("(")[0] in _TEXTS
+    if plain == "TIMESTAMP":
+        if "TIME ZONE" in raw:
+            return f"CAST({identifier(column)} AT TIME ZONE 'UTC' AS TIMESTAMP)"
+        if raw.startswith(("TIMESTAMP", "DATE")):
+            return f"CAST({identifier(column)} AS TIMESTAMP)"
+        text = stripped(column)
+        return f"CASE WHEN regexp_matches({text}, {literal(DATE)}) THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
+    if is_text and plain == "VARCHAR":
+        return present(column, source)
+    value = f"CASE WHEN {present(column, source)} IS NOT NULL THEN {stripped(column)} END" if is_text else identifier(column)
+    if plain == "DOUBLE":
+        number = f"CAST({value} AS DOUBLE)"
+        return f"CASE WHEN NOT isnan({number}) THEN {number} END"
+    return f"CAST({value} AS {plain})"
+
+
+def present(column: str, source: Source) -> str:
+    """Return SQL for the text of a column, NULL where it is blank or one of the source's null values."""
+    missing = ", ".join(literal(text) for text in sorted({"", *(text.strip() for text in source.null_values)}))
+    return f"CASE WHEN {stripped(column)} NOT IN ({missing}) THEN CAST({identifier(column)} AS VARCHAR) END"
+
+
+def stripped(column: str) -> str:
+    """Return SQL for the text of a column without blanks around it."""
+    return f"trim(CAST({identifier(column)} AS VARCHAR), E' \\t\\r\\n\\u00a0')"
+
+
+def moment(time: datetime) -> str:
+    """Return SQL for a moment, in UTC without a zone."""
+    return f"TIMESTAMP {literal(time.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds'))}"

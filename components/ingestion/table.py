@@ -1,0 +1,126 @@
+"""Write a relation as parquet whose bytes depend on its content only."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from components.ingestion import columns, plain
+from components.shared.errors import InputError
+from components.shared.project import Project
+from components.shared.sql import identifier
+
+_ROW_GROUP = 100_000
+
+
+class TimeMissing(Exception):
+    """A time column holds a value that is no time; carries the column's name."""
+
+
+def write(
+    engine: duckdb.DuckDBPyConnection,
+    relation: str,
+    raw: dict[str, str],
+    types: dict[str, str],
+    project: Project,
+    name: str,
+    path: Path,
+) -> dict[str, Any]:
+    """Write one table and return its description for ``snapshot.json``.
+
+    Args:
+        engine: The connection that can read ``relation``.
+        relation: SQL of the rows.
+        raw: The columns with DuckDB's types.
+        types: The same columns with the types to write.
+        project: The project.
+        name: The source.
+        path: The parquet file to write.
+
+    Raises:
+        InputError: If the table is empty or a time column holds a value that is no time.
+    """
+    source = project.sources[name]
+    times = list(columns.time_columns(project, name))
+    types = {column: "TIMESTAMP" if column in times else type_ for column, type_ in types.items()}
+    selected = {column: plain.expression(column, raw[column], types[column], source) for column in types}
+    if source.row_number:
+        selected[source.row_number], types[source.row_number] = "row_number() OVER ()", "BIGINT"
+    if source.constant_time:
+        selected[str(source.time)], types[str(source.time)] = plain.moment(source.constant_time), "TIMESTAMP"
+    # A database promises no order, so that equal content would not be equal bytes.
+    rows = f"(SELECT * FROM {relation} ORDER BY ALL)" if source.database else relation
+    listed = ", ".join(f"{sql} AS {identifier(column)}" for column, sql in selected.items())
+    try:
+        reader = engine.sql(f"SELECT {listed} FROM {rows}").to_arrow_reader(_ROW_GROUP)
+        count, spans = _stream(reader, path, times)
+    except TimeMissing as problem:
+        raise InputError(_bad_time(engine, rows, str(problem), selected, project, name)) from None
+    if count == 0:
+        raise InputError(
+            f"Source '{name}' has no rows; expected at least one. Check the file or query, or the period it covers."
+        )
+    main = source.time or (project.event_time if project.label.source == name else None)
+    with path.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {
+        "rows": count,
+        "columns": types,
+        "content_hash": content,
+        "time_range": [each.isoformat() for each in spans[main]] if main else None,
+    }
+
+
+def _stream(
+    reader: pa.RecordBatchReader, path: Path, times: list[str]
+) -> tuple[int, dict[str, tuple[datetime, datetime]]]:
+    """Write row groups of one size; return the number of rows and the first and last moment of each time column."""
+    count = 0
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    with pq.ParquetWriter(path, reader.schema, compression="snappy") as writer:
+        for group in _row_groups(reader):
+            for column in times:
+                if group[column].null_count:
+                    raise TimeMissing(column)
+                span = pc.min_max(group[column]).as_py()
+                low, high = (each.replace(tzinfo=UTC) for each in (span["min"], span["max"]))
+                former = spans.get(column, (low, high))
+                spans[column] = (min(former[0], low), max(former[1], high))
+            writer.write_table(group.combine_chunks(), row_group_size=_ROW_GROUP)
+            count += group.num_rows
+    return count, spans
+
+
+def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Cut the stream into tables of one size, whatever batches it comes in."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in reader:
+        held.append(batch)
+        size += batch.num_rows
+        while size >= _ROW_GROUP:
+            joined = pa.Table.from_batches(held)
+            yield joined.slice(0, _ROW_GROUP)
+            held = joined.slice(_ROW_GROUP).to_batches()
+            size -= _ROW_GROUP
+    if size:
+        yield pa.Table.from_batches(held)
+
+
+def _bad_time(
+    engine: duckdb.DuckDBPyConnection, rows: str, column: str, selected: dict[str, str], project: Project, name: str
+) -> str:
+    """Find the first row whose time is none and say what stands there."""
+    inner = f"SELECT row_number() OVER () AS n, CAST({identifier(column)} AS VARCHAR) AS v, {selected[column]} AS t FROM {rows}"
+    row, value = engine.execute(f"SELECT n, v FROM ({inner}) WHERE t IS NULL LIMIT 1").fetchone() or (0, None)
+    held = "is missing" if value is None or not value.strip() else f"is {value!r}, which is not a time"
+    key = columns.time_columns(project, name)[column]
+    return (
+        f"Source '{name}': '{column}' ({key}) in row {row} {held}; expected ISO 8601 in each row, such as 2024-01-31 or "
+        "2024-01-31T12:00:00Z. Correct the column or name another one."
+    )
