@@ -1,0 +1,71 @@
+"""Ask a model server one question over its V1 protocol, without a client library and without a proxy."""
+
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from components.shared.errors import InputError, StepFailed
+
+
+def predict(
+    rest_url: str,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    version: str | None = None,
+    timeout_s: float = 30.0,
+) -> dict[str, Any]:
+    """Ask for the rows' predictions.
+
+    Args:
+        rest_url: Where the server listens, as http://host:port.
+        name: The model.
+        rows: One object of features per row.
+        version: Ask this release; None asks the one that answers.
+        timeout_s: Longest wait for the answer.
+
+    Returns:
+        ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
+
+    Raises:
+        InputError: If the server refuses the rows; the sentence is the server's.
+        StepFailed: If no server answers, or it fails.
+    """
+    path = f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+    try:
+        body = json.dumps({"instances": list(rows)}, allow_nan=False).encode()
+    except ValueError as broken:
+        raise InputError(f"A row holds NaN or an infinity ({broken}); send null for a missing value.") from broken
+    status, document = call(rest_url, f"{path}:predict", body=body, timeout_s=timeout_s)
+    if status == 200:
+        return document
+    sentence = str(document.get("error", f"it gave no reason (status {status})"))
+    if 400 <= status < 500:
+        raise InputError(sentence)
+    raise StepFailed(f"The model server at {rest_url} did not answer: {sentence}")
+
+
+def call(
+    rest_url: str, path: str, *, body: bytes | None = None, timeout_s: float = 5.0
+) -> tuple[int, dict[str, Any]]:
+    """Send one request; return its status and JSON object.
+
+    Raises:
+        StepFailed: If nothing answers there, or not in JSON.
+    """
+    address = urlsplit(rest_url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=timeout_s)
+    try:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        connection.request("GET" if body is None else "POST", path, body=body, headers=headers)
+        response = connection.getresponse()
+        document = json.loads(response.read() or b"{}")
+        return response.status, document if isinstance(document, dict) else {"answer": document}
+    except (OSError, http.client.HTTPException) as broken:
+        raise StepFailed(f"No model server answers at {rest_url} ({broken}); start one with 'perennial serve'.") from broken
+    except ValueError as broken:
+        raise StepFailed(f"What answers at {rest_url} is not the model server: its answer is not JSON.") from broken
+    finally:
+        connection.close()

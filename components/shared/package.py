@@ -1,0 +1,34 @@
+"""The model package as a folder that can prove what it holds: every file has its SHA-256 in ``manifest.json``."""
+
+from pathlib import Path
+
+from components.shared.errors import StepFailed
+from components.shared.files import read_json, sha256
+
+MANIFEST = "manifest.json"
+
+
+def verify(folder: Path, manifest_sha256: str | None = None) -> None:
+    """Refuse a package that differs from its manifest, before anything in it is loaded.
+
+    Args:
+        folder: The package.
+        manifest_sha256: What the release says the manifest itself hashes to; None where nobody said so.
+
+    Raises:
+        StepFailed: If the manifest or a file is absent, altered, or not listed.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise StepFailed(f"The model package {folder} has no {MANIFEST}; register the model again.")
+    if manifest_sha256 is not None and sha256(manifest) != manifest_sha256:
+        raise StepFailed(f"{manifest} is not the manifest that was released (its SHA-256 differs); register it again.")
+    try:
+        listed = {str(name): str(digest) for name, digest in read_json(manifest)["files"].items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as broken:
+        raise StepFailed(f"{manifest} is not a manifest: expected {{'files': {{name: SHA-256}}}}.") from broken
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    if differing := sorted(present ^ listed.keys()):
+        raise StepFailed(f"The model package {folder} and its manifest differ in {differing}; register the model again.")
+    if altered := sorted(name for name, digest in listed.items() if sha256(folder / name) != digest):
+        raise StepFailed(f"The model package {folder} holds altered files {altered}; register the model again.")

@@ -1,0 +1,102 @@
+"""``python -m serving``: serve an endpoint's folder, or one model package.
+
+On a laptop: ``python -m serving --endpoint DIR --port N --grpc-port N``; the folder says what answers.
+In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0 --port 8080 --grpc-port 8081``.
+"""
+
+import argparse
+import fcntl
+import logging
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from components.shared import releases
+from components.shared.errors import InputError, PerennialError
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # KServe reads the command line at import and must not take ours for its own.
+    sys.argv[1:] = []
+    try:
+        if arguments.endpoint:
+            _serve_endpoint(arguments)
+        else:
+            _serve_package(arguments)
+    except PerennialError as reason:
+        print(f"{type(reason).__name__}: {reason}", file=sys.stderr)
+        return reason.exit_code
+    return 0
+
+
+def _serve_endpoint(arguments: argparse.Namespace) -> None:
+    endpoint: Path = arguments.endpoint.absolute()
+    endpoint.mkdir(parents=True, exist_ok=True)
+    with (endpoint / "server.lock").open("a+") as lock:
+        _take(lock, endpoint)
+        from serving.rollout import Rollout
+        from serving.served import Served
+        from serving.server import Server
+
+        served = Served()
+        rollout = Rollout(endpoint, served)
+        Server(served).run(
+            arguments.host,
+            arguments.port,
+            arguments.grpc_port,
+            rollout.settle,
+            rollout.follow,
+            lambda server: releases.write_server(endpoint, server),
+            arguments.owned,
+        )
+
+
+def _serve_package(arguments: argparse.Namespace) -> None:
+    from components.shared.files import sha256
+    from components.shared.package import MANIFEST
+
+    from serving.release import Release
+    from serving.served import Served
+    from serving.server import Server
+
+    served = Served()
+
+    async def settle() -> None:
+        version = arguments.version or sha256(arguments.model_dir / MANIFEST)[:12]
+        release = Release(arguments.model_dir, arguments.name, version)
+        release.warm()
+        served.loaded[version] = release
+        served.activate(release)
+
+    Server(served).run(arguments.host, arguments.port, arguments.grpc_port, settle, owned=arguments.owned)
+
+
+def _take(lock: TextIO, endpoint: Path) -> None:
+    """Hold the folder for the life of this process; the system lets go of it even after a SIGKILL."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as taken:
+        other = releases.server(endpoint)
+        who = f"process {other.pid} at {other.rest_url}" if other else "a process that is starting or ending"
+        raise InputError(f"The endpoint {endpoint} is served already by {who}; stop that one first.") from taken
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, allow_abbrev=False)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--endpoint", type=Path, help="folder that says which release answers")
+    what.add_argument("--model-dir", type=Path, help="one model package, served as it is")
+    parser.add_argument("--name", default="model", help="name of the model of --model-dir")
+    parser.add_argument("--version", help="version of the model of --model-dir; default: from its manifest's hash")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless said otherwise")
+    parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
+    parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
+    parser.add_argument("--owned", action="store_true", help="end when standard input closes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

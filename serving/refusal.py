@@ -1,0 +1,40 @@
+"""A request that is not answered, for a reason its sender can act on."""
+
+
+class Refused(Exception):
+    """Answered with a 4xx (or 503 before the first release) and one sentence.
+
+    Args:
+        status: HTTP status; gRPC maps it to its own code.
+        sentence: What is wrong, what was expected.
+        reason: A short constant for the error counter.
+    """
+
+    def __init__(self, status: int, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.reason = reason
+
+
+def shown(value: object) -> str:
+    """Name a value in a sentence: its JSON kind, and a short piece of it.
+
+    >>> shown("a" * 100), shown([1, 2]), shown(True)
+    ("text 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…'", 'a list', 'true')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"text {short(value)}"
+    if isinstance(value, int | float):
+        return f"number {str(value)[:40]}"
+    return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
+
+
+def short(name: object) -> str:
+    """Quote at most 40 characters of a name that came from outside."""
+    text = str(name)
+    return repr(text if len(text) <= 40 else text[:40] + "…")

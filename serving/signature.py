@@ -1,0 +1,144 @@
+"""What a request may hold: the model's features, read from ``model.json``, as a check and an encoder in one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.refusal import Refused, short, shown
+
+Column = Sequence[Any] | np.ndarray
+"""One feature's values: JSON values with None = missing, or floats with NaN = missing."""
+
+_EXPECTED = {"numeric": "a number", "boolean": "true or false", "categorical": "text"}
+_TYPES: dict[str, set[type]] = {"numeric": {int, float}, "boolean": {bool}, "categorical": {str}}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input of the model, and whether a request may leave it empty."""
+
+    name: str
+    type: str
+    missing: bool
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The model's input tensors, and the features of each row that hold a category never seen."""
+
+    tensors: dict[str, np.ndarray]
+    unseen: list[list[str]]
+
+
+class Signature:
+    """The features of one release.
+
+    Args:
+        model: The content of ``model.json``.
+    """
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        self.features = {f["name"]: Feature(f["name"], f["type"], bool(f["missing"])) for f in model["features"]}
+        self.names = frozenset(self.features)
+        self.request_rows = int(model["limits"]["request_rows"])
+        self.request_bytes = int(float(model["limits"]["request_mib"]) * 2**20)
+        self._numeric = tuple(self.features[name] for name in model["numeric"])
+        self._categorical = tuple(self.features[name] for name in model["categorical"])
+        self._vocabulary = {name: frozenset(words) | {""} for name, words in model["vocabulary"].items()}
+
+    def check_names(self, given: Sequence[str] | Mapping[str, Any], where: str) -> None:
+        """Refuse absent and unknown features, naming them."""
+        if absent := sorted(self.names - set(given)):
+            raise Refused(400, f"{where}feature {short(absent[0])} is absent; expected {self._listed()}.", "absent")
+        if unknown := sorted(set(given) - self.names):
+            raise Refused(
+                400, f"{where}feature {short(unknown[0])} is unknown; expected {self._listed()}.", "unknown_feature"
+            )
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse a request without rows, or with too many."""
+        if rows == 0:
+            raise Refused(400, "The request holds no rows; expected at least one.", "no_rows")
+        if rows > self.request_rows:
+            raise Refused(
+                413, f"The request holds {rows} rows; at most {self.request_rows} are answered at once.", "rows"
+            )
+
+    def encode(self, columns: Mapping[str, Column], rows: int) -> Encoded:
+        """Check every value and build the model's tensors.
+
+        Args:
+            columns: Exactly the signature's features, each with ``rows`` values.
+            rows: Number of rows, checked before.
+
+        Raises:
+            Refused: At the first value that the signature forbids, naming its feature and row (from 0).
+        """
+        tensors: dict[str, np.ndarray] = {}
+        if self._numeric:
+            tensors["numeric"] = self._encode_numbers(columns)
+        unseen: list[list[str]] = [[] for _ in range(rows)]
+        if self._categorical:
+            tensors["categorical"] = self._encode_categories(columns, unseen)
+        return Encoded(tensors, unseen)
+
+    def _encode_numbers(self, columns: Mapping[str, Column]) -> np.ndarray:
+        values = [columns[feature.name] for feature in self._numeric]
+        for feature, column in zip(self._numeric, values, strict=True):
+            _check(feature, column)
+        with np.errstate(over="ignore"):
+            # A number beyond float32 becomes infinite here; the model must never see one.
+            matrix = np.array(values, dtype=np.float64).astype(np.float32)
+        if np.isinf(matrix).any():
+            place, row = np.argwhere(np.isinf(matrix))[0]
+            raise Refused(
+                400,
+                f"Feature {short(self._numeric[place].name)}, row {row}: number {values[place][row]} is infinite or "
+                "beyond the range of a 32-bit number.",
+                "infinite",
+            )
+        return np.ascontiguousarray(matrix.T)
+
+    def _encode_categories(self, columns: Mapping[str, Column], unseen: list[list[str]]) -> np.ndarray:
+        matrix = np.empty((len(unseen), len(self._categorical)), dtype=object)
+        for place, feature in enumerate(self._categorical):
+            column = columns[feature.name]
+            if _check(feature, column):
+                column = ["" if value is None else value for value in column]
+            known = self._vocabulary[feature.name]
+            for row, value in enumerate(column):
+                if value not in known:
+                    unseen[row].append(feature.name)
+            matrix[:, place] = column
+        return matrix
+
+    def _listed(self) -> str:
+        names = sorted(self.names)
+        return f"{names}" if len(names) <= 30 else f"{names[:30]} and {len(names) - 30} more"
+
+
+def _check(feature: Feature, column: Column) -> bool:
+    """Refuse a wrong type or a forbidden gap; return whether values are missing."""
+    if isinstance(column, np.ndarray):
+        missing = bool(np.isnan(column).any())
+        row = int(np.isnan(column).argmax()) if missing else 0
+    else:
+        kinds = set(map(type, column))
+        wrong = kinds - _TYPES[feature.type] - {type(None)}
+        if wrong:
+            row = next(i for i, value in enumerate(column) if type(value) in wrong)
+            raise Refused(
+                400,
+                f"Feature {short(feature.name)}, row {row}: expected {_EXPECTED[feature.type]}, "
+                f"got {shown(column[row])}.",
+                "type",
+            )
+        missing = type(None) in kinds or (feature.type == "categorical" and "" in column)
+        row = next(i for i, value in enumerate(column) if value is None or value == "") if missing else 0
+    if missing and not feature.missing:
+        raise Refused(
+            400, f"Feature {short(feature.name)}, row {row}: a value is required, it may not be missing.", "missing"
+        )
+    return missing
