@@ -41,6 +41,14 @@ _EPSILON = 1e-7
 class Scorecard(Protocol):
     """What the bootstrap, slices and robustness ask of a task."""
 
+    @property
+    def truth(self) -> NDArray:
+        """Return 0 or 1, the class number, or the label."""
+
+    @property
+    def score(self) -> Floats:
+        """Return the model's answers."""
+
     def primary(self, weights: Floats) -> Floats:
         """Return the metric that comparisons use."""
 
@@ -91,6 +99,10 @@ class Binary:
     def subset(self, rows: NDArray[np.intp]) -> "Binary":
         """Return the scorecard of some of the rows."""
         return Binary(self.truth[rows], self.score[rows], self.threshold)
+
+    def roc(self) -> dict[str, list[float]]:
+        """Return the ROC curve."""
+        return self._ranking.roc()
 
     def measure(self, weights: Floats) -> dict[str, Floats]:
         """Return ranking, probability and decision metrics."""

@@ -1,0 +1,87 @@
+"""Rule of thumb and plain model, brought to the same footing as the candidate: scores and a threshold for each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from components.evaluation import plain, rule
+from components.evaluation.metrics import scorecard
+from components.evaluation.ranking import Floats
+from components.shared import value as money
+from components.shared.model.rows import Inputs
+from components.shared.project import Value
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model beside the others: its scores of the test rows, where it acts, and one sentence on what it is."""
+
+    score: Floats
+    threshold: float | None
+    description: str
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """Inputs and truth of one part of the split."""
+
+    inputs: Inputs
+    truth: NDArray
+
+
+def rule_of_thumb(
+    train: Learnable, validation: Learnable, test: Inputs, *, task: str, classes: list[str], names: tuple[list[str], list[str]],
+    value: Value | None,
+) -> Contender:  # fmt: skip
+    """Learn the best single question on the training rows; keep it if it beats a constant on the validation rows."""
+    targets = _targets(train.truth, task, len(classes))
+    asked = rule.best(train.inputs, targets, *names)
+    if asked.question and not _better_than_constant(asked, validation, task, classes):
+        asked = rule.constant(targets)
+    score = _shaped(asked.score(test), task)
+    threshold = _threshold(_shaped(asked.score(validation.inputs), task), validation.truth, task, value)
+    return Contender(score, threshold, _sentence(asked, task, classes, len(train.truth)))
+
+
+def plain_model(
+    train: Learnable, validation: Learnable, test: Inputs, *, task: str, classes: list[str], value: Value | None, seed: int
+) -> Contender:
+    """Fit the plain model on the training rows; the validation rows only give it a threshold, as the candidate's."""
+    fitted = plain.fit(train.inputs, train.truth, task=task, classes=max(1, len(classes)), seed=seed)
+    threshold = _threshold(_shaped(fitted.score(validation.inputs), task), validation.truth, task, value)
+    return Contender(_shaped(fitted.score(test), task), threshold, fitted.description)
+
+
+def _targets(truth: NDArray, task: str, classes: int) -> Floats:
+    """Indicators of the classes, or the label as one column."""
+    return truth[:, None].astype(float) if task == "regression" else np.eye(classes)[truth.astype(int)]
+
+
+def _shaped(score: Floats, task: str) -> Floats:
+    """Turn (rows, classes or 1) into what a scorecard of the task takes."""
+    if task == "multiclass":
+        return score
+    return score[:, 1] if task == "binary" else score[:, 0]
+
+
+def _threshold(score: Floats, truth: NDArray, task: str, value: Value | None) -> float | None:
+    return money.best_threshold(score, truth.astype(bool), value) if task == "binary" else None
+
+
+def _better_than_constant(asked: rule.Rule, validation: Learnable, task: str, classes: list[str]) -> bool:
+    card = scorecard(task, validation.truth, _shaped(asked.score(validation.inputs), task), None)
+    primary = float(card.primary(np.ones((1, len(validation.truth))))[0])
+    return primary > (0.0 if task == "regression" else 0.5)
+
+
+def _sentence(asked: rule.Rule, task: str, classes: list[str], rows: int) -> str:
+    learned = f"learned on {rows:,} training rows"
+    if task == "regression":
+        yes, no = f"{asked.yes[0]:.4g}", f"{asked.no[0]:.4g}"
+    elif task == "binary":
+        yes, no = (f"{100 * side[1]:.1f} % {classes[1]}" for side in (asked.yes, asked.no))
+    else:
+        yes, no = (f"{100 * side.max():.1f} % {classes[int(side.argmax())]}" for side in (asked.yes, asked.no))
+    if asked.question is None:
+        return f"always {yes}, as no single question did better ({learned})"
+    return f"{asked.question}: {yes}, otherwise {no} ({learned})"

@@ -1,0 +1,65 @@
+"""The champion on the candidate's test rows, or one sentence on why it cannot be compared."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from components.evaluation import exclusion
+from components.evaluation.scoring import Package
+from components.shared import files
+from components.shared.errors import InputError
+from components.shared.project import Project
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The champion's version (None before the first release), its model where it can be asked, else the reason."""
+
+    version: str | None
+    package: Package | None
+    reason: str | None
+    seen: pa.Array | None
+
+
+def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]) -> Incumbent:
+    """Open the champion's package if it answers the same question about rows like these.
+
+    Args:
+        project: The project as it is now; the champion may come from an earlier one.
+        folder: The champion step's output.
+        test: The test rows with all their columns.
+        classes: The candidate's classes.
+    """
+    version = files.read_json(folder / "champion.json")["version"]
+    if version is None:
+        return Incumbent(None, None, None, None)
+    package = Package.open(folder / "package")
+    reason = _difference(project, package, test, classes)
+    if reason is not None:
+        return Incumbent(version, None, f"champion version {version} cannot be compared: {reason}", None)
+    seen = exclusion.seen_keys(package.folder, package.card["entity"], package.card["event_time"])
+    return Incumbent(version, package, None, seen)
+
+
+def _difference(project: Project, package: Package, test: pa.Table, classes: list[str]) -> str | None:
+    """Say what keeps the champion from being judged on these rows."""
+    card = package.card
+    if card["task"] != project.task:
+        return f"its task is {card['task']}, the project's is {project.task}"
+    for word, own, now in (
+        ("label", card["label"], project.label.column),
+        ("entity", card["entity"], project.entity),
+        ("event time", card["event_time"], project.event_time),
+    ):
+        if own != now:
+            return f"its {word} is '{own}', the project's is '{now}'"
+    if (card["classes"] or []) != classes:
+        return f"its classes are {card['classes']}, the candidate's are {classes}"
+    absent = sorted({*card["numeric"], *card["categorical"]} - set(test.column_names))
+    if absent:
+        return f"it needs the features {absent}, which the test rows no longer hold"
+    try:
+        package.inputs(test.slice(0, 1))
+    except InputError as changed:
+        return str(changed)
+    return None

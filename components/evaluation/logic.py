@@ -1,0 +1,154 @@
+"""Measure a candidate beside rule, plain model and champion, all on the same rows that none of them has seen."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from components.evaluation import baselines, bootstrap, exclusion, report, scoring
+from components.evaluation.cost import cost
+from components.evaluation.incumbent import Incumbent, incumbent
+from components.evaluation.metrics import scorecard
+from components.evaluation.report import Judged
+from components.evaluation.scoring import Package
+from components.shared import files
+from components.shared.errors import InputError
+from components.shared.model.rows import Inputs, texts
+from components.shared.project import Project
+
+_log = logging.getLogger(__name__)
+
+REPORT = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+
+
+class MetricSink(Protocol):
+    """What ``kfp.dsl.Metrics`` offers; the logic itself needs no kfp."""
+
+    def log_metric(self, metric: str, value: float) -> None:
+        """Keep one number."""
+
+
+class CurveSink(Protocol):
+    """What ``kfp.dsl.ClassificationMetrics`` offers."""
+
+    def log_roc_curve(self, fpr: list[float], tpr: list[float], threshold: list[float]) -> None:
+        """Keep a ROC curve."""
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
+        """Keep a confusion matrix, rows being true classes."""
+
+
+def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: int, out: Path) -> dict[str, Any]:
+    """Measure everything that the gate, the model card and the report speak of.
+
+    Args:
+        project: What is predicted, and how it is to be measured.
+        splits: ``train.parquet``, ``validation.parquet`` and ``test.parquet``; the first two only teach the baselines.
+        model: The candidate's model package.
+        champion: ``champion.json`` and, after a first release, the champion's package.
+        seed: Of the bootstrap, of noise and shuffles, and of the plain model's sample of rows.
+        out: Receives ``evaluation.json`` and ``predictions.parquet``.
+
+    Returns:
+        The content of ``evaluation.json``.
+
+    Raises:
+        InputError: If the test rows cannot judge a model, or a slice or group names no column.
+    """
+    package = Package.open(model)
+    tables = {part: pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation", "test")}
+    former = incumbent(project, champion, tables["test"], list(package.card["classes"] or []))
+    rows = _unseen(project, model, tables, former)
+    tables["test"] = rows.table
+    label = project.label.column
+    classes = scoring.all_classes(rows.table, label, project.task, list(package.card["classes"] or []))
+    truth = scoring.labels(rows.table, label, classes)
+    scoring.check_judgeable(truth, label, classes)
+    inputs = package.inputs(rows.table)
+    contenders = _contenders(project, package, tables, classes, inputs, former, seed)
+    cards = {
+        name: scorecard(project.task, truth, scoring.widen(one.score, len(classes)), one.threshold)
+        for name, one in contenders.items()
+    }
+    clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
+    judged = Judged(project, package, classes, tables, inputs, truth, cards, clusters, seed)
+    measured = {
+        "task": project.task,
+        "rows": {
+            "test": rows.table.num_rows,
+            "excluded_seen": rows.by_split + rows.by_champion,
+            "excluded_by_split": rows.by_split,
+            "excluded_by_champion": rows.by_champion,
+        },
+        "resampled": unit,
+        "descriptions": {name: contenders[name].description for name in ("rule", "plain")},
+        "champion": {"version": former.version, "compared": former.package is not None, "reason": former.reason},
+        "threshold": contenders["candidate"].threshold,
+        **report.numbers(judged),
+        **report.pictures(judged),
+        "fairness": report.groups(judged),
+        "robustness": report.robustness_of(judged),
+        "value": report.value_of(judged),
+        "cost": cost(model),
+    }
+    measured = report.without_nan(measured)
+    files.write_json(out / REPORT, measured)
+    pq.write_table(report.predictions(judged), out / PREDICTIONS)
+    _log.info("%s on %d test rows: %s", measured["primary"], len(truth), measured["metrics"][measured["primary"]])
+    return measured
+
+
+def log_metrics(measured: Mapping[str, Any], metrics: MetricSink) -> None:
+    """Put every defined metric, its bounds, and the costs on a KFP artifact."""
+    for name, found in measured["metrics"].items():
+        for suffix, key in (("", "value"), ("_low", "low"), ("_high", "high")):
+            if found[key] is not None:
+                metrics.log_metric(name + suffix, found[key])
+    for name, amount in measured["cost"].items():
+        metrics.log_metric(name, amount)
+
+
+def log_curves(measured: Mapping[str, Any], curves: CurveSink) -> None:
+    """Put ROC curve and confusion matrix, where the task has them, on a KFP artifact."""
+    if measured["roc"] is not None:
+        curves.log_roc_curve(measured["roc"]["fpr"], measured["roc"]["tpr"], measured["roc"]["thresholds"])
+    if measured["confusion"] is not None:
+        curves.log_confusion_matrix(measured["confusion"]["labels"], measured["confusion"]["matrix"])
+
+
+def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: Incumbent) -> exclusion.Judges:
+    entity, time = project.entity, project.event_time
+    seen = [exclusion.keys(tables[part], entity, time) for part in ("train", "validation")]
+    seen.append(exclusion.seen_keys(model, entity, time))
+    rows = exclusion.judges(tables["test"], entity, time, seen_by_split=seen, seen_by_champion=former.seen)
+    if rows.table.num_rows == 0 and tables["test"].num_rows:
+        raise InputError(
+            f"all {tables['test'].num_rows} test rows were seen in training, by this model ({rows.by_split}) or by champion "
+            f"version {former.version} ({rows.by_champion}); bring newer rows, or split by hash or time, which keep them apart."
+        )
+    return rows
+
+
+def _contenders(
+    project: Project, package: Package, tables: dict[str, pa.Table], classes: list[str], inputs: Inputs, former: Incumbent,
+    seed: int,
+) -> dict[str, baselines.Contender]:  # fmt: skip
+    """Score the test rows with every model."""
+    train, validation = (
+        baselines.Learnable(package.inputs(tables[part]), scoring.labels(tables[part], project.label.column, classes))
+        for part in ("train", "validation")
+    )
+    names = (package.card["numeric"], package.card["categorical"])
+    task, value = project.task, project.value
+    found = {
+        "candidate": baselines.Contender(package.score(inputs), package.card["threshold"], "the candidate"),
+        "rule": baselines.rule_of_thumb(train, validation, inputs, task=task, classes=classes, names=names, value=value),
+        "plain": baselines.plain_model(train, validation, inputs, task=task, classes=classes, value=value, seed=seed),
+    }
+    if former.package is not None:
+        score = former.package.score(former.package.inputs(tables["test"]))
+        found["champion"] = baselines.Contender(score, former.package.card["threshold"], f"version {former.version}")
+    return found

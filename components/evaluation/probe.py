@@ -1,0 +1,54 @@
+"""Run as a script: load one exported model, answer its first row many times, print latency and memory as JSON.
+
+The row holds zeros and known categories: what it holds hardly changes the time of an answer.
+"""
+
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+_WARM_UP = 50
+_CALLS = 1_000
+_SECONDS = 2.0
+
+
+def main(model: str, card_file: str) -> None:
+    """Measure and print."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    card = json.loads(Path(card_file).read_text(encoding="utf-8"))
+    row: dict[str, np.ndarray] = {}
+    if card["numeric"]:
+        row["numeric"] = np.zeros((1, len(card["numeric"])), np.float32)
+    if card["categorical"]:
+        row["categorical"] = np.array([[(card["vocabulary"].get(n) or [""])[0] for n in card["categorical"]]], dtype=object)
+    for _ in range(_WARM_UP):
+        session.run(["score"], row)
+    gc.disable()
+    taken: list[float] = []
+    end = time.perf_counter() + _SECONDS
+    while len(taken) < _CALLS and time.perf_counter() < end:
+        start = time.perf_counter()
+        session.run(["score"], row)
+        taken.append(1000 * (time.perf_counter() - start))
+    p50, p99 = np.quantile(taken, [0.5, 0.99])
+    print(json.dumps({"latency_ms_p50": float(p50), "latency_ms_p99": float(p99), "memory_mib": _peak_mib()}))
+
+
+def _peak_mib() -> float:
+    """Largest resident size. Not getrusage: its maximum is inherited from the process that started this one."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
