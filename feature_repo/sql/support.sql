@@ -1,7 +1,7 @@
 -- Contacts of the last 90 days. The counts change when a contact becomes known, and again when it is 90 days old;
 -- each change is a row, stamped with its time. A customer without a contact has counts of zero from the start.
 WITH changes AS (
-    SELECT customer_id, known_at AS at, 1 AS contacts, (satisfaction <= 2)::INTEGER AS unhappy, satisfaction
+    SELECT customer_id, known_at AS changed_at, 1 AS contacts, (satisfaction <= 2)::INTEGER AS unhappy, satisfaction
     FROM contacts
     UNION ALL
     SELECT
@@ -17,18 +17,18 @@ WITH changes AS (
 moments AS (
     SELECT
         customer_id,
-        at,
+        changed_at,
         sum(contacts) AS contacts,
         coalesce(sum(unhappy), 0) AS unhappy,
         avg(satisfaction) AS satisfaction
     FROM changes
-    GROUP BY customer_id, at
+    GROUP BY customer_id, changed_at
 )
 SELECT
     customer_id,
-    at AS event_timestamp,
+    changed_at AS event_timestamp,
     (sum(contacts) OVER earlier)::BIGINT AS contacts_90d,
     (sum(unhappy) OVER earlier)::BIGINT AS unhappy_90d,
     last_value(satisfaction IGNORE NULLS) OVER earlier AS last_satisfaction
 FROM moments
-WINDOW earlier AS (PARTITION BY customer_id ORDER BY at ROWS UNBOUNDED PRECEDING)
+WINDOW earlier AS (PARTITION BY customer_id ORDER BY changed_at ROWS UNBOUNDED PRECEDING)

@@ -1,0 +1,106 @@
+"""Build the training set: every labelled example with the features that were known at its event time."""
+
+import contextlib
+import logging
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from components.feature_retrieval import examples, repository, tables
+from components.shared import bundle, files
+from components.shared.errors import InputError
+from components.shared.project import Project
+from feast import FeatureStore
+
+_ROW = "perennial_row"
+_TIME = "event_timestamp"
+logger = logging.getLogger(__name__)
+
+
+def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
+    """Join the labelled rows of a snapshot with the project's feature service.
+
+    Args:
+        bundle_path: The project bundle.
+        snapshot: Folder with ``<source>.parquet`` and ``snapshot.json``.
+        target: Folder for ``rows.parquet`` and ``summary.json``.
+
+    Returns:
+        The summary: rows, what was left out and why, the clock of the run, missing share per feature.
+
+    Raises:
+        InputError: If labels, project file and feature repository do not fit together.
+    """
+    project = bundle.project(bundle_path)
+    as_of = clock(snapshot)
+    with tempfile.TemporaryDirectory() as folder, examples.connect(snapshot) as connection:
+        repo = bundle.extract(bundle_path, Path(folder))
+        counts = examples.select(connection, project, as_of)
+        objects = repository.load(repo)
+        views = repository.views(objects, project)
+        ties = {view.name: tables.materialise(connection, repo, view) for view in views}
+        # Feast resolves the paths of file sources against the working directory.
+        with contextlib.chdir(repo):
+            store = repository.open_store(repo)
+            store.apply(objects)
+            rows = join(store, connection, project)
+    target.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, target / "rows.parquet", compression="zstd")
+    newest = as_of or rows[project.event_time].to_pylist()[-1]
+    summary = {
+        "rows": len(rows),
+        "left_out_young": counts.left_out_young,
+        "left_out_missing": counts.left_out_missing,
+        "duplicates": counts.duplicates,
+        "ties": ties,
+        "as_of": newest.isoformat(),
+        "features": {name: rows[name].null_count / len(rows) for name in rows.column_names[3:]},
+    }
+    files.write_json(target / "summary.json", summary)
+    logger.info("%d examples, %d left out as too young", len(rows), counts.left_out_young)
+    return summary
+
+
+def clock(snapshot: Path) -> datetime | None:
+    """Tell the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
+    described = files.read_json(snapshot / "snapshot.json")["tables"]
+    ends = [table["time_range"][1] for table in described.values() if table.get("time_range")]
+    return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
+
+
+def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project) -> pa.Table:
+    """Let Feast join the examples with the feature service, point in time correct, and put the labels beside.
+
+    Late rows count from the time they were created. The rows come back in the order of ``examples``.
+
+    Raises:
+        InputError: If Feast refuses the repository.
+    """
+    entities = connection.sql(
+        f"SELECT row AS {_ROW}, entity AS {examples.quoted(project.entity)}, event_time AS {_TIME} FROM examples ORDER BY row"
+    ).df()
+    entities[_TIME] = entities[_TIME].dt.tz_localize("UTC")
+    try:
+        joined = store.get_historical_features(
+            entity_df=entities,
+            features=store.get_feature_service(project.features.service),
+            filter_by_created_timestamp=True,
+        ).to_arrow()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"Feast cannot join the feature service {project.features.service!r}: {reason}") from error
+    labels = connection.sql("SELECT row, event_time, label FROM examples ORDER BY row").to_arrow_table()
+    joined = joined.sort_by(_ROW)
+    if not joined[_ROW].combine_chunks().equals(labels["row"].combine_chunks()):
+        raise RuntimeError(f"Feast returned {len(joined)} rows for {len(labels)} examples.")
+    columns = {
+        project.entity: joined[project.entity],
+        project.event_time: labels["event_time"],
+        project.label.column: labels["label"],
+    }
+    columns |= {name: joined[name] for name in joined.column_names if name not in (_ROW, _TIME, project.entity)}
+    return pa.table({name: column.combine_chunks() for name, column in columns.items()})

@@ -1,0 +1,118 @@
+"""The project's Feast repository: its objects, and which columns of which view a feature service needs."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.feature_retrieval.examples import demand
+from components.shared.errors import InputError
+from components.shared.project import Project
+from feast import Entity, FeatureService, FeatureStore, FeatureView
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+
+
+@dataclass(frozen=True)
+class View:
+    """One feature view as far as a service needs it."""
+
+    name: str
+    path: str
+    """Where its rows are expected, relative to the repository."""
+    entity: str
+    time: str
+    created: str | None
+    features: tuple[str, ...]
+
+
+def open_store(repo: Path) -> FeatureStore:
+    """Open the store that ``feature_store.yaml`` describes.
+
+    Raises:
+        InputError: If the file is absent or names an offline store that loses rows.
+    """
+    if not (repo / "feature_store.yaml").is_file():
+        raise InputError("feature_repo/feature_store.yaml is missing; expected Feast's settings there.")
+    store = FeatureStore(repo_path=str(repo))
+    kind = getattr(store.config.offline_store, "type", None)
+    if kind in ("file", "dask", None):
+        raise InputError(
+            f"feature_repo/feature_store.yaml names the offline store {kind!r}, which silently drops rows of a training "
+            "set; expected 'duckdb'. Write offline_store: {type: duckdb}."
+        )
+    return store
+
+
+def load(repo: Path) -> list[Any]:
+    """Collect the Feast objects that ``features.py`` defines.
+
+    Raises:
+        InputError: If the file is absent or does not run.
+    """
+    path = repo / "features.py"
+    if not path.is_file():
+        raise InputError("feature_repo/features.py is missing; expected the entities, views and services there.")
+    spec = importlib.util.spec_from_file_location("feature_repo_features", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"feature_repo/features.py does not run: {type(error).__name__}: {reason}.") from error
+    kinds = (Entity, FeatureView, FeatureService, DataSource)
+    return [value for value in vars(module).values() if isinstance(value, kinds)]
+
+
+def views(objects: list[Any], project: Project) -> list[View]:
+    """List the views and columns that the project's feature service consists of, in the service's order.
+
+    Raises:
+        InputError: If the service is unknown, lacks a feature of the project file, holds what must not be a feature,
+            or reads something else than files.
+    """
+    services = {item.name: item for item in objects if isinstance(item, FeatureService)}
+    demand(project.features.service, list(services), "feature_repo/features.py", "features.service")
+    named = {item.name: item for item in objects if isinstance(item, FeatureView)}
+    entities = {item.name: item for item in objects if isinstance(item, Entity)}
+    found = []
+    for projection in services[project.features.service].feature_view_projections:
+        view = named[projection.name]
+        found.append(_view(view, [entities[name].join_key for name in view.entities], projection, project))
+    _check(found, project)
+    return found
+
+
+def _view(view: FeatureView, keys: list[str], projection: Any, project: Project) -> View:
+    source = view.batch_source
+    if not isinstance(source, FileSource):
+        raise InputError(f"The feature view {view.name!r} reads {type(source).__name__}; expected a FileSource.")
+    if keys != [project.entity]:
+        raise InputError(
+            f"The feature view {view.name!r} is keyed by {keys}; expected the project's entity {project.entity!r} alone."
+        )
+    return View(
+        name=view.name,
+        path=source.path,
+        entity=project.entity,
+        time=source.timestamp_field,
+        created=source.created_timestamp_column or None,
+        features=tuple(field.name for field in projection.features if field.name != project.entity),
+    )
+
+
+def _check(found: list[View], project: Project) -> None:
+    delivered = [name for view in found for name in view.features]
+    service = f"the feature service {project.features.service!r}"
+    for name in project.features.columns:
+        demand(name, delivered, service, "The feature")
+    twice = sorted({name for name in delivered if delivered.count(name) > 1})
+    if twice:
+        raise InputError(f"{twice[0]!r} comes from two views of {service}; expected each name once. Rename one of them.")
+    for name in (project.entity, project.event_time, project.label.column):
+        if name in delivered:
+            raise InputError(
+                f"{name!r} is a feature of {service}, but it is the project's entity, event time or label; "
+                "a model must not see it. Remove it from the feature view."
+            )
