@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from components.shared.errors import PerennialError
 from pipelines import runs
-from rich.console import Console
 
 
 class _Group(click.Group):
@@ -84,6 +83,96 @@ def lock(steps: tuple[str, ...]) -> None:
 
     for path in locking.lock(steps):
         click.echo(path)
+
+
+@main.command()
+@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--label", required=True, help="The column to predict.")
+@click.option("--entity", help="The column that names who a row is about (default: the row number).")
+@click.option("--time", help="The column with the time of a row (default: all rows have one time).")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The project's folder.")
+def init(table: Path, label: str, entity: str | None, time: str | None, out: Path) -> None:
+    """Write a project for a CSV or parquet file: project.yaml, data schema, feature repo."""
+    from pipelines.commands import init as verb
+
+    verb.init(table, label=label, entity=entity, time=time, out=out)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(".perennial/data"), show_default=True)
+@click.option("--customers", type=int, default=4000, show_default=True)
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default="2024-01-01", show_default=True)
+@click.option("--months", type=int, default=15, show_default=True)
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--switch", "switches", multiple=True, metavar="NAME[@YYYY-MM]", help="What goes wrong, and since when.")
+@click.option("--list-switches", is_flag=True, help="Show what can go wrong.")
+def simulate(
+    out: Path, customers: int, start: datetime, months: int, seed: int, switches: tuple[str, ...], list_switches: bool
+) -> None:
+    """Write tables of the shipped example, for any period."""
+    from pipelines import simulator
+
+    if list_switches:
+        for name, meaning in simulator.SWITCHES.items():
+            click.echo(f"{name:18} {meaning}")
+        return
+    chosen = [simulator.parse_switch(text) for text in switches]
+    rows = simulator.write(out, customers, start.date(), months, seed, chosen)
+    for table, count in sorted(rows.items()):
+        click.echo(f"{out / table}.parquet: {count:,} rows")
+
+
+@main.command()
+@_project_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0 takes a free one.")
+def serve(project: Path, host: str, port: int, grpc_port: int) -> int:
+    """Answer requests with the released model until Ctrl-C; later releases take over without a pause."""
+    from pipelines.commands import serve as verb
+
+    return verb.serve(project, host=host, port=port, grpc_port=grpc_port)
+
+
+@main.command()
+@_project_option
+@click.argument("row", required=False)
+@click.option("--sample", is_flag=True, help="Send a row that training kept as a sample.")
+def predict(project: Path, row: str | None, sample: bool) -> int:
+    """Send a row (JSON object, list of them, or - for standard input) to the endpoint."""
+    from pipelines.commands import predict as verb
+
+    return verb.predict(project, sys.stdin.read() if row == "-" else row, sample=sample)
+
+
+@main.command()
+@_project_option
+def status(project: Path) -> None:
+    """Show what answers, the registered versions and the last runs."""
+    from pipelines.commands import status as verb
+
+    verb.status(project)
+
+
+@main.command()
+@_project_option
+@click.option("--keep", type=click.IntRange(0), default=3, show_default=True, help="Newest runs to keep in any case.")
+@click.option("--cache-days", type=click.FloatRange(0), help="Also remove virtualenvs unused for so many days.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--wait", is_flag=True, help="Wait for a run that is under way instead of leaving.")
+def gc(project: Path, keep: int, cache_days: float | None, dry_run: bool, wait: bool) -> None:
+    """Remove what no release and no lineage needs."""
+    from pipelines.commands import gc as verb
+
+    verb.gc(project, keep=keep, cache_days=cache_days, dry_run=dry_run, wait=wait)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of project.yaml, for editors."""
+    from pipelines import project_file
+
+    click.echo(project_file.json_schema(), nl=False)
 
 
 if __name__ == "__main__":

@@ -84,3 +84,11 @@ def _compile(definition: Any) -> dict[str, Any]:
         compiler.Compiler().compile(definition, str(path))
         ir: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return ir
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the symbolic IR of every pipeline into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in pipelines():
+        (folder / f"{name}.yaml").write_text(as_text(symbolic(name)), encoding="utf-8")
+    return [folder / f"{name}.yaml" for name in pipelines()]

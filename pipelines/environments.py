@@ -110,7 +110,7 @@ def virtualenv(*locks: Path, announce: Callable[[str], None] | None = None, name
         key.update(hashlib.sha256(lock.read_bytes()).digest())
     folder = cache_folder() / "virtualenvs" / key.hexdigest()[:16]
     python = folder / "bin" / "python3"
-    if (folder / _COMPLETE).exists():
+    if _use(folder):
         return python
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{folder}.lock"):
@@ -130,7 +130,7 @@ def virtualenv(*locks: Path, announce: Callable[[str], None] | None = None, name
 def snapshot(name: str) -> Path:
     """Copy the source of a step into the cache, read-only, named by its content; return the folder to import from."""
     folder = cache_folder() / "sources" / f"{name}-{_source_hash(name)[:16]}"
-    if (folder / _COMPLETE).exists():
+    if _use(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{folder}.lock"):
@@ -143,6 +143,21 @@ def snapshot(name: str) -> Path:
                 target.chmod(0o444)
             (folder / _COMPLETE).touch()
     return folder
+
+
+def last_used(folder: Path) -> float:
+    """Return when a virtualenv or snapshot was last handed out (seconds since the epoch; 0 if never completed)."""
+    mark = folder / _COMPLETE
+    return mark.stat().st_mtime if mark.exists() else 0.0
+
+
+def _use(folder: Path) -> bool:
+    """Say whether a folder of the cache is complete, and note that it was used."""
+    mark = folder / _COMPLETE
+    if not mark.exists():
+        return False
+    mark.touch()
+    return True
 
 
 def _source_files(name: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """Read project.yaml: every mistake is one sentence that names the key, what was expected and the nearest known key."""
 
 import difflib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -60,6 +61,11 @@ def read(path: Path) -> Project:
     for problem in _contradictions(project):
         raise InputError(f"{file.name}: {problem}")
     return project
+
+
+def json_schema() -> str:
+    """Return the JSON schema of a project file, as editors use it."""
+    return json.dumps(Project.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def _sentence(name: str, error: ValidationError) -> str:

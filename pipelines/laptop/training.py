@@ -74,9 +74,11 @@ def train(
         KeyboardInterrupt: After Ctrl-C or SIGTERM, when every process has ended.
     """
     state = prepared.state
-    source_hash = sources.content_hash(prepared.project, state.root)
+    source_hash = sources.source_hash(prepared.project, state.root, state.folder / "hashes.json")
+    bundled = str(bundle.write(prepared.project, state.project_file, state.bundles))
+    run.outputs["bundle"] = bundled
     arguments = {
-        "project_uri": str(bundle.write(prepared.project, state.project_file, state.bundles)),
+        "project_uri": bundled,
         "source_root": str(state.root),
         # What can't be hashed (a database) must not be answered from the cache.
         "source_hash": source_hash or f"unknown-{uuid.uuid4().hex}",

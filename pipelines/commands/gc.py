@@ -1,0 +1,24 @@
+"""``perennial gc``: say what was removed and how much it freed."""
+
+import time
+from pathlib import Path
+
+import click
+
+from components.shared import registry
+from pipelines import housekeeping, project_file, state
+
+
+def gc(project: Path, *, keep: int, cache_days: float | None, dry_run: bool, wait: bool) -> None:
+    """Collect a project's state and, if asked, the user's cache."""
+    place = state.open_state(project)
+    name = project_file.read(place.project_file).name
+    with state.exclusive(place, "gc", wait=wait):
+        versions = [v.version for v in registry.versions(registry.open(place.registry_uri), name)]
+        removed = [housekeeping.collect(place, map(str, versions), keep, dry_run)]
+    if cache_days is not None:
+        removed.append(housekeeping.collect_cache(cache_days, dry_run, now=time.time()))
+    for item in (item for part in removed for item in part.items):
+        click.echo(f"{'would remove' if dry_run else 'removed'} {item}")
+    freed = sum(part.bytes for part in removed) / 2**20
+    click.echo(f"{'would free' if dry_run else 'freed'} {freed:.1f} MiB")

@@ -1,0 +1,42 @@
+"""``perennial status``: what answers, what is registered, what ran."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from components.shared import registry, releases
+from pipelines import project_file, state
+
+
+def status(project: Path, last: int = 10) -> None:
+    """Print the state of a project."""
+    place = state.open_state(project)
+    name = project_file.read(place.project_file).name
+    console = Console(soft_wrap=True)
+    server = releases.server(place.endpoint)
+    active = releases.active(place.endpoint)
+    where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
+    console.print(f"endpoint  {'release ' + active if active else 'no release yet'}, {where}", highlight=False)
+    if (place.folder / "mlflow.db").exists():
+        console.print(_versions(place, name))
+    records = sorted(place.runs.glob("*/run.json"))[-last:]
+    runs = Table("run", "state", "reason", "report", box=None, title="last runs", title_justify="left")
+    for path in records:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        report = path.parent / "report.html"
+        runs.add_row(
+            record["id"], record["state"], record["reason"] or "", str(report.relative_to(place.root)) if report.exists() else ""
+        )
+    console.print(runs)
+
+
+def _versions(place: state.State, name: str) -> Table:
+    client = registry.open(place.registry_uri)
+    table = Table("version", "aliases", "snapshot", "run", box=None, title="registered", title_justify="left")
+    for version in registry.versions(client, name):
+        table.add_row(
+            str(version.version), ", ".join(version.aliases), version.tags.get("snapshot_hash", "")[:12], version.run_id
+        )
+    return table

@@ -1,0 +1,153 @@
+"""Every component is built alike, so whoever knows one knows all."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from pipelines import compilation, environments, locking
+
+ROOT = environments.ROOT
+STEPS = environments.steps()
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+PYTHON = [ROOT / name for name in TRACKED if name.endswith(".py")]
+FILES = ("__init__.py", "logic.py", "component.py", "component.yaml", "requirements.in", "requirements.txt", "README.md")
+# Beyond the face's two own lines, what a task may import in its body.
+GOLDEN = compilation.golden()
+ALLOWED_IN_BODY = {"pathlib", "components"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_component_has_the_files_of_a_component_and_tests(step):
+    folder = ROOT / "components" / step
+
+    assert [name for name in FILES if not (folder / name).exists()] == []
+    assert list((ROOT / "tests" / "components" / step).glob("test_*.py"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_face_is_thin(step):
+    """At most fifteen lines, no decision, no loop, no default that logic might hold otherwise."""
+    tree = ast.parse((ROOT / "components" / step / "component.py").read_text())
+    face = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == step)
+    statements = face.body[1:]
+    imported = {
+        (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(face)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+
+    assert ast.get_docstring(face)
+    assert statements[-1].end_lineno - statements[0].lineno + 1 <= 15
+    assert not [n for n in ast.walk(face) if isinstance(n, ast.If | ast.For | ast.While | ast.Try | ast.ListComp)]
+    assert face.args.defaults == [] and face.args.kw_defaults == []
+    assert imported <= ALLOWED_IN_BODY
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_face_installs_nothing_and_names_its_image(step):
+    ir = compilation.component(step)
+    [executor] = ir["deploymentSpec"]["executors"].values()
+    command = " ".join(executor["container"]["command"])
+
+    assert executor["container"]["image"] == f"perennial/{step.replace('_', '-')}"
+    assert "pip install" not in command
+
+
+def test_imports_go_one_way():
+    """components/shared <- components/<step> <- pipelines; serving uses components/shared; feature_repo uses nothing."""
+    wrong = []
+    for path in PYTHON:
+        room = path.relative_to(ROOT).parts
+        for module in imports(path):
+            parts = module.split(".")
+            if parts[0] not in ("components", "pipelines", "serving", "feature_repo") or room[0] in ("tests", "notebooks"):
+                continue
+            allowed = {
+                "components": [["components", "shared"], ["components", room[1]]],
+                "pipelines": [["components"], ["pipelines"]],
+                "serving": [["serving"], ["components", "shared"]],
+            }.get(room[0], [])
+            if not any(parts[: len(prefix)] == prefix for prefix in allowed):
+                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+
+    assert wrong == []
+
+
+def test_a_step_imports_no_kfp_outside_its_face():
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in ("components", "serving") and path.name != "component.py"
+        if any(module.split(".")[0] == "kfp" for module in imports(path))
+    ]
+
+    assert wrong == []
+
+
+def test_nothing_tinkers_with_the_import_path():
+    assert [str(path) for path in PYTHON if re.search(r"sys\.path\b", path.read_text()) and path != Path(__file__)] == []
+
+
+@pytest.mark.parametrize("path", list(GOLDEN), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_committed_pipelines_are_fresh(path):
+    assert path.exists(), f"{path.relative_to(ROOT)} is not there; run 'make compile'"
+    assert path.read_text() == compilation.as_text(GOLDEN[path]), "stale; run 'make compile'"
+
+
+@pytest.mark.parametrize("path", list(GOLDEN), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_committed_pipelines_name_no_machine(path):
+    text = path.read_text()
+
+    assert not re.search(r"/(home|root|tmp|work|usr|Users)/", text)
+    assert not re.search(r"perennial/[a-z-]+:", text)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_component_yaml_loads_as_a_component(step):
+    from kfp import components
+
+    loaded = components.load_component_from_file(str(ROOT / "components" / step / "component.yaml"))
+
+    assert loaded.name == step.replace("_", "-")
+
+
+@pytest.mark.parametrize("name", list(locking._known()))
+def test_every_lock_is_hashed_and_names_no_index(name):
+    source, _ = locking._known()[name]
+    text = source.with_suffix(".txt").read_text()
+    pinned = re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?==", text, re.MULTILINE)
+
+    assert pinned and text.count("--hash=sha256:") >= len(pinned)
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_lock_imports_where_its_step_runs(step):
+    """What resolves need not import: the step's logic is imported in its own virtualenv."""
+    [environment] = environments.prepare([step]).values()
+    done = subprocess.run(
+        [str(environment.python), "-c", f"import components.{step}.logic, kfp; print('imported')"],
+        env={"PYTHONPATH": str(environment.source), "_KFP_RUNTIME": "true", "TF_CPP_MIN_LOG_LEVEL": "2", "HOME": "/tmp"},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+
+    assert done.stdout.endswith("imported\n"), done.stderr
+
+
+def test_an_image_reference_changes_with_lock_and_source_and_with_nothing_else():
+    assert environments.reference("gate") == environments.reference("gate")
+    assert environments.reference("gate").split(":")[1] != environments.reference("split").split(":")[1]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found

@@ -1,0 +1,80 @@
+"""A mistake in the project file is one sentence that names the key and the way out."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from components.shared.errors import InputError
+from components.shared.project import Project
+from hypothesis import given
+from hypothesis import strategies as st
+from pipelines import project_file
+
+SMALL = {
+    "name": "small",
+    "task": "binary",
+    "entity": "id",
+    "event_time": "at",
+    "sources": {"rows": {"path": "rows.csv"}},
+    "label": {"source": "rows", "column": "y"},
+    "features": {"service": "small_v1", "columns": {"x": {"type": "numeric"}, "plan": {"type": "categorical"}}},
+}
+
+
+def changed(**keys: object) -> dict:
+    return SMALL | keys
+
+
+def read(folder: Path, content: object) -> Project:
+    (folder / "project.yaml").write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return project_file.read(folder)
+
+
+def test_a_small_file_is_enough_and_the_types_hold_the_defaults(tmp_path):
+    project = read(tmp_path, SMALL)
+
+    assert project == Project.model_validate(SMALL)
+    assert project.split.test == 0.2 and project.validation.drift == "warn"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (changed(tunning={"trials": 3}), r"no key 'tunning'; did you mean 'tuning'"),
+        (changed(tuning={"trails": 3}), r"no key 'trails' in 'tuning'; did you mean 'trials'"),
+        (changed(tuning={"trials": -1}), r"tuning.trials: .*greater than or equal to 0, got -1"),
+        (changed(sources={"rows": {"pth": "rows.csv"}}), r"no key 'pth' in 'sources.rows'; did you mean 'path'"),
+        (changed(sources={"rows": {"path": "a", "database": "b"}}), r"either a 'path' or a 'database'"),
+        (changed(sources={"../rows": {"path": "a"}}), r"sources"),
+        (changed(name="a/b"), r"name: .*pattern"),
+        (changed(entity="a/b"), r"entity: .*pattern"),
+        ({k: v for k, v in SMALL.items() if k != "label"}, r"the key 'label' is missing; add it"),
+        (changed(label={"source": "rowz", "column": "y"}), r"label.source is 'rowz', expected one of .*'rows'"),
+        (changed(evaluation={"slices": ["plann"]}), r"slices names 'plann', which is no feature; did you mean 'plan'"),
+        (changed(split={"validation": 0.5, "test": 0.5}), r"leave nothing to train on"),
+        (changed(limits={"columns": 1}), r"lists 2 features, limits.columns allows 1"),
+        (changed(label={"source": "rows", "column": "x"}), r"the label 'x' is listed as a feature"),
+        (changed(task="regression", value={}), r"'value' is defined for a binary task"),
+        ("name: a\nname: b\n", r"the key 'name' stands twice"),
+        ("name: [", r"not valid YAML"),
+        ("- a\n- b\n", r"holds list, expected keys"),
+    ],
+)
+def test_each_mistake_is_named(tmp_path, content, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        read(tmp_path, content)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match="perennial init"):
+        project_file.read(tmp_path)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_no_yaml_at_all_makes_it_crash(content):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, pytest.raises(InputError):
+        read(Path(folder), yaml.safe_dump(content))
