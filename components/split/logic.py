@@ -1,0 +1,86 @@
+"""Divide the examples into rows that train, rows that choose and rows that judge, without a leak between them."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from components.shared import files
+from components.shared.errors import InputError
+from components.shared.project import Project
+from components.split import methods
+
+PARTS = ("train", "validation", "test")
+FEWEST = 10
+"""Rows below which a part says nothing."""
+
+
+def divide(project: Project, training_set: Path, target: Path, seed: int = 7) -> dict[str, Any]:
+    """Write ``train.parquet``, ``validation.parquet`` and ``test.parquet``, and say in ``split.json`` how they came about.
+
+    Rows keep their order. Rows of one entity and event time always share a part.
+
+    Args:
+        project: Names the method, the shares and the gap.
+        training_set: Folder with ``rows.parquet``.
+        target: Where the parts go.
+        seed: Changes the parts of method 'random' only.
+
+    Returns:
+        Rows per part, time range per part, the method and the hash of the parts' content.
+
+    Raises:
+        InputError: If a part would be too small to mean anything, or hold one class only.
+    """
+    source = training_set / "rows.parquet"
+    split = project.split
+    if split.validation + split.test >= 1:
+        raise InputError(
+            f"split.validation {split.validation} and split.test {split.test} leave nothing to train on; "
+            "expected a sum below 1. Lower one of them."
+        )
+    keys = pq.read_table(source, columns=[project.entity, project.event_time, project.label.column])
+    gap = timedelta(days=project.label.delay_days if split.gap_days is None else split.gap_days)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("keys", _numbered(keys))
+        parts = methods.assign(connection, split.method, split.validation, split.test, gap, seed, project.task)
+    _check(project, keys, parts)
+    rows = pq.read_table(source)
+    target.mkdir(parents=True, exist_ok=True)
+    summary: dict[str, Any] = {"method": split.method, "gap_days": gap.days, "rows": {}, "ranges": {}}
+    for name in PARTS:
+        part = rows.filter(pa.compute.equal(parts, name))
+        pq.write_table(part, target / f"{name}.parquet", compression="zstd")
+        times = pa.compute.min_max(part[project.event_time]).as_py()
+        summary["rows"][name] = len(part)
+        summary["ranges"][name] = [times["min"].isoformat(), times["max"].isoformat()]
+    summary["rows"]["left_out"] = parts.null_count
+    summary["content_hash"] = files.sha256(target)
+    files.write_json(target / "split.json", summary)
+    return summary
+
+
+def _numbered(keys: pa.Table) -> pa.Table:
+    """Name the key columns alike for every project, with the row number beside."""
+    return keys.rename_columns(["entity", "event_time", "label"]).append_column("row", pa.array(range(len(keys))))
+
+
+def _check(project: Project, keys: pa.Table, parts: pa.Array) -> None:
+    """Refuse parts that could not train, choose or judge."""
+    label, split = keys[project.label.column], project.split
+    for name in PARTS:
+        part = label.filter(pa.compute.equal(parts, name))
+        if len(part) < FEWEST:
+            raise InputError(
+                f"The {name} part has {len(part)} of {len(keys)} rows ({parts.null_count} lie in the gaps of method "
+                f"{split.method!r}); expected at least {FEWEST}. Bring more rows, raise the part's share under 'split' "
+                "or lower split.gap_days."
+            )
+        if project.task != "regression" and pa.compute.count_distinct(part).as_py() < 2:
+            raise InputError(
+                f"The {name} part has only the label {part[0].as_py()!r}; expected at least two classes. "
+                "Bring more rows, raise the part's share under 'split', or set split.method to random."
+            )
