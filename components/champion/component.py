@@ -1,8 +1,9 @@
 """KFP face of the champion step: what the registry holds now, as artifacts."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("champion"), install_kfp_package=False)

@@ -2,9 +2,10 @@
 
 from typing import Dict
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Model, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("registration"), install_kfp_package=False)

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ CHALLENGER = "challenger"
 ACCEPTED = "perennial.accepted"
 COMPLETE = "perennial.complete"
 FINGERPRINT = "perennial.fingerprint"
+SNAPSHOT = "perennial.snapshot_hash"
 
 _SQLITE = "sqlite:///"
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -47,11 +49,8 @@ class Evidence:
     verdict: Path
 
     @classmethod
-    def of(
-        cls, project: Any, snapshot: Any, statistics: Any, splits: Any, study: Any, model: Any, evaluation: Any, verdict: Any
-    ) -> "Evidence":
-        """Keep the paths of KFP artifacts."""
-        artifacts = (project, snapshot, statistics, splits, study, model, evaluation, verdict)
+    def of(cls, *artifacts: Any) -> "Evidence":
+        """Keep the paths of KFP artifacts, given in the order of the fields."""
         return cls(*(Path(artifact.path) for artifact in artifacts))
 
     @property
@@ -80,7 +79,7 @@ def open(registry_uri: str) -> "MlflowClient":
         reason = " ".join(str(error).replace(registry_uri.rstrip("/"), "it").split())[:200]
         raise StepFailed(
             f"The model registry {_without_password(registry_uri)!r} can't be used: {reason}; "
-            "expected an MLflow server that answers or a SQLite file that MLflow made, start the one or restore the other."
+            "expected a server that answers or a SQLite file that MLflow made, start the one or restore the other."
         ) from error
     return client
 
@@ -127,6 +126,12 @@ def runs(client: "MlflowClient", name: str, where: str) -> list["Run"]:
     return list(client.search_runs([experiment.experiment_id], where, order_by=["attributes.start_time DESC"]))
 
 
+def last_accepted(client: "MlflowClient", name: str) -> "Run | None":
+    """Return the newest finished run whose data passed validation, or None."""
+    finished = runs(client, name, f"tags.`{ACCEPTED}` = 'true' and attributes.status = 'FINISHED'")
+    return max(finished, key=lambda run: run.info.end_time, default=None)
+
+
 def experiment(client: "MlflowClient", registry_uri: str, name: str) -> str:
     """Return the id of a project's experiment; create it if absent, with the artifacts beside a SQLite file."""
     from mlflow.exceptions import MlflowException
@@ -145,15 +150,15 @@ def experiment(client: "MlflowClient", registry_uri: str, name: str) -> str:
 
 
 def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
-    """Copy an artifact folder (a version's ``source``, or ``runs:/<id>/<path>``) to ``folder``, which must not exist."""
+    """Copy an artifact folder (a version's ``source``, ``runs:/<id>/<path>``) to ``folder``, which must not exist."""
     from mlflow.artifacts import download_artifacts
 
     partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     copied = download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=client.tracking_uri)
     Path(copied).rename(folder)
-    with contextlib.suppress(OSError):
-        partial.rmdir()
+    shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

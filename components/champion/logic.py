@@ -1,0 +1,65 @@
+"""What the registry holds before a run: the champion's package, and the statistics of the last accepted data.
+
+Both are copied out of the registry, so that the steps after this one see files and nothing that can move.
+"""
+
+import logging
+from pathlib import Path
+
+from components.shared import files, registry
+from components.shared.errors import StepFailed
+from components.shared.project import Project
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(project: Project, registry_uri: str, model_out: Path, accepted_out: Path) -> str | None:
+    """Copy the champion and the last accepted statistics out of the registry; either may be absent.
+
+    Args:
+        project: Its name is the name of the registered model and of the experiment.
+        registry_uri: A laptop's SQLite file or a server.
+        model_out: Receives ``champion.json`` and, with a champion, its model package in ``package/``.
+        accepted_out: Receives ``accepted.json`` and, after a first accepted run, ``statistics/``.
+
+    Returns:
+        The champion's version, or None before the first release.
+
+    Raises:
+        StepFailed: If the champion's package is not what was registered.
+    """
+    client = registry.open(registry_uri)
+    version = registry.version_by_alias(client, project.name, registry.CHAMPION)
+    model_out.mkdir(parents=True, exist_ok=True)
+    accepted_out.mkdir(parents=True, exist_ok=True)
+    if version is not None:
+        package = registry.download(client, version.source, model_out / "package")
+        _check(package, f"Version {version.version} of model {project.name!r}")
+    champion = {
+        "version": str(version.version) if version else None,
+        "run_id": version.run_id if version else None,
+        "fingerprint": version.tags.get(registry.FINGERPRINT) if version else None,
+    }
+    files.write_json(model_out / "champion.json", champion)
+
+    run = registry.last_accepted(client, project.name)
+    if run is not None:
+        registry.download(client, f"runs:/{run.info.run_id}/statistics", accepted_out / "statistics")
+    accepted = {
+        "run_id": run.info.run_id if run else None,
+        "snapshot_hash": run.data.tags.get(registry.SNAPSHOT) if run else None,
+    }
+    files.write_json(accepted_out / "accepted.json", accepted)
+    _log.info("champion %s, last accepted run %s", champion["version"], accepted["run_id"])
+    return champion["version"]
+
+
+def _check(package: Path, owner: str) -> None:
+    # A registry is outside state: what it returns is checked before anybody loads it.
+    expected = files.read_json(package / "manifest.json")["files"]
+    wrong = [n for n, digest in expected.items() if not (package / n).is_file() or files.sha256(package / n) != digest]
+    if wrong:
+        raise StepFailed(
+            f"{owner} in the registry has changed or lost {sorted(wrong)}; expected the files of its manifest.json, "
+            "restore them from a backup or move the alias 'champion' to another version."
+        )

@@ -1,0 +1,119 @@
+"""Turn a promoted candidate into a version of the registered model, with its card and release manifest.
+
+What a kill leaves behind never counts: the run is closed after its artifacts are written, and the version becomes
+complete by one tag that is written last. The next registration takes away what is half made.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.registration import card, manifest
+from components.shared import files, registry
+from components.shared.errors import GateRejected
+from components.shared.evidence import COMMIT, OUTCOME, Candidate, finish_run, log, start_run
+from components.shared.registry import Evidence
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+# Behind a server another registration may be under way; what is older than this is not.
+_ABANDONED_AFTER_S = 3600
+
+_log = logging.getLogger(__name__)
+
+
+def register(
+    evidence: Evidence,
+    registry_uri: str,
+    code: Mapping[str, str],
+    release_out: Path,
+    card_out: Path,
+    card_html_out: Path,
+) -> str:
+    """Register a promoted candidate as challenger; write its release folder and its card.
+
+    The same data, project, packages and weights give the version that is there already.
+
+    Args:
+        evidence: The candidate's artifacts.
+        registry_uri: A laptop's SQLite file or a server.
+        code: ``commit``, ``dirty`` and ``lock:<step>`` with the hash of each lock.
+        release_out: Folder for the manifests and ``release.json``.
+        card_out: The model card, Markdown.
+        card_html_out: The model card, HTML.
+
+    Returns:
+        The version.
+
+    Raises:
+        GateRejected: If the verdict does not promote the candidate.
+        StepFailed: If the registry can't be used, or the package is not what its manifest says.
+    """
+    candidate = Candidate.read(evidence, code)
+    name = candidate.project.name
+    if not candidate.verdict["promote"]:
+        raise GateRejected("The verdict does not promote the candidate, so it gets no version; expected a passed gate.")
+    client = registry.open(registry_uri)
+    with registry.alone(registry_uri) as alone:
+        _remove_half_made(client, name, 0 if alone else _ABANDONED_AFTER_S)
+        known = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
+        former = registry.champion(client, name)
+        version = known[0] if known else _new_version(client, registry_uri, evidence, candidate, former)
+        unchanged = str(version.version) == former
+        if not unchanged:
+            registry.move_alias(client, name, registry.CHALLENGER, str(version.version))
+    _log.info("version %s of %s%s", version.version, name, ", unchanged" if unchanged else "")
+    manifest.write(release_out, candidate, version, unchanged, files.sha256(evidence.model / "manifest.json"))
+    # The card of the champion tells of the day it was made, not of a comparison with itself.
+    text = _card_of(client, version) if unchanged else card.markdown(candidate, version, former)
+    for path, content in ((card_out, text), (card_html_out, card.html(text, name))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return str(version.version)
+
+
+def _new_version(
+    client: "MlflowClient", registry_uri: str, evidence: Evidence, candidate: Candidate, former: str | None
+) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    name = candidate.project.name
+    run_id = start_run(client, registry_uri, candidate, "promoted")
+    log(client, run_id, evidence, candidate)
+    client.log_artifacts(run_id, str(evidence.model), "model")
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {
+        registry.FINGERPRINT: candidate.fingerprint,
+        registry.SNAPSHOT: candidate.snapshot["content_hash"],
+        COMMIT: candidate.code.get("commit", "unknown"),
+    }
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    version = client.create_model_version(name, source, run_id, tags=tags)
+    client.log_text(run_id, card.markdown(candidate, version, former), "card.md")
+    finish_run(client, run_id)
+    client.set_model_version_tag(name, str(version.version), registry.COMPLETE, "true")
+    return client.get_model_version(name, str(version.version))
+
+
+def _card_of(client: "MlflowClient", version: "ModelVersion") -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(version.run_id, "card.md", folder)).read_text(encoding="utf-8")
+
+
+def _remove_half_made(client: "MlflowClient", name: str, older_than_s: float) -> None:
+    newest_ms = (time.time() - older_than_s) * 1000
+    for version in registry.versions(client, name, complete=False):
+        if version.creation_timestamp <= newest_ms:
+            client.delete_model_version(name, str(version.version))
+    for run in registry.runs(client, name, f"attributes.status = 'RUNNING' and tags.`{OUTCOME}` = 'promoted'"):
+        if run.info.start_time <= newest_ms:
+            client.set_terminated(run.info.run_id, "KILLED")
