@@ -117,7 +117,7 @@ def _bad_time(
 ) -> str:
     """Find the first row whose time is none and say what stands there."""
     inner = f"SELECT row_number() OVER () AS n, CAST({identifier(column)} AS VARCHAR) AS v, {selected[column]} AS t FROM {rows}"
-    row, value = engine.execute(f"SELECT n, v FROM ({inner}) WHERE t IS NULL LIMIT 1").fetchone() or (0, None)
+    row, value = engine.execute(f"SELECT n, v FROM ({inner}) WHERE t IS NULL LIMIT 1").fetchall()[0]
     held = "is missing" if value is None or not value.strip() else f"is {value!r}, which is not a time"
     key = columns.time_columns(project, name)[column]
     return (

@@ -122,7 +122,7 @@ def broken(name: str, problem: Exception) -> str:
 def _without_values(engine: duckdb.DuckDBPyConnection, relation: str, names: list[str], source: Source) -> set[str]:
     """Return the columns that hold no value."""
     counts = ", ".join(f"count({present(column, source)})" for column in names)
-    row = engine.execute(f"SELECT {counts} FROM {relation}").fetchone() or ()
+    row = engine.execute(f"SELECT {counts} FROM {relation}").fetchall()[0]
     return {column for column, count in zip(names, row, strict=True) if count == 0}
 
 
@@ -137,7 +137,7 @@ def _candidates(
         for position, column in enumerate(names)
     )
     tests = ", ".join(_TESTS.replace("@", f"c{position}") for position in range(len(names)))
-    row = engine.execute(f"SELECT {tests} FROM (SELECT {texts} FROM {relation})").fetchone() or ()
+    row = engine.execute(f"SELECT {tests} FROM (SELECT {texts} FROM {relation})").fetchall()[0]
     width = len(row) // len(names)
     return {
         column: _type(*row[position * width : (position + 1) * width], is_numeric=column in numeric)
