@@ -31,19 +31,23 @@ class Rollout:
         self._seen: tuple[object, ...] | None = None
 
     async def follow(self) -> None:
-        """Look for changes until cancelled; a broken folder is logged and looked at again."""
+        """Look for changes until cancelled."""
         while True:
-            try:
-                await self.settle()
-            except Exception:
-                logger.exception("the endpoint's folder %s could not be followed", self._endpoint)
+            await self.settle()
             await asyncio.sleep(_POLL_S)
 
     async def settle(self) -> None:
-        """Load, swap and drop until the server serves what the folder says now."""
+        """Serve what the folder says now; what it can't say is logged once, and what answers keeps answering."""
         seen = tuple(_stamp(self._endpoint / name) for name in (releases.ACTIVE, releases.CANDIDATE))
         if seen == self._seen:
             return
+        try:
+            await self._adopt()
+        except Exception:
+            logger.exception("the endpoint's folder %s could not be followed", self._endpoint)
+        self._seen = seen
+
+    async def _adopt(self) -> None:
         active, entry = releases.active(self._endpoint), releases.journal(self._endpoint)
         wanted = {active} | ({entry.version, entry.former} if entry else set()) - {None}
         served = self._served
@@ -54,7 +58,6 @@ class Rollout:
         for version in served.loaded.keys() - wanted - {served.active and served.active.version}:
             logger.info("release %s is dropped", version)
             del served.loaded[version]
-        self._seen = seen
 
     async def _load(self, version: str) -> None:
         """Load and warm one release in a thread, so that the others keep answering."""

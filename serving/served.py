@@ -29,12 +29,15 @@ class Served(InferenceModel):
         if self.active is not None and name == self.active.name and version in (None, "", self.active.version):
             return self.active
         names = {release.name for release in self.loaded.values()}
-        if not names:
+        if self.active is None and not version:
+            if self.failed:
+                broken, why = next(iter(self.failed.items()))
+                raise Refused(503, f"Release {short(broken)} could not be loaded: {why}", "not_ready")
             raise Refused(404, f"Model {short(name)} is unknown; nothing has been released here yet.", "unknown_model")
         if name not in names:
             raise Refused(404, f"Model {short(name)} is unknown; this server answers for {sorted(names)}.", "unknown_model")
         if not version:
-            raise Refused(503, f"Model {short(name)} has no active release.", "not_ready")
+            raise Refused(404, f"Model {short(name)} is on its way, not released.", "unknown_model")
         if version in self.failed:
             raise Refused(503, f"Release {short(version)} could not be loaded: {self.failed[version]}", "not_ready")
         if version not in self.loaded:

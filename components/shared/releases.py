@@ -11,10 +11,11 @@ import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from components.shared import processes
 from components.shared.errors import StepFailed
-from components.shared.files import read_json
+from components.shared.files import read_json, sha256
 
 ACTIVE = "active.json"
 CANDIDATE = "candidate.json"
@@ -106,6 +107,8 @@ def folder(endpoint: Path, version: str) -> Path:
 def install(release: Path, endpoint: Path, version: str) -> Path:
     """Copy a release into the endpoint, whole or not at all."""
     target = folder(endpoint, version)
+    if target.is_dir() and sha256(target) == sha256(release):
+        return target
     partial = target.with_name(f".{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(release, partial)
@@ -114,7 +117,12 @@ def install(release: Path, endpoint: Path, version: str) -> Path:
     return target
 
 
-def _read(path: Path) -> dict | None:
+def uninstall(endpoint: Path, version: str) -> None:
+    """Remove a release that never came to answer."""
+    shutil.rmtree(folder(endpoint, version), ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         return read_json(path)
     except FileNotFoundError:
@@ -123,7 +131,7 @@ def _read(path: Path) -> dict | None:
         raise StepFailed(f"{path} is not JSON ({broken}); remove it and release again.") from broken
 
 
-def _replace(path: Path, value: dict | None) -> None:
+def _replace(path: Path, value: dict[str, Any] | None) -> None:
     """Write a file so that a reader, or a power cut, sees either the old or the new content."""
     if value is None:
         path.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""The command's side of the local endpoint: start its server, find it, ask it, stop it.
+
+The server is a process of its own, in the virtualenv of ``serving`` and in its own process group. It belongs to the
+process that started it and ends when that one does, even by SIGKILL.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared import inference, processes, releases
+from components.shared.errors import InputError, PerennialError, StepFailed
+from components.shared.files import read_json
+
+LOG = "server.log"
+_POLL_S = 0.05
+_STOP_S = 15.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that this process started."""
+
+    endpoint: Path
+    server: releases.Server
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """End the server: requests in flight are finished, then nothing of it is left."""
+        _end(self.process)
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
+
+
+def find(endpoint: Path) -> releases.Server | None:
+    """Return the server that runs on this endpoint: its process lives, is the one that wrote, and answers."""
+    server = releases.server(endpoint)
+    if server is None:
+        return None
+    try:
+        status, _ = inference.call(server.rest_url, "/v2/health/live")
+    except StepFailed:
+        return None
+    return server if status == 200 else None
+
+
+def start(
+    endpoint: Path,
+    *,
+    python: Path,
+    source: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    grpc_port: int | None = 0,
+    deadline_s: float = 120.0,
+) -> Running:
+    """Start a server and wait until it answers.
+
+    Args:
+        endpoint: The folder that says what answers; created if absent. Its ``server.log`` is started anew.
+        python: Interpreter of the virtualenv of ``serving``.
+        source: Folder that holds ``serving`` and ``components``.
+        host: Address to listen on.
+        port: REST port; 0 takes any free one.
+        grpc_port: gRPC port; 0 takes any free one, None serves none.
+        deadline_s: Longest wait; a machine's first start reads hundreds of files.
+
+    Raises:
+        InputError: If a server runs there already.
+        StepFailed: If it ends or does not answer in time; the sentence says why as far as the log knows.
+    """
+    if other := releases.server(endpoint):
+        raise InputError(
+            f"The endpoint {endpoint} is served already by process {other.pid} at {other.rest_url}; stop that one first."
+        )
+    endpoint.mkdir(parents=True, exist_ok=True)
+    command = [str(python), "-m", "serving", "--endpoint", str(endpoint), "--host", host, "--port", str(port), "--owned"]
+    if grpc_port is not None:
+        command += ["--grpc-port", str(grpc_port)]
+    with (endpoint / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=endpoint,
+            env=_environment(source),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        return Running(endpoint, _wait(endpoint, process, deadline_s), process)
+    except BaseException:
+        _end(process)
+        raise
+
+
+def stop(server: releases.Server) -> None:
+    """End a server that another process started; one that has ended already is fine."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + _STOP_S
+        while processes.alive(server.pid, server.started):
+            if time.monotonic() > end:
+                break
+            if end - time.monotonic() > _STOP_S - _POLL_S:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server.pid, number)
+            time.sleep(_POLL_S)
+
+
+def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Ask the release that answers for the rows' predictions.
+
+    Returns:
+        ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
+
+    Raises:
+        InputError: If nothing was released or a row is refused; the sentence names the field.
+        StepFailed: If no server runs.
+    """
+    version = releases.active(endpoint)
+    if version is None:
+        raise InputError("Nothing has been released yet, so nothing can answer; run 'perennial run' first.")
+    server = releases.server(endpoint)
+    if server is None:
+        raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve'.")
+    name = read_json(releases.folder(endpoint, version) / "release.json")["name"]
+    return inference.predict(server.rest_url, name, rows)
+
+
+def recover(endpoint: Path, registry_uri: str) -> str | None:
+    """Finish or take back the release that a killed run left behind; see ``components.shared.recovery``.
+
+    Costs nothing when no release is under way: the registry is opened only then.
+    """
+    entry = releases.journal(endpoint)
+    if entry is None or not entry.abandoned:
+        return None
+    from components.shared import recovery
+
+    return recovery.recover(endpoint, registry_uri)
+
+
+def _environment(source: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return kept | {
+        "PYTHONPATH": str(source),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _wait(endpoint: Path, process: subprocess.Popen[bytes], deadline_s: float) -> releases.Server:
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise _ended(endpoint, process.returncode)
+        server = releases.server(endpoint)
+        if server is not None and server.pid == process.pid and find(endpoint) is not None:
+            return server
+        time.sleep(_POLL_S)
+    raise StepFailed(
+        f"The model server did not answer within {deadline_s:.0f} s; its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
+    )
+
+
+def _ended(endpoint: Path, code: int) -> PerennialError:
+    """Turn the last line of the server's log into the sentence of its class."""
+    kind, _, sentence = _tail(endpoint).partition(": ")
+    if kind in ("InputError", "StepFailed"):
+        return (InputError if kind == "InputError" else StepFailed)(sentence)
+    return StepFailed(f"The model server ended with {code} at once; its log {endpoint / LOG} ends: {_tail(endpoint)!r}.")
+
+
+def _tail(endpoint: Path) -> str:
+    lines = (endpoint / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
