@@ -1,15 +1,15 @@
 """The model card: what is known about a version, generated from what was measured and from nothing else."""
 
-import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from components.shared import wording
 from components.shared.evidence import Candidate
+from components.shared.wording import number, where
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -37,8 +37,10 @@ def markdown(candidate: Candidate, version: "ModelVersion", former: str | None) 
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=escape,
+        autoescape=False,
     )
-    environment.filters.update(number=number, money=money, metric=metric, where=where, short=short, share=share)
+    named = (wording.number, wording.money, wording.interval, wording.where, wording.share, wording.signed, short)
+    environment.filters.update({function.__name__: function for function in named})
     template = environment.get_template("card.md.j2")
     known = {"c": candidate, "version": str(version.version), "run_id": version.run_id, "former": former}
     rendered = template.render(**known, features=features(candidate), risks=risks(candidate))
@@ -86,21 +88,21 @@ def risks(candidate: Candidate) -> list[str]:
     if worst:
         found.append(
             f"The worst slice found is {where(worst['where'])}: {evaluation['primary']} {number(worst['metric'])} on "
-            f"{worst['rows']} rows. It was searched for, so it looks worse than it is."
+            f"{worst['rows']} rows. {worst.get('remark') or 'It was searched for, so it looks worse than it is.'}"
         )
     calibration = evaluation.get("calibration")
     if calibration:
         found.append(f"A score differs from the share of positives by {number(calibration['ece'])} on average.")
     for fair in evaluation.get("fairness") or ():
         found.append(
-            f"Groups of {fair['column']} differ by {number(fair['demographic_parity_difference'])} in how "
-            f"often they are acted on, and by {number(fair['equalized_odds_difference'])} in how often rightly or wrongly."
+            f"Groups of {fair['column']} differ by {number(fair['demographic_parity_difference'])} in how often they "
+            f"are acted on, and by {number(fair['equalized_odds_difference'])} in how often rightly or wrongly."
         )
     harm = max(evaluation.get("robustness") or (), key=lambda test: test["drop"], default=None)
     if harm:
         found.append(
-            f"{harm['perturbation'].capitalize()} at level {harm['level']} costs {number(harm['drop'])} of "
-            f"{evaluation['primary']}, the most of all perturbations tried."
+            f"What costs most of all perturbations tried is {harm['perturbation']} ({harm['level']}): "
+            f"{number(harm['drop'])} of {evaluation['primary']}."
         )
     warnings = candidate.statistics["findings"]
     if warnings:
@@ -115,45 +117,6 @@ def escape(value: Any) -> Any:
     if isinstance(value, _Markdown) or not isinstance(value, str):
         return value
     return _SPECIAL.sub(r"\\\1", " ".join(value.split()))
-
-
-def number(value: float | None) -> str:
-    """Write a number with as many digits as a reader needs.
-
-    >>> number(0.853412), number(36400), number(None), number(1.2e-07)
-    ('0.853', '36,400', 'not measured', '1.2e-07')
-    """
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "not measured"
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{value:,.0f}"
-    if abs(value) >= 100:
-        return f"{value:,.1f}"
-    return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1e}"
-
-
-def money(value: float | None, currency: str) -> str:
-    """Write an amount."""
-    return "not measured" if value is None else f"{value:,.2f} {currency}"
-
-
-def metric(value: Mapping[str, float]) -> str:
-    """Write a metric with its interval.
-
-    >>> metric({"value": 0.85, "low": 0.83, "high": 0.87})
-    '0.850 (0.830 to 0.870)'
-    """
-    return f"{number(value['value'])} ({number(value['low'])} to {number(value['high'])})"
-
-
-def where(conditions: Mapping[str, Any]) -> str:
-    """Write the conditions of a slice."""
-    return " and ".join(f"{column} = {value}" for column, value in conditions.items()) or "all rows"
-
-
-def share(value: float | None) -> str:
-    """Write a share in per cent."""
-    return "not measured" if value is None else f"{value * 100:.1f} %"
 
 
 def short(digest: str) -> str:

@@ -15,10 +15,10 @@ from components.shared.registry import Evidence
 # The phases of a project, the earliest first: what was wrong early makes work on what comes later useless.
 PHASES = {
     "data": "Look at the data: more rows, fresher rows, or the segment that is underrepresented.",
-    "features": "Look at the features: declare some that tell the classes apart where the model fails.",
-    "tuning": "Look at the tuning: a wider search space or more trials; the history of the study shows which end it hit.",
-    "training": "Look at the training: capacity, class weights and stopping; the history shows whether it fitted too little.",
-    "evaluation": "Look at the evaluation: the rules of the gate and the value of a decision, do they say what is wanted?",
+    "features": "Look at the features: declare some that tell the answers apart where the model fails.",
+    "tuning": "Look at the tuning: a wider search space, or more trials if the best ones came last.",
+    "training": "Look at the training: capacity, class weights and the stopping rule; see what the history lacks.",
+    "evaluation": "Look at the evaluation: do the rules of the gate and the value of a decision say what is wanted?",
 }
 
 

@@ -151,21 +151,21 @@ def metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """Name what was measured on test rows, each metric with the bounds of its interval."""
     found: dict[str, Any] = {}
     for name, metric in evaluation["metrics"].items():
-        found |= {f"test.{name}": metric["value"], f"test.{name}.low": metric["low"], f"test.{name}.high": metric["high"]}
+        found |= {f"test.{name}{end}": metric[key] for end, key in (("", "value"), (".low", "low"), (".high", "high"))}
     for baseline, values in evaluation["baselines"].items():
         found |= {f"{baseline}.{name}": value for name, value in (values or {}).items()}
     for baseline, compared in evaluation["comparisons"].items():
         found |= {f"against_{baseline}.{key}": (compared or {}).get(key) for key in ("difference", "low", "high")}
     for section in ("calibration", "value", "cost"):
         found |= {f"{section}.{name}": value for name, value in (evaluation.get(section) or {}).items()}
-    found |= {f"worst_slice.{key}": (evaluation.get("worst") or {}).get(key) for key in ("metric", "difference", "rows")}
+    worst = evaluation.get("worst") or {}
+    found |= {f"worst_slice.{key}": worst.get(key) for key in ("metric", "difference", "rows")}
     for fair in evaluation.get("fairness") or ():
         for gap in ("demographic_parity_difference", "equalized_odds_difference"):
             found[f"fairness.{fair['column']}.{gap}"] = fair[gap]
     for test in evaluation.get("robustness") or ():
         found[f"robustness.{test['perturbation']}.{test['level']}.drop"] = test["drop"]
-    numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
-    return {_key(name): float(value) for name, value in numbers.items()}
+    return {_key(name): float(value) for name, value in found.items() if isinstance(value, int | float)}
 
 
 def _key(name: str) -> str:

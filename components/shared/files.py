@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -31,3 +33,12 @@ def sha256(path: Path) -> str:
 def digest(value: Any) -> str:
     """Hash a JSON value by its canonical text."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def from_uri(uri: str) -> Path:
+    """Return the path that a ``file://`` URI names; blanks and the like are percent-encoded in one.
+
+    >>> from_uri("file:///a%20b/model").as_posix()
+    '/a b/model'
+    """
+    return Path(url2pathname(urlsplit(uri).path))

@@ -1,0 +1,80 @@
+"""Numbers as a person reads them, the same in the model card and in the report of a run."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+ABSENT = "–"
+
+
+def number(value: Any) -> str:
+    """Write a number with as many digits as a reader needs.
+
+    >>> number(0.853412), number(36400), number(None), number(1.2e-07)
+    ('0.853', '36,400', '–', '1.2e-07')
+    """
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return ABSENT
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:,.1f}"
+    return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1e}"
+
+
+def signed(value: Any) -> str:
+    """Write a difference with its sign."""
+    text = number(value)
+    return f"+{text}" if isinstance(value, int | float) and value > 0 and text != ABSENT else text
+
+
+def interval(metric: Any) -> str:
+    """Write a metric with its interval, if it has one.
+
+    >>> interval({"value": 0.85, "low": 0.83, "high": 0.87})
+    '0.850 (0.830 to 0.870)'
+    """
+    if not isinstance(metric, Mapping):
+        return number(metric)
+    value = number(metric.get("value"))
+    return f"{value} ({number(metric['low'])} to {number(metric['high'])})" if metric.get("low") is not None else value
+
+
+def money(value: Any, currency: str) -> str:
+    """Write an amount, in whole units from a thousand on.
+
+    >>> money(-36400, "USD"), money(3.2, "USD")
+    ('-36,400 USD', '3.20 USD')
+    """
+    if not isinstance(value, int | float):
+        return ABSENT
+    return f"{value:,.0f} {currency}" if abs(value) >= 1000 else f"{value:,.2f} {currency}"
+
+
+def share(value: Any) -> str:
+    """Write a share in per cent.
+
+    >>> share(0.333)
+    '33.3 %'
+    """
+    return f"{value * 100:.1f} %" if isinstance(value, int | float) and math.isfinite(value) else ABSENT
+
+
+def where(conditions: Mapping[str, Any]) -> str:
+    """Write the conditions of a slice.
+
+    >>> where({"plan": "basic", "region": "n"})
+    'plan = basic and region = n'
+    """
+    return " and ".join(f"{column} = {value}" for column, value in conditions.items()) or "all rows"
+
+
+def duration(seconds: Any) -> str:
+    """Write a duration.
+
+    >>> duration(0.84), duration(75.2)
+    ('0.8 s', '1 min 15 s')
+    """
+    if not isinstance(seconds, int | float):
+        return ABSENT
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
