@@ -1,0 +1,181 @@
+"""What is counted over all rows of a table, by DuckDB: missing values, ranges, duplicates, segments."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from components.data_validation.finding import Noted
+from components.shared.sql import identifier, literal
+
+_SEGMENT_ROWS = 50  # Below this a segment's share of missing values says little.
+_SEGMENTS = 200  # More values than this are not segments but identifiers.
+_DOMAIN_VALUES = 1000
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column over all rows; ``low`` and ``high`` are of numbers and truth values only."""
+
+    type: str
+    present: int
+    is_constant: bool
+    infinite: int = 0
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A table over all rows; ``values`` counts the values of columns that have a domain."""
+
+    rows: int
+    columns: dict[str, Column]
+    values: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+
+
+class Table:
+    """A parquet file, opened for counting."""
+
+    def __init__(self, path: Path, types: dict[str, str], memory: str = "1GB") -> None:
+        """Open the file; ``types`` are those of the snapshot."""
+        self._types = types
+        self._rows = f"read_parquet({literal(str(path))}, file_row_number=true)"
+        self._engine = duckdb.connect(
+            config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "memory_limit": memory}
+        )
+
+    def measure(self, domains: list[str]) -> Exact:
+        """Count everything that needs one pass, and the values of the columns in ``domains``."""
+        parts = ["count(*)"]
+        for column, type_ in self._types.items():
+            name = identifier(column)
+            parts += [f"count({name})", f"min({name}) IS NOT DISTINCT FROM max({name})"]
+            parts += self._moments(f"CAST({name} AS DOUBLE)") if type_ in _NUMBERS else ["0"] + ["NULL"] * 4
+        row = self._ask(f"SELECT {', '.join(parts)} FROM {self._rows}")[0]
+        rows, columns = row[0], {}
+        for position, (column, type_) in enumerate(self._types.items()):
+            present, same, *moments = row[1 + 7 * position : 8 + 7 * position]
+            columns[column] = Column(type_, present, bool(same) and present in (0, rows), *moments)
+        return Exact(rows, columns, {column: self._counts(column) for column in domains})
+
+    def duplicates(self, exact: Exact, ignored: set[str]) -> list[Noted]:
+        """Find rows that stand twice, and columns that hold the same in every row."""
+        named = [column for column in self._types if column not in ignored]
+        hashed = f"hash({', '.join(identifier(column) for column in named)})"
+        again = self._ask(f"SELECT count(*) - count(DISTINCT {hashed}) FROM {self._rows}")[0][0]
+        noted = []
+        if again:
+            noted.append(
+                Noted(
+                    None,
+                    "duplicates",
+                    f"{again:,} of {exact.rows:,} rows repeat an earlier row; expected each row once. "
+                    "Remove them where the table is made.",
+                )
+            )
+        for left, right in self._twins(exact, named):
+            noted.append(
+                Noted(
+                    right,
+                    "duplicates",
+                    f"'{right}' holds the same as '{left}' in every row; expected columns that differ. Drop one of them.",
+                )
+            )
+        return noted
+
+    def segments(self, exact: Exact, by: str, most: float) -> list[Noted]:
+        """Find columns whose values are missing in one segment far more often than in all other rows."""
+        others = [column for column in self._types if column != by]
+        counts = ", ".join(f"count({identifier(column)})" for column in others)
+        groups = self._ask(
+            f"SELECT CAST({identifier(by)} AS VARCHAR), count(*), {counts} FROM {self._rows} GROUP BY 1 "
+            f"HAVING count(*) >= {_SEGMENT_ROWS} ORDER BY 2 DESC, 1 LIMIT {_SEGMENTS}"
+        )
+        noted = []
+        for value, size, *present in groups:
+            for column, here in zip(others, present, strict=True):
+                rest = exact.rows - size
+                elsewhere = 1 - (exact.columns[column].present - here) / rest if rest else 0.0
+                share = 1 - here / size
+                if rest and share - elsewhere > most:
+                    noted.append(
+                        Noted(
+                            column,
+                            "segments",
+                            f"'{column}' is missing in {share:.1%} of the {size:,} rows where '{by}' is {value!r}, and in "
+                            f"{elsewhere:.1%} of the others; expected at most {most:.0%} more. Repair what delivers this "
+                            "segment, or raise validation.segment_missing_max.",
+                        )
+                    )
+        return noted
+
+    def _moments(self, value: str) -> list[str]:
+        finite = f"FILTER (WHERE isfinite({value}))"
+        return [
+            f"count_if(isinf({value}))",
+            *(f"{name}({value}) {finite}" for name in ("min", "max", "avg", "stddev_samp")),
+        ]
+
+    def _counts(self, column: str) -> list[tuple[str, int]]:
+        name = identifier(column)
+        return self._ask(
+            f"SELECT {name}, count(*) FROM {self._rows} WHERE {name} IS NOT NULL GROUP BY 1 "
+            f"ORDER BY 2 DESC, 1 LIMIT {_DOMAIN_VALUES}"
+        )
+
+    def _twins(self, exact: Exact, named: list[str]) -> list[tuple[str, str]]:
+        """Compare columns in full whose hashes over all rows agree."""
+        prints = ", ".join(f"bit_xor(hash(file_row_number, {identifier(column)}))" for column in named)
+        row = self._ask(f"SELECT {prints} FROM {self._rows}")[0]
+        first: dict[tuple[Any, str], str] = {}
+        twins = []
+        for column, fingerprint in zip(named, row, strict=True):
+            known = first.setdefault((fingerprint, self._types[column]), column)
+            if known == column or exact.columns[column].is_constant:
+                continue
+            differ = f"{identifier(known)} IS DISTINCT FROM {identifier(column)}"
+            if not self._ask(f"SELECT 1 FROM {self._rows} WHERE {differ} LIMIT 1"):
+                twins.append((known, column))
+        return twins
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        return self._engine.execute(query).fetchall()
+
+
+_NUMBERS = {"BIGINT", "DOUBLE", "BOOLEAN"}
+
+
+def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int | None) -> list[Noted]:
+    """Judge the size of the batch, constant columns and infinite numbers."""
+    noted = []
+    if exact.rows < rows_min or (rows_max is not None and exact.rows > rows_max):
+        expected = f"at least {rows_min:,}" if rows_max is None else f"{rows_min:,} to {rows_max:,}"
+        noted.append(
+            Noted(
+                None,
+                "batch_size",
+                f"the table has {exact.rows:,} rows; expected {expected}. Check what delivers it, or change rows_min and "
+                "rows_max of the source.",
+            )
+        )
+    for name, column in exact.columns.items():
+        if name in ignored:
+            continue
+        if column.infinite:
+            noted.append(
+                Noted(
+                    name,
+                    "schema_anomalies",
+                    f"'{name}' is infinite in {column.infinite:,} rows; expected finite numbers. Correct where they are "
+                    "computed, often a division by zero.",
+                )
+            )
+        if column.is_constant and exact.rows > 1:
+            said = "has no value in any row" if column.present == 0 else "holds the same in every row"
+            noted.append(
+                Noted(name, "constant_columns", f"'{name}' {said}; expected values that differ. Drop it, or repair its source.")
+            )
+    return noted

@@ -1,0 +1,133 @@
+"""Check a snapshot against its reviewed schema and the last accepted snapshot."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from components.data_validation import anomalies, report, schema, statistics
+from components.data_validation.exact import Exact, Table, plain_findings
+from components.data_validation.finding import Finding, Noted, judged, rank
+from components.shared import bundle, files
+from components.shared.errors import DataBlocked
+from components.shared.project import Project
+
+log = logging.getLogger(__name__)
+_NAMED = 3
+
+
+def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: Path, report_out: Path) -> list[Finding]:
+    """Write statistics, findings and a report, whatever is found.
+
+    Args:
+        bundle_path: The project's bundle, with ``feature_repo/schema/<source>.pbtxt`` per source.
+        snapshot: What ingestion wrote.
+        accepted: ``accepted.json`` and, if a snapshot was accepted before, its ``statistics/<source>.pb``.
+        statistics_out: Folder for ``<source>.pb``, ``findings.json`` and, where no schema was written, a guess at one.
+        report_out: One HTML file that needs nothing else.
+
+    Returns:
+        All findings that the project file does not ignore, those that block first.
+    """
+    project = bundle.project(bundle_path)
+    tables = files.read_json(snapshot / "snapshot.json")["tables"]
+    statistics_out.mkdir(parents=True, exist_ok=True)
+    findings: list[Finding] = []
+    described = {}
+    for source in sorted(tables):
+        former = _accepted(accepted, source)
+        found, summary = _check(project, bundle_path, source, tables[source]["columns"], snapshot, former, statistics_out)
+        findings += found
+        described[source] = summary
+        log.info("%s: %d rows, %d findings", source, summary["rows"], len(found))
+    findings.sort(key=rank)
+    result = {
+        "blocked": any(each.reaction == "block" for each in findings),
+        "findings": [each.as_json() for each in findings],
+        "tables": described,
+    }
+    files.write_json(statistics_out / "findings.json", result)
+    report_out.parent.mkdir(parents=True, exist_ok=True)
+    report_out.write_text(report.html(project.name, result), encoding="utf-8")
+    return findings
+
+
+def stop_if_blocked(findings: list[Finding]) -> None:
+    """Stop the run if a finding blocks.
+
+    Raises:
+        DataBlocked: With the worst reasons in one sentence.
+    """
+    blocking = [each for each in findings if each.reaction == "block"]
+    if not blocking:
+        return
+    more = f"; and {len(blocking) - _NAMED} more, see the report of data validation" if len(blocking) > _NAMED else ""
+    reasons = "; ".join(f"source '{each.source}': {each.sentence.rstrip('.')}" for each in blocking[:_NAMED])
+    raise DataBlocked(f"The data stops this run: {reasons}{more}.")
+
+
+def _check(
+    project: Project,
+    bundle_path: str,
+    source: str,
+    types: dict[str, str],
+    snapshot: Path,
+    accepted: Any | None,
+    statistics_out: Path,
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Check one table."""
+    path = snapshot / f"{source}.parquet"
+    declared = project.sources[source]
+    added = {name for name in (declared.row_number, declared.time if declared.constant_time else None) if name}
+    times = {name for name, type_ in types.items() if type_ == "TIMESTAMP"}
+    reviewed = schema.load(bundle_path, source)
+    table = Table(path, types)
+    exact = table.measure(schema.domains(reviewed) if reviewed else [])
+    computed = statistics.generate(path, exact.rows, schema.types(reviewed) if reviewed else {})
+    if exact.rows > statistics.SAMPLE_ROWS:
+        statistics.correct(computed, exact)
+    (statistics_out / f"{source}.pb").write_bytes(computed.SerializeToString(deterministic=True))
+    noted: list[Noted] = []
+    if reviewed is None:
+        reviewed = schema.infer(computed)
+        (statistics_out / f"{source}.pbtxt").write_text(schema.text(reviewed), encoding="utf-8")
+        log.warning("%s has no schema; the guess %s.pbtxt beside its statistics wants review", source, source)
+    compared = schema.with_comparators(reviewed, project.validation.drift_threshold, added | times | {project.entity})
+    noted += anomalies.find(computed, compared, source, accepted)
+    noted += plain_findings(exact, added, declared.rows_min, declared.rows_max)
+    noted += table.duplicates(exact, {declared.row_number} if declared.row_number else set())
+    for column in project.validation.segment_columns.get(source, ()):
+        if column in types:
+            noted += table.segments(exact, column, project.validation.segment_missing_max)
+    return judged(noted, source, project.validation), _summary(exact, computed)
+
+
+def _summary(exact: Exact, computed: Any) -> dict[str, Any]:
+    """Describe a table for the report: moments over all rows, most frequent values as TFDV saw them."""
+    texts = {each.path.step[0]: each.string_stats for each in computed.datasets[0].features if each.HasField("string_stats")}
+    columns = []
+    for name, column in exact.columns.items():
+        text = texts.get(name)
+        columns.append(
+            {
+                "name": name,
+                "type": column.type,
+                "missing_share": 1 - column.present / exact.rows if exact.rows else 0.0,
+                "mean": column.mean,
+                "std": column.std,
+                "min": column.low,
+                "max": column.high,
+                "top": [[each.value, int(each.frequency)] for each in text.top_values[:5]] if text else None,
+                "unique": text.unique if text else None,
+            }
+        )
+    return {"rows": exact.rows, "columns": columns}
+
+
+def _accepted(folder: Path, source: str) -> Any | None:
+    """Read the statistics of the last accepted snapshot; None before the first, or for a new source."""
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    path = folder / "statistics" / f"{source}.pb"
+    if not path.is_file():
+        return None
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())

@@ -1,0 +1,24 @@
+"""Import TensorFlow Data Validation without the noise of its imports in the log."""
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from types import ModuleType
+
+
+def tfdv() -> ModuleType:
+    """Return the library; the first call takes long, as it brings TensorFlow and Beam with it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            import tensorflow_data_validation
+        finally:
+            logging.disable(level)
+    return tensorflow_data_validation

@@ -1,0 +1,91 @@
+"""The reviewed schema of a table: a text proto in the feature repo that says what the data may be."""
+
+import json
+import zipfile
+from typing import Any
+
+from components.data_validation import quiet
+from components.shared.errors import InputError
+
+TRAINING = "TRAINING"
+SERVING = "SERVING"
+_TYPES = {1: "BYTES", 2: "INT", 3: "FLOAT"}
+
+
+def load(bundle_path: str, source: str) -> Any | None:
+    """Read ``feature_repo/schema/<source>.pbtxt`` from a bundle; None if nobody wrote one.
+
+    Raises:
+        InputError: If the file is not a schema.
+    """
+    member = f"feature_repo/schema/{source}.pbtxt"
+    with zipfile.ZipFile(bundle_path) as archive:
+        if member not in archive.namelist():
+            return None
+        return parse(archive.read(member).decode("utf-8"), member)
+
+
+def parse(text: str, name: str) -> Any:
+    """Parse a schema.
+
+    Raises:
+        InputError: With line and column of the first thing that is not understood.
+    """
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    try:
+        return text_format.Parse(text, schema_pb2.Schema())
+    except text_format.ParseError as problem:
+        raise InputError(
+            f"{name} is not a schema of TensorFlow Metadata ({str(problem).strip()}); expected a text proto. Correct it."
+        ) from None
+
+
+def types(schema: Any) -> dict[str, str]:
+    """Return the type of each column of a schema."""
+    return {each.name: _TYPES[each.type] for each in schema.feature if each.type in _TYPES}
+
+
+def domains(schema: Any) -> list[str]:
+    """List the text columns whose values the schema enumerates."""
+    return [each.name for each in schema.feature if each.type == 1 and (each.domain or each.HasField("string_domain"))]
+
+
+def infer(statistics: Any) -> Any:
+    """Guess a schema from statistics, to be reviewed."""
+    return quiet.tfdv().infer_schema(statistics, infer_feature_shape=False)
+
+
+def with_comparators(schema: Any, threshold: float, left_out: set[str]) -> Any:
+    """Ask for a drift comparison of every column that has no comparison of its own.
+
+    Numbers are compared by Jensen-Shannon divergence (0 for equal, 1 for disjoint distributions), texts by the
+    largest change of a value's share.
+    """
+    copy = type(schema)()
+    copy.CopyFrom(schema)
+    for feature in copy.feature:
+        if feature.name in left_out or feature.HasField("drift_comparator") or feature.HasField("skew_comparator"):
+            continue
+        if feature.type == 1:
+            feature.drift_comparator.infinity_norm.threshold = threshold
+        elif feature.type in _TYPES:
+            feature.drift_comparator.jensen_shannon_divergence.threshold = threshold
+    return copy
+
+
+def text(schema: Any) -> str:
+    """Write a schema the way a person reviews it."""
+    from google.protobuf import text_format
+
+    return text_format.MessageToString(schema, as_utf8=True)
+
+
+def column(path: str) -> str:
+    """Return the column that TFDV means by a serialized path.
+
+    >>> column("mean radius"), column("(plan.name)")
+    ('mean radius', 'plan.name')
+    """
+    return path[1:-1] if path.startswith("(") and path.endswith(")") else json.loads(path) if path[:1] == '"' else path

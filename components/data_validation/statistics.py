@@ -1,0 +1,75 @@
+"""TFDV's statistics of a parquet file: types, shares of missing values, histograms, most frequent values."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from components.data_validation import quiet
+from components.data_validation.exact import Exact
+
+SAMPLE_ROWS = 250_000
+"""TFDV sees at most about this many rows; what must be exact is counted over all of them elsewhere."""
+_BATCH = 100_000
+_SEED = 7
+
+
+def generate(path: Path, rows: int, expected: dict[str, str]) -> Any:
+    """Compute the statistics of a table in bounded memory.
+
+    Times are microseconds since 1970, truth values 0 and 1. A table of more than ``SAMPLE_ROWS`` rows is sampled
+    with a fixed seed.
+
+    Args:
+        path: The parquet file.
+        rows: How many rows it has.
+        expected: Column to TFDV's type (INT, FLOAT, BYTES) in the schema, to tell a batch that happens to hold whole
+            numbers only, or nothing, from a column that has changed its type.
+
+    Returns:
+        A ``DatasetFeatureStatisticsList`` with one data set.
+    """
+    quiet.tfdv()
+    from tensorflow_data_validation.statistics import stats_impl, stats_options
+    from tfx_bsl.arrow import table_util
+
+    generators = stats_impl.get_generators(stats_options.StatsOptions(), in_memory=True)
+    states = [each.create_accumulator() for each in generators]
+    random = np.random.default_rng(_SEED)
+    share = SAMPLE_ROWS / rows if rows > SAMPLE_ROWS else None
+    for batch in pq.ParquetFile(path).iter_batches(_BATCH):
+        if share is not None:
+            batch = batch.filter(pa.array(random.random(batch.num_rows) < share))
+        batch = table_util.CanonicalizeRecordBatch(_plain(batch, expected))
+        states = [each.add_input(state, batch) for each, state in zip(generators, states, strict=True)]
+    return stats_impl.extract_statistics_output(states, generators)
+
+
+def correct(statistics: Any, exact: Exact) -> None:
+    """Put what was counted over all rows into statistics of a sample, for the checks of ranges and domains."""
+    for feature in statistics.datasets[0].features:
+        column = feature.path.step[0]
+        if feature.HasField("num_stats") and exact.columns[column].low is not None:
+            feature.num_stats.min, feature.num_stats.max = exact.columns[column].low, exact.columns[column].high
+        if feature.HasField("string_stats") and column in exact.values:
+            buckets = feature.string_stats.rank_histogram
+            del buckets.buckets[:]
+            for position, (label, count) in enumerate(exact.values[column]):
+                buckets.buckets.add(low_rank=position, high_rank=position, label=label, sample_count=count)
+
+
+def _plain(batch: pa.RecordBatch, expected: dict[str, str]) -> pa.RecordBatch:
+    """Turn times and truth values into integers, and widen what the schema holds wider."""
+    arrays = []
+    for field, array in zip(batch.schema, batch.columns, strict=True):
+        want = expected.get(field.name)
+        if pa.types.is_timestamp(field.type) or pa.types.is_boolean(field.type):
+            array = pc.cast(array, pa.int64())
+        if array.null_count == len(array) and want is not None:
+            array = pa.nulls(len(array), {"INT": pa.int64(), "FLOAT": pa.float64(), "BYTES": pa.string()}[want])
+        elif want == "FLOAT" and pa.types.is_integer(array.type):
+            array = pc.cast(array, pa.float64(), safe=False)
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
