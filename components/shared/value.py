@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from components.shared.project import Value
 from numpy.typing import NDArray
+
+from components.shared.project import Value
 
 Scores = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]

@@ -1,8 +1,9 @@
 """KFP face of training: a model package with its export, held to parity."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("training"), install_kfp_package=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from components.shared import files, value
 from components.shared.model import fitting, network, prepare
 from components.shared.project import Project, Training

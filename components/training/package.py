@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from components.shared import files
 from components.shared.model import fitting, rows
 from components.shared.model.encoding import Encoding
@@ -19,7 +21,6 @@ from components.shared.model.targets import Target
 from components.shared.project import Project, Training
 from components.shared.raw import category_text
 from components.training import parity
-from numpy.typing import NDArray
 
 _SAMPLE_ROWS = 3
 
@@ -113,7 +114,7 @@ def _sample(trained: Trained, validation: pa.Table) -> dict[str, Any]:
     project = trained.project
     few = validation.slice(0, _SAMPLE_ROWS)
     inputs = rows.inputs(few, rows.numeric_names(project), rows.categorical_names(project))
-    sent = [{} for _ in range(few.num_rows)]
+    sent: list[dict[str, Any]] = [{} for _ in range(few.num_rows)]
     for column, name in enumerate(rows.numeric_names(project)):
         whole = project.features.columns[name].type == "boolean"
         for row, value in zip(sent, inputs.numeric[:, column].tolist(), strict=True):

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
+
 from components.shared.errors import StepFailed
 from components.shared.model.encoding import Encoding
 from components.shared.model.rows import Inputs
 from components.shared.model.targets import Target
-from numpy.typing import NDArray
 
 TOLERANCE = 1e-5
 _EXTREMES = (np.nan, 0.0, -0.0, 1e-38, 1e30, -1e30, float(np.finfo(np.float32).max), float(np.finfo(np.float32).min))
@@ -58,7 +59,7 @@ def check(
         ``max_abs_error`` and ``rows``.
 
     Raises:
-        StepFailed: If the export cannot be loaded, answers with another shape or anything but finite numbers, or differs.
+        StepFailed: If the export cannot be loaded, answers with another shape or with infinities, or differs.
     """
     feed = asked.feed()
     try:
@@ -70,8 +71,8 @@ def check(
     scores = answer(feed)
     if exported_scores.shape != scores.shape or not (np.isfinite(exported_scores).all() and np.isfinite(scores).all()):
         raise StepFailed(
-            f"the exported model answers {exported_scores.shape} with {np.isfinite(exported_scores).sum()} finite numbers, "
-            f"the trained one {scores.shape} with {np.isfinite(scores).sum()}; both must answer every row. It was not kept."
+            f"the exported model answers {exported_scores.shape}, {_finite(exported_scores)} finite, the trained one "
+            f"{scores.shape}, {_finite(scores)} finite; both must answer every row. It was not kept."
         )
     error_ = float(np.abs(exported_scores.astype(np.float64) - scores).max())
     if error_ > allowed:
@@ -80,3 +81,7 @@ def check(
             f"at most {allowed:.3g} is tolerated. It was not kept."
         )
     return {"max_abs_error": error_, "rows": len(asked)}
+
+
+def _finite(scores: NDArray[Any]) -> int:
+    return int(np.isfinite(scores).sum())

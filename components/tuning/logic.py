@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
+
 from components.shared import files
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import search, space
 from components.tuning.storage import alone
-from optuna.trial import TrialState
 
 log = logging.getLogger(__name__)
 _METRIC = {"binary": "log loss", "multiclass": "log loss", "regression": "squared error of the standardised label"}
@@ -48,13 +49,11 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
         remaining = search.resume(study, task)
         log.info("study %s: %d trials finished, %d to run", task.key, finished, remaining)
         if remaining:
-            from components.tuning.objective import objective
-
-            search.run(study, task, remaining, objective)
+            search.run(study, task, remaining)
     trials = study.get_trials()
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         raise StepFailed(
-            f"none of {len(trials)} trials was completed; allow more time ('tuning.timeout_s'), or lower learning rates."
+            f"none of {len(trials)} trials was completed; allow more time ('tuning.timeout_s') or lower learning rates."
         )
     return _write(
         out, fixed | study.best_params, project, trials=trials, resumed=finished, importance=_importance(study)
@@ -62,7 +61,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
 
 
 def key(project: Project, splits: Path, seed: int) -> str:
-    """Name a study by everything that its results depend on: rows, space, fixed values, inputs, seed and the model's source."""
+    """Name a study by all that its results depend on: rows, space, fixed values, inputs, seed, source of the model."""
     source = {path.name: files.sha256(path) for path in sorted(_SHARED_MODEL.glob("*.py"))}
     told = project.model_dump(mode="json", include={"task", "label", "features", "training", "tuning"})
     rows = files.read_json(splits / "split.json")["content_hash"]

@@ -3,6 +3,7 @@
 import logging
 import math
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
+
 from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project, Training, Tuning
 from components.tuning import space
 from components.tuning.storage import storage
-from optuna.trial import TrialState
 
 log = logging.getLogger(__name__)
 Report = Callable[[int, float], None]
@@ -52,8 +54,8 @@ def sampler(tuning: Tuning, seed: int) -> optuna.samplers.BaseSampler:
     if tuning.sampler == "gp":
         if find_spec("torch") is None:
             raise InputError(
-                "the 'gp' sampler needs PyTorch, which this step is installed without; "
-                "install the extra 'gp' (pip install 'perennial[gp]'), or choose 'tpe'."
+                "the 'gp' sampler needs PyTorch (the extra 'gp'), and tuning is installed without; add 'torch' to "
+                "components/tuning/requirements.in and run 'make lock STEP=tuning', or set 'tuning.sampler: tpe'."
             )
         return optuna.samplers.GPSampler(seed=seed)
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, tuning.trials // 4), multivariate=True)
@@ -77,7 +79,7 @@ def resume(study: optuna.Study, task: Task) -> int:
         optuna.storages.fail_stale_trials(study)
     else:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+            study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials()
     if not trials and (point := space.starting_point(tuning, task.project.training)):
         study.enqueue_trial(point)
@@ -97,21 +99,21 @@ def resume(study: optuna.Study, task: Task) -> int:
     return max(0, wanted - len(done))
 
 
-def run(study: optuna.Study, task: Task, remaining: int, make_objective: Callable[[Task], Objective]) -> None:
+def run(study: optuna.Study, task: Task, remaining: int) -> None:
     """Run the remaining trials, in this process or in several beside each other."""
     tuning = task.project.tuning
     deadline = None if tuning.timeout_s is None else time.time() + tuning.timeout_s
     workers = min(tuning.workers, remaining)
     if workers <= 1:
         tickets = iter(range(remaining))
-        _work(study, task, lambda: next(tickets, None) is not None, deadline, make_objective, 0)
+        _work(study, task, lambda: next(tickets, None) is not None, deadline, 0)
         return
     # A server process imports TensorFlow once and forks each worker before anything was computed.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.tuning.objective"])
     slots = context.Semaphore(remaining)
     processes = [
-        context.Process(target=_worker, args=(task, slots, deadline, make_objective, number), name=f"trials-{number}")
+        context.Process(target=_worker, args=(task, slots, deadline, number), name=f"trials-{number}")
         for number in range(workers)
     ]
     try:
@@ -131,28 +133,35 @@ def run(study: optuna.Study, task: Task, remaining: int, make_objective: Callabl
         )
 
 
-def _worker(task: Task, slots: Any, deadline: float | None, make_objective: Any, number: int) -> None:
+def _worker(task: Task, slots: Any, deadline: float | None, number: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _work(open_study(task), task, lambda: slots.acquire(block=False), deadline, make_objective, number)
+    _work(open_study(task), task, lambda: slots.acquire(block=False), deadline, number)
 
 
-def _work(
-    study: optuna.Study, task: Task, ticket: Callable[[], bool], deadline: float | None,
-    make_objective: Callable[[Task], Objective], worker: int,
-) -> None:  # fmt: skip
+def _work(study: optuna.Study, task: Task, ticket: Callable[[], bool], deadline: float | None, worker: int) -> None:
     """Take trials until there are no tickets or no time left."""
-    objective = make_objective(task)
+    from components.tuning import objective
+
+    judge = objective.objective(task)
     while ticket() and (deadline is None or time.time() < deadline):
         # A sampler that starts anew for each trial draws the same points whether or not the study was interrupted.
         past = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
         study.sampler = sampler(task.project.tuning, task.seed * 1_000_003 + past * 64 + worker)
-        study.optimize(lambda trial: _attempt(trial, task, objective), n_trials=1)
+        study.optimize(lambda trial: _attempt(trial, task, judge), n_trials=1)
+
+
+def _leave_with_parent() -> None:
+    """End a worker whose parent was killed: nobody waits for its trial, and the next run repeats it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
 
 
 def _attempt(trial: optuna.Trial, task: Task, objective: Objective) -> float:
     chosen = Training.model_validate(task.project.training.model_dump() | space.draw(trial, task.project.tuning))
 
     def report(epoch: int, loss: float) -> None:
+        _leave_with_parent()
         if not math.isfinite(loss):
             raise optuna.TrialPruned(f"the loss of epoch {epoch} is {loss}")
         trial.report(loss, epoch)

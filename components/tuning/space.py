@@ -5,9 +5,10 @@ import itertools
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
+
 from components.shared.errors import InputError
 from components.shared.project import Choice, Range, Training, Tuning
-from pydantic import ValidationError
 
 # What a trial may set; everything else of 'training' is a decision of the project, or changes what the loss means.
 HYPERPARAMETERS = ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size")

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from components.shared.model.rows import Inputs
 from numpy.typing import NDArray
+
+from components.shared.model.rows import Inputs
 
 # Quantiles of more values than this would only cost time.
 _SAMPLE = 200_000

@@ -12,11 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
+
 from components.shared.model import network
 from components.shared.model.encoding import Encoding
 from components.shared.model.targets import Target
 from components.shared.project import Training
-from numpy.typing import NDArray
 
 # Small tables get smaller batches, so that an epoch has at least about this many steps.
 _STEPS = 20

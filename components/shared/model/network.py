@@ -4,11 +4,13 @@ The wide part adds one weight per bucket and per category. The deep part passes 
 category, through a small multi-layer perceptron; ``hidden: none`` leaves it out.
 """
 
+import itertools
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
 from components.shared.model.encoding import Encoding
 from components.shared.model.targets import Target
 from components.shared.project import Training
@@ -80,26 +82,28 @@ class WideDeep(keras.layers.Layer):
         """Declare both parts; ``width`` numbers per row, ``features`` categories with ``ids`` ids together."""
         super().__init__(dtype="float32", **kwargs)
         self.sizes = {"width": width, "ids": ids, "features": features, "units": units}
-        self.shape_of_deep = {"hidden": hidden, "embedding": embedding, "dropout": dropout}
+        self.hidden, self.embedding, self.dropout = list(hidden), embedding, dropout
         self.drop = keras.layers.Dropout(dropout) if dropout else None
 
     def build(self, *_: Any) -> None:
         """Make the weights: the wide part starts at zero, so a bucket that no row falls into says nothing."""
         width, ids, features, units = self.sizes.values()
-        hidden, embedding = self.shape_of_deep["hidden"], self.shape_of_deep["embedding"]
+        hidden, embedding = self.hidden, self.embedding
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
-        self.wide_numbers = (
+        self.wide_numbers: Any = (
             self.add_weight(name="wide_numbers", shape=(width, units), initializer="zeros") if width else None
         )
-        self.wide_ids = self.add_weight(name="wide_ids", shape=(ids, units), initializer="zeros") if features else None
-        self.table = None
+        self.wide_ids: Any = (
+            self.add_weight(name="wide_ids", shape=(ids, units), initializer="zeros") if features else None
+        )
+        self.table: Any = None
         if features and hidden:
             self.table = self.add_weight(
                 name="embedding", shape=(ids, embedding), initializer=keras.initializers.RandomNormal(stddev=0.1)
             )
         sizes = [width + features * embedding, *hidden, units] if hidden else []
         self.kernels, self.biases = [], []
-        for layer, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (before, after) in enumerate(itertools.pairwise(sizes)):
             last = layer == len(hidden)
             scheme = keras.initializers.RandomNormal(stddev=0.01) if last else "he_normal"
             self.kernels.append(self.add_weight(name=f"kernel_{layer}", shape=(before, after), initializer=scheme))
@@ -132,7 +136,8 @@ class WideDeep(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return what the saved file needs to make this layer again."""
-        return super().get_config() | self.sizes | self.shape_of_deep
+        deep = {"hidden": list(self.hidden), "embedding": self.embedding, "dropout": self.dropout}
+        return super().get_config() | self.sizes | deep
 
 
 @register

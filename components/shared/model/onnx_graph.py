@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from components.shared.model.encoding import Encoding
 from components.shared.model.network import WideDeep
 from components.shared.model.targets import Target
-from onnx import TensorProto, helper, numpy_helper
 
 _OPSETS = {"": 20, "ai.onnx.ml": 3}
 
@@ -76,11 +77,11 @@ def _numbers(made: _Graph, encoding: Encoding) -> str:
     known = made.add("Where", missing, made.constant(encoding.median), "numeric")
     known = made.add("Min", made.add("Max", known, made.constant(encoding.low)), made.constant(encoding.high))
     centred = made.add("Sub", known, made.constant(encoding.mean))
-    parts = [made.add("Mul", centred, made.constant(1.0 / np.float32(encoding.scale)))]
+    parts = [made.add("Mul", centred, made.constant(1.0 / np.array(encoding.scale, np.float32)))]
     if encoding.bucket_feature:
         source = made.add("Gather", known, made.constant(encoding.bucket_feature, np.int64), axis=1)
         above = made.add("Sub", source, made.constant(encoding.bucket_low))
-        position = made.add("Mul", above, made.constant(1.0 / np.float32(encoding.bucket_width)))
+        position = made.add("Mul", above, made.constant(1.0 / np.array(encoding.bucket_width, np.float32)))
         parts.append(made.add("Clip", position, made.constant(0.0), made.constant(1.0)))
     if encoding.gaps:
         flags = made.add("Gather", missing, made.constant(encoding.gaps, np.int64), axis=1)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from components.shared.model import encoding, fitting, network, rows, targets
 from components.shared.project import Project, Training
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.shared.raw import category_text
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

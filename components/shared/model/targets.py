@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from components.shared.errors import InputError
 from components.shared.model import rows
 from components.shared.project import Project
 from components.shared.raw import category_text
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
