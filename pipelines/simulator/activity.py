@@ -32,7 +32,7 @@ def live(population: Population, month: int, faults: Faults) -> Month:
     leaves = uniform[0] < population.risk(month, faults)
 
     population.trouble = 0.8 * population.trouble + 0.6 * normal[0]
-    season = 0.15 * np.cos(2 * np.pi * (month % 12) / 12)
+    season = 0.08 * np.cos(2 * np.pi * (month % 12) / 12)
     drift = np.log(2) * faults.drift(month)
     deviation = 0.35 * normal[1] - 0.15 * population.trouble
     log_usage = population.level + season + drift + deviation - 0.6 * leaves

@@ -1,7 +1,8 @@
 """Who the customers are, month by month: the part of the simulation that has a memory.
 
 A place in the population is held by one customer after another: who leaves is followed by somebody new in the next
-month, so the number of customers never changes. Every draw comes from a generator keyed by seed, purpose, block
+month, with the same plan, contract, payment and region. So neither their number nor the mix of the business changes
+by itself. Every draw comes from a generator keyed by seed, purpose, block
 and month. Therefore any period can be written without the draws of another, and the first thousand customers
 are the same whether there are a thousand or a million.
 """
@@ -36,6 +37,9 @@ _SHARES = {
 }
 _CHANGES = {"plan": 0.02, "payment": 0.015, "device": 0.02, "region": 0.004, "contract": 0.012}
 """Share of customers whose attribute changes in a month."""
+
+_KEPT = ("plan", "contract", "payment", "region")
+"""What a newcomer has in common with the customer who held the place before."""
 
 
 def generator(seed: int, purpose: str, block: int, month: int) -> np.random.Generator:
@@ -75,16 +79,17 @@ class Population:
         self.overdue = np.zeros(n)
         draws = generator(self.seed, "place", self.block, -1).random((n, 3)).T
         self.billing_day = 1 + (draws[0] * 28)
-        self._settle(np.ones(n, bool), generator(self.seed, "first", self.block, -1))
+        self._settle(np.ones(n, bool), -1)
         self.joined = month_start(0) - (draws[1] ** 2 * 60 * 30 * DAY).astype(np.int64)
         self.newcomers = np.ones(n, bool)
 
-    def _settle(self, who: NDArray[np.bool_], source: np.random.Generator) -> None:
+    def _settle(self, who: NDArray[np.bool_], month: int) -> None:
         """Give the chosen places a new customer each."""
-        draws = source.random((self.size, len(_SHARES) + 5)).T
-        normal = source.standard_normal((self.size, 2)).T
+        draws = generator(self.seed, "settle", self.block, month).random((self.size, len(_SHARES) + 4)).T
+        normal = generator(self.seed, "temper", self.block, month).standard_normal((self.size, 2)).T
         for row, name in enumerate(_SHARES):
-            self.codes[name] = np.where(who, _pick(draws[row], name), self.codes[name])
+            if name not in _KEPT or month < 0:
+                self.codes[name] = np.where(who, _pick(draws[row], name), self.codes[name])
         spare = draws[len(_SHARES) :]
         self.paperless = np.where(who, spare[0] < 0.6, self.paperless)
         self.age_known = np.where(who, spare[1] < 0.97, self.age_known)
@@ -99,11 +104,10 @@ class Population:
 
     def replace(self, left: NDArray[np.bool_], month: int) -> None:
         """Let new customers take the places of those who left, in the days before the place's billing day."""
-        source = generator(self.seed, "settle", self.block, month)
         self.generation += left
-        wait = source.random(self.size) * (self.billing_day - 1) * DAY
+        wait = generator(self.seed, "wait", self.block, month).random(self.size) * (self.billing_day - 1) * DAY
         self.joined = np.where(left, month_start(month) + wait.astype(np.int64), self.joined)
-        self._settle(left, source)
+        self._settle(left, month)
         self.newcomers = left
 
     def change(self, month: int) -> NDArray[np.bool_]:
@@ -131,7 +135,7 @@ class Population:
         turn = -1.0 if faults.active("concept-drift", month) else 1.0
         age, payment = self.codes["age"], self.codes["payment"]
         logit = (
-            -3.55
+            -4.05
             + turn * np.array([1.0, -0.5, -1.6])[self.codes["contract"]]
             + turn * 0.035 * (self.fee - 30)
             - turn * 1.7 * change

@@ -102,6 +102,7 @@ def contacts(population: Population, month: Month) -> pa.Table:
     who = np.repeat(np.arange(population.size), month.contacts)
     draws = generator(population.seed, "detail", population.block, month.month).random((len(who), 6)).T
     at = month_start(month.month) + (draws[0] * 28 * DAY).astype(np.int64)
+    at = np.maximum(at, population.joined[who])
     # Calls are entered within a day, one in fifty only weeks later.
     wait = np.where(draws[1] < 0.02, 5 + 15 * draws[2], draws[2] * 0.8)
     mood = 4.2 - 0.9 * population.trouble[who] + 2 * (draws[3] - 0.5)

@@ -108,7 +108,8 @@ def _write_block(out: _Tables, population: Population, first: int, stop: int, fa
     for month in range(stop):
         changed = population.change(month)
         history.append(tables.profiles(population, changed | population.newcomers, month))
-        if month == first:
+        if month == max(first - 1, 0):
+            # Whoever left before can't be met in the period any more.
             present = pa.array(tables.customer_ids(population.place, population.generation))
             past = pa.concat_tables(history)
             history = [past.filter(pc.is_in(past["customer_id"], present))]
