@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from components.shared.errors import PerennialError
 from pipelines import runs
 
@@ -99,7 +100,9 @@ def init(table: Path, label: str, entity: str | None, time: str | None, out: Pat
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(".perennial/data"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path(".perennial/data"), show_default=True
+)
 @click.option("--customers", type=int, default=4000, show_default=True)
 @click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default="2024-01-01", show_default=True)
 @click.option("--months", type=int, default=15, show_default=True)
@@ -125,7 +128,9 @@ def simulate(
 @main.command()
 @_project_option
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one."
+)
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0 takes a free one.")
 def serve(project: Path, host: str, port: int, grpc_port: int) -> int:
     """Answer requests with the released model until Ctrl-C; later releases take over without a pause."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from components.shared.images import image
 from pipelines.environments import ROOT, steps
 

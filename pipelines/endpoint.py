@@ -81,10 +81,22 @@ def start(
     """
     if other := releases.server(endpoint):
         raise InputError(
-            f"The endpoint {endpoint} is served already by process {other.pid} at {other.rest_url}; stop that one first."
+            f"The endpoint {endpoint} is served already by process {other.pid} at {other.rest_url}; "
+            "stop that one first."
         )
     endpoint.mkdir(parents=True, exist_ok=True)
-    command = [str(python), "-m", "serving", "--endpoint", str(endpoint), "--host", host, "--port", str(port), "--owned"]
+    command = [
+        str(python),
+        "-m",
+        "serving",
+        "--endpoint",
+        str(endpoint),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--owned",
+    ]
     if grpc_port is not None:
         command += ["--grpc-port", str(grpc_port)]
     with (endpoint / LOG).open("wb") as log:
@@ -171,7 +183,8 @@ def _wait(endpoint: Path, process: subprocess.Popen[bytes], deadline_s: float) -
             return server
         time.sleep(_POLL_S)
     raise StepFailed(
-        f"The model server did not answer within {deadline_s:.0f} s; its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
+        f"The model server did not answer within {deadline_s:.0f} s; "
+        f"its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
     )
 
 
@@ -180,7 +193,9 @@ def _ended(endpoint: Path, code: int) -> PerennialError:
     kind, _, sentence = _tail(endpoint).partition(": ")
     if kind in ("InputError", "StepFailed"):
         return (InputError if kind == "InputError" else StepFailed)(sentence)
-    return StepFailed(f"The model server ended with {code} at once; its log {endpoint / LOG} ends: {_tail(endpoint)!r}.")
+    return StepFailed(
+        f"The model server ended with {code} at once; its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
+    )
 
 
 def _tail(endpoint: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import filelock
 import platformdirs
+
 from components.shared.errors import InputError, StepFailed
 from components.shared.images import image
 

@@ -49,7 +49,9 @@ def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> 
             doomed += unused
     bundles = {record["outputs"].get("bundle") for record in needed}
     doomed += [path for path in state.bundles.glob("*.zip") if str(path) not in bundles]
-    oldest = min((path.stat().st_mtime for path in (state.runs / i / "run.json" for i in kept_ids)), default=time.time())
+    oldest = min(
+        (path.stat().st_mtime for path in (state.runs / i / "run.json" for i in kept_ids)), default=time.time()
+    )
     doomed += [path for path in state.studies.glob("*") if path.stat().st_mtime < oldest]
     return _remove(doomed + _dead_entries(state, doomed), state.folder, dry_run)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel, ValidationError
+
 from components.shared.errors import InputError
 from components.shared.project import Project
-from pydantic import BaseModel, ValidationError
 
 FILE_NAME = "project.yaml"
 
@@ -42,7 +43,7 @@ def read(path: Path) -> Project:
     """
     file = path / FILE_NAME if path.is_dir() else path
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise InputError(
             f"there is no project file {str(file)!r}; go to a project's folder, name it with --project, "

@@ -169,3 +169,12 @@ def latest(runs_folder: Path) -> dict[str, Any] | None:
     """Read the newest record, or None before the first run."""
     records = sorted(runs_folder.glob("*/run.json"))
     return json.loads(records[-1].read_text(encoding="utf-8")) if records else None
+
+
+def latest_with(runs_folder: Path, artifact: str) -> dict[str, Any] | None:
+    """Read the newest record whose run made an artifact that is still there."""
+    for path in sorted(runs_folder.glob("*/run.json"), reverse=True):
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if Path(record["artifacts"].get(artifact, "")).is_dir() and artifact in record["artifacts"]:
+            return record
+    return None

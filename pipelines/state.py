@@ -10,6 +10,7 @@ from pathlib import Path
 
 import filelock
 import psutil
+
 from components.shared.errors import InputError
 from pipelines.project_file import FILE_NAME
 

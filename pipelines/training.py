@@ -2,6 +2,9 @@
 
 from typing import Dict
 
+from kfp import dsl
+from kfp.dsl import Artifact
+
 from components.champion.component import champion
 from components.data_validation.component import data_validation
 from components.deployment.component import deployment
@@ -14,11 +17,10 @@ from components.rejection.component import rejection
 from components.split.component import split
 from components.training.component import training
 from components.tuning.component import tuning
-from kfp import dsl
-from kfp.dsl import Artifact
 
 
-@dsl.pipeline(name="training", description="From the project's sources to a release that earned its place.")
+# Not "training": kfp takes a pipeline that is named like one of its components for that component.
+@dsl.pipeline(name="perennial-training", description="From the project's sources to a release that earned its place.")
 def training_pipeline(
     project_uri: str,
     source_root: str,
@@ -39,9 +41,7 @@ def training_pipeline(
     splits = split(project=project, training_set=training_set.output, seed=seed).output
     study = tuning(project=project, splits=splits, seed=seed, study_storage=study_storage).output
     model = training(project=project, splits=splits, study=study, seed=seed).output
-    measured = evaluation(
-        project=project, splits=splits, model=model, champion=incumbent.outputs["model"], seed=seed
-    )
+    measured = evaluation(project=project, splits=splits, model=model, champion=incumbent.outputs["model"], seed=seed)
     judged = gate(project=project, evaluation=measured.outputs["report"])
     evidence = dict(
         project=project,

@@ -3,10 +3,11 @@
 import time
 from types import TracebackType
 
-from pipelines.runs import Run, Step
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+from pipelines.runs import Run, Step
 
 _SIGNS = {
     "pending": ("·", "dim"),

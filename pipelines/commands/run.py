@@ -1,16 +1,20 @@
 """``perennial run``: one training run with its live view, its report and, if asked, one real question."""
 
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines import endpoint, environments, report, runs, state
+from rich.console import Console
+
+from pipelines import endpoint, environments, project_file, report, runs, simulator, state
 from pipelines.commands import summary
+from pipelines.environments import Environment
 from pipelines.laptop import training
 from pipelines.laptop.processes import ProcessGroups
 from pipelines.view import View
-from rich.console import Console
 
 
 def run(project: Path, *, seed: int, use_cache: bool, wait: bool, simulate: bool, ask: bool) -> int:
@@ -19,42 +23,54 @@ def run(project: Path, *, seed: int, use_cache: bool, wait: bool, simulate: bool
     Returns:
         The command's exit code (see ``pipelines.runs``).
     """
-    console = Console(stderr=False, soft_wrap=True)
+    # Bound to the terminal now: while kfp runs, standard output goes to its log.
+    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
     place = state.open_state(project)
-    prepared = training.prepare(place, announce=lambda name: console.print(f"installing the packages of {name}"))
     if simulate:
         _simulate_missing(place, console)
-    place.create()
+
+    def announce(name: str) -> None:
+        console.print(f"installing the packages of {name} (once per machine)")
+
+    prepared = training.prepare(place, announce)
+    [serving] = environments.prepare(["serving"], announce).values()
     with state.exclusive(place, "run", wait=wait):
+        place.create()
         endpoint.recover(place.endpoint, place.registry_uri)
         record = training.new_run(prepared, datetime.now(UTC))
-        try:
-            with ProcessGroups() as groups, _server(place, groups):
-                with View(record, console) as view:
+        with _server(place.endpoint, serving):
+            try:
+                with ProcessGroups() as groups, View(record, console) as view:
                     training.train(prepared, record, view.changed, groups, seed=seed, use_cache=use_cache)
+            finally:
+                endpoint.recover(place.endpoint, place.registry_uri)
                 page = report.render(record.as_dict(), record.folder)
-                summary.show(record, page, console)
-                if ask and record.exit_code == runs.OK:
-                    summary.ask(place, record, console)
-        finally:
-            endpoint.recover(place.endpoint, place.registry_uri)
+            summary.show(record, page, place.root, console)
+            if ask and record.exit_code == runs.OK:
+                summary.ask(place.endpoint, record, console)
     assert record.exit_code is not None
     return record.exit_code
 
 
 @contextmanager
-def _server(place: state.State, groups: ProcessGroups) -> Iterator[None]:
-    """Use the endpoint that runs, or one for the time of this run."""
-    if endpoint.running(place.endpoint):
+def _server(folder: Path, serving: Environment) -> Iterator[None]:
+    """Have an endpoint while a run may need one: the one that is there, or one started beside the first steps."""
+    if endpoint.find(folder):
         yield
         return
-    [serving] = environments.prepare(["serving"]).values()
-    server = endpoint.start(place.endpoint, serving.python, serving.source, groups)
-    try:
-        yield
-    finally:
-        endpoint.stop(server)
+    with ThreadPoolExecutor(1) as starter:
+        starting = starter.submit(endpoint.start, folder, python=serving.python, source=serving.source)
+        try:
+            yield
+        finally:
+            starting.result().stop()
 
 
 def _simulate_missing(place: state.State, console: Console) -> None:
-    """Write the example's tables where they are missing."""
+    """Write the shipped example's tables where they are missing."""
+    project = project_file.read(place.project_file)
+    paths = [place.root / source.path for source in project.sources.values() if source.path]
+    if all(path.exists() for path in paths):
+        return
+    rows = simulator.write(paths[0].parent)
+    console.print(f"simulated {', '.join(f'{count:,} {table}' for table, count in sorted(rows.items()))}")

@@ -1,6 +1,7 @@
 """``perennial status``: what answers, what is registered, what ran."""
 
 import json
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ def status(project: Path, last: int = 10) -> None:
     """Print the state of a project."""
     place = state.open_state(project)
     name = project_file.read(place.project_file).name
-    console = Console(soft_wrap=True)
+    console = Console(file=sys.stdout, soft_wrap=True)
     server = releases.server(place.endpoint)
     active = releases.active(place.endpoint)
     where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
@@ -27,7 +28,10 @@ def status(project: Path, last: int = 10) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         report = path.parent / "report.html"
         runs.add_row(
-            record["id"], record["state"], record["reason"] or "", str(report.relative_to(place.root)) if report.exists() else ""
+            record["id"],
+            record["state"],
+            record["reason"] or "",
+            str(report.relative_to(place.root)) if report.exists() else "",
         )
     console.print(runs)
 

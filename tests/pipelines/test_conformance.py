@@ -6,13 +6,22 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from pipelines import compilation, environments, locking
 
 ROOT = environments.ROOT
 STEPS = environments.steps()
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
 PYTHON = [ROOT / name for name in TRACKED if name.endswith(".py")]
-FILES = ("__init__.py", "logic.py", "component.py", "component.yaml", "requirements.in", "requirements.txt", "README.md")
+FILES = (
+    "__init__.py",
+    "logic.py",
+    "component.py",
+    "component.yaml",
+    "requirements.in",
+    "requirements.txt",
+    "README.md",
+)
 # Beyond the face's two own lines, what a task may import in its body.
 GOLDEN = compilation.golden()
 ALLOWED_IN_BODY = {"pathlib", "components"}
@@ -62,7 +71,10 @@ def test_imports_go_one_way():
         room = path.relative_to(ROOT).parts
         for module in imports(path):
             parts = module.split(".")
-            if parts[0] not in ("components", "pipelines", "serving", "feature_repo") or room[0] in ("tests", "notebooks"):
+            if parts[0] not in ("components", "pipelines", "serving", "feature_repo") or room[0] in (
+                "tests",
+                "notebooks",
+            ):
                 continue
             allowed = {
                 "components": [["components", "shared"], ["components", room[1]]],
@@ -87,7 +99,9 @@ def test_a_step_imports_no_kfp_outside_its_face():
 
 
 def test_nothing_tinkers_with_the_import_path():
-    assert [str(path) for path in PYTHON if re.search(r"sys\.path\b", path.read_text()) and path != Path(__file__)] == []
+    assert [
+        str(path) for path in PYTHON if re.search(r"sys\.path\b", path.read_text()) and path != Path(__file__)
+    ] == []
 
 
 @pytest.mark.parametrize("path", list(GOLDEN), ids=lambda path: str(path.relative_to(ROOT)))
@@ -129,7 +143,12 @@ def test_a_lock_imports_where_its_step_runs(step):
     [environment] = environments.prepare([step]).values()
     done = subprocess.run(
         [str(environment.python), "-c", f"import components.{step}.logic, kfp; print('imported')"],
-        env={"PYTHONPATH": str(environment.source), "_KFP_RUNTIME": "true", "TF_CPP_MIN_LOG_LEVEL": "2", "HOME": "/tmp"},
+        env={
+            "PYTHONPATH": str(environment.source),
+            "_KFP_RUNTIME": "true",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "HOME": "/tmp",
+        },
         capture_output=True,
         text=True,
         cwd="/",

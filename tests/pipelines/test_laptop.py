@@ -16,6 +16,7 @@ import pytest
 from kfp import compiler, dsl
 from kfp.dsl import Artifact, Output
 from kfp.local import cache, subprocess_task_handler
+
 from pipelines import compilation, environments, runs
 from pipelines.laptop import execution, handler
 from pipelines.laptop.processes import ProcessGroups, task_environment

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from components.shared.errors import InputError
-from components.shared.project import Project
 from hypothesis import given
 from hypothesis import strategies as st
+
+from components.shared.errors import InputError
+from components.shared.project import Project
 from pipelines import project_file
 
 SMALL = {
@@ -72,7 +73,11 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
         project_file.read(tmp_path)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_no_yaml_at_all_makes_it_crash(content):
     import tempfile
 
