@@ -14,14 +14,16 @@ from components.evaluation.metrics import Binary, Multiclass, Regression, Scorec
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from numpy.typing import NDArray
 
-Rate = Callable[[NDArray, NDArray], float]
+Rate = Callable[[NDArray, NDArray, NDArray], float]
 
 
 def _where(defined: Callable[[NDArray], bool], rate: Callable[..., float]) -> Rate:
     """Make a rate NaN for a group without a row that it is about; fairlearn would call it 0."""
 
-    def defined_rate(y_true: NDArray, y_pred: NDArray) -> float:
-        return float(rate(y_true, y_pred, pos_label=1)) if defined(y_true) else float("nan")
+    def defined_rate(y_true: NDArray, y_pred: NDArray, sample_weight: NDArray) -> float:
+        if not defined(np.asarray(y_true)):
+            return float("nan")
+        return float(rate(y_true, y_pred, pos_label=1, sample_weight=sample_weight))
 
     return defined_rate
 
@@ -70,7 +72,17 @@ def _undefined() -> dict[str, Any]:
 
 
 def _rates(truth: NDArray, answer: NDArray, members: NDArray) -> dict[str, Any]:
-    frame = MetricFrame(metrics=_RATES, y_true=truth, y_pred=answer, sensitive_features=members)
+    # Rows that agree in group, truth and answer are one weighted row: equal rates, a thousand times fewer rows.
+    names, codes = np.unique(members, return_inverse=True)
+    cells, counts = np.unique(codes * 4 + truth * 2 + answer, return_counts=True)
+    weights = {"sample_weight": counts.astype(float)}
+    frame = MetricFrame(
+        metrics=_RATES,
+        y_true=cells // 2 % 2,
+        y_pred=cells % 2,
+        sensitive_features=names[cells // 4],
+        sample_params=dict.fromkeys(_RATES, weights),
+    )
     by_group = frame.by_group
     groups = {
         str(group): {"rows": int((members == group).sum())} | {name: _number(by_group.loc[group, name]) for name in _RATES}

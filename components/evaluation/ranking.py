@@ -14,28 +14,28 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rows sorted by score once, so that each resample costs two cumulative sums."""
+    """Rows sorted by score once, so that each resample costs one cumulative sum.
+
+    ``hits`` and ``misses`` are the rows of either class by ascending score; ``below`` and ``upto`` say for each hit how
+    many misses have a lower score, and how many a score that is not higher.
+    """
 
     order: NDArray[np.intp]
-    starts: NDArray[np.intp]
     positive: NDArray[np.bool_]
     score: Floats
+    hits: NDArray[np.intp]
+    misses: NDArray[np.intp]
+    below: NDArray[np.intp]
+    upto: NDArray[np.intp]
 
     @staticmethod
     def of(positive: NDArray[np.bool_], score: Floats) -> "Ranking":
-        """Sort by ascending score; ``starts`` marks where each group of tied scores begins."""
+        """Sort by ascending score."""
         order = np.argsort(score, kind="stable")
-        ranked = score[order]
-        starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-        return Ranking(order, starts, positive[order], ranked[starts])
-
-    def _grouped(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Sum the weights of positives and of all rows per group of ties, ascending by score."""
-        ranked = weights[:, self.order]
-        hits = ranked * self.positive
-        if len(self.starts) == len(self.order):
-            return hits, ranked
-        return np.add.reduceat(hits, self.starts, axis=1), np.add.reduceat(ranked, self.starts, axis=1)
+        positive, score = positive[order], score[order]
+        below = np.searchsorted(score[~positive], score[positive], side="left")
+        upto = np.searchsorted(score[~positive], score[positive], side="right")
+        return Ranking(order, positive, score, order[positive], order[~positive], below, upto)
 
     def auc(self, weights: Floats) -> Floats:
         """Return the share of (positive, negative) pairs in the right order, a tie counting one half.
@@ -46,16 +46,27 @@ class Ranking:
         >>> rows.auc(np.ones((1, 3)))
         array([0.75])
         """
-        hits, total = self._grouped(weights)
-        misses = total - hits
-        below = np.cumsum(misses, axis=1) - misses / 2
-        pairs = hits.sum(axis=1) * misses.sum(axis=1)
+        hits = weights[:, self.hits]
+        passed = np.zeros((len(weights), len(self.misses) + 1))
+        np.cumsum(weights[:, self.misses], axis=1, out=passed[:, 1:])
+        right = np.einsum("ij,ij->i", hits, passed[:, self.below])
+        not_wrong = right if (self.below == self.upto).all() else np.einsum("ij,ij->i", hits, passed[:, self.upto])
+        pairs = hits.sum(axis=1) * passed[:, -1]
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(pairs > 0, (hits * below).sum(axis=1) / pairs, np.nan)
+            return np.where(pairs > 0, (right + not_wrong) / 2 / pairs, np.nan)
+
+    def _grouped(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the distinct scores, ascending, and the weights of positives and of all rows that have each."""
+        starts = np.flatnonzero(np.concatenate(([True], self.score[1:] != self.score[:-1])))
+        ranked = weights[:, self.order]
+        hits = ranked * self.positive
+        if len(starts) < len(self.order):
+            hits, ranked = np.add.reduceat(hits, starts, axis=1), np.add.reduceat(ranked, starts, axis=1)
+        return self.score[starts], hits, ranked
 
     def average_precision(self, weights: Floats) -> Floats:
         """Return the precision at each threshold, weighted by the recall that it adds (no interpolation)."""
-        hits, total = self._grouped(weights)
+        _, hits, total = self._grouped(weights)
         hits, total = hits[:, ::-1], total[:, ::-1]
         acted = np.cumsum(total, axis=1)
         positives = hits.sum(axis=1)
@@ -70,10 +81,10 @@ class Ranking:
         the highest score (not infinity, which JSON cannot hold).
         """
         ones = np.ones((1, len(self.order)))
-        hits, total = self._grouped(ones)
+        score, hits, total = self._grouped(ones)
         tpr = np.concatenate(([0.0], np.cumsum(hits[0, ::-1]) / hits.sum()))
         fpr = np.concatenate(([0.0], np.cumsum((total - hits)[0, ::-1]) / (total - hits).sum()))
-        thresholds = np.concatenate(([np.nextafter(self.score[-1], np.inf)], self.score[::-1]))
+        thresholds = np.concatenate(([np.nextafter(score[-1], np.inf)], score[::-1]))
         # Spread the kept points along the curve's own length, or a steep start would be lost.
         length = fpr + tpr
         wanted = np.searchsorted(length, np.linspace(0.0, length[-1], points))

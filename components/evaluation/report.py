@@ -65,7 +65,8 @@ def numbers(judged: Judged) -> dict[str, Any]:
         found = dict(judged.candidate.measure(weights))
         if worth is not None:
             found["value_per_1000"] = 1000 * (weights @ worth) / weights.sum(axis=1)
-        found |= {f"{name}/": card.primary(weights) for name, card in judged.cards.items()}
+        found["candidate/"] = found[primary]
+        found |= {f"{name}/": card.primary(weights) for name, card in judged.cards.items() if name != "candidate"}
         return found | {f"slice/{i}": inside[i].primary(weights[:, part.rows]) for i, part in enumerate(parts)}
 
     drawn = bootstrap.distributions(statistic, judged.clusters, resamples=how.resamples, seed=judged.seed)
@@ -161,7 +162,7 @@ def groups(judged: Judged) -> list[dict[str, Any]]:
     how = judged.project.evaluation
     named = slices.Groups(judged.tables["train"], judged.tables["test"])
     return [
-        fairness.compare(column, named.of(column), judged.candidate, judged.classes, how.min_support)
+        fairness.compare(column, named.of(column).texts(), judged.candidate, judged.classes, how.min_support)
         for column in how.fairness
     ]
 

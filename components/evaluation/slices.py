@@ -32,16 +32,28 @@ class Slice:
     rows: NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column as group numbers and the name of each group: a value, a span of numbers, or "missing"."""
+
+    codes: NDArray[np.intp]
+    names: list[str]
+
+    def texts(self) -> NDArray[np.object_]:
+        """Return the group name of each row."""
+        return np.array(self.names, dtype=object)[self.codes]
+
+
 class Groups:
-    """Columns of the test rows as group names, computed once each."""
+    """Columns of the test rows as groups, computed once each."""
 
     def __init__(self, train: pa.Table, test: pa.Table) -> None:
         """Keep both parts: bins are learned on ``train`` and applied to ``test``."""
         self._train, self._test = train, test
-        self._known: dict[str, NDArray[np.object_]] = {}
+        self._known: dict[str, Column] = {}
 
-    def of(self, column: str) -> NDArray[np.object_]:
-        """Return the group of each test row: a value, a span of numbers, or "missing"."""
+    def of(self, column: str) -> Column:
+        """Return the groups of one column, or say that there is no such column."""
         if column not in self._test.column_names:
             near = difflib.get_close_matches(column, self._test.column_names, 1)
             raise InputError(
@@ -49,23 +61,22 @@ class Groups:
                 + (f"did you mean '{near[0]}'?" if near else "name one of these in 'evaluation'.")
             )
         if column not in self._known:
-            self._known[column] = self._named(column)
+            self._known[column] = self._grouped(column)
         return self._known[column]
 
     def slices(self, columns: Sequence[str]) -> Iterator[Slice]:
         """Split all test rows by the values of the columns together."""
-        names = [self.of(column) for column in columns]
-        codes = np.zeros(self._test.num_rows, dtype=np.int64)
-        for group in names:
-            values, own = np.unique(group.astype(str), return_inverse=True)
-            codes = np.unique(codes * len(values) + own, return_inverse=True)[1]
+        groups = [self.of(column) for column in columns]
+        codes = groups[0].codes
+        for group in groups[1:]:
+            codes = np.unique(codes * len(group.names) + group.codes, return_inverse=True)[1]
         order = np.argsort(codes, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
             if len(part):
-                where = {column: str(group[part[0]]) for column, group in zip(columns, names, strict=True)}
+                where = {name: group.names[group.codes[part[0]]] for name, group in zip(columns, groups, strict=True)}
                 yield Slice(where, part)
 
-    def _named(self, column: str) -> NDArray[np.object_]:
+    def _grouped(self, column: str) -> Column:
         kind = self._test.column(column).type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             known, values = (
@@ -73,16 +84,17 @@ class Groups:
             )
             known = known[~np.isnan(known)]
             if len(np.unique(known)) > _DISTINCT:
-                return _spans(np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="closest_observation")), values)
-        names = rows.texts(self._test, column)
-        return np.where(names == "", "missing", names).astype(object)
+                cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="closest_observation"))
+                return _spans(cuts, values)
+        names, codes = np.unique(rows.texts(self._test, column), return_inverse=True)
+        return Column(codes, [str(name) or "missing" for name in names])
 
 
-def _spans(cuts: Floats, values: Floats) -> NDArray[np.object_]:
+def _spans(cuts: Floats, values: Floats) -> Column:
     edges = [f"{cut:.6g}" for cut in cuts]
-    spans = [f"below {edges[0]}", *(f"{low} to below {high}" for low, high in zip(edges, edges[1:], strict=False))]
-    names = np.array([*spans, f"{edges[-1]} or more", "missing"], dtype=object)
-    return names[np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right"))]
+    between = [f"{low} to below {high}" for low, high in zip(edges, edges[1:], strict=False)]
+    names = [f"below {edges[0]}", *between, f"{edges[-1]} or more", "missing"]
+    return Column(np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right")), names)
 
 
 def supported(part: Slice, card: Scorecard, min_support: int) -> bool:
