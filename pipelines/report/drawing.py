@@ -1,0 +1,102 @@
+"""How every picture of the report is drawn: matplotlib's SVG, put into the page, with text that stays text."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Told apart by people who don't see all colours, and on paper: each series has its own marker, too.
+MODEL, CHAMPION, PLAIN, RULE, BAD = "#1f5fae", "#7a3fa0", "#c2570c", "#6b7280", "#b42318"
+INK, _QUIET, _GRID = "#1d2530", "#55606e", "#e3e8ee"
+SERIES = {
+    "champion": (CHAMPION, "D", "champion"),
+    "plain": (PLAIN, "s", "plain model"),
+    "rule": (RULE, "^", "rule of thumb"),
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "perennial",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": "#aeb7c2",
+    "axes.labelcolor": _QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": _QUIET,
+    "ytick.color": _QUIET,
+    "legend.frameon": False,
+}
+_LABEL_LENGTH = 34
+NOTHING = Markup("")
+
+
+def whisker(axes: "Axes", y: float, middle: float, low: Any, high: Any, colour: str, marker: str) -> None:
+    """Draw a value with its interval."""
+    if numbers(low, high):
+        axes.plot([low, high], [y, y], color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="round")
+    axes.plot(middle, y, marker, color=colour, markersize=6, zorder=4)
+
+
+def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None]) -> Markup:
+    """Return a figure with a caption; sizes in inches, a hundred pixels each."""
+    # matplotlib takes half a second to import, and a failed run may need no picture.
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    stream = io.StringIO()
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # A name in a script that matplotlib's font lacks is measured wrong and still drawn right by the browser.
+        warnings.simplefilter("ignore")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+        paint(axes)
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return Markup('<figure style="max-width:{}px">{}<figcaption>{}</figcaption></figure>').format(
+        round(width * 100), Markup(_inline(stream.getvalue(), title)), title
+    )
+
+
+def _inline(document: str, title: str) -> str:
+    """Keep the drawing of an SVG file: no prologue, no fixed size, no ids but those that are referred to."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    referred = set(re.findall(r"#([\w-]+)", svg))
+    svg = re.sub(r'\s(?:xlink:)?id="([\w-]+)"', lambda m: m[0] if m[1] in referred else "", svg)
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+        lambda m: (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="{m[1]}" role="img" aria-label="{escape(title)}">'
+        ),
+        svg,
+        count=1,
+    ).strip()
+
+
+def label(text: str) -> str:
+    """Cut a name to what fits beside an axis."""
+    return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
+
+
+def numbers(*values: Any) -> bool:
+    """Say whether all values can be drawn."""
+    return all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+
+
