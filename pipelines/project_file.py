@@ -125,6 +125,13 @@ def _contradictions(project: Project) -> Iterator[str]:
                 near = difflib.get_close_matches(column, columns, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {columns}."
                 yield f"evaluation.slices names {column!r}, which is no feature; {hint}"
+    for rule, needed, present in (
+        ("slice_gap", "evaluation.slices", project.gate.slice_gap is None or project.evaluation.slices),
+        ("fairness_gap", "evaluation.fairness", project.gate.fairness_gap is None or project.evaluation.fairness),
+        ("value_positive", "value", not project.gate.value_positive or project.value),
+    ):
+        if not present:
+            yield f"gate.{rule} needs what {needed!r} declares, but that is absent; declare it or drop the rule."
     if project.label.column in project.features.columns:
         yield f"the label {project.label.column!r} is listed as a feature; take it out of features.columns."
     if len(project.features.columns) > project.limits.columns:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from components.evaluation import plain, rule
 from components.evaluation.metrics import scorecard
 from components.evaluation.ranking import Floats
 from components.shared import value as money
 from components.shared.model.rows import Inputs
 from components.shared.project import Value
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,15 @@ class Learnable:
 
 
 def rule_of_thumb(
-    train: Learnable, validation: Learnable, test: Inputs, *, task: str, classes: list[str], names: tuple[list[str], list[str]],
+    train: Learnable,
+    validation: Learnable,
+    test: Inputs,
+    *,
+    task: str,
+    classes: list[str],
+    names: tuple[list[str], list[str]],
     value: Value | None,
-) -> Contender:  # fmt: skip
+) -> Contender:
     """Learn the best single question on the training rows; keep it if it beats a constant on the validation rows."""
     targets = _targets(train.truth, task, len(classes))
     asked = rule.best(train.inputs, targets, *names)
@@ -44,7 +51,14 @@ def rule_of_thumb(
 
 
 def plain_model(
-    train: Learnable, validation: Learnable, test: Inputs, *, task: str, classes: list[str], value: Value | None, seed: int
+    train: Learnable,
+    validation: Learnable,
+    test: Inputs,
+    *,
+    task: str,
+    classes: list[str],
+    value: Value | None,
+    seed: int,
 ) -> Contender:
     """Fit the plain model on the training rows; the validation rows only give it a threshold, as the candidate's."""
     fitted = plain.fit(train.inputs, train.truth, task=task, classes=max(1, len(classes)), seed=seed)

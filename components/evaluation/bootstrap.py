@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from components.evaluation.ranking import Floats
 from numpy.typing import NDArray
+
+from components.evaluation.ranking import Floats
 
 # Fewer entities than this cannot stand for a population; rows are drawn instead, and the report says so.
 MIN_CLUSTERS = 30

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from components.evaluation.ranking import Floats
 from numpy.typing import NDArray
+
+from components.evaluation.ranking import Floats
 
 BINS = 10
 
@@ -30,7 +31,8 @@ def calibration(score: Floats, hit: NDArray[np.bool_], brier: float) -> dict[str
     was = np.bincount(codes, hit.astype(float)) / rows
     return {
         "bins": [
-            {"mean_score": float(s), "share_positive": float(w), "rows": int(n)} for s, w, n in zip(said, was, rows, strict=True)
+            {"mean_score": float(s), "share_positive": float(w), "rows": int(n)}
+            for s, w, n in zip(said, was, rows, strict=True)
         ],
         "ece": round(float(np.abs(said - was) @ rows / rows.sum()), 12),
         "brier": brier,

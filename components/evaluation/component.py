@@ -1,8 +1,9 @@
 """KFP face of evaluation: the candidate measured beside champion and baselines, on the same rows."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("evaluation"), install_kfp_package=False)

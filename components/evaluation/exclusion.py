@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from components.shared.model import rows
 from numpy.typing import NDArray
+
+from components.shared.model import rows
 
 # Cannot be part of an entity's text that a person would write.
 _SEPARATOR = "\x1f"

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from components.evaluation.metrics import Binary, Multiclass, Regression, Scorecard
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from numpy.typing import NDArray
+
+from components.evaluation.metrics import Binary, Multiclass, Regression, Scorecard
 
 Rate = Callable[[NDArray, NDArray, NDArray], float]
 
@@ -35,7 +36,9 @@ _RATES: dict[str, Rate] = {
 }
 
 
-def compare(column: str, groups: NDArray[np.object_], card: Scorecard, classes: list[str], min_support: int) -> dict[str, Any]:
+def compare(
+    column: str, groups: NDArray[np.object_], card: Scorecard, classes: list[str], min_support: int
+) -> dict[str, Any]:
     """Compare the groups of one column.
 
     Returns:
@@ -85,7 +88,8 @@ def _rates(truth: NDArray, answer: NDArray, members: NDArray) -> dict[str, Any]:
     )
     by_group = frame.by_group
     groups = {
-        str(group): {"rows": int((members == group).sum())} | {name: _number(by_group.loc[group, name]) for name in _RATES}
+        str(group): {"rows": int((members == group).sum())}
+        | {name: _number(by_group.loc[group, name]) for name in _RATES}
         for group in by_group.index
     }
     gaps = {name: _gap([group[name] for group in groups.values()]) for name in _RATES}
@@ -102,7 +106,9 @@ def _errors(card: Regression, members: NDArray) -> dict[str, Any]:
     for group in np.unique(members):
         rows = np.flatnonzero(members == group)
         found = card.subset(rows).measure(np.ones((1, len(rows))))
-        groups[str(group)] = {"rows": len(rows)} | {name: float(found[name][0]) for name in ("mean_error", "mae", "rmse")}
+        groups[str(group)] = {"rows": len(rows)} | {
+            name: float(found[name][0]) for name in ("mean_error", "mae", "rmse")
+        }
     return groups
 
 

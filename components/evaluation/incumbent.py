@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+
 from components.evaluation import exclusion
 from components.evaluation.scoring import Package
 from components.shared import files

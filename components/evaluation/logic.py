@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from components.evaluation import baselines, bootstrap, exclusion, report, scoring
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
@@ -126,27 +127,33 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
     rows = exclusion.judges(tables["test"], entity, time, seen_by_split=seen, seen_by_champion=former.seen)
     if rows.table.num_rows == 0 and tables["test"].num_rows:
         raise InputError(
-            f"all {tables['test'].num_rows} test rows were seen in training, by this model ({rows.by_split}) or by champion "
-            f"version {former.version} ({rows.by_champion}); bring newer rows, or split by hash or time, which keep them apart."
+            f"all {tables['test'].num_rows} test rows were seen in training, {rows.by_split} by this model and "
+            f"{rows.by_champion} by champion version {former.version}; rows that judge must be unseen. "
+            "Bring newer rows, or split by hash or time, which keep the parts of two runs apart."
         )
     return rows
 
 
 def _contenders(
-    project: Project, package: Package, tables: dict[str, pa.Table], classes: list[str], inputs: Inputs, former: Incumbent,
+    project: Project,
+    package: Package,
+    tables: dict[str, pa.Table],
+    classes: list[str],
+    inputs: Inputs,
+    former: Incumbent,
     seed: int,
-) -> dict[str, baselines.Contender]:  # fmt: skip
+) -> dict[str, baselines.Contender]:
     """Score the test rows with every model."""
     train, validation = (
         baselines.Learnable(package.inputs(tables[part]), scoring.labels(tables[part], project.label.column, classes))
         for part in ("train", "validation")
     )
     names = (package.card["numeric"], package.card["categorical"])
-    task, value = project.task, project.value
+    how: dict[str, Any] = {"task": project.task, "classes": classes, "value": project.value}
     found = {
         "candidate": baselines.Contender(package.score(inputs), package.card["threshold"], "the candidate"),
-        "rule": baselines.rule_of_thumb(train, validation, inputs, task=task, classes=classes, names=names, value=value),
-        "plain": baselines.plain_model(train, validation, inputs, task=task, classes=classes, value=value, seed=seed),
+        "rule": baselines.rule_of_thumb(train, validation, inputs, names=names, **how),
+        "plain": baselines.plain_model(train, validation, inputs, seed=seed, **how),
     }
     if former.package is not None:
         score = former.package.score(former.package.inputs(tables["test"]))

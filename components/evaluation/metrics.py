@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from components.evaluation.ranking import Floats, Ranking
 from numpy.typing import NDArray
+
+from components.evaluation.ranking import Floats, Ranking
 
 PRIMARY = {"binary": "auc", "multiclass": "auc_ovr", "regression": "r2"}
 # None: neither direction is better by itself.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from components.evaluation.metrics import Binary
 from components.evaluation.ranking import Floats
 from components.shared import value as money

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from components.evaluation.ranking import Floats
-from components.shared.model.rows import Inputs
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+
+from components.evaluation.ranking import Floats
+from components.shared.model.rows import Inputs
 
 _KNOTS = 5
 _CATEGORIES = 50

@@ -28,7 +28,9 @@ def main(model: str, card_file: str) -> None:
     if card["numeric"]:
         row["numeric"] = np.zeros((1, len(card["numeric"])), np.float32)
     if card["categorical"]:
-        row["categorical"] = np.array([[(card["vocabulary"].get(n) or [""])[0] for n in card["categorical"]]], dtype=object)
+        row["categorical"] = np.array(
+            [[(card["vocabulary"].get(n) or [""])[0] for n in card["categorical"]]], dtype=object
+        )
     for _ in range(_WARM_UP):
         session.run(["score"], row)
     gc.disable()

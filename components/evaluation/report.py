@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from components.evaluation import bootstrap, fairness, money, robustness, scoring, slices
 from components.evaluation.calibration import calibration
 from components.evaluation.metrics import HIGHER_IS_BETTER, PRIMARY, Binary, Multiclass, Scorecard, scorecard
@@ -12,7 +14,6 @@ from components.evaluation.ranking import Floats
 from components.evaluation.scoring import Package
 from components.shared.model.rows import Inputs
 from components.shared.project import Project
-from numpy.typing import NDArray
 
 # A confusion matrix beyond this many classes is read by nobody; the rarest share one row.
 _LARGEST_MATRIX = 30
@@ -21,7 +22,7 @@ _OTHERS = "(others)"
 
 @dataclass(frozen=True)
 class Judged:
-    """The test rows, the truth, and every model's answers to them; ``cards`` holds "candidate", "rule", "plain", "champion"."""
+    """The test rows, their truth, and each model's scorecard: candidate, rule, plain, and champion if compared."""
 
     project: Project
     package: Package
@@ -75,14 +76,13 @@ def numbers(judged: Judged) -> dict[str, Any]:
         "higher_is_better": judged.higher_is_better,
         "confidence": how.confidence,
         "resamples": how.resamples,
-        "metrics": {
-            name: vars(found.interval(how.confidence)) for name, found in drawn.items() if "/" not in name
-        },
+        "metrics": {name: vars(found.interval(how.confidence)) for name, found in drawn.items() if "/" not in name},
         "directions": {name: HIGHER_IS_BETTER[name] for name in drawn if "/" not in name},
         "baselines": {name: _plain_numbers(judged, name) for name in ("rule", "plain", "champion")},
         "comparisons": {name: _comparison(judged, drawn, name, primary) for name in ("rule", "plain", "champion")},
         "slices": [
-            slices.entry(part, drawn[f"slice/{i}"], drawn["candidate/"], how.confidence) for i, part in enumerate(parts)
+            slices.entry(part, drawn[f"slice/{i}"], drawn["candidate/"], judged.cards["plain"], how.confidence)
+            for i, part in enumerate(parts)
         ],
         "worst": _worst(judged, groups) if how.find_worst else None,
     }
@@ -114,6 +114,7 @@ def _worst(judged: Judged, groups: slices.Groups) -> dict[str, Any] | None:
         groups,
         [name for name in judged.project.features.columns if name in judged.tables["test"].column_names],
         judged.candidate,
+        judged.cards["plain"],
         judged.clusters,
         min_support=how.min_support,
         confidence=how.confidence,
@@ -148,7 +149,9 @@ def _matrix(card: Multiclass, classes: list[str]) -> dict[str, Any]:
     """Rows are true classes, columns answers; beyond thirty classes the rarest are put together."""
     number, labels = np.arange(len(classes)), list(classes)
     if len(classes) > _LARGEST_MATRIX:
-        frequent = np.sort(np.argsort(-np.bincount(card.truth, minlength=len(classes)), kind="stable")[: _LARGEST_MATRIX - 1])
+        frequent = np.sort(
+            np.argsort(-np.bincount(card.truth, minlength=len(classes)), kind="stable")[: _LARGEST_MATRIX - 1]
+        )
         number = np.full(len(classes), _LARGEST_MATRIX - 1)
         number[frequent] = np.arange(len(frequent))
         labels = [classes[i] for i in frequent] + [_OTHERS]
@@ -173,7 +176,7 @@ def robustness_of(judged: Judged) -> list[dict[str, Any]]:
     chosen = robustness.sample(len(judged.truth), len(card["features"]), judged.seed)
     inside = judged.candidate.subset(chosen)
     base = float(inside.primary(np.ones((1, len(chosen))))[0])
-    std = np.nan_to_num(np.nanstd(judged.package.inputs(judged.tables["train"]).numeric.astype(np.float64), axis=0))
+    std = robustness.standard_deviations(judged.package.inputs(judged.tables["train"]).numeric)
 
     def card_of(inputs: Inputs) -> Scorecard:
         score = scoring.widen(judged.package.score(inputs), len(judged.classes))
@@ -182,7 +185,9 @@ def robustness_of(judged: Judged) -> list[dict[str, Any]]:
     perturbed = robustness.perturbations(
         judged.inputs.take(chosen), std, card["features"], card["numeric"], card["categorical"], judged.seed
     )
-    return robustness.losses(perturbed, len(chosen), card_of, base, judged.higher_is_better)
+    return robustness.losses(
+        perturbed, rows=len(chosen), card_of=card_of, base=base, higher_is_better=judged.higher_is_better
+    )
 
 
 def value_of(judged: Judged) -> dict[str, Any] | None:

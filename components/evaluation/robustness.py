@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from components.evaluation.metrics import Scorecard
 from components.evaluation.ranking import Floats
 from components.shared.model.rows import Inputs
-from numpy.typing import NDArray
 
 _MOST_ROWS = 5_000
 _FEWEST_ROWS = 500
@@ -29,6 +30,14 @@ def sample(rows: int, features: int, seed: int) -> NDArray[np.intp]:
     """Choose which test rows are perturbed: fewer for many features, as each is shuffled once."""
     most = min(rows, _MOST_ROWS, max(_FEWEST_ROWS, _CELLS // max(1, features)))
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def standard_deviations(numeric: NDArray[np.float32]) -> Floats:
+    """Return the spread of each column's known values; 0 where nothing is known."""
+    known = ~np.isnan(numeric)
+    rows = np.maximum(known.sum(axis=0), 1)
+    values = np.where(known, numeric, 0.0).astype(np.float64)
+    return np.sqrt((np.where(known, values - values.sum(axis=0) / rows, 0.0) ** 2).sum(axis=0) / rows)
 
 
 def perturbations(
@@ -57,8 +66,10 @@ def perturbations(
         for level in MISSING:
             emptied = (rng.random(inputs.numeric.shape) < level) & gaps_in_numbers
             blanked = (rng.random(inputs.categorical.shape) < level) & gaps_in_categories
-            yield "missing", level, Inputs(
-                np.where(emptied, np.float32("nan"), inputs.numeric), np.where(blanked, "", inputs.categorical)
+            yield (
+                "missing",
+                level,
+                Inputs(np.where(emptied, np.float32("nan"), inputs.numeric), np.where(blanked, "", inputs.categorical)),
             )
     if categorical:
         replaced = rng.random(inputs.categorical.shape) < UNSEEN
@@ -77,7 +88,11 @@ def perturbations(
 
 
 def losses(
-    perturbed: Iterator[Perturbed], rows: int, card_of: Callable[[Inputs], Scorecard], base: float, higher_is_better: bool
+    perturbed: Iterator[Perturbed],
+    rows: int,
+    card_of: Callable[[Inputs], Scorecard],
+    base: float,
+    higher_is_better: bool,
 ) -> list[dict[str, Any]]:
     """Measure the primary metric under each perturbation; ``drop`` is positive where the model got worse."""
     ones = np.ones((1, rows))

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from components.evaluation.ranking import Floats
 from components.shared.model.encoding import frequent
 from components.shared.model.rows import Inputs
-from numpy.typing import NDArray
 
 # A side of the question holds at least this share of the training rows.
 _SMALLEST_SIDE = 0.01
@@ -82,7 +83,7 @@ def _ask_number(column: NDArray[np.float32], name: str, index: int, targets: Flo
 
 def _ask_missing(column: NDArray[np.float32], name: str, index: int, targets: Floats) -> Rule:
     yes = np.isnan(column)
-    gain = float(_gain(np.array([yes.sum()], float), targets[yes].sum(axis=0)[None], targets)[0])
+    gain = float(_gain(np.array([yes.sum()], dtype=np.float64), targets[yes].sum(axis=0)[None], targets)[0])
     return _rule(f"{name} is missing", lambda inputs: np.isnan(inputs.numeric[:, index]), yes, targets, gain)
 
 
@@ -90,7 +91,7 @@ def _ask_category(column: NDArray[np.object_], name: str, index: int, targets: F
     values = [*frequent(column, _VALUES), ""]
     number = {value: i for i, value in enumerate(values)}
     codes = np.array([number.get(value, len(values)) for value in column])
-    rows = np.bincount(codes, minlength=len(values) + 1)[: len(values)].astype(float)
+    rows = np.bincount(codes, minlength=len(values) + 1)[: len(values)].astype(np.float64)
     sums = np.stack([np.bincount(codes, column_, len(values) + 1)[: len(values)] for column_ in targets.T], axis=1)
     gains = _gain(rows, sums, targets)
     value = values[int(gains.argmax())]

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pyarrow as pa
+from numpy.typing import NDArray
+
 from components.evaluation.ranking import Floats
 from components.shared import files
 from components.shared.errors import InputError, StepFailed
 from components.shared.model import rows
 from components.shared.model.rows import Inputs
-from numpy.typing import NDArray
 
 _BATCH = 8192
 
@@ -31,9 +32,7 @@ class Package:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         return Package(folder, files.read_json(folder / "model.json"), session)
 
     def inputs(self, table: pa.Table) -> Inputs:
@@ -80,7 +79,9 @@ def check_judgeable(truth: NDArray[Any], label: str, classes: list[str]) -> None
     """Refuse test rows that cannot tell a good model from a bad one: none at all, or all with the same label."""
     found = np.unique(truth)
     if not len(found):
-        raise InputError("no test row is left to judge the model by; give the split a larger test share, or bring newer rows.")
+        raise InputError(
+            "no test row is left to judge the model by; give the split a larger test share, or bring newer rows."
+        )
     if len(found) == 1:
         only = repr(classes[int(found[0])]) if classes else f"{found[0]:.6g}"
         raise InputError(

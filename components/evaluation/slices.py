@@ -1,6 +1,6 @@
 """Parts of the test rows, by the values of one column or several, and the worst of them.
 
-A slice is judged when it has ``min_support`` rows and, where classes are ranked, a tenth of that in each of two classes.
+A slice is judged when it has ``min_support`` rows and, for classes, a tenth of that in each of at least two.
 Numbers with many values are cut at the quartiles of the training rows. The AUC inside a slice may lie below that of all
 rows for a faultless model: what the slice's own column explains no longer counts.
 """
@@ -8,16 +8,19 @@ rows for a faultless model: what the slice's own column explains no longer count
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
 from components.evaluation import bootstrap
 from components.evaluation.metrics import Regression, Scorecard
 from components.evaluation.ranking import Floats
 from components.shared.errors import InputError
 from components.shared.model import rows
-from numpy.typing import NDArray
-from scipy.special import ndtr
 
 _DISTINCT = 10
 _SHORTLIST = 20
@@ -80,7 +83,8 @@ class Groups:
         kind = self._test.column(column).type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             known, values = (
-                table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False) for table in (self._train, self._test)
+                table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+                for table in (self._train, self._test)
             )
             known = known[~np.isnan(known)]
             if len(np.unique(known)) > _DISTINCT:
@@ -92,7 +96,7 @@ class Groups:
 
 def _spans(cuts: Floats, values: Floats) -> Column:
     edges = [f"{cut:.6g}" for cut in cuts]
-    between = [f"{low} to below {high}" for low, high in zip(edges, edges[1:], strict=False)]
+    between = [f"{low} to below {high}" for low, high in pairwise(edges)]
     names = [f"below {edges[0]}", *between, f"{edges[-1]} or more", "missing"]
     return Column(np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right")), names)
 
@@ -108,8 +112,13 @@ def supported(part: Slice, card: Scorecard, min_support: int) -> bool:
     return bool(len(counts) > 1 and np.sort(counts)[-2] >= max(2, min_support // 10))
 
 
-def entry(part: Slice, own: bootstrap.Distribution, everyone: bootstrap.Distribution, confidence: float) -> dict:
-    """Describe a slice: its primary metric with interval, and the paired difference to all rows with its own."""
+def entry(
+    part: Slice, own: bootstrap.Distribution, everyone: bootstrap.Distribution, plain: Scorecard, confidence: float
+) -> dict[str, Any]:
+    """Describe a slice: its primary metric with interval, and the paired difference to all rows with its own.
+
+    ``plain`` is the plain model's metric on the slice: where it is as low, the slice is hard, not the candidate bad.
+    """
     inside, apart = own.interval(confidence), (own - everyone).interval(confidence)
     return {
         "where": part.where,
@@ -120,13 +129,22 @@ def entry(part: Slice, own: bootstrap.Distribution, everyone: bootstrap.Distribu
         "difference": apart.value,
         "difference_low": apart.low,
         "difference_high": apart.high,
+        "plain": float(plain.subset(part.rows).primary(np.ones((1, len(part.rows))))[0]),
     }
 
 
 def worst(
-    groups: Groups, columns: Sequence[str], card: Scorecard, clusters: NDArray[np.intp], *, min_support: int,
-    confidence: float, higher_is_better: bool, seed: int,
-) -> dict | None:  # fmt: skip
+    groups: Groups,
+    columns: Sequence[str],
+    card: Scorecard,
+    plain: Scorecard,
+    clusters: NDArray[np.intp],
+    *,
+    min_support: int,
+    confidence: float,
+    higher_is_better: bool,
+    seed: int,
+) -> dict[str, Any] | None:
     """Search every value of every column for the slice with the largest loss, and say whether it could be chance.
 
     Of many slices one is always the worst. So each of the twenty largest losses is divided by its bootstrap standard
@@ -153,13 +171,13 @@ def worst(
         apart = drawn[str(i)] - drawn["all"]
         error = apart.standard_error()
         p = min(1.0, len(found) * float(ndtr(sign * apart.value / error))) if error > 0 else 1.0
-        described = entry(part, drawn[str(i)], drawn["all"], confidence)
+        described = entry(part, drawn[str(i)], drawn["all"], plain, confidence)
         judged.append(described | {"searched": len(found), "p_adjusted": p, "beyond_chance": p < 1 - confidence})
     chosen = next((one for one in judged if one["beyond_chance"]), judged[0])
     return chosen | {"remark": _remark(chosen)}
 
 
-def _remark(chosen: dict) -> str:
+def _remark(chosen: dict[str, Any]) -> str:
     """Say what the search proves."""
     where = " and ".join(f"{column} = {value}" for column, value in chosen["where"].items())
     p = f"p = {chosen['p_adjusted']:.2g} after Bonferroni's correction for {chosen['searched']} slices searched"

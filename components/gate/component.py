@@ -1,8 +1,9 @@
 """KFP face of the gate: may the candidate replace the champion?"""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("gate"), install_kfp_package=False)

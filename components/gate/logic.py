@@ -49,5 +49,7 @@ def judge(project: Project, evaluation: Mapping[str, Any]) -> Verdict:
         rulings.insert(0, Ruling("champion", True, f"{reason}; judged as a first release", "training"))
     verdict = Verdict(all(ruling.passed for ruling in rulings), first, tuple(rulings))
     broken = [ruling.rule for ruling in rulings if not ruling.passed]
-    _log.info("%s: %s", "promoted" if verdict.promote else "rejected", f"broken are {broken}" if broken else "all rules hold")
+    _log.info(
+        "%s: %s", "promoted" if verdict.promote else "rejected", f"broken are {broken}" if broken else "all rules hold"
+    )
     return verdict

@@ -38,10 +38,12 @@ def comparisons(gate: Gate, measured: Measured) -> Iterator[Ruling]:
     against = measured["comparisons"]
     if against["champion"] is not None:
         if gate.champion_margin is not None:
-            yield _non_inferior("champion", "the champion", against["champion"], gate.champion_margin, measured, "training")
+            yield _non_inferior(
+                "champion", "the champion", against["champion"], gate.champion_margin, measured, "training"
+            )
         return
     if gate.beat_rule:
-        yield _better("rule", against["rule"], measured)
+        yield _better(against["rule"], measured)
     if gate.plain_margin is not None:
         yield _non_inferior("plain model", "the plain model", against["plain"], gate.plain_margin, measured, "tuning")
 
@@ -63,23 +65,26 @@ def ceilings(gate: Gate, measured: Measured) -> Iterator[Ruling]:
 
 
 def slices(gate: Gate, measured: Measured) -> Iterator[Ruling]:
-    """Hold every declared slice, and the worst one found if its loss is beyond chance, to the largest tolerated loss."""
+    """Hold every declared slice to the largest tolerated loss against all rows.
+
+    A loss that may be chance (its interval reaches 0) breaks nothing. The worst slice that was searched for is only
+    reported: among many there is always one, and inside a telling feature's own values every model ranks worse.
+    """
     if gate.slice_gap is None:
         return
-    judged = list(measured["slices"])
-    worst = measured["worst"]
-    if worst is not None and worst.get("beyond_chance", True):
-        judged.append(worst)
-    sign = _sign(measured)
-    losses = [(-sign * one["difference"], one) for one in judged if one["difference"] is not None]
-    if not losses:
-        yield Ruling("slices", True, "no slice with enough rows is worse than all rows beyond chance", "data")
+    sign, better_end = (1.0, "difference_high") if measured["higher_is_better"] else (-1.0, "difference_low")
+    judged = [one for one in measured["slices"] if one["difference"] is not None and one[better_end] is not None]
+    certain = [one for one in judged if sign * one[better_end] < 0]
+    if not certain:
+        reason = f"none of {len(judged)} slices with enough rows is worse than all rows beyond chance"
+        yield Ruling("slices", True, reason, "data")
         return
-    loss, one = max(losses, key=lambda pair: pair[0])
+    one = min(certain, key=lambda found: sign * found["difference"])
+    loss = -sign * one["difference"]
     where = " and ".join(f"{column} = {value}" for column, value in one["where"].items())
     reason = (
-        f"{where} ({one['rows']:,} rows) loses {_number(max(loss, 0.0))} {measured['primary']} against all rows, "
-        f"at most {_number(gate.slice_gap)} allowed"
+        f"{where} ({one['rows']:,} rows) loses {_number(loss)} {measured['primary']} against all rows, "
+        f"the most of {len(judged)} slices; at most {_number(gate.slice_gap)} allowed"
     )
     yield Ruling("slices", loss <= gate.slice_gap, reason, "data")
 
@@ -90,8 +95,8 @@ def fairness(gate: Gate, measured: Measured) -> Iterator[Ruling]:
         return
     if not measured["fairness"]:
         raise InputError(
-            "the gate has a fairness_gap, but no groups were compared; name their columns in 'evaluation: fairness', "
-            "or drop 'gate: fairness_gap'."
+            "'gate: fairness_gap' is set, but no groups were compared; name their columns in 'evaluation: fairness', "
+            "or drop the rule."
         )
     for one in measured["fairness"]:
         gap, name = one["demographic_parity_difference"], f"fairness {one['column']}"
@@ -99,7 +104,8 @@ def fairness(gate: Gate, measured: Measured) -> Iterator[Ruling]:
             compared = "fewer than two groups have enough rows and a selection rate to compare"
             yield Ruling(name, False, f"the groups of '{one['column']}' were not judged: {compared}", "data")
             continue
-        reason = f"selection rates of '{one['column']}' differ by {_number(gap)}, at most {_number(gate.fairness_gap)} allowed"
+        bound = _number(gate.fairness_gap)
+        reason = f"selection rates of '{one['column']}' differ by {_number(gap)}, at most {bound} allowed"
         yield Ruling(name, gap <= gate.fairness_gap, reason, "features")
 
 
@@ -110,10 +116,12 @@ def value(gate: Gate, measured: Measured) -> Iterator[Ruling]:
     worth = measured["value"]
     if worth is None:
         raise InputError(
-            "the gate has value_positive, but no value was measured; declare 'value' for a binary task, "
-            "or drop 'gate: value_positive'."
+            "'gate: value_positive' is set, but no value was measured; declare 'value' for a binary task, "
+            "or drop the rule."
         )
-    reason = f"acting on the model is worth {worth['total']:,.2f} {worth['currency']} on the test rows, 0 or more needed"
+    reason = (
+        f"acting on the model is worth {worth['total']:,.2f} {worth['currency']} on the test rows, 0 or more needed"
+    )
     yield Ruling("value", worth["total"] >= 0, reason, "training")
 
 
@@ -133,34 +141,35 @@ def costs(gate: Gate, measured: Measured) -> Iterator[Ruling]:
 ALL = (enough_rows, comparisons, floors, ceilings, slices, fairness, value, costs)
 
 
-def _better(name: str, found: Mapping[str, Any], measured: Measured) -> Ruling:
-    advantage, low = _advantage(found, measured)
-    reason = f"{_margin_text(found, advantage, low, measured)} against the rule of thumb, more than 0 needed"
-    return Ruling(name, low is not None and low > 0, reason, "features")
+def _better(found: Mapping[str, Any], measured: Measured) -> Ruling:
+    worse_end = _worse_end(found, measured)
+    reason = f"{_compared(found, measured)} the rule of thumb; the worse end must be better than 0"
+    return Ruling("rule", worse_end is not None and worse_end > 0, reason, "features")
 
 
 def _non_inferior(
     name: str, other: str, found: Mapping[str, Any], margin: float, measured: Measured, phase: str
 ) -> Ruling:
-    advantage, low = _advantage(found, measured)
-    reason = f"{_margin_text(found, advantage, low, measured)} against {other}, at least {_number(-margin)} needed"
-    return Ruling(name, low is not None and low >= -margin, reason, phase)
+    worse_end = _worse_end(found, measured)
+    reason = f"{_compared(found, measured)} {other}; the worse end may lose at most {_number(margin)}"
+    return Ruling(name, worse_end is not None and worse_end >= -margin, reason, phase)
 
 
-def _advantage(found: Mapping[str, Any], measured: Measured) -> tuple[float | None, float | None]:
-    """Return difference and its pessimistic bound so that more is better, whatever the metric's direction."""
-    if found["difference"] is None or found["low"] is None or found["high"] is None:
-        return None, None
-    if measured["higher_is_better"]:
-        return found["difference"], found["low"]
-    return -found["difference"], -found["high"]
+def _worse_end(found: Mapping[str, Any], measured: Measured) -> float | None:
+    """Return the pessimistic bound of the advantage: more is better, whatever the metric's direction."""
+    bound = found["low"] if measured["higher_is_better"] else found["high"]
+    return bound if bound is None or measured["higher_is_better"] else -bound
 
 
-def _margin_text(found: Mapping[str, Any], advantage: float | None, low: float | None, measured: Measured) -> str:
-    if advantage is None or low is None:
-        return f"{found['metric']} could not be compared"
+def _compared(found: Mapping[str, Any], measured: Measured) -> str:
+    if None in (found["difference"], found["low"], found["high"]):
+        return f"{found['metric']} has no interval on these test rows to compare with"
     percent = f"{100 * measured['confidence']:g} %"
-    return f"{found['metric']} better by {_number(advantage)}, by {_number(low)} at the {percent} interval's worse end,"
+    direction = "" if measured["higher_is_better"] else " (lower is better)"
+    return (
+        f"{found['metric']}{direction} differs by {found['difference']:+.4f} "
+        f"({percent} interval {found['low']:+.4f} to {found['high']:+.4f}) from"
+    )
 
 
 def _metric(name: str, measured: Measured, section: str, *, better_high: bool) -> float | None:
@@ -172,7 +181,9 @@ def _metric(name: str, measured: Measured, section: str, *, better_high: bool) -
     if name not in values:
         near = difflib.get_close_matches(name, values, 1)
         hint = f"did you mean '{near[0]}'?" if near else "name one of these, or drop it."
-        raise InputError(f"'gate: {section}' names '{name}', which was not measured; measured were {sorted(values)}; {hint}")
+        raise InputError(
+            f"'gate: {section}' names '{name}', which was not measured; measured were {sorted(values)}; {hint}"
+        )
     if directions.get(name) is (not better_high):
         other, word = ("ceilings", "lower") if better_high else ("floors", "higher")
         raise InputError(f"'gate: {section}' names '{name}', of which {word} is better; put it under 'gate: {other}'.")
@@ -182,10 +193,6 @@ def _metric(name: str, measured: Measured, section: str, *, better_high: bool) -
 def _against_bound(name: str, value: float | None, bound: float, words: str) -> str:
     found = "is undefined on the test rows" if value is None else f"is {_number(value)}"
     return f"{name} {found}, {words} {_number(bound)} needed"
-
-
-def _sign(measured: Measured) -> float:
-    return 1.0 if measured["higher_is_better"] else -1.0
 
 
 def _number(value: float) -> str:
