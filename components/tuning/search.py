@@ -47,9 +47,8 @@ def pruner(tuning: Tuning, epochs: int) -> optuna.pruners.BasePruner:
 
 def sampler(tuning: Tuning, seed: int) -> optuna.samplers.BaseSampler:
     """Return the rule that chooses the next point."""
-    if tuning.sampler == "grid":
-        return optuna.samplers.GridSampler(space.grid(tuning), seed=seed)
-    if tuning.sampler == "random":
+    if tuning.sampler in ("random", "grid"):
+        # The points of a grid are queued before the first trial: nothing is left to draw.
         return optuna.samplers.RandomSampler(seed=seed)
     if tuning.sampler == "gp":
         if find_spec("torch") is None:
@@ -81,22 +80,18 @@ def resume(study: optuna.Study, task: Task) -> int:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials()
-    if not trials and (point := space.starting_point(tuning, task.project.training)):
-        study.enqueue_trial(point)
-    queued = [t.system_attrs.get("fixed_params") for t in trials if t.state == TrialState.WAITING]
-    done = [trial.params for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    for trial in trials:
-        whole = set(trial.params) == set(tuning.space)
-        if (
-            trial.state == TrialState.FAIL
-            and whole
-            and trial.params not in [*queued, *done]
-            and tuning.sampler != "grid"
-        ):
-            study.enqueue_trial(trial.params)
-            queued.append(trial.params)
-    wanted = min(tuning.trials, space.size(tuning)) if tuning.sampler == "grid" else tuning.trials
-    return max(0, wanted - len(done))
+    planned = space.planned(tuning, task.project.training, task.seed)
+    known = [
+        trial.params or trial.system_attrs.get("fixed_params") for trial in trials if trial.state != TrialState.FAIL
+    ]
+    broken = [t.params for t in trials if t.state == TrialState.FAIL and set(t.params) == set(tuning.space)]
+    for point in [*planned, *broken]:
+        if point not in known:
+            study.enqueue_trial(point)
+            known.append(point)
+    done = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    wanted = len(planned) if tuning.sampler == "grid" else tuning.trials
+    return max(0, wanted - done)
 
 
 def run(study: optuna.Study, task: Task, remaining: int) -> None:
@@ -147,7 +142,7 @@ def _work(study: optuna.Study, task: Task, ticket: Callable[[], bool], deadline:
         # A sampler that starts anew for each trial draws the same points whether or not the study was interrupted.
         past = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
         study.sampler = sampler(task.project.tuning, task.seed * 1_000_003 + past * 64 + worker)
-        study.optimize(lambda trial: _attempt(trial, task, judge), n_trials=1)
+        study.optimize(lambda trial: attempt(trial, task.project, judge), n_trials=1)
 
 
 def _leave_with_parent() -> None:
@@ -157,14 +152,20 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt(trial: optuna.Trial, task: Task, objective: Objective) -> float:
-    chosen = Training.model_validate(task.project.training.model_dump() | space.draw(trial, task.project.tuning))
+def attempt(trial: optuna.Trial, project: Project, objective: Objective) -> float:
+    """Run one trial with the hyperparameters it draws, and end it early where the study's pruner says so.
+
+    Raises:
+        TrialPruned: If the pruner gives the trial up, or its loss is no number.
+    """
+    chosen = Training.model_validate(project.training.model_dump() | space.draw(trial, project.tuning))
 
     def report(epoch: int, loss: float) -> None:
         _leave_with_parent()
         if not math.isfinite(loss):
             raise optuna.TrialPruned(f"the loss of epoch {epoch} is {loss}")
-        trial.report(loss, epoch)
+        # Steps count from 0: then 'warmup_epochs: 5' lets five epochs pass, and the sixth may be the last.
+        trial.report(loss, epoch - 1)
         if trial.should_prune():
             raise optuna.TrialPruned(f"pruned in epoch {epoch}")
 

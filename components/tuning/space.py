@@ -81,11 +81,6 @@ def _values(values: Range | Choice) -> list[Any]:
     return [int(point) for point in points] if values.integer else [float(np.round(point, 12)) for point in points]
 
 
-def size(tuning: Tuning) -> int:
-    """Return the number of points of a grid."""
-    return len(list(itertools.product(*grid(tuning).values())))
-
-
 def draw(trial: Any, tuning: Tuning) -> dict[str, Any]:
     """Let an Optuna trial choose a value for each hyperparameter of the space."""
     return {
@@ -104,11 +99,18 @@ def _suggest(trial: Any, name: str, values: Range | Choice, *, as_grid: bool) ->
     return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
 
 
-def starting_point(tuning: Tuning, training: Training) -> dict[str, Any] | None:
-    """Return the project's fixed hyperparameters as the first trial, if the space holds all of them."""
+def planned(tuning: Tuning, training: Training, seed: int) -> list[dict[str, Any]]:
+    """Return the points that are tried whatever the others show, in order.
+
+    All points of a grid, in random order and no more than there are trials; otherwise the project's own values, where
+    the space holds all of them.
+    """
+    if tuning.sampler == "grid":
+        values = grid(tuning)
+        points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+        return [points[index] for index in np.random.default_rng(seed).permutation(len(points))[: tuning.trials]]
     point = {name: getattr(training, name) for name in tuning.space}
-    inside = all(_holds(values, point[name]) for name, values in tuning.space.items())
-    return point if inside and tuning.sampler != "grid" else None
+    return [point] if all(_holds(values, point[name]) for name, values in tuning.space.items()) else []
 
 
 def _holds(values: Range | Choice, value: Any) -> bool:

@@ -1,0 +1,125 @@
+"""A study finds good hyperparameters, goes on where it was killed, and repeats nothing that was finished."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from components.shared import files
+from components.shared.project import Project
+from components.tuning import logic
+from tests.components import made_splits
+
+SEED = 3
+
+
+def small(**tuning: object) -> Project:
+    """Return a project whose trials take a fraction of a second."""
+    return made_splits.project(tuning={"trials": 4, **tuning}, training={"epochs": 6})
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_splits.write(tmp_path_factory.mktemp("splits"), made_splits.table(rows=600))
+
+
+@pytest.fixture(scope="module")
+def finished(splits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    logic.tune(small(), splits, SEED, str(folder / "storage"), folder / "study")
+    return folder
+
+
+def test_the_best_trial_is_the_one_with_the_lowest_loss_and_its_values_are_complete(finished):
+    trials = files.read_json(finished / "study/trials.json")
+    told = files.read_json(finished / "study/study.json")
+    best = min((trial for trial in trials if trial["state"] == "complete"), key=lambda trial: trial["value"])
+
+    assert told["best_value"] == best["value"] == pytest.approx(min(best["intermediate"]))
+    assert files.read_json(finished / "study/best.json") == {"batch_size": 256, "embedding": 4} | best["params"]
+    assert told["complete"] + told["pruned"] == told["trials"] == 4
+
+
+def test_a_finished_study_is_not_repeated(finished, splits, tmp_path):
+    logic.tune(small(), splits, SEED, str(finished / "storage"), tmp_path)
+
+    assert files.read_json(tmp_path / "trials.json") == files.read_json(finished / "study/trials.json")
+    assert files.read_json(tmp_path / "study.json")["resumed"] == 4
+
+
+def test_another_seed_another_space_or_other_rows_are_another_study(splits, tmp_path):
+    other = made_splits.write(tmp_path / "other", made_splits.table(rows=600, seed=1))
+    keys = [
+        logic.key(small(), splits, SEED),
+        logic.key(small(), splits, SEED + 1),
+        logic.key(small(sampler="random"), splits, SEED),
+        logic.key(small(), other, SEED),
+    ]
+
+    assert len(set(keys)) == 4
+    assert logic.key(small(), splits, SEED) == keys[0]
+
+
+def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(finished, splits, tmp_path):
+    storage = tmp_path / "storage"
+    victim = multiprocessing.get_context("spawn").Process(
+        target=logic.tune, args=(small(), splits, SEED, str(storage), tmp_path / "never")
+    )
+    victim.start()
+    deadline = time.time() + 120
+    while time.time() < deadline and _written(storage).count('"op_code":6') < 2:
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    killed_at = _written(storage)
+    journal = next(storage.glob("*.journal"))
+    journal.write_text(killed_at + '{"op_code":')
+
+    logic.tune(small(), splits, SEED, str(storage), tmp_path / "study")
+    told = files.read_json(tmp_path / "study/study.json")
+
+    assert victim.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "never").exists()
+    assert 1 <= told["resumed"] < 4
+    assert told["complete"] + told["pruned"] == 4
+    assert told["best_value"] == files.read_json(finished / "study/study.json")["best_value"]
+    assert files.read_json(tmp_path / "study/best.json") == files.read_json(finished / "study/best.json")
+
+
+def _written(storage: Path) -> str:
+    return "".join(path.read_text() for path in storage.glob("*.journal"))
+
+
+def test_two_workers_share_one_study_and_run_no_trial_too_many(splits, tmp_path):
+    logic.tune(small(workers=2), splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
+    trials = files.read_json(tmp_path / "study/trials.json")
+
+    assert [trial["state"] in ("complete", "pruned") for trial in trials] == [True] * 4
+    assert len({str(trial["params"]) for trial in trials}) == 4
+    assert multiprocessing.active_children() == []
+
+
+def test_a_grid_is_tried_once_and_no_further_than_it_goes(splits, tmp_path):
+    project = small(sampler="grid", trials=9, pruner="none", space={"hidden": {"choices": ["none", "8"]}})
+    logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
+    trials = files.read_json(tmp_path / "study/trials.json")
+
+    assert sorted(trial["params"]["hidden"] for trial in trials) == ["8", "none"]
+
+
+def test_hyperband_prunes_random_trials(splits, tmp_path):
+    project = small(sampler="random", pruner="hyperband", trials=5, warmup_epochs=1)
+    logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
+
+    assert files.read_json(tmp_path / "study/study.json")["pruned"] > 0
+
+
+def test_no_trials_take_the_fixed_hyperparameters(splits, tmp_path):
+    project = made_splits.project(tuning={"trials": 0}, training={"hidden": "7", "bins": 5})
+    best = logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
+
+    assert (best["hidden"], best["bins"]) == ("7", 5)
+    assert files.read_json(tmp_path / "study/trials.json") == []
