@@ -165,7 +165,7 @@ class Gate(Section):
 
     beat_rule: bool = Field(True, description="First release: better than the rule, by the bootstrap's bound.")
     plain_margin: float | None = Field(0.01, ge=0, description="First release: tolerated loss against the plain model.")
-    champion_margin: float | None = Field(0.005, ge=0, description="Later: tolerated loss against the champion.")
+    champion_margin: float | None = Field(0.01, ge=0, description="Later: tolerated loss against the champion.")
     floors: dict[str, float] = Field(default_factory=dict, description="Metric -> lowest value (higher is better).")
     ceilings: dict[str, float] = Field(default_factory=dict, description="Metric -> highest value (lower is better).")
     slice_gap: float | None = Field(None, ge=0, description="Largest loss of a supported slice against all rows.")
