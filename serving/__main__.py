@@ -43,21 +43,13 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
 
         served = Served()
         rollout = Rollout(endpoint, served)
-        Server(served).run(
-            arguments.host,
-            arguments.port,
-            arguments.grpc_port,
-            rollout.settle,
-            rollout.follow,
-            lambda server: releases.write_server(endpoint, server),
-            arguments.owned,
-        )
+        server = Server(served, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+        server.run(rollout.settle, rollout.follow, lambda where: releases.write_server(endpoint, where))
 
 
 def _serve_package(arguments: argparse.Namespace) -> None:
     from components.shared.files import sha256
     from components.shared.package import MANIFEST
-
     from serving.release import Release
     from serving.served import Served
     from serving.server import Server
@@ -71,7 +63,7 @@ def _serve_package(arguments: argparse.Namespace) -> None:
         served.loaded[version] = release
         served.activate(release)
 
-    Server(served).run(arguments.host, arguments.port, arguments.grpc_port, settle, owned=arguments.owned)
+    Server(served, arguments.host, arguments.port, arguments.grpc_port, arguments.owned).run(settle)
 
 
 def _take(lock: TextIO, endpoint: Path) -> None:

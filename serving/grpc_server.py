@@ -141,10 +141,7 @@ def _columns(release: Release, request: pb.ModelInferRequest) -> tuple[dict[str,
     signature.check_rows(rows)
     columns: dict[str, Column] = {}
     for place, tensor in enumerate(request.inputs):
-        if raw:
-            column = tensors.from_raw(tensor.name, tensor.datatype, raw[place], rows)
-        else:
-            column = _contents(tensor, rows)
+        column = tensors.from_raw(tensor.name, tensor.datatype, raw[place], rows) if raw else _contents(tensor, rows)
         if "missing" in tensor.parameters:
             column = tensors.with_missing(tensor.name, column, tensor.parameters["missing"].string_param)
         columns[tensor.name] = column

@@ -12,9 +12,7 @@ REQUESTS = Counter(
 )
 ERRORS = Counter("perennial_request_errors", "Refused or failed requests by reason.", ["model_name", "reason"])
 ROWS = Counter("perennial_rows", "Rows answered, by release.", ["model_name", "release"])
-UNSEEN = Counter(
-    "perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"]
-)
+UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"])
 ACTIVE = Gauge("perennial_release_active", "1 for the release that answers.", ["model_name", "release"])
 
 

@@ -31,7 +31,7 @@ def shown(value: object) -> str:
         return f"text {short(value)}"
     if isinstance(value, int | float):
         return f"number {str(value)[:40]}"
-    return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def short(name: object) -> str:

@@ -24,7 +24,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_INFERENCE = re.compile(r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_INFERENCE = re.compile(
+    r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"
+)
 _VERSION = re.compile(r"/v2/models/([^/]+)/versions/([^/]+)(/ready)?")
 _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?\s*)?;?', re.IGNORECASE)
 _BODY_TIMEOUT_S = 30.0
@@ -51,11 +53,13 @@ class Door:
             await self._inner(scope, receive, send)
             return
         path: str = scope["path"]
-        if scope["method"] == "POST":
-            if match := _INFERENCE.fullmatch(path):
+        if match := _INFERENCE.fullmatch(path):
+            if scope["method"] == "POST":
                 await self._infer(match, scope, receive, send)
             else:
-                await _send(send, 404, _error(f"There is nothing to post to at {short(path)}."))
+                await _send(send, 405, _error(f"{short(path)} takes POST, not {short(scope['method'])}."))
+        elif scope["method"] == "POST":
+            await _send(send, 404, _error(f"There is nothing to post to at {short(path)}."))
         elif match := _VERSION.fullmatch(path):
             status, sentence = self._served.state(match[2])
             await _send(send, status, orjson.dumps({"name": match[1], "ready": status == 200, "state": sentence}))

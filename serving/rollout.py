@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 
 import yaml
+
 from components.shared import releases
 from components.shared.errors import StepFailed
 from components.shared.files import read_json
-
 from serving.release import Release
 from serving.served import Served
 
@@ -90,7 +90,9 @@ def load(endpoint: Path, version: str) -> Release:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as broken:
         raise StepFailed(f"The release in {folder} is not readable ({broken!r}); release again.") from broken
     if not uri.startswith("file:///"):
-        raise StepFailed(f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only.")
+        raise StepFailed(
+            f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only."
+        )
     release = Release(Path(uri.removeprefix("file://")), name, version, notes.get("manifest_sha256"))
     release.warm()
     return release

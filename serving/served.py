@@ -35,7 +35,9 @@ class Served(InferenceModel):
                 raise Refused(503, f"Release {short(broken)} could not be loaded: {why}", "not_ready")
             raise Refused(404, f"Model {short(name)} is unknown; nothing has been released here yet.", "unknown_model")
         if name not in names:
-            raise Refused(404, f"Model {short(name)} is unknown; this server answers for {sorted(names)}.", "unknown_model")
+            raise Refused(
+                404, f"Model {short(name)} is unknown; this server answers for {sorted(names)}.", "unknown_model"
+            )
         if not version:
             raise Refused(404, f"Model {short(name)} is on its way, not released.", "unknown_model")
         if version in self.failed:

@@ -7,20 +7,25 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import uvloop
-from components.shared import processes, releases
-from components.shared.errors import StepFailed
+from grpc import aio
 from kserve import ModelServer
 from kserve.model_repository import ModelRepository
 from kserve.protocol.rest.server import RESTServer
 
+from components.shared import processes, releases
+from components.shared.errors import StepFailed
 from serving import grpc_server
 from serving.rest import Door
 from serving.served import Served
 
 logger = logging.getLogger(__name__)
+
+Step = Callable[[], Coroutine[Any, Any, None]]
+Announce = Callable[[releases.Server | None], None]
 
 _GRACE_S = 10
 
@@ -61,99 +66,109 @@ class Rest(RESTServer):
         self._add_exception_handlers(app)
         self.config.app = Door(app, self._served)
 
-    async def serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
-        """Answer until asked to stop; requests in flight are finished."""
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer until ``end`` is called; requests in flight are finished."""
         self.create_application()
         # The process's signals are ours: uvicorn would replace the handlers and raise them again at the end.
-        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-        serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._server.capture_signals = contextlib.nullcontext
+        await self._server.serve(sockets=[listener])
+
+    def end(self) -> None:
+        """Accept no more connections, finish what was begun."""
         self._server.should_exit = True
-        stopping.cancel()
-        await serving
+
+    async def started(self, serving: asyncio.Task[None]) -> None:
+        """Wait until connections are accepted, or the server has ended."""
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.005)
 
 
 class Server(ModelServer):
-    """One process that serves one model's releases on REST and gRPC."""
+    """One process that serves one model's releases on REST and gRPC.
 
-    def __init__(self, served: Served) -> None:
-        super().__init__(registered_models=Repository(served), enable_latency_logging=False)
+    Args:
+        served: The releases.
+        host: Address to listen on.
+        port: REST port; 0 takes any free one.
+        grpc_port: gRPC port, 0 for any free one, None for no gRPC.
+        owned: End when standard input closes, as it does when the process that started this one dies.
+    """
+
+    def __init__(self, served: Served, host: str, port: int, grpc_port: int | None, owned: bool) -> None:
+        super().__init__(http_port=port, registered_models=Repository(served), enable_latency_logging=False)
         self.served = served
-        for name, level in (("kserve", logging.WARNING), ("uvicorn.error", logging.WARNING)):
-            logging.getLogger(name).setLevel(level)
+        self._host, self._wanted_grpc_port, self._owned = host, grpc_port, owned
+        # KServe writes a traceback for every request that it answers with a 404; a bug still reaches uvicorn's log.
+        logging.getLogger("kserve").setLevel(logging.CRITICAL)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         # uvicorn formats a line per request as soon as this logger has any handler, also an inherited one.
         access = logging.getLogger("uvicorn.access")
         access.handlers, access.propagate = [], False
 
-    def run(
-        self,
-        host: str,
-        port: int,
-        grpc_port: int | None,
-        settle: Callable[[], Awaitable[None]],
-        follow: Callable[[], Awaitable[None]] | None = None,
-        announce: Callable[[releases.Server | None], None] | None = None,
-        owned: bool = False,
-    ) -> None:
+    def run(self, settle: Step, follow: Step | None = None, announce: Announce | None = None) -> None:
         """Serve until SIGTERM, SIGINT, or (if owned) the end of standard input.
 
         Args:
-            host: Address to listen on.
-            port: REST port; 0 takes any free one.
-            grpc_port: gRPC port, 0 for any free one, None for no gRPC.
             settle: Awaited once before the first request.
             follow: Runs beside the server, to bring new releases.
             announce: Told where the server listens when it does, and None when it is about to end.
-            owned: End when standard input closes, as it does when the process that started this one dies.
         """
-        listener = _listen(host, port)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._run(listener, host, grpc_port, settle, follow, announce or (lambda _: None), owned))
+        with (
+            _listen(self._host, self.http_port) as listener,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(self._run(listener, settle, follow, announce or (lambda _: None)))
 
-    async def _run(
-        self,
-        listener: socket.socket,
-        host: str,
-        grpc_port: int | None,
-        settle: Callable[[], Awaitable[None]],
-        follow: Callable[[], Awaitable[None]] | None,
-        announce: Callable[[releases.Server | None], None],
-        owned: bool,
-    ) -> None:
+    async def _run(self, listener: socket.socket, settle: Step, follow: Step | None, announce: Announce) -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        if owned:
-            loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 4096) or stop.set())
+        self._stop_by_signals(stop)
         await settle()
-        grpc, address = None, None
-        if grpc_port is not None:
-            try:
-                grpc, address = await grpc_server.start(self.served, self.dataplane, host, grpc_port)
-            except RuntimeError as broken:
-                raise StepFailed(f"gRPC can't listen on {host}:{grpc_port}; choose another --grpc-port.") from broken
-        rest = Rest(self, host, listener.getsockname()[1])
-        serving = asyncio.create_task(rest.serve(listener, stop))
+        grpc, address = await self._start_grpc()
+        port = listener.getsockname()[1]
+        rest = Rest(self, self._host, port)
+        serving = asyncio.create_task(rest.serve(listener))
+        stopping = asyncio.create_task(stop.wait())
         following = asyncio.create_task(follow()) if follow else None
         try:
-            while not rest._server.started and not serving.done():
-                await asyncio.sleep(0.005)
-            url = f"http://{host}:{listener.getsockname()[1]}"
+            await rest.started(serving)
+            url = f"http://{self._host}:{port}"
             announce(releases.Server(os.getpid(), processes.started(os.getpid()), url, address))
             logger.info("listening on %s%s", url, f" and grpc://{address}" if address else "")
-            stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             announce(None)
-            stop.set()
+            stopping.cancel()
+            rest.end()
             if following:
                 following.cancel()
             if grpc:
                 await grpc.stop(_GRACE_S)
             await serving
             logger.info("ended")
+
+    def _stop_by_signals(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if self._owned:
+            loop.add_reader(sys.stdin.fileno(), _until_closed, stop)
+
+    async def _start_grpc(self) -> tuple[aio.Server | None, str | None]:
+        if self._wanted_grpc_port is None:
+            return None, None
+        try:
+            return await grpc_server.start(self.served, self.dataplane, self._host, self._wanted_grpc_port)
+        except RuntimeError as broken:
+            raise StepFailed(
+                f"gRPC can't listen on {self._host}:{self._wanted_grpc_port}; another process has the port, "
+                "choose another --grpc-port."
+            ) from broken
+
+
+def _until_closed(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
 
 
 def _listen(host: str, port: int) -> socket.socket:

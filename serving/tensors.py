@@ -9,7 +9,7 @@ import numpy as np
 from serving.refusal import Refused, short, shown
 from serving.signature import Column, Signature
 
-NUMBERS = {
+NUMBERS: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
@@ -36,7 +36,9 @@ def rows_of(name: str, shape: Sequence[Any]) -> int:
     if len(sizes) == 2 and sizes[1] == 1:
         sizes = sizes[:1]
     if len(sizes) != 1 or type(sizes[0]) is not int or sizes[0] < 0:
-        raise Refused(400, f"Feature {short(name)}: shape {str(list(shape))[:80]}; expected [rows] or [rows, 1].", "shape")
+        raise Refused(
+            400, f"Feature {short(name)}: shape {str(list(shape))[:80]}; expected [rows] or [rows, 1].", "shape"
+        )
     return sizes[0]
 
 
@@ -70,7 +72,9 @@ def from_raw(name: str, datatype: str, raw: bytes, rows: int) -> Column:
             raise Refused(400, f"Feature {short(name)}: a BOOL byte is neither 0 nor 1.", "type")
         return [bool(value) for value in raw]
     if len(raw) % NUMBERS[datatype].itemsize:
-        raise Refused(400, f"Feature {short(name)}: {len(raw)} bytes are no whole number of {datatype} values.", "shape")
+        raise Refused(
+            400, f"Feature {short(name)}: {len(raw)} bytes are no whole number of {datatype} values.", "shape"
+        )
     return from_numbers(name, np.frombuffer(raw, dtype=NUMBERS[datatype]), rows)
 
 
@@ -103,7 +107,9 @@ def with_missing(name: str, column: Column, rows: Any) -> Column:
     try:
         places = [int(part) for part in rows.split(",") if part.strip()]
     except (AttributeError, ValueError) as broken:
-        raise Refused(400, f"Feature {short(name)}: parameter 'missing' is {shown(rows)}; expected '0,7'.", "type") from broken
+        raise Refused(
+            400, f"Feature {short(name)}: parameter 'missing' is {shown(rows)}; expected '0,7'.", "type"
+        ) from broken
     emptied = np.array(column, dtype=np.float64) if isinstance(column, np.ndarray) else list(column)
     for place in places:
         if not 0 <= place < len(emptied):

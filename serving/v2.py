@@ -95,15 +95,15 @@ def _values(name: str, tensor: dict[str, Any], rows: int) -> list[Any]:
     tensors.check_length(name, len(data), rows)
     if tensor["datatype"] in _INTEGERS and float in set(map(type, data)):
         row = next(i for i, value in enumerate(data) if type(value) is float)
-        raise Refused(
-            400, f"Feature {short(name)}, row {row}: {shown(data[row])} is not {tensor['datatype']}.", "type"
-        )
+        raise Refused(400, f"Feature {short(name)}, row {row}: {shown(data[row])} is not {tensor['datatype']}.", "type")
     return data
 
 
 def _raw(name: str, size: Any, binary: bytes | None, place: int) -> tuple[bytes, int]:
     if binary is None or type(size) is not int or not 0 <= size <= len(binary) - place:
-        raise Refused(400, f"Feature {short(name)}: 'binary_data_size' is {shown(size)}, which the body lacks.", "shape")
+        raise Refused(
+            400, f"Feature {short(name)}: 'binary_data_size' is {shown(size)}, which the body lacks.", "shape"
+        )
     return binary[place : place + size], place + size
 
 

@@ -47,9 +47,7 @@ def predict(
     raise StepFailed(f"The model server at {rest_url} did not answer: {sentence}")
 
 
-def call(
-    rest_url: str, path: str, *, body: bytes | None = None, timeout_s: float = 5.0
-) -> tuple[int, dict[str, Any]]:
+def call(rest_url: str, path: str, *, body: bytes | None = None, timeout_s: float = 5.0) -> tuple[int, dict[str, Any]]:
     """Send one request; return its status and JSON object.
 
     Raises:
@@ -64,7 +62,9 @@ def call(
         document = json.loads(response.read() or b"{}")
         return response.status, document if isinstance(document, dict) else {"answer": document}
     except (OSError, http.client.HTTPException) as broken:
-        raise StepFailed(f"No model server answers at {rest_url} ({broken}); start one with 'perennial serve'.") from broken
+        raise StepFailed(
+            f"No model server answers at {rest_url} ({broken}); start one with 'perennial serve'."
+        ) from broken
     except ValueError as broken:
         raise StepFailed(f"What answers at {rest_url} is not the model server: its answer is not JSON.") from broken
     finally:

@@ -29,6 +29,6 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> None:
         raise StepFailed(f"{manifest} is not a manifest: expected {{'files': {{name: SHA-256}}}}.") from broken
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     if differing := sorted(present ^ listed.keys()):
-        raise StepFailed(f"The model package {folder} and its manifest differ in {differing}; register the model again.")
+        raise StepFailed(f"The model package {folder} and its manifest differ in {differing}; register it again.")
     if altered := sorted(name for name, digest in listed.items() if sha256(folder / name) != digest):
         raise StepFailed(f"The model package {folder} holds altered files {altered}; register the model again.")

@@ -1,0 +1,180 @@
+"""A new release loads and warms inside the running server and takes over without losing a request."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.shared import inference, processes, releases
+from pipelines import endpoint as local
+from tests.serving import tiny
+from tests.serving.load import Load
+
+PYTHON = Path(sys.executable)
+ROOT = Path(__file__).resolve().parents[2]
+ROW = tiny.SAMPLE[0]
+
+
+def until(reached: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def journal(version: str, former: str | None) -> releases.Journal:
+    return releases.Journal(tiny.NAME, version, former, former, os.getpid(), processes.started(os.getpid()))
+
+
+def place(root: Path, endpoint: Path, version: str) -> float:
+    """Put a release into the endpoint's folder; return the score by which its answers are known."""
+    bias = 0.1 * int(version)
+    model = tiny.package(root / f"model{version}", bias=bias)
+    releases.install(tiny.release(root / f"release{version}", model, version), endpoint, version)
+    return tiny.score(ROW, bias)
+
+
+def ready(server: releases.Server, version: str) -> int:
+    return inference.call(server.rest_url, f"/v2/models/{tiny.NAME}/versions/{version}/ready")[0]
+
+
+def answering(server: releases.Server) -> str:
+    return inference.predict(server.rest_url, tiny.NAME, [ROW])["model_version"]
+
+
+def swap_inside(running: local.Running, version: str, former: str) -> local.Running:
+    """Load beside, then let it take over: what the deployment step does."""
+    releases.write_journal(running.endpoint, journal(version, former))
+    until(lambda: ready(running.server, version) == 200)
+    releases.write_active(running.endpoint, version)
+    until(lambda: answering(running.server) == version)
+    releases.write_journal(running.endpoint, None)
+    return running
+
+
+def swap_by_restart(running: local.Running, version: str, former: str) -> local.Running:
+    """Stop the server and start it on the new release, at the same port."""
+    releases.write_active(running.endpoint, version)
+    running.stop()
+    port = int(running.server.rest_url.rpartition(":")[2])
+    return local.start(running.endpoint, python=PYTHON, source=ROOT, port=port, grpc_port=None)
+
+
+def under_load(root: Path, swap: Callable[..., local.Running], times: int) -> tuple[Load, dict[str, float]]:
+    """Swap releases one after another while requests keep coming; return what the clients saw."""
+    endpoint = tiny.released(root)
+    scores = {"1": tiny.score(ROW)}
+    running = local.start(endpoint, python=PYTHON, source=ROOT, grpc_port=None)
+    try:
+        with Load(running.server.rest_url, tiny.NAME, ROW) as load:
+            until(lambda: len(load.answers) > 50)
+            for number in range(2, times + 2):
+                scores[str(number)] = place(root, endpoint, str(number))
+                running = swap(running, str(number), str(number - 1))
+                seen = len(load.answers)
+                until(lambda seen=seen: len(load.answers) > seen + 20)
+    finally:
+        running.stop()
+    return load, scores
+
+
+def test_ten_releases_under_open_loop_load_lose_no_request(tmp_path: Path):
+    load, scores = under_load(tmp_path, swap_inside, times=10)
+
+    assert load.failures == []
+    assert len(load.answers) == load.sent
+    assert {version for version, _ in load.answers} == set(scores)
+    assert all(score == pytest.approx(scores[version], abs=1e-6) for version, score in load.answers)
+
+
+def test_a_swap_by_restart_loses_requests_under_the_same_load(tmp_path: Path):
+    load, _ = under_load(tmp_path, swap_by_restart, times=1)
+
+    assert load.failures
+
+
+@pytest.fixture
+def running(tmp_path: Path):
+    with local.start(tiny.released(tmp_path), python=PYTHON, source=ROOT, grpc_port=None) as server:
+        yield server
+
+
+def test_releases_come_and_go_as_the_folder_says(tmp_path: Path, running: local.Running):
+    endpoint, server = running.endpoint, running.server
+
+    # A candidate answers under an address of its own while the public name stays with the former release.
+    expected = place(tmp_path, endpoint, "2")
+    releases.write_journal(endpoint, journal("2", "1"))
+    until(lambda: ready(server, "2") == 200)
+    aside = inference.predict(server.rest_url, tiny.NAME, [ROW], version="2")
+    assert aside["predictions"][0]["score"] == pytest.approx(expected, abs=1e-6)
+    assert answering(server) == "1"
+
+    # Taken back, it is gone.
+    releases.write_journal(endpoint, None)
+    until(lambda: ready(server, "2") == 404)
+    assert answering(server) == "1"
+
+    # A package that differs from its manifest is never loaded, and the sentence says which file.
+    place(tmp_path, endpoint, "3")
+    (tmp_path / "model3" / "model.onnx").write_bytes(b"altered")
+    releases.write_journal(endpoint, journal("3", "1"))
+    until(lambda: ready(server, "3") == 503)
+    assert "model.onnx" in str(inference.call(server.rest_url, f"/v2/models/{tiny.NAME}/versions/3/ready")[1])
+
+    # Even with a manifest that fits the altered file: the release knows the manifest it was made for.
+    releases.write_journal(endpoint, None)
+    until(lambda: ready(server, "3") == 404)
+    tiny.seal(tmp_path / "model3")
+    releases.write_journal(endpoint, journal("3", "1"))
+    until(lambda: ready(server, "3") == 503)
+    assert answering(server) == "1"
+
+    # Activating what can't be loaded, or a folder that is broken, leaves the former release answering.
+    releases.write_active(endpoint, "3")
+    (endpoint / "candidate.json").write_text("{")
+    time.sleep(0.3)
+    assert answering(server) == "1"
+    releases.write_journal(endpoint, None)
+    releases.write_active(endpoint, "2")
+    until(lambda: answering(server) == "2")
+
+    # Taking back a first release leaves a live server that says so.
+    releases.write_active(endpoint, None)
+    until(lambda: inference.call(server.rest_url, "/v2/health/ready")[0] == 503)
+    status, document = inference.call(server.rest_url, f"/v1/models/{tiny.NAME}:predict", body=b"{}")
+    assert (status, "nothing has been released" in document["error"]) == (404, True)
+    assert inference.call(server.rest_url, "/v2/health/live")[0] == 200
+
+
+def test_a_package_is_served_without_an_endpoint_as_in_a_pod(tmp_path: Path):
+    import subprocess
+
+    model = tiny.package(tmp_path / "model")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [PYTHON, "-m", "serving", "--model-dir", model, "--name", "pod", "--port", str(port), "--version", "7"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: listening(url), 60)
+        answer = inference.predict(url, "pod", [ROW])
+    finally:
+        process.terminate()
+        code = process.wait(20)
+
+    assert (answer["model_version"], answer["predictions"][0]["score"]) == ("7", pytest.approx(tiny.score(ROW)))
+    assert code == 0
+
+
+def listening(url: str) -> bool:
+    from components.shared.errors import StepFailed
+
+    try:
+        return inference.call(url, "/v2/models/pod/ready")[0] == 200
+    except StepFailed:
+        return False

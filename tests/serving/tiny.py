@@ -1,0 +1,133 @@
+"""A model package small enough to check by hand: a logistic score of one number, one switch and one category.
+
+``python -m tests.serving.tiny FOLDER [BIAS]`` writes one, for rooms whose virtualenv has no onnx.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from components.shared import releases
+from components.shared.files import sha256, write_json
+
+NAME = "tiny"
+PLANS = {"basic": -1.0, "plus": 1.0, "Prämie": 2.0, "": 0.25}
+UNSEEN = 0.5
+SAMPLE = (
+    {"usage": 1.5, "active": True, "plan": "basic"},
+    {"usage": None, "active": False, "plan": None},
+    {"usage": -20.0, "active": True, "plan": "Prämie"},
+)
+THRESHOLD = 0.6
+
+
+def score(row: dict[str, Any], bias: float = 0.0) -> float:
+    """Return what the model must answer."""
+    usage, plan = row["usage"] or 0.0, row["plan"] or ""
+    return 1 / (1 + math.exp(-(0.1 * usage + 2.0 * row["active"] + PLANS.get(plan, UNSEEN) + bias)))
+
+
+def package(folder: Path, bias: float = 0.0, request_rows: int = 300, request_mib: float = 0.25) -> Path:
+    """Write the package: 'usage' and 'plan' may be missing, 'active' may not."""
+    folder.mkdir(parents=True)
+    onnx.save(_graph(bias), folder / "model.onnx")
+    model = {
+        "name": NAME,
+        "task": "binary",
+        "classes": ["no", "yes"],
+        "positive": "yes",
+        "threshold": THRESHOLD,
+        "features": [
+            {"name": "usage", "type": "numeric", "missing": True},
+            {"name": "active", "type": "boolean", "missing": False},
+            {"name": "plan", "type": "categorical", "missing": True},
+        ],
+        "numeric": ["usage", "active"],
+        "categorical": ["plan"],
+        "vocabulary": {"plan": [plan for plan in PLANS if plan]},
+        "limits": {"request_rows": request_rows, "request_mib": request_mib},
+        "tolerance": 1e-5,
+    }
+    write_json(folder / "model.json", model)
+    write_json(folder / "sample.json", {"rows": list(SAMPLE), "scores": [score(row, bias) for row in SAMPLE]})
+    seal(folder)
+    return folder
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest over whatever the package holds."""
+    files = {path.name: sha256(path) for path in folder.iterdir() if path.name != "manifest.json"}
+    write_json(folder / "manifest.json", {"files": files})
+
+
+def release(folder: Path, model: Path, version: str) -> Path:
+    """Write a release's manifests; JSON is YAML."""
+    predictor = {"name": f"v{version}", "model": {"modelFormat": {"name": "perennial"}, "storageUri": model.as_uri()}}
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": NAME},
+        "spec": {"predictor": predictor},
+    }
+    folder.mkdir(parents=True)
+    (folder / "inferenceservice.yaml").write_text(json.dumps(service))
+    manifest = sha256(model / "manifest.json")
+    notes = {"name": NAME, "version": version, "storage_uri": model.as_uri(), "manifest_sha256": manifest}
+    write_json(folder / "release.json", notes)
+    return folder
+
+
+def released(root: Path, **limits: Any) -> Path:
+    """Return an endpoint on which version 1 is active."""
+    endpoint = root / "endpoint"
+    model = package(root / "model", **limits)
+    releases.install(release(root / "release", model, "1"), endpoint, "1")
+    releases.write_active(endpoint, "1")
+    return endpoint
+
+
+def _graph(bias: float) -> onnx.ModelProto:
+    constants = {"zero": np.float32(0), "weights": np.array([[0.1], [2.0]], np.float32), "bias": np.float32(bias)}
+    words = [plan for plan in PLANS]
+    nodes = [
+        helper.make_node("IsNaN", ["numeric"], ["gaps"]),
+        helper.make_node("Where", ["gaps", "zero", "numeric"], ["filled"]),
+        helper.make_node("MatMul", ["filled", "weights"], ["weighted"]),
+        helper.make_node(
+            "LabelEncoder",
+            ["categorical"],
+            ["plans"],
+            domain="ai.onnx.ml",
+            keys_strings=words,
+            values_floats=[PLANS[word] for word in words],
+            default_float=UNSEEN,
+        ),
+        helper.make_node("Add", ["weighted", "plans"], ["sum"]),
+        helper.make_node("Add", ["sum", "bias"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["column"]),
+        helper.make_node("Squeeze", ["column", "axis"], ["score"]),
+    ]
+    weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    weights.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
+    graph = helper.make_graph(
+        nodes,
+        NAME,
+        [
+            helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", 2]),
+            helper.make_tensor_value_info("categorical", TensorProto.STRING, ["n", 1]),
+        ],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"])],
+        weights,
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+if __name__ == "__main__":
+    package(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
