@@ -1,8 +1,9 @@
 """KFP face of feature retrieval: the training set, point in time correct."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("feature_retrieval"), install_kfp_package=False)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
+
 from components.shared.errors import InputError
 from components.shared.project import Project
 
@@ -86,7 +87,8 @@ def select(
     if no_entity or no_time:
         name, count = (project.entity, no_entity) if no_entity else (project.event_time, no_time)
         raise InputError(
-            f"{count} of {rows} rows of {table} have no {name!r}; every example needs one. Fill them in or remove the rows."
+            f"{count} of {rows} rows of {table} have no {name!r}; every example needs one. "
+            "Fill them in or remove the rows."
         )
     young, missing = _missing(connection, project, as_of, rows)
     connection.execute("DELETE FROM labelled WHERE label IS NULL")
@@ -138,8 +140,8 @@ def _missing(
         )
     if young + old == rows:
         raise InputError(
-            f"No row of source {project.label.source!r} has a label {project.label.column!r} yet; expected some that are "
-            f"older than {project.label.delay_days} days. Wait, or lower label.delay_days."
+            f"No row of source {project.label.source!r} has a label {project.label.column!r} yet; expected some that "
+            f"are older than {project.label.delay_days} days. Wait, or lower label.delay_days."
         )
     return young, old
 
@@ -152,15 +154,16 @@ def _check_conflicts(connection: duckdb.DuckDBPyConnection, project: Project) ->
     if conflicts:
         entity, time, low, high = conflicts[0]
         raise InputError(
-            f"{len(conflicts)} examples of source {project.label.source!r} have two labels, the first is {project.entity} "
-            f"{entity!r} at {time} with {low!r} and {high!r}; expected one label per entity and event time. "
-            "Remove the wrong rows, or name an entity or event time that tells them apart."
+            f"{len(conflicts)} examples of source {project.label.source!r} have two labels, the first is "
+            f"{project.entity} {entity!r} at {time} with {low!r} and {high!r}; expected one label per entity and event "
+            "time. Remove the wrong rows, or name an entity or event time that tells them apart."
         )
 
 
 def _check_classes(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
     label = project.label
-    values = [row[0] for row in connection.execute("SELECT DISTINCT label FROM labelled ORDER BY 1 LIMIT 1001").fetchall()]
+    distinct = "SELECT DISTINCT label FROM labelled ORDER BY label LIMIT 1001"
+    values = [row[0] for row in connection.execute(distinct).fetchall()]
     if len(values) == 1:
         raise InputError(
             f"The label {label.column!r} has only the value {values[0]!r}; expected at least two. "
@@ -175,8 +178,8 @@ def _check_classes(connection: duckdb.DuckDBPyConnection, project: Project) -> N
         return
     if project.task == "binary" and len(values) > 2:
         raise InputError(
-            f"The label {label.column!r} has {len(values)} values such as {values[:3]}; expected two for a binary task. "
-            "Set task to multiclass, or name another label.column."
+            f"The label {label.column!r} has {len(values)} values such as {values[:3]}; expected two for a binary "
+            "task. Set task to multiclass, or name another label.column."
         )
     if project.task == "binary" and label.positive is not None and str(label.positive) not in map(str, values):
         raise InputError(

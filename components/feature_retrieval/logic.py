@@ -10,14 +10,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from components.feature_retrieval import examples, repository, tables
+from feast import FeatureStore
+
+from components.feature_retrieval import examples, names, repository, tables
 from components.shared import bundle, files
 from components.shared.errors import InputError
 from components.shared.project import Project
-from feast import FeatureStore
 
-_ROW = "perennial_row"
-_TIME = "event_timestamp"
 logger = logging.getLogger(__name__)
 
 
@@ -46,8 +45,9 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
         # Feast resolves the paths of file sources against the working directory.
         with contextlib.chdir(repo):
             store = repository.open_store(repo)
+            names.shelter(objects)
             store.apply(objects)
-            rows = join(store, connection, project)
+            rows = join(store, connection, project, [name for view in views for name in view.features])
     target.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, target / "rows.parquet", compression="zstd")
     newest = as_of or rows[project.event_time].to_pylist()[-1]
@@ -72,7 +72,9 @@ def clock(snapshot: Path) -> datetime | None:
     return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
 
 
-def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project) -> pa.Table:
+def join(
+    store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project, features: list[str]
+) -> pa.Table:
     """Let Feast join the examples with the feature service, point in time correct, and put the labels beside.
 
     Late rows count from the time they were created. The rows come back in the order of ``examples``.
@@ -81,9 +83,10 @@ def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Pr
         InputError: If Feast refuses the repository.
     """
     entities = connection.sql(
-        f"SELECT row AS {_ROW}, entity AS {examples.quoted(project.entity)}, event_time AS {_TIME} FROM examples ORDER BY row"
+        f"SELECT row AS {names.ROW}, entity AS {examples.quoted(project.entity)}, event_time AS {names.TIME}"
+        " FROM examples ORDER BY row"
     ).df()
-    entities[_TIME] = entities[_TIME].dt.tz_localize("UTC")
+    entities[names.TIME] = entities[names.TIME].dt.tz_localize("UTC")
     try:
         joined = store.get_historical_features(
             entity_df=entities,
@@ -94,13 +97,13 @@ def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Pr
         reason = " ".join(str(error).split())
         raise InputError(f"Feast cannot join the feature service {project.features.service!r}: {reason}") from error
     labels = connection.sql("SELECT row, event_time, label FROM examples ORDER BY row").to_arrow_table()
-    joined = joined.sort_by(_ROW)
-    if not joined[_ROW].combine_chunks().equals(labels["row"].combine_chunks()):
+    joined = joined.sort_by(names.ROW)
+    if not joined[names.ROW].combine_chunks().equals(labels["row"].combine_chunks()):
         raise RuntimeError(f"Feast returned {len(joined)} rows for {len(labels)} examples.")
     columns = {
         project.entity: joined[project.entity],
         project.event_time: labels["event_time"],
         project.label.column: labels["label"],
     }
-    columns |= {name: joined[name] for name in joined.column_names if name not in (_ROW, _TIME, project.entity)}
+    columns |= {name: joined[names.feature(name)] for name in features}
     return pa.table({name: column.combine_chunks() for name, column in columns.items()})

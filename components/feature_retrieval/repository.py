@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.feature_retrieval.examples import demand
-from components.shared.errors import InputError
-from components.shared.project import Project
 from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
+
+from components.feature_retrieval.examples import demand
+from components.shared.errors import InputError
+from components.shared.project import Project
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def open_store(repo: Path) -> FeatureStore:
     kind = getattr(store.config.offline_store, "type", None)
     if kind in ("file", "dask", None):
         raise InputError(
-            f"feature_repo/feature_store.yaml names the offline store {kind!r}, which silently drops rows of a training "
-            "set; expected 'duckdb'. Write offline_store: {type: duckdb}."
+            f"feature_repo/feature_store.yaml names the offline store {kind!r}, which silently drops rows of a "
+            "training set; expected 'duckdb'. Write offline_store: {type: duckdb}."
         )
     return store
 
@@ -62,7 +63,7 @@ def load(repo: Path) -> list[Any]:
         reason = " ".join(str(error).split())
         raise InputError(f"feature_repo/features.py does not run: {type(error).__name__}: {reason}.") from error
     kinds = (Entity, FeatureView, FeatureService, DataSource)
-    return [value for value in vars(module).values() if isinstance(value, kinds)]
+    return list({id(value): value for value in vars(module).values() if isinstance(value, kinds)}.values())
 
 
 def views(objects: list[Any], project: Project) -> list[View]:
@@ -87,10 +88,19 @@ def views(objects: list[Any], project: Project) -> list[View]:
 def _view(view: FeatureView, keys: list[str], projection: Any, project: Project) -> View:
     source = view.batch_source
     if not isinstance(source, FileSource):
-        raise InputError(f"The feature view {view.name!r} reads {type(source).__name__}; expected a FileSource.")
+        raise InputError(
+            f"The feature view {view.name!r} reads {type(source).__name__}; expected a FileSource "
+            f"with path data/{view.name}.parquet. Correct it in features.py."
+        )
+    if not projection.features:
+        raise InputError(
+            f"The feature view {view.name!r} declares no features; expected a schema with a Field for each. "
+            "Add it in features.py."
+        )
     if keys != [project.entity]:
         raise InputError(
-            f"The feature view {view.name!r} is keyed by {keys}; expected the project's entity {project.entity!r} alone."
+            f"The feature view {view.name!r} is keyed by {keys}; expected the project's entity {project.entity!r} "
+            "alone. Set its entities in features.py."
         )
     return View(
         name=view.name,
@@ -109,7 +119,9 @@ def _check(found: list[View], project: Project) -> None:
         demand(name, delivered, service, "The feature")
     twice = sorted({name for name in delivered if delivered.count(name) > 1})
     if twice:
-        raise InputError(f"{twice[0]!r} comes from two views of {service}; expected each name once. Rename one of them.")
+        raise InputError(
+            f"{twice[0]!r} comes from two views of {service}; expected each name once. Rename one of them."
+        )
     for name in (project.entity, project.event_time, project.label.column):
         if name in delivered:
             raise InputError(

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import duckdb
+
+from components.feature_retrieval import names
 from components.feature_retrieval.examples import demand, quoted
 from components.feature_retrieval.repository import View
 from components.shared.errors import InputError
@@ -58,9 +60,13 @@ def _check_entity(connection: duckdb.DuckDBPyConnection, file: str, kind: str, e
 def _write(connection: duckdb.DuckDBPyConnection, view: View, times: list[str], target: Path) -> int:
     entity = quoted(view.entity)
     columns = ", ".join(
-        [entity, *(f"{quoted(t)}::TIMESTAMP AS {quoted(t)}" for t in times), *map(quoted, view.features)]
+        [
+            entity,
+            *(f"{quoted(name)}::TIMESTAMP AS {quoted(names.time(name))}" for name in times),
+            *(f"{quoted(name)} AS {quoted(names.feature(name))}" for name in view.features),
+        ]
     )
-    keys = ", ".join([entity, *map(quoted, times)])
+    keys = ", ".join([entity, *(quoted(names.time(name)) for name in times)])
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE picked AS SELECT {columns} FROM answer"
@@ -73,8 +79,8 @@ def _write(connection: duckdb.DuckDBPyConnection, view: View, times: list[str], 
         f"SELECT (SELECT count(*) FROM picked) - (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM picked))"
     ).fetchone()
     ties = row[0] if row else 0
-    values = ", ".join(f"{quoted(name)} DESC NULLS LAST" for name in view.features)
-    first = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {values}) = 1" if ties and values else ""
+    values = ", ".join(f"{quoted(names.feature(name))} DESC NULLS LAST" for name in view.features)
+    first = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {values}) = 1" if ties else ""
     file = str(target).replace("'", "''")
     connection.execute(f"COPY (SELECT * FROM picked{first}) TO '{file}' (FORMAT parquet)")
     connection.execute("DROP TABLE picked")

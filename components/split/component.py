@@ -1,8 +1,9 @@
 """KFP face of the split: training, validation and test rows."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("split"), install_kfp_package=False)

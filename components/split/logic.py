@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from components.shared import files
 from components.shared.errors import InputError
 from components.shared.project import Project

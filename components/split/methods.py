@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import duckdb
 import pyarrow as pa
+
 from components.shared.errors import InputError
 
 
