@@ -51,10 +51,10 @@ def check_names(name: str, found: list[str], limit: int) -> None:
             raise InputError(
                 f"Source '{name}': column {position} has no name; expected one in the header. Name or drop the column."
             )
-        if any(mark in "/\\" or ord(mark) < 32 for mark in column):
+        if any(ord(mark) < 32 for mark in column):
             raise InputError(
-                f"Source '{name}': the column name {column!r} holds a path separator or control character; "
-                "expected a name without '/', '\\' and line breaks. Rename the column."
+                f"Source '{name}': the column name {column!r} holds a line break or another control character; expected "
+                "plain text. Rename the column."
             )
         if len(column) > 128:
             raise InputError(

@@ -66,7 +66,7 @@ def present(column: str, source: Source) -> str:
 
 def stripped(column: str) -> str:
     """Return SQL for the text of a column without blanks around it."""
-    return f"trim(CAST({identifier(column)} AS VARCHAR), E' \\t\\r\\n\\u00a0')"
+    return f"trim(CAST({identifier(column)} AS VARCHAR), E' \\t\\r\\n' || chr(160))"
 
 
 def moment(time: datetime) -> str:

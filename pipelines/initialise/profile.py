@@ -1,0 +1,127 @@
+"""Look at a table as ingestion will see it: per column what is needed to guess its meaning."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from components.ingestion import columns, logic, text_file
+from components.shared import files, sources
+from components.shared.errors import InputError
+from components.shared.project import Project
+from components.shared.sql import identifier, literal
+
+_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the snapshot; shares are of the values that are not missing."""
+
+    name: str
+    type: str
+    rows: int
+    present: int
+    distinct: int
+    values: tuple[str, ...]
+    """All values as text, most frequent first, if there are at most a hundred."""
+    number_share: float = 0.0
+    date_share: float = 0.0
+    length: float = 0.0
+    """Mean number of characters of a text."""
+    is_whole: bool = False
+    is_counter: bool = False
+    """Whole numbers, each one more than the one before."""
+    label_twin: bool = False
+    """Each value goes with one value of the label, and the other way round."""
+
+    @property
+    def missing(self) -> int:
+        """How many rows have no value."""
+        return self.rows - self.present
+
+
+def names(table: Path) -> list[str]:
+    """Read the names of a table's columns from its header.
+
+    Raises:
+        InputError: If the file is missing, of an unknown kind, or not what its name says.
+    """
+    if not table.is_file():
+        raise InputError(f"there is no table {str(table)!r}; expected a CSV or parquet file. Correct the path.")
+    if table.suffix.lower() in sources.TEXT_SUFFIXES:
+        text_file.check_encoding(table.stem, table)
+        return text_file.read_header(table.stem, table)[0]
+    if table.suffix.lower() != ".parquet":
+        raise InputError(
+            f"{table.name} ends with {table.suffix!r}; expected {', '.join(sources.TEXT_SUFFIXES)} or .parquet. "
+            "Convert the table or rename the file."
+        )
+    try:
+        return list(pq.read_schema(table).names)
+    except (OSError, ValueError) as problem:
+        raise InputError(
+            f"{table.name} is not readable as parquet ({str(problem).splitlines()[0]}); expected a parquet file. "
+            "Write it again."
+        ) from None
+
+
+def check_column(table: Path, column: str, flag: str) -> None:
+    """Refuse a column that the table does not have, or whose name a project file cannot hold.
+
+    Raises:
+        InputError: With the nearest known name.
+    """
+    known = names(table)
+    if "/" in column or "\\" in column:
+        raise InputError(
+            f"the column {column!r} ({flag}) holds a path separator; expected a name without '/' and '\\'. "
+            "Rename the column in the table."
+        )
+    if column not in known:
+        raise InputError(columns.unknown(table.stem, column, flag, known))
+
+
+def take(draft: Project, source: str, folder: Path) -> list[Column]:
+    """Ingest the table into ``folder`` and profile each of its columns."""
+    logic.ingest(draft, "/", folder / "snapshot")
+    described = files.read_json(folder / "snapshot" / "snapshot.json")["tables"][source]
+    rows = f"read_parquet({literal(str(folder / 'snapshot' / f'{source}.parquet'))}, file_row_number=true)"
+    order = pq.read_schema(folder / "snapshot" / f"{source}.parquet").names
+    with duckdb.connect() as engine:
+        return [
+            _column(engine, rows, name, described["columns"][name], draft.label.column)
+            for name in order
+        ]
+
+
+def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str) -> Column:
+    raw = identifier(name)
+    count, present, distinct = engine.execute(f"SELECT count(*), count({raw}), count(DISTINCT {raw}) FROM {rows}").fetchall()[0]
+    listed = f"SELECT CAST({raw} AS VARCHAR) FROM {rows} WHERE {raw} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1"
+    values = tuple(row[0] for row in engine.execute(listed).fetchall()) if distinct <= _LISTED else ()
+    extra: dict[str, float | bool] = {}
+    if type_ == "VARCHAR" and present:
+        text = f"trim({raw})"
+        numbers, dates, length = engine.execute(
+            f"SELECT count_if(TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({text}, '^[+-]?0[0-9]|_|[0-9]{{19,}}')), "
+            f"count_if(TRY_CAST({text} AS TIMESTAMP) IS NOT NULL AND regexp_matches({text}, '^[0-9]{{4}}[-/]')), "
+            f"avg(length({raw})) FROM {rows}"
+        ).fetchall()[0]
+        extra = {"number_share": numbers / present, "date_share": dates / present, "length": length}
+    if type_ in ("BIGINT", "DOUBLE") and present:
+        whole, low, high = engine.execute(
+            f"SELECT count_if({raw} = floor({raw})) = count({raw}), min({raw}), max({raw}) FROM {rows}"
+        ).fetchall()[0]
+        extra["is_whole"] = bool(whole)
+        if type_ == "BIGINT" and distinct == present == count and high - low == count - 1:
+            extra["is_counter"] = not engine.execute(
+                f"SELECT 1 FROM {rows} WHERE {raw} - file_row_number <> {low} LIMIT 1"
+            ).fetchall()
+    if name != label and 1 < distinct <= _LISTED:
+        both, labels = engine.execute(
+            f"SELECT count(DISTINCT ({raw}, {identifier(label)})), count(DISTINCT {identifier(label)}) FROM {rows}"
+        ).fetchall()[0]
+        extra["label_twin"] = both == distinct == labels and present == count
+    return Column(name, type_, count, present, distinct, values, **extra)  # type: ignore[arg-type]
