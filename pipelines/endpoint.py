@@ -163,7 +163,9 @@ def recover(endpoint: Path, registry_uri: str) -> str | None:
 
 
 def _environment(source: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    # Without bytecode every start would compile a thousand modules again: eleven seconds instead of three.
+    dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {
         "PYTHONPATH": str(source),
         "PYTHONSAFEPATH": "1",
@@ -194,7 +196,7 @@ def _ended(endpoint: Path, code: int) -> PerennialError:
     if kind in ("InputError", "StepFailed"):
         return (InputError if kind == "InputError" else StepFailed)(sentence)
     return StepFailed(
-        f"The model server ended with {code} at once; its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
+        f"The model server ended with {code} before it answered; its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
     )
 
 
