@@ -16,6 +16,7 @@ _CATEGORIES = 50
 _CONTINUOUS = 6
 _MAX_ROWS = 50_000
 _MAX_CELLS = 20_000_000
+_NEWTON_SIZE = 500
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,10 @@ def fit(train: Inputs, truth: NDArray, *, task: str, classes: int, seed: int) ->
         model = Ridge(alpha=1.0).fit(columns, truth[chosen])
         kind = "ridge regression"
     else:
-        model = LogisticRegression(C=1.0, max_iter=300, tol=1e-3).fit(columns, truth[chosen].astype(int))
+        # Newton's method reaches the optimum in a few passes; its matrix grows with the square of columns x classes.
+        small = columns.shape[1] * (1 if classes == 2 else classes) <= _NEWTON_SIZE
+        how = {"solver": "newton-cholesky"} if small else {"solver": "lbfgs", "max_iter": 200}
+        model = LogisticRegression(C=1.0, **how).fit(columns, truth[chosen].astype(int))
         kind = "logistic regression"
     description = (
         f"{kind} on splines of {train.numeric.shape[1]} numeric and one-hot columns of {train.categorical.shape[1]} "

@@ -92,7 +92,8 @@ def _ask_category(column: NDArray[np.object_], name: str, index: int, targets: F
     number = {value: i for i, value in enumerate(values)}
     codes = np.array([number.get(value, len(values)) for value in column])
     rows = np.bincount(codes, minlength=len(values) + 1)[: len(values)].astype(np.float64)
-    sums = np.stack([np.bincount(codes, column_, len(values) + 1)[: len(values)] for column_ in targets.T], axis=1)
+    by_class = [np.bincount(codes, column_, len(values) + 1)[: len(values)] for column_ in targets.T]
+    sums = np.stack(by_class, axis=1).astype(np.float64)
     gains = _gain(rows, sums, targets)
     value = values[int(gains.argmax())]
     question = f"{name} = {value!r}" if value else f"{name} is missing"
