@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+# A DNS label with room for what KServe appends, as the project names its model, endpoint and Kubernetes resources.
+ResourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x1f]+$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -214,7 +216,7 @@ class Limits(Section):
 class Project(Section):
     """Everything about one use case."""
 
-    name: Name
+    name: ResourceName
     task: Literal["binary", "multiclass", "regression"]
     entity: Column
     event_time: Column

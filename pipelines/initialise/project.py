@@ -106,7 +106,7 @@ def _guess(draft: Project, source: str, columns: list[Column], entity: str | Non
         )
     split = "time" if time and by_name[time].distinct >= 10 else "hash" if entity else "random"
     return Guess(
-        name=source,
+        name=source[:40].replace("_", "-").rstrip("-"),
         target=target,
         entity=draft.entity,
         event_time=draft.event_time,
