@@ -56,12 +56,14 @@ def sample_row(package: Path) -> dict[str, Any]:
 def _metrics(measured: dict[str, Any], console: Console) -> None:
     baselines = {name: values for name, values in measured["baselines"].items() if values}
     console.print(f"on {measured['rows']['test']:,} test rows, {measured['confidence']:.0%} intervals:")
-    table = Table("", "candidate", "interval", *baselines, box=None, padding=(0, 2, 0, 1), pad_edge=True)
+    table = Table(box=None, padding=(0, 2, 0, 1))
+    for heading in ("", "candidate", "interval", *baselines):
+        table.add_column(heading, no_wrap=True)
     for name, metric in measured["metrics"].items():
-        others = [f"{values[name]:.4f}" if values.get(name) is not None else "" for values in baselines.values()]
-        interval = f"{metric['low']:.4f} - {metric['high']:.4f}"
+        others = [f"{values[name]:.4g}" if values.get(name) is not None else "" for values in baselines.values()]
+        interval = f"{metric['low']:.4g} - {metric['high']:.4g}"
         style = "bold" if name == measured["primary"] else ""
-        table.add_row(name, f"{metric['value']:.4f}", interval, *others, style=style)
+        table.add_row(name, f"{metric['value']:.4g}", interval, *others, style=style)
     console.print(table)
     if value := measured.get("value"):
         console.print(f"acting on it is worth {value['per_1000']:,.0f} {escape(value['currency'])} per 1,000 rows")

@@ -1,0 +1,52 @@
+"""The command as a user runs it, and a small table of which the project knows nothing."""
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PERENNIAL = Path(sys.executable).parent / "perennial"
+
+
+def perennial(*arguments: object, cwd: Path, expect: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end; a code other than ``expect`` fails the test with all that was printed."""
+    done = subprocess.run(
+        [str(PERENNIAL), *map(str, arguments)], cwd=cwd, env=os.environ | env, capture_output=True, text=True
+    )
+    assert expect is None or done.returncode == expect, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def records(project: Path) -> list[dict[str, Any]]:
+    """Read the records of a project's runs, oldest first."""
+    return [json.loads(path.read_text()) for path in sorted(project.glob(".perennial/runs/*/run.json"))]
+
+
+def write_table(path: Path, rows: int = 900, seed: int = 1) -> Path:
+    """Write a CSV about loans of vans: blanks in the names, gaps, numbers as text, yes and no, a rare category."""
+    rng = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        out = csv.writer(stream)
+        out.writerow(["van no", "Größe", "km driven", "price per day", "driver smokes", "depot", "returned late"])
+        for number in range(rows):
+            km, price = rng.gauss(200, 80), rng.lognormvariate(3, 0.5)
+            size, smokes = rng.choice(["S", "M", "L", "XL", "Übergröße"]), rng.random() < 0.3
+            depot = rng.choice(["Nord", "Süd", "東"])
+            pull = 0.02 * (km - 200) + 1.2 * smokes + (1.5 if depot == "東" else 0) - 1
+            late = rng.random() < 1 / (1 + 2.718 ** -(2 * pull))
+            out.writerow(
+                [
+                    f"V{number:05d}",
+                    size,
+                    "" if rng.random() < 0.05 else f"{km:.1f}",
+                    f"{price:.2f}" if rng.random() > 0.02 else " ",
+                    "Yes" if smokes else "No",
+                    depot,
+                    "late" if late else "on time",
+                ]
+            )
+    return path

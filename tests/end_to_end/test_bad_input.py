@@ -1,0 +1,140 @@
+"""Bad input is one sentence and exit code 2, and leaves nothing half written."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    write_table(folder / "vans.csv", rows=120)
+    perennial("init", "vans.csv", "--label", "returned late", "--entity", "van no", "--out", ".", cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    subprocess.run(["cp", "-r", f"{template}/.", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def edit(project: Path, **sections: object) -> None:
+    file = project / "project.yaml"
+    content = yaml.safe_load(file.read_text())
+    for section, value in sections.items():
+        content[section] = content[section] | value if isinstance(value, dict) else value
+    file.write_text(yaml.safe_dump(content, allow_unicode=True))
+
+
+def table(project: Path) -> list[str]:
+    return (project / "vans.csv").read_text().splitlines()
+
+
+def write(project: Path, lines: list[str]) -> None:
+    (project / "vans.csv").write_text("\n".join(lines) + "\n")
+
+
+def missing_file(project: Path) -> None:
+    (project / "vans.csv").unlink()
+
+
+def empty_table(project: Path) -> None:
+    write(project, table(project)[:1])
+
+
+def one_class(project: Path) -> None:
+    write(project, [line.replace(",on time", ",late") for line in table(project)])
+
+
+def missing_label(project: Path) -> None:
+    lines = table(project)
+    write(project, [lines[0], lines[1].rsplit(",", 1)[0] + ",", *lines[2:]])
+
+
+def unknown_label(project: Path) -> None:
+    edit(project, label={"column": "returned lte"})
+
+
+def not_utf8(project: Path) -> None:
+    (project / "vans.csv").write_bytes((project / "vans.csv").read_bytes().replace("ü".encode(), b"\xfc"))
+
+
+def too_wide(project: Path) -> None:
+    edit(project, limits={"columns": 6})
+
+
+def misspelt_key(project: Path) -> None:
+    edit(project, tunning={"trials": 1})
+
+
+def two_labels(project: Path) -> None:
+    lines = table(project)
+    twin = lines[1].replace(",late", ",on time") if lines[1].endswith(",late") else lines[1].replace(",on time", ",late")
+    write(project, [*lines, twin])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (missing_file, "vans.csv"),
+        (empty_table, "no rows|empty"),
+        (one_class, "one class|only"),
+        (missing_label, "label"),
+        (unknown_label, "returned lte.*returned late"),
+        (not_utf8, "UTF-8"),
+        (too_wide, "limits.columns"),
+        (misspelt_key, "tunning.*tuning"),
+        (two_labels, "two|different labels|both"),
+    ],
+)
+def test_each_is_a_sentence_and_exit_code_2(project, spoil, sentence):
+    import re
+
+    spoil(project)
+    done = perennial("run", cwd=project, expect=2)
+    said = done.stdout + done.stderr
+
+    assert re.search(sentence, said, re.IGNORECASE), said
+    assert "Traceback" not in said
+    assert all(record["exit_code"] == 2 for record in records(project))
+
+
+def test_a_time_that_does_not_parse_is_named(tmp_path):
+    lines = ["id,at,x,y", *(f"{i},2024-01-{1 + i % 28:02d},{i},{i % 2}" for i in range(200))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    perennial("init", "t.csv", "--label", "y", "--entity", "id", "--time", "at", "--out", ".", cwd=tmp_path)
+    (tmp_path / "t.csv").write_text("\n".join([*lines, "200,yesterday,3,1"]) + "\n")
+
+    done = perennial("run", cwd=tmp_path, expect=2)
+    assert "yesterday" in done.stdout + done.stderr
+
+
+def test_a_run_beside_a_running_one_names_it_and_leaves(project):
+    with subprocess.Popen([str(PERENNIAL), "run"], cwd=project, stdout=subprocess.PIPE, text=True) as first:
+        note = project / ".perennial/lock.json"
+        while not note.exists():
+            assert first.poll() is None, first.stdout and first.stdout.read()
+        second = perennial("run", cwd=project, expect=2)
+        first.terminate()
+        first.wait(60)
+
+    assert str(first.pid) in second.stderr and "--wait" in second.stderr
+    assert first.returncode == 130
+
+
+def test_a_folder_without_a_project_says_how_to_make_one(tmp_path):
+    done = perennial("run", cwd=tmp_path, expect=2)
+
+    assert "perennial init" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_released_is_said_by_predict(project):
+    done = perennial("predict", "{}", cwd=project, expect=2)
+
+    assert "perennial run" in done.stderr

@@ -1,0 +1,121 @@
+"""A run that is killed at any boundary leaves registry and endpoint as they were, no process, and the next run works."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from components.shared import registry, releases
+from pipelines import project_file, state
+from pipelines.laptop.training import ORDER
+from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    write_table(folder / "vans.csv", rows=500)
+    perennial("init", "vans.csv", "--label", "returned late", "--entity", "van no", "--out", ".", cwd=folder)
+    file = folder / "project.yaml"
+    content = yaml.safe_load(file.read_text())
+    # What is trained does not matter here, only that something is.
+    content["tuning"] = {"trials": 0}
+    content["gate"] = {"beat_rule": False, "plain_margin": None, "champion_margin": None, "min_test_rows": 1}
+    file.write_text(yaml.safe_dump(content, allow_unicode=True))
+    return folder
+
+
+STEPS = [step for step in ORDER if step != "rejection"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_sigkill_of_the_command_when_a_step_has_started(project, step):
+    before = outside(project)
+    process, run = started(project)
+    wait_until(process, lambda: began(run(), step))
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+
+    gone(family)
+    assert outside(project) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number, code):
+    before = outside(project)
+    process, run = started(project)
+    wait_until(process, lambda: began(run(), "data_validation"))
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+
+    assert process.wait(60) == code
+    gone(family)
+    assert outside(project) == before
+    assert records(project)[-1]["state"] == "interrupted"
+
+
+def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project):
+    process, run = started(project)
+    wait_until(process, lambda: began(run(), "data_validation"))
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if "data_validation" in " ".join(child.cmdline()):
+            os.kill(child.pid, signal.SIGKILL)
+    said = process.communicate(timeout=60)[0]
+
+    assert process.returncode == 5
+    assert "data_validation" in said and "killed" in said and "data_validation.log" in said
+
+
+def test_after_all_that_the_next_run_releases(project):
+    perennial("run", cwd=project)
+
+    assert outside(project) == ("1", "1")
+    perennial("predict", "--sample", cwd=project)
+
+
+def outside(project: Path) -> tuple[str | None, str | None]:
+    """Return the champion and the active release, after the recovery that every command begins with."""
+    perennial("predict", "--sample", cwd=project, expect=None)
+    place = state.open_state(project)
+    name = project_file.read(place.project_file).name
+    champion = None
+    if (place.folder / "mlflow.db").exists():
+        champion = registry.champion(registry.open(place.registry_uri), name)
+    return champion, releases.active(place.endpoint)
+
+
+def started(project: Path) -> tuple[subprocess.Popen[str], Callable[[], dict[str, Any]]]:
+    known = {record["id"] for record in records(project)}
+    process = subprocess.Popen(
+        [str(PERENNIAL), "run"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+    def run() -> dict[str, Any]:
+        return next((record for record in records(project) if record["id"] not in known), {"steps": []})
+
+    return process, run
+
+
+def began(record: dict[str, Any], step: str) -> bool:
+    return any(s["name"] == step and s["state"] != "pending" for s in record["steps"])
+
+
+def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert process.poll() is None, f"the run ended too early: {process.stdout and process.stdout.read()}"
+        assert time.monotonic() < deadline, "the step did not start in time"
+        time.sleep(0.01)
+
+
+def gone(family: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [process.cmdline() for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
