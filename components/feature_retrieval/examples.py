@@ -48,10 +48,8 @@ def demand(name: str, known: list[str], where: str, role: str) -> None:
     raise InputError(f"{role} {name!r} is not a column of {where}; {hint}. Correct the name in project.yaml.")
 
 
-def select(
-    connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None
-) -> Counts:
-    """Check the label's source and make the table ``examples`` (row, entity, event_time, label) of what can be used.
+def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> Counts:
+    """Check the label's source and make the table ``_examples`` (row, entity, event_time, label) of what can be used.
 
     A label that is missing and younger than its delay has not come yet: the row is left out. ``row`` numbers the
     examples by event time, entity and label, so equal tables give equal numbers. Rows that are equal in all three
@@ -76,11 +74,11 @@ def select(
     is_float = connection.execute(f"SELECT any_value(typeof({column})) FROM {quoted(label.source)}").fetchone()
     value = f"nullif({column}, 'NaN'::DOUBLE)" if is_float and is_float[0] in ("DOUBLE", "FLOAT") else column
     connection.execute(
-        f"CREATE TABLE labelled AS SELECT {entity} AS entity, {time}::TIMESTAMP AS event_time, {value} AS label"
+        f"CREATE TABLE _labelled AS SELECT {entity} AS entity, {time}::TIMESTAMP AS event_time, {value} AS label"
         f" FROM {quoted(label.source)}"
     )
     rows, no_entity, no_time = _one(
-        connection, "SELECT count(*), count(*) - count(entity), count(*) - count(event_time) FROM labelled"
+        connection, "SELECT count(*), count(*) - count(entity), count(*) - count(event_time) FROM _labelled"
     )
     if not rows:
         raise InputError(f"{table} has no rows; expected labelled examples.")
@@ -91,16 +89,16 @@ def select(
             "Fill them in or remove the rows."
         )
     young, missing = _missing(connection, project, as_of, rows)
-    connection.execute("DELETE FROM labelled WHERE label IS NULL")
+    connection.execute("DELETE FROM _labelled WHERE label IS NULL")
     _check_conflicts(connection, project)
     _check_classes(connection, project)
     connection.execute(
-        "CREATE TABLE examples AS SELECT row_number() OVER (ORDER BY event_time, entity, label) - 1 AS row, *"
-        " FROM labelled ORDER BY row"
+        "CREATE TABLE _examples AS SELECT row_number() OVER (ORDER BY event_time, entity, label) - 1 AS row, *"
+        " FROM _labelled ORDER BY row"
     )
     duplicates = _one(
         connection,
-        "SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (SELECT count(*) AS n FROM examples GROUP BY entity, event_time)",
+        "SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (SELECT count(*) AS n FROM _examples GROUP BY entity, event_time)",
     )[0]
     return Counts(left_out_young=young, left_out_missing=missing, duplicates=duplicates)
 
@@ -125,11 +123,11 @@ def _missing(
     connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None, rows: int
 ) -> tuple[int, int]:
     """Count missing labels that have not come yet, and those that should have."""
-    newest = as_of or connection.execute("SELECT max(event_time) FROM labelled").fetchall()[0][0]
+    newest = as_of or connection.execute("SELECT max(event_time) FROM _labelled").fetchall()[0][0]
     due = newest - timedelta(days=project.label.delay_days)
     young, old = _one(
         connection,
-        "SELECT count(*) FILTER (event_time > ?), count(*) FILTER (event_time <= ?) FROM labelled WHERE label IS NULL",
+        "SELECT count(*) FILTER (event_time > ?), count(*) FILTER (event_time <= ?) FROM _labelled WHERE label IS NULL",
         [due, due],
     )
     if old and project.label.missing == "refuse":
@@ -148,7 +146,7 @@ def _missing(
 
 def _check_conflicts(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
     conflicts = connection.execute(
-        "SELECT entity, event_time, min(label), max(label) FROM labelled GROUP BY entity, event_time"
+        "SELECT entity, event_time, min(label), max(label) FROM _labelled GROUP BY entity, event_time"
         " HAVING count(DISTINCT label) > 1 ORDER BY event_time, entity"
     ).fetchall()
     if conflicts:
@@ -162,7 +160,7 @@ def _check_conflicts(connection: duckdb.DuckDBPyConnection, project: Project) ->
 
 def _check_classes(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
     label = project.label
-    distinct = "SELECT DISTINCT label FROM labelled ORDER BY label LIMIT 1001"
+    distinct = "SELECT DISTINCT label FROM _labelled ORDER BY label LIMIT 1001"
     values = [row[0] for row in connection.execute(distinct).fetchall()]
     if len(values) == 1:
         raise InputError(

@@ -72,19 +72,17 @@ def clock(snapshot: Path) -> datetime | None:
     return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
 
 
-def join(
-    store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project, features: list[str]
-) -> pa.Table:
+def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project, features: list[str]) -> pa.Table:
     """Let Feast join the examples with the feature service, point in time correct, and put the labels beside.
 
-    Late rows count from the time they were created. The rows come back in the order of ``examples``.
+    Late rows count from the time they were created. The rows come back in the order of ``_examples``.
 
     Raises:
         InputError: If Feast refuses the repository.
     """
     entities = connection.sql(
         f"SELECT row AS {names.ROW}, entity AS {examples.quoted(project.entity)}, event_time AS {names.TIME}"
-        " FROM examples ORDER BY row"
+        " FROM _examples ORDER BY row"
     ).df()
     entities[names.TIME] = entities[names.TIME].dt.tz_localize("UTC")
     try:
@@ -96,7 +94,7 @@ def join(
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"Feast cannot join the feature service {project.features.service!r}: {reason}") from error
-    labels = connection.sql("SELECT row, event_time, label FROM examples ORDER BY row").to_arrow_table()
+    labels = connection.sql("SELECT row, event_time, label FROM _examples ORDER BY row").to_arrow_table()
     joined = joined.sort_by(names.ROW)
     if not joined[names.ROW].combine_chunks().equals(labels["row"].combine_chunks()):
         raise RuntimeError(f"Feast returned {len(joined)} rows for {len(labels)} examples.")

@@ -17,7 +17,7 @@ def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: View) -
     largest, column by column, is kept.
 
     Args:
-        connection: With a view per source and the table ``examples``.
+        connection: With a view per source and the table ``_examples``.
         repo: The folder with ``sql/``; the rows go to ``view.path`` below it.
         view: What to write.
 
@@ -33,10 +33,10 @@ def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: View) -
         raise InputError(f"{file} is missing; expected the SQL that computes the feature view {view.name!r}.")
     query = path.read_text(encoding="utf-8").strip().rstrip(";")
     try:
-        described = connection.execute(f"DESCRIBE {query}").fetchall()
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW answer AS {query}")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW _answer AS {query}")
+        described = connection.execute("DESCRIBE _answer").fetchall()
     except duckdb.Error as error:
-        raise InputError(f"{file} fails: {' '.join(str(error).split())}") from error
+        raise _failure(file, error) from error
     kinds = {row[0]: row[1] for row in described}
     times = [view.time] if view.created is None else [view.time, view.created]
     for name in [view.entity, *times, *view.features]:
@@ -50,8 +50,14 @@ def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: View) -
     return _write(connection, view, times, target)
 
 
+def _failure(file: str, error: duckdb.Error) -> InputError:
+    """Say in one line what DuckDB says in several."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return InputError(f"{file} fails: {' '.join(line for line in lines if line.strip('^ '))}. Correct the SQL.")
+
+
 def _check_entity(connection: duckdb.DuckDBPyConnection, file: str, kind: str, entity: str) -> None:
-    row = connection.execute("SELECT any_value(typeof(entity)) FROM examples").fetchone()
+    row = connection.execute("SELECT any_value(typeof(entity)) FROM _examples").fetchone()
     wanted = row[0] if row else kind
     if (kind == "VARCHAR") != (wanted == "VARCHAR"):
         raise InputError(f"{entity!r} of {file} is {kind}, but {wanted} in the label's source; cast one of them.")
@@ -69,19 +75,19 @@ def _write(connection: duckdb.DuckDBPyConnection, view: View, times: list[str], 
     keys = ", ".join([entity, *(quoted(names.time(name)) for name in times)])
     try:
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE picked AS SELECT {columns} FROM answer"
-            f" WHERE {entity} IN (SELECT entity FROM examples)"
-            f" AND {quoted(view.time)}::TIMESTAMP <= (SELECT max(event_time) FROM examples)"
+            f"CREATE OR REPLACE TEMP TABLE _picked AS SELECT {columns} FROM _answer"
+            f" WHERE {entity} IN (SELECT entity FROM _examples)"
+            f" AND {quoted(view.time)}::TIMESTAMP <= (SELECT max(event_time) FROM _examples)"
         )
     except duckdb.Error as error:
-        raise InputError(f"feature_repo/sql/{view.name}.sql fails: {' '.join(str(error).split())}") from error
+        raise _failure(f"feature_repo/sql/{view.name}.sql", error) from error
     row = connection.execute(
-        f"SELECT (SELECT count(*) FROM picked) - (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM picked))"
+        f"SELECT (SELECT count(*) FROM _picked) - (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM _picked))"
     ).fetchone()
     ties = row[0] if row else 0
     values = ", ".join(f"{quoted(names.feature(name))} DESC NULLS LAST" for name in view.features)
     first = f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {values}) = 1" if ties else ""
     file = str(target).replace("'", "''")
-    connection.execute(f"COPY (SELECT * FROM picked{first}) TO '{file}' (FORMAT parquet)")
-    connection.execute("DROP TABLE picked")
+    connection.execute(f"COPY (SELECT * FROM _picked{first}) TO '{file}' (FORMAT parquet)")
+    connection.execute("DROP TABLE _picked")
     return ties
