@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from components.shared.model import network
+from components.shared.model.adam import Adam
 from components.shared.model.encoding import Encoding
 from components.shared.model.targets import Target
 from components.shared.project import Training
@@ -56,6 +57,9 @@ def steady(seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    # Optimising a graph takes longer than these graphs ever run.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    tf.get_logger().setLevel("ERROR")
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -110,8 +114,7 @@ def fit(
     order = np.random.default_rng(seed)
     model = network.core(encoding, target, chosen)
     model.bias.assign(_prior(train, target))
-    optimizer = keras.optimizers.Adam(chosen.learning_rate)
-    optimizer.build(model.trainable_variables)
+    optimizer = Adam(model.trainable_variables, chosen.learning_rate)
     batch = min(chosen.batch_size, max(8, math.ceil(len(train) / _STEPS)))
     step_count = math.ceil(len(train) / batch)
     learn, judge = _compiled(model, optimizer, train, validation, target, chosen.l2)
@@ -143,7 +146,7 @@ def loss_of(target: Target, logits: Any, labels: Any) -> Any:
 
 
 def _compiled(
-    model: network.WideDeep, optimizer: Any, train: Rows, validation: Rows, target: Target, l2: float
+    model: network.WideDeep, optimizer: Adam, train: Rows, validation: Rows, target: Target, l2: float
 ) -> tuple[Callable[[Any], Any], Callable[[], Any]]:
     """Return the function of one epoch over given batches, and that of the validation loss."""
     held = {name: tf.constant(values) for name, values in train.encoded.items()}
@@ -161,7 +164,7 @@ def _compiled(
                 losses = loss_of(target, logits, tf.gather(labels, batch)) * tf.gather(weights, batch)
                 loss = tf.reduce_mean(losses)
                 objective = loss + l2 * tf.add_n([tf.reduce_sum(tf.square(weight)) for weight in model.penalised()])
-            optimizer.apply(tape.gradient(objective, variables), variables)
+            optimizer.apply(tape.gradient(objective, variables))
             total += loss
         return total / tf.cast(tf.shape(batches)[0], tf.float32)
 

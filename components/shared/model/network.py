@@ -24,7 +24,7 @@ class Numbers(keras.layers.Layer):
 
     def __init__(self, learned: dict[str, Any], **kwargs: Any) -> None:
         """Keep what was learned; see ``Encoding``."""
-        super().__init__(trainable=False, dtype="float32", **kwargs)
+        super().__init__(**{"trainable": False, "dtype": "float32"} | kwargs)
         self.learned = learned
 
     def call(self, numeric: Any) -> Any:
@@ -53,9 +53,13 @@ class Categories(keras.layers.Layer):
 
     def __init__(self, keys: list[str], features: int, **kwargs: Any) -> None:
         """Keep the vocabulary."""
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False} | kwargs)
         self.keys, self.features = keys, features
         self.lookup = keras.layers.StringLookup(vocabulary=keys, mask_token=None, num_oov_indices=1)
+
+    def build(self, *_: Any) -> None:
+        """Do nothing: the vocabulary came with the constructor."""
+        self.built = True
 
     def call(self, categorical: Any) -> Any:
         """Look one batch up."""
@@ -80,7 +84,7 @@ class WideDeep(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:  # fmt: skip
         """Declare both parts; ``width`` numbers per row, ``features`` categories with ``ids`` ids together."""
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.sizes = {"width": width, "ids": ids, "features": features, "units": units}
         self.hidden, self.embedding, self.dropout = list(hidden), embedding, dropout
         self.drop = keras.layers.Dropout(dropout) if dropout else None
@@ -146,7 +150,7 @@ class Answer(keras.layers.Layer):
 
     def __init__(self, task: str, mean: float, scale: float, **kwargs: Any) -> None:
         """Keep the task and the label's unit."""
-        super().__init__(trainable=False, dtype="float32", **kwargs)
+        super().__init__(**{"trainable": False, "dtype": "float32"} | kwargs)
         self.task, self.mean, self.scale = task, mean, scale
 
     def call(self, logits: Any) -> Any:

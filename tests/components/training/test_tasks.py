@@ -1,0 +1,121 @@
+"""All three tasks, and tables that are hardly tables, train, export and answer every row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared import files
+from components.shared.model import fitting, rows
+from components.shared.model.targets import Target
+from components.training import logic
+from tests.components import made_splits
+
+
+def trained(
+    folder: Path, project: Any, table: pa.Table, **hyperparameters: Any
+) -> tuple[dict[str, Any], np.ndarray, Any]:
+    """Train, and return what the package says, the export's scores of the test rows, and those rows."""
+    made_splits.write(folder / "splits", table)
+    made_splits.write_best(folder / "study", **hyperparameters)
+    logic.train(project, folder / "splits", folder / "study", 1, folder / "model")
+    test = pq.read_table(folder / "splits/test.parquet")
+    asked = rows.inputs(test, rows.numeric_names(project), rows.categorical_names(project))
+    session = onnxruntime.InferenceSession(str(folder / "model/model.onnx"))
+    return files.read_json(folder / "model/model.json"), session.run(["score"], asked.feed())[0], test
+
+
+def test_a_regression_answers_in_the_labels_unit_and_better_than_the_mean(tmp_path):
+    project = made_splits.project("regression", training={"epochs": 10})
+    facts, scores, test = trained(tmp_path, project, made_splits.table("regression", rows=1500))
+    truth = test.column("answer").to_numpy()
+
+    assert facts["threshold"] is None and facts["classes"] is None
+    assert scores.shape == truth.shape
+    assert np.mean((scores - truth) ** 2) < 0.6 * np.var(truth)
+
+
+def test_a_multiclass_model_answers_one_probability_per_class(tmp_path):
+    project = made_splits.project("multiclass", training={"epochs": 10, "class_weight": "balanced"})
+    facts, scores, test = trained(tmp_path, project, made_splits.table("multiclass", rows=1000))
+    truth = test.column("answer").to_numpy()
+
+    assert facts["classes"] == ["0", "1", "2"] and facts["positive"] is None
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (scores.argmax(axis=1) == truth).mean() > np.bincount(truth).max() / len(truth) + 0.05
+
+
+def odd_project(task: str, columns: dict[str, str]) -> Any:
+    return made_splits.project(
+        task,
+        features={"service": "made", "columns": {name: {"type": kind} for name, kind in columns.items()}},
+        training={"epochs": 3},
+    )
+
+
+def test_columns_without_values_without_spread_with_huge_values_or_thousands_of_categories_do_no_harm(tmp_path):
+    random = np.random.default_rng(0)
+    table = made_splits.table(rows=3000)
+    huge = random.normal(size=3000)
+    huge[::50] = 1e30
+    odd = {
+        "empty": pa.nulls(3000),
+        "constant": pa.array([7.0] * 3000),
+        "huge": pa.array(huge),
+        "largest": pa.array(np.where(random.random(3000) < 0.5, 1e300, -1e300)),
+        "flag": pa.array([None if x < 0.1 else bool(x < 0.5) for x in random.random(3000)]),
+        "blank": pa.nulls(3000),
+        "address": pa.array([f"Straße {number}" for number in random.integers(0, 2500, 3000)]),
+    }
+    for name, column in odd.items():
+        table = table.append_column(name, column)
+    kinds = ["numeric", "numeric", "numeric", "numeric", "boolean", "categorical", "categorical"]
+    project = odd_project("binary", {"usage": "numeric", **dict(zip(odd, kinds, strict=True))})
+    facts, scores, _ = trained(tmp_path, project, table)
+
+    assert np.isfinite(scores).all() and ((scores >= 0) & (scores <= 1)).all()
+    assert scores.std() > 0.05
+    assert len(facts["vocabulary"]["address"]) == project.training.max_vocabulary
+    assert facts["vocabulary"]["blank"] == []
+
+
+def test_a_hundred_rows_of_numbers_alone_are_enough(tmp_path):
+    table = made_splits.table("multiclass", rows=100)
+    facts, scores, _ = trained(tmp_path, odd_project("multiclass", {"usage": "numeric", "age": "numeric"}), table)
+
+    assert facts["categorical"] == []
+    assert scores.shape == (20, 3)
+
+
+def test_categories_alone_are_enough_and_a_wide_model_has_no_deep_part(tmp_path):
+    table = made_splits.table("regression", rows=100)
+    facts, scores, _ = trained(
+        tmp_path, odd_project("regression", {"plan": "categorical", "region": "categorical"}), table, hidden="none"
+    )
+
+    assert facts["numeric"] == []
+    assert np.isfinite(scores).all() and scores.shape == (20,)
+
+
+def test_a_category_that_training_never_saw_is_answered_as_an_average_one(tmp_path):
+    project = odd_project("binary", {"plan": "categorical"})
+    trained(tmp_path, project, made_splits.table(rows=1000), hidden="8")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model/model.onnx"))
+    known = np.array([[plan] for plan in (*made_splits.PLANS, "")], object)
+    scores = session.run(["score"], {"categorical": known})[0]
+    unseen = session.run(["score"], {"categorical": np.array([["Ünknown"], ["other"]], object)})[0]
+
+    assert unseen[0] == unseen[1]
+    assert scores.min() < unseen[0] < scores.max()
+
+
+def test_balanced_weights_give_each_class_the_same_total():
+    labels = np.array([0] * 90 + [1] * 10, np.float32)
+    weights = fitting.class_weights(labels, Target("binary", ("no", "yes")), "balanced")
+
+    assert weights[0] * 90 == pytest.approx(weights[1] * 10)
+    assert weights[labels.astype(int)].mean() == pytest.approx(1)
