@@ -19,9 +19,7 @@ MODEL_FORMAT = "perennial"
 _NAME_LENGTH = 40
 
 
-def write(
-    folder: Path, candidate: Candidate, version: "ModelVersion", unchanged: bool, manifest_sha256: str
-) -> None:
+def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged: bool, manifest_sha256: str) -> None:
     """Write ``inferenceservice.yaml``, ``servingruntime.yaml`` and ``release.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     service = inference_service(candidate, str(version.version), version.source)

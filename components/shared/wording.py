@@ -41,14 +41,14 @@ def interval(metric: Any) -> str:
 
 
 def money(value: Any, currency: str) -> str:
-    """Write an amount, in whole units from a thousand on.
+    """Write an amount, in whole units from a hundred on.
 
     >>> money(-36400, "USD"), money(3.2, "USD")
     ('-36,400 USD', '3.20 USD')
     """
     if not isinstance(value, int | float):
         return ABSENT
-    return f"{value:,.0f} {currency}" if abs(value) >= 1000 else f"{value:,.2f} {currency}"
+    return f"{value:,.0f} {currency}" if abs(value) >= 100 else f"{value:,.2f} {currency}"
 
 
 def share(value: Any) -> str:

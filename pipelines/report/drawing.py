@@ -67,9 +67,9 @@ def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None
         axes = figure.subplots()
         paint(axes)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Markup('<figure style="max-width:{}px">{}<figcaption>{}</figcaption></figure>').format(
-        round(width * 100), Markup(_inline(stream.getvalue(), title)), title
-    )
+    # Below its least width a picture scrolls instead of shrinking until nobody can read it.
+    frame = '<figure style="max-width:{}px"><div style="min-width:{}px">{}</div><figcaption>{}</figcaption></figure>'
+    return Markup(frame).format(round(width * 100), round(width * 68), Markup(_inline(stream.getvalue(), title)), title)
 
 
 def _inline(document: str, title: str) -> str:
@@ -98,5 +98,3 @@ def label(text: str) -> str:
 def numbers(*values: Any) -> bool:
     """Say whether all values can be drawn."""
     return all(isinstance(v, int | float) and math.isfinite(v) for v in values)
-
-

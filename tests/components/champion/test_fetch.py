@@ -1,0 +1,80 @@
+"""The champion step copies out what the registry holds, checks it, and says so where there is nothing."""
+
+import pytest
+
+from components.champion import logic
+from components.registration.logic import register
+from components.rejection.logic import reject
+from components.shared import files, registry
+from components.shared.errors import StepFailed
+from tests.components import made_candidate
+from tests.components.made_candidate import CODE, empty_registry
+
+
+def _fetch(uri, out):
+    version = logic.fetch(made_candidate.project(), uri, out / "model", out / "accepted")
+    return version, files.read_json(out / "model/champion.json"), files.read_json(out / "accepted/accepted.json")
+
+
+def _register(folder, uri, **changed):
+    evidence = made_candidate.evidence(folder, **changed)
+    return evidence, register(evidence, uri, CODE, folder / "release", folder / "card.md", folder / "card.html")
+
+
+def test_before_the_first_run_there_is_neither_champion_nor_accepted_data(tmp_path):
+    version, champion, accepted = _fetch(empty_registry(tmp_path / "state"), tmp_path / "out")
+
+    assert version is None
+    assert champion["version"] is None
+    assert accepted == {"run_id": None, "snapshot_hash": None}
+    assert not (tmp_path / "out" / "model" / "package").exists()
+
+
+def test_a_challenger_is_no_champion_until_the_alias_moves(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    evidence, registered = _register(tmp_path / "candidate", uri)
+
+    before, _, _ = _fetch(uri, tmp_path / "before")
+    registry.move_alias(registry.open(uri), "made", "champion", registered)
+    after, champion, _ = _fetch(uri, tmp_path / "after")
+
+    assert (before, after) == (None, registered)
+    assert champion["version"] == registered
+    assert files.sha256(tmp_path / "after" / "model" / "package") == files.sha256(evidence.model)
+
+
+def test_the_last_accepted_data_is_the_newest_that_a_run_finished_with_rejected_or_not(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    _register(tmp_path / "one", uri, snapshot_hash="1" * 64)
+    rejected = made_candidate.evidence(tmp_path / "two", snapshot_hash="2" * 64, promote=False)
+    run_id = reject(rejected, uri, CODE, tmp_path / "advice.md")
+    client = registry.open(uri)
+    client.create_run(registry.experiment(client, uri, "made"), tags={registry.ACCEPTED: "true"})
+
+    _, _, accepted = _fetch(uri, tmp_path / "out")
+
+    assert accepted == {"run_id": run_id, "snapshot_hash": "2" * 64}
+    statistics = tmp_path / "out" / "accepted" / "statistics" / "rows.pb"
+    assert statistics.read_bytes() == (rejected.statistics / "rows.pb").read_bytes()
+
+
+def test_another_project_in_the_same_registry_is_not_looked_at(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    _register(tmp_path / "other", uri, named=made_candidate.project(name="other"))
+
+    version, _, accepted = _fetch(uri, tmp_path / "out")
+
+    assert version is None
+    assert accepted["run_id"] is None
+
+
+def test_a_package_that_changed_in_the_registry_stops_the_run(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    _, registered = _register(tmp_path / "candidate", uri)
+    client = registry.open(uri)
+    registry.move_alias(client, "made", "champion", registered)
+    stored = files.from_uri(client.get_model_version("made", registered).source)
+    (stored / "model.onnx").write_bytes(b"another network")
+
+    with pytest.raises(StepFailed, match=r"has changed or lost \['model.onnx'\]; expected .* restore"):
+        _fetch(uri, tmp_path / "out")

@@ -1,0 +1,94 @@
+"""The release manifest is what KServe 0.21 takes: a named predictor, a runtime of our own, Standard mode."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from components.registration import manifest
+from components.shared.evidence import Candidate
+from tests.components import made_candidate
+
+SCHEMAS = Path(__file__).parents[4] / "shared" / "schemas"
+
+
+@pytest.fixture(name="documents")
+def _documents(tmp_path):
+    candidate = Candidate.read(made_candidate.evidence(tmp_path / "candidate"), made_candidate.CODE)
+    version = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
+    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64)
+    return {path.stem: yaml.safe_load(path.read_text()) for path in (tmp_path / "release").glob("*.yaml")}
+
+
+def test_the_first_release_names_its_predictor_runtime_and_storage(documents):
+    service = documents["inferenceservice"]
+
+    predictor = service["spec"]["predictor"]
+    assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    assert predictor["name"] == "v3"
+    assert predictor["model"]["storageUri"] == "s3://bucket/made/3"
+    assert predictor["model"]["runtime"] == documents["servingruntime"]["metadata"]["name"]
+    formats = documents["servingruntime"]["spec"]["supportedModelFormats"]
+    assert predictor["model"]["modelFormat"]["name"] in [supported["name"] for supported in formats]
+
+
+def test_the_runtime_serves_any_project_from_one_symbolic_image(documents):
+    container = documents["servingruntime"]["spec"]["containers"][0]
+
+    assert container["name"] == "kserve-container"
+    assert container["image"] == "perennial/serving"
+    assert any("{{.Name}}" in argument for argument in container["args"])
+    assert any("/mnt/models" in argument for argument in container["args"])
+
+
+@pytest.mark.parametrize("kind", ["inferenceservice", "servingruntime"])
+def test_the_published_schema_knows_every_field(documents, kind):
+    path = SCHEMAS / f"{kind}.crd.yaml"
+    if not path.exists():
+        pytest.skip(f"no published schemas at {SCHEMAS}")
+    document = documents[kind]
+    versions = {
+        v["name"]: v["schema"]["openAPIV3Schema"]
+        for v in yaml.load(path.read_text(), yaml.CSafeLoader)["spec"]["versions"]
+    }
+    schema = versions[document["apiVersion"].partition("/")[2]]
+
+    assert _violations(document, schema, kind) == []
+    # The check can fail: a misspelt field and a wrong type are found.
+    broken = document | {"spec": {**document["spec"], "predictr": {}}, "kind": 3}
+    assert len(_violations(broken, schema, kind)) == 2
+
+
+@pytest.mark.parametrize("name", ["made", "a_b-c", "x" * 63, "a" * 40 + "_" * 20, "a_"])
+def test_a_projects_name_becomes_a_label_of_dns(name):
+    label = manifest.resource_name(name)
+
+    assert len(label) <= 40
+    assert label.strip("-") == label
+    assert set(label) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def _violations(value, schema, where):
+    """Name what a value has that its OpenAPI schema has not, types and required fields included."""
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": int | float}
+    if schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields"):
+        return []
+    expected = kinds.get(schema.get("type", ""), object)
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        return [f"{where} is no {schema['type']}"]
+    found = []
+    if isinstance(value, dict):
+        known, extra = schema.get("properties", {}), schema.get("additionalProperties")
+        found += [f"{where} lacks {name}" for name in schema.get("required", []) if name not in value]
+        for name, inner in value.items():
+            if name in known:
+                found += _violations(inner, known[name], f"{where}.{name}")
+            elif isinstance(extra, dict):
+                found += _violations(inner, extra, f"{where}.{name}")
+            elif known and not extra:
+                found.append(f"{where}.{name} is unknown")
+    if isinstance(value, list):
+        for position, inner in enumerate(value):
+            found += _violations(inner, schema.get("items", {}), f"{where}[{position}]")
+    return found
