@@ -5,9 +5,10 @@ from datetime import timedelta
 import duckdb
 import pyarrow as pa
 import pytest
-from components.feature_retrieval import logic
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from components.feature_retrieval import logic
 from tests.components.feature_retrieval.tiny_project import Tiny, View, day
 
 MINUTE = 1 / 1440
@@ -58,7 +59,9 @@ NAIVE = {
 def table(rows, names, kinds):
     """Make an Arrow table of rows."""
     columns = list(zip(*rows, strict=True)) if rows else [[] for _ in names]
-    return pa.table({name: pa.array(list(values), kind) for name, values, kind in zip(names, columns, kinds, strict=True)})
+    return pa.table(
+        {name: pa.array(list(values), kind) for name, values, kind in zip(names, columns, kinds, strict=True)}
+    )
 
 
 def examples_of(rows):
@@ -75,7 +78,9 @@ def readings_of(rows):
 def differences(answer: pa.Table) -> list[str]:
     """Say where an answer (who, moment, value) is not what was written down by hand."""
     expected = sorted(((who, at, value, why) for who, at, _, value, why in BY_HAND), key=lambda row: (row[1], row[0]))
-    rows = sorted(zip(*(answer[c].to_pylist() for c in ("who", "moment", "value")), strict=True), key=lambda r: (r[1], r[0]))
+    rows = sorted(
+        zip(*(answer[c].to_pylist() for c in ("who", "moment", "value")), strict=True), key=lambda r: (r[1], r[0])
+    )
     if len(rows) != len(expected):
         return [f"{len(rows)} rows for {len(expected)} examples"]
     return [why for row, (*wanted, why) in zip(rows, expected, strict=True) if list(row) != wanted]
@@ -108,7 +113,10 @@ def test_rows_come_in_the_order_of_time_and_entity_with_their_labels_beside(by_h
     rows, tiny = by_hand
     expected = sorted((at, who, label) for who, at, label, *_ in BY_HAND)
 
-    assert list(zip(rows["moment"].to_pylist(), rows["who"].to_pylist(), rows["label"].to_pylist(), strict=True)) == expected
+    assert (
+        list(zip(rows["moment"].to_pylist(), rows["who"].to_pylist(), rows["label"].to_pylist(), strict=True))
+        == expected
+    )
     assert tiny.summary()["rows"] == len(BY_HAND)
     assert tiny.summary()["duplicates"] == 1
 
@@ -133,7 +141,12 @@ def test_a_feature_that_knows_the_future_is_worthless_in_the_training_set_and_pe
 
 def test_rows_that_tie_in_all_times_are_settled_the_same_way_in_any_order_and_counted(tmp_path):
     examples = examples_of([("a", day(10), 0), ("b", day(10), 1)])
-    ties = [("a", day(5), day(5), 1.0), ("a", day(5), day(5), 3.0), ("a", day(5), day(5), 2.0), ("b", day(5), day(5), 8.0)]
+    ties = [
+        ("a", day(5), day(5), 1.0),
+        ("a", day(5), day(5), 3.0),
+        ("a", day(5), day(5), 2.0),
+        ("b", day(5), day(5), 8.0),
+    ]
     for number, order in enumerate((ties, ties[::-1])):
         tiny = Tiny(
             tmp_path / str(number),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from components.feature_retrieval import logic
 from components.shared import bundle, files
 from components.shared.project import Project
@@ -48,7 +49,7 @@ class View:
     features: list[str]
     time: str = "moment"
     created: str = ""
-    ttl_days: float = 0
+    ttl_days: float | str = 0
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Tiny:
     task: str = "binary"
     features: list[str] | None = None
     store: str = STORE
+    without: str | None = None
 
     def bundle(self) -> Path:
         """Write the repository and return the bundle."""
@@ -77,6 +79,8 @@ class Tiny:
         text += f"service = FeatureService(name='service', features=[{', '.join(view.name for view in self.views)}])\n"
         (repo / "features.py").write_text(text)
         (self.root / "project.yaml").write_text("name: tiny\n")
+        if self.without:
+            (repo / self.without).unlink()
         delivered = [name for view in self.views for name in view.features]
         columns = {name: {"type": "numeric"} for name in self.features or delivered}
         project = Project.model_validate(
@@ -99,7 +103,9 @@ class Tiny:
         described = {}
         for name, table in self.tables.items():
             pq.write_table(table, folder / f"{name}.parquet")
-            times = [value for value in table[self.time].to_pylist() if value] if self.time in table.column_names else []
+            times = (
+                [value for value in table[self.time].to_pylist() if value] if self.time in table.column_names else []
+            )
             times = [value for value in times if isinstance(value, datetime)]
             ends = [min(times).isoformat(), max(times).isoformat()] if times else None
             described[name] = {"rows": len(table), "time_range": ends}
