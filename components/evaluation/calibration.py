@@ -24,7 +24,7 @@ def calibration(score: Floats, hit: NDArray[np.bool_], brier: float) -> dict[str
     >>> calibration(np.array([0.2, 0.2, 0.8, 0.8]), np.array([False, False, True, False]), 0.1)["ece"]
     0.25
     """
-    cuts = np.unique(np.quantile(score, np.linspace(0, 1, BINS + 1)[1:-1], method="closest_observation"))
+    cuts = np.unique(np.quantile(score, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
     codes = np.unique(np.searchsorted(cuts, score, side="left"), return_inverse=True)[1]
     rows = np.bincount(codes)
     said = np.bincount(codes, score) / rows

@@ -71,7 +71,7 @@ def _ask_number(column: NDArray[np.float32], name: str, index: int, targets: Flo
     if not len(known):
         return constant(targets)
     # Cuts are values that occur, so that the sentence reads like the data.
-    cuts = np.unique(np.quantile(known, np.linspace(0, 1, _CUTS + 1)[1:], method="closest_observation"))
+    cuts = np.unique(np.quantile(known, np.linspace(0, 1, _CUTS + 1)[1:], method="inverted_cdf"))
     bucket = np.searchsorted(cuts, np.where(np.isnan(column), -np.inf, column), side="right")
     rows = np.bincount(bucket, minlength=len(cuts) + 1)[::-1].cumsum()[::-1][1:].astype(float)
     sums = np.stack([np.bincount(bucket, column_, len(cuts) + 1)[::-1].cumsum()[::-1][1:] for column_ in targets.T], 1)

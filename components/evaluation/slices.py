@@ -88,7 +88,7 @@ class Groups:
             )
             known = known[~np.isnan(known)]
             if len(np.unique(known)) > _DISTINCT:
-                cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="closest_observation"))
+                cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="inverted_cdf"))
                 return _spans(cuts, values)
         names, codes = np.unique(rows.texts(self._test, column), return_inverse=True)
         return Column(codes, [str(name) or "missing" for name in names])

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from components.evaluation import bootstrap
-from components.evaluation.metrics import scorecard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from components.evaluation import bootstrap
+from components.evaluation.metrics import scorecard
 
 
 def mean_of(values: np.ndarray):

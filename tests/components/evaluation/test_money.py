@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from components.evaluation import money
 from components.evaluation.metrics import Binary, scorecard
 from components.shared.project import Value
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OFFER = Value(benefit=8, success_rate=0.5, false_positive_cost=2)
 
@@ -46,7 +47,9 @@ COUNT = st.integers(0, 40)
 
 
 @settings(max_examples=100, deadline=None)
-@given(costs=COSTS, success_rate=st.floats(0, 1), counts=st.tuples(COUNT, COUNT, COUNT, st.integers(1, 40)), data=st.data())
+@given(
+    costs=COSTS, success_rate=st.floats(0, 1), counts=st.tuples(COUNT, COUNT, COUNT, st.integers(1, 40)), data=st.data()
+)
 def test_value_is_linear_in_each_cost(costs, success_rate, counts, data):
     name = data.draw(st.sampled_from(sorted(costs)))
     other = data.draw(AMOUNT)

@@ -4,11 +4,12 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from components.gate.logic import Verdict, judge
 from components.shared.errors import InputError
 from components.shared.project import Project
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 EVERY_RULE: dict[str, Any] = {
     "plain_margin": 0.01,
@@ -156,7 +157,11 @@ def test_after_the_first_release_only_the_champion_is_compared_with():
 
 def test_a_champion_that_cannot_be_compared_makes_it_a_first_release_that_says_so():
     evaluation = measured()
-    evaluation["champion"] = {"version": "4", "compared": False, "reason": "champion version 4 cannot be compared: gone"}
+    evaluation["champion"] = {
+        "version": "4",
+        "compared": False,
+        "reason": "champion version 4 cannot be compared: gone",
+    }
 
     verdict = judge(project(), evaluation)
 

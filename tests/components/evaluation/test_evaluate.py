@@ -1,0 +1,318 @@
+"""The evaluation step measures candidate, baselines and champion on the same rows that none of them has seen."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.evaluation import logic
+from components.shared.errors import InputError, StepFailed
+from components.shared.project import Project
+from tests.components.evaluation.linear_package import write_package
+
+CLASSES = {"binary": ["no", "yes"], "multiclass": ["0", "1", "2"], "regression": None}
+SECTIONS = {
+    "rows", "primary", "higher_is_better", "confidence", "metrics", "directions", "baselines", "descriptions",
+    "comparisons", "threshold", "calibration", "confusion", "roc", "slices", "worst", "fairness", "robustness", "value",
+    "cost", "champion", "task", "resampled", "resamples",
+}  # fmt: skip
+
+
+def project(task: str, **evaluation: Any) -> Project:
+    return Project.model_validate(
+        {
+            "name": "made",
+            "task": task,
+            "entity": "id",
+            "event_time": "at",
+            "sources": {"rows": {"path": "rows.parquet"}},
+            "label": {"source": "rows", "column": "label"},
+            "features": {
+                "service": "made",
+                "columns": {"x": {"type": "numeric"}, "noise": {"type": "numeric"}, "plan": {"type": "categorical"}},
+            },
+            "value": {"benefit": 8, "success_rate": 0.5, "false_positive_cost": 2} if task == "binary" else None,
+            "evaluation": {"resamples": 100, "slices": ["plan"], "fairness": ["plan"]} | evaluation,
+        }
+    )
+
+
+def table(task: str, rows: int, seed: int) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    x, noise, plan = rng.normal(size=rows), rng.normal(size=rows), rng.choice(["a", "b"], rows)
+    signal = 2 * x + (plan == "a") + rng.logistic(size=rows)
+    label = {
+        "binary": np.where(signal > 0.5, "yes", "no"),
+        "multiclass": np.digitize(signal, [-1, 1.5]),
+        "regression": signal,
+    }[task]
+    return pa.table(
+        {
+            "id": pa.array(np.arange(rows) + 1_000_000 * seed),
+            "at": pa.array(np.arange(rows) * 3_600_000_000, pa.timestamp("us", "UTC")),
+            "label": label,
+            "x": pa.array(np.where(rng.random(rows) < 0.05, np.nan, x), from_pandas=True),
+            "noise": noise,
+            "plan": plan,
+        }
+    )
+
+
+def seen(rows: pa.Table) -> pa.Table:
+    return pa.table({"id": rows.column("id").cast(pa.string()), "at": rows.column("at")})
+
+
+class Run:
+    """The folders of one evaluation."""
+
+    def __init__(self, folder: Path, task: str, test: pa.Table | None = None) -> None:
+        self.folder, self.task = folder, task
+        self.test = table(task, 400, seed=3) if test is None else test
+        self.package("model", 2.0)
+        (folder / "champion").mkdir()
+        self.champion(None)
+        (folder / "splits").mkdir()
+        for name, rows in (("train", table(task, 600, 1)), ("validation", table(task, 200, 2)), ("test", self.test)):
+            pq.write_table(rows, folder / "splits" / f"{name}.parquet")
+
+    def package(self, name: str, weight: float, **changes: Any) -> Path:
+        direction = [-1.0, 0.0, 1.0] if self.task == "multiclass" else [1.0]
+        numeric = {"x": [weight * d for d in direction], "noise": [0.0] * len(direction)}
+        how: dict[str, Any] = {
+            "task": self.task,
+            "numeric": numeric,
+            "categorical": {"plan": {"a": 1.0 if self.task != "multiclass" else 0.0}},
+            "bias": [-0.5] if self.task == "binary" else None,
+            "classes": CLASSES[self.task],
+            "threshold": 0.33 if self.task == "binary" else None,
+        }
+        return write_package(self.folder / name, **(how | changes))
+
+    def champion(self, version: str | None) -> None:
+        (self.folder / "champion" / "champion.json").write_text(json.dumps({"version": version}), encoding="utf-8")
+
+    def evaluate(self, seed: int = 7, **evaluation: Any) -> dict[str, Any]:
+        folders = [self.folder / name for name in ("splits", "model", "champion")]
+        return logic.evaluate(project(self.task, **evaluation), *folders, seed, self.folder / "evaluation")
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_good_model_is_measured_with_every_section_and_beats_the_rule(tmp_path, task):
+    measured = Run(tmp_path, task).evaluate()
+
+    assert set(measured) == SECTIONS
+    assert json.loads((tmp_path / "evaluation" / "evaluation.json").read_text()) == measured
+    assert measured["rows"]["test"] == 400
+    assert measured["comparisons"]["rule"]["low"] > 0
+    assert abs(measured["comparisons"]["plain"]["difference"]) < 0.1
+    best = measured["metrics"][measured["primary"]]
+    assert best["low"] < best["value"] < best["high"]
+    assert {part["where"]["plan"] for part in measured["slices"]} == {"a", "b"}
+    assert all(0 < measured["cost"][name] < 10_000 for name in ("latency_ms_p50", "latency_ms_p99", "memory_mib"))
+    assert (measured["value"] is None, measured["roc"] is None) == ((task != "binary"),) * 2
+    assert (measured["confusion"] is None) == (task == "regression")
+
+
+def test_binary_decisions_are_those_of_the_packages_threshold(tmp_path):
+    run = Run(tmp_path, "binary")
+
+    measured = run.evaluate()
+
+    x = np.nan_to_num(run.test.column("x").to_numpy(zero_copy_only=False), nan=0.0).astype(np.float32)
+    plan, label = run.test.column("plan").to_numpy(), run.test.column("label").to_numpy()
+    acted = 1 / (1 + np.exp(0.5 - 2 * x - (plan == "a"))) >= 0.33
+    expected = [[int(((label == said) & (acted == yes)).sum()) for yes in (False, True)] for said in ("no", "yes")]
+    assert measured["confusion"] == {"labels": ["no", "yes"], "matrix": expected}
+    assert measured["value"]["total"] == 4 * expected[1][1] - 2 * expected[0][1]
+
+
+def test_predictions_hold_each_models_score_of_each_row(tmp_path):
+    run = Run(tmp_path, "binary")
+    run.champion("1")
+    run.package("champion/package", 1.0)
+
+    measured = run.evaluate()
+
+    rows = pq.read_table(tmp_path / "evaluation" / "predictions.parquet")
+    assert rows.column_names == ["entity", "event_time", "label", "candidate", "rule", "plain", "champion"]
+    acted = rows.column("candidate").to_numpy() >= measured["threshold"]
+    assert measured["metrics"]["selection_rate"]["value"] == acted.mean()
+
+
+def test_the_same_seed_measures_the_same_and_another_seed_other_intervals(tmp_path):
+    run = Run(tmp_path, "binary")
+
+    first, again, other = (run.evaluate(seed=seed) | {"cost": None} for seed in (7, 7, 8))
+
+    assert first == again
+    assert first["metrics"]["auc"]["value"] == other["metrics"]["auc"]["value"]
+    assert first["metrics"]["auc"]["low"] != other["metrics"]["auc"]["low"]
+
+
+def test_a_better_champion_shows_in_the_paired_comparison(tmp_path):
+    run = Run(tmp_path, "binary")
+    run.champion("4")
+    run.package("champion/package", 2.0)
+    shutil.rmtree(tmp_path / "model")
+    run.package("model", -2.0)
+
+    measured = run.evaluate()
+
+    assert measured["champion"] == {"version": "4", "compared": True, "reason": None}
+    assert measured["comparisons"]["champion"]["high"] < 0
+    assert measured["baselines"]["champion"]["auc"] > measured["metrics"]["auc"]["value"]
+    assert measured["value"]["champion_total"] > measured["value"]["total"]
+
+
+def test_rows_that_the_champion_was_trained_on_judge_nobody(tmp_path):
+    run = Run(tmp_path, "binary")
+    run.champion("1")
+    run.package("champion/package", 1.0, seen=seen(run.test.slice(0, 150)))
+
+    measured = run.evaluate()
+
+    assert measured["rows"] == {"test": 250, "excluded_seen": 150, "excluded_by_split": 0, "excluded_by_champion": 150}
+    left = pq.read_table(tmp_path / "evaluation" / "predictions.parquet").column("entity")
+    assert left.to_pylist() == run.test.column("id").slice(150).to_pylist()
+
+
+def test_rows_of_training_and_validation_judge_nobody_however_their_keys_are_kept(tmp_path):
+    train, validation = table("binary", 600, 1).slice(0, 30), table("binary", 200, 2).slice(0, 20)
+    run = Run(tmp_path, "binary", pa.concat_tables([train, validation, table("binary", 300, 3)]))
+    shutil.rmtree(tmp_path / "model")
+    run.package("model", 2.0, seen=seen(table("binary", 300, 3).slice(0, 40)))
+
+    assert run.evaluate()["rows"] == {
+        "test": 260, "excluded_seen": 90, "excluded_by_split": 90, "excluded_by_champion": 0,
+    }  # fmt: skip
+
+
+def test_the_same_entity_at_another_time_is_another_row(tmp_path):
+    run = Run(tmp_path, "binary")
+    earlier = seen(run.test)
+    moved = earlier.set_column(1, "at", pa.array(np.arange(400) * 3_600_000_000 + 1, pa.timestamp("us", "UTC")))
+    shutil.rmtree(tmp_path / "model")
+    run.package("model", 2.0, seen=moved)
+
+    assert run.evaluate()["rows"]["excluded_seen"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"task": "regression", "classes": None}, "its task is regression, the project's is binary"),
+        ({"classes": ["0", "1"]}, r"its classes are \['0', '1'\], the candidate's are \['no', 'yes'\]"),
+        ({"numeric": {"x": [1.0], "gone": [1.0]}}, r"it needs the features \['gone'\], which the test rows no longer"),
+        ({"numeric": {"x": [1.0], "plan": [1.0]}, "categorical": {}}, "feature 'plan' is numeric .* but holds"),
+    ],
+)
+def test_a_champion_of_another_kind_is_not_compared_and_the_report_says_why(tmp_path, changes, sentence):
+    run = Run(tmp_path, "binary")
+    run.champion("2")
+    run.package("champion/package", 1.0, **changes, seen=seen(run.test))
+
+    measured = run.evaluate()
+
+    assert measured["comparisons"]["champion"] is None
+    assert measured["champion"]["compared"] is False
+    assert measured["rows"]["test"] == 400
+    with pytest.raises(AssertionError, match=f"champion version 2 cannot be compared: {sentence}"):
+        raise AssertionError(measured["champion"]["reason"])
+
+
+def test_when_the_champion_has_seen_every_test_row_nothing_can_be_judged(tmp_path):
+    run = Run(tmp_path, "binary")
+    run.champion("3")
+    run.package("champion/package", 1.0, seen=seen(run.test))
+
+    with pytest.raises(
+        InputError, match="all 400 test rows were seen in training, 0 by this model and 400 by champion"
+    ):
+        run.evaluate()
+    assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "keep", "sentence"),
+    [
+        ("binary", lambda rows: rows.slice(0, 0), "no test row is left"),
+        ("binary", lambda rows: rows.filter(pa.compute.equal(rows["label"], "no")), "label 'label' is 'no' in all"),
+        ("regression", lambda rows: rows.slice(0, 1), "in all 1 test rows"),
+    ],
+)
+def test_test_rows_that_cannot_judge_are_bad_input(tmp_path, task, keep, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Run(tmp_path, task, keep(table(task, 300, 3))).evaluate()
+
+
+def test_a_third_label_of_a_binary_task_is_bad_input(tmp_path):
+    rows = table("binary", 100, 3)
+    rows = rows.set_column(2, "label", pa.array(["maybe", *rows["label"].to_pylist()[1:]]))
+
+    with pytest.raises(InputError, match=r"holds \['maybe'\] in the test rows, but the model knows"):
+        Run(tmp_path, "binary", rows).evaluate()
+
+
+def test_a_class_that_the_model_never_saw_counts_against_it(tmp_path):
+    rows = table("multiclass", 300, 3)
+    rows = rows.set_column(2, "label", pa.array([7] * 60 + rows["label"].to_pylist()[60:]))
+
+    measured = Run(tmp_path, "multiclass", rows).evaluate()
+
+    assert measured["confusion"]["labels"] == ["0", "1", "2", "7"]
+    assert [row[3] for row in measured["confusion"]["matrix"]] == [0, 0, 0, 0]
+    assert measured["metrics"]["accuracy"]["value"] < 0.8
+
+
+def test_a_class_without_test_rows_does_not_stop_a_measurement(tmp_path):
+    rows = table("multiclass", 300, 3)
+
+    measured = Run(tmp_path, "multiclass", rows.filter(pa.compute.not_equal(rows["label"], 1))).evaluate()
+
+    assert measured["metrics"]["auc_ovr"]["value"] > 0.8
+    assert sum(measured["confusion"]["matrix"][1]) == 0
+
+
+def test_a_slice_by_an_unknown_column_is_bad_input(tmp_path):
+    with pytest.raises(InputError, match="'plam' is to be sliced .* did you mean 'plan'"):
+        Run(tmp_path, "binary").evaluate(slices=["plam"])
+
+
+def test_a_model_that_answers_with_no_number_is_refused(tmp_path):
+    run = Run(tmp_path, "regression")
+    shutil.rmtree(tmp_path / "model")
+    run.package("model", float("inf"))
+
+    with pytest.raises(StepFailed, match="a number that is not finite"):
+        run.evaluate()
+
+
+def test_metrics_and_curves_are_logged_as_kfp_keeps_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("_KFP_RUNTIME", "true")
+    from kfp.dsl import ClassificationMetrics, Metrics
+
+    measured, metrics, curves = Run(tmp_path, "binary").evaluate(), Metrics(), ClassificationMetrics()
+
+    logic.log_metrics(measured, metrics)
+    logic.log_curves(measured, curves)
+
+    assert metrics.metadata["auc"] == measured["metrics"]["auc"]["value"]
+    assert metrics.metadata["auc_low"] < metrics.metadata["auc"] < metrics.metadata["auc_high"]
+    assert metrics.metadata["size_mib"] > 0
+    assert len(curves.metadata["confidenceMetrics"]) == len(measured["roc"]["fpr"])
+    assert [row["row"] for row in curves.metadata["confusionMatrix"]["rows"]] == measured["confusion"]["matrix"]
+
+
+def test_a_regression_logs_no_curves(tmp_path, monkeypatch):
+    monkeypatch.setenv("_KFP_RUNTIME", "true")
+    from kfp.dsl import ClassificationMetrics
+
+    curves = ClassificationMetrics()
+    logic.log_curves(Run(tmp_path, "regression").evaluate(), curves)
+
+    assert curves.metadata == {}
