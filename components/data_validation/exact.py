@@ -1,16 +1,19 @@
-"""What is counted over all rows of a table, by DuckDB: missing values, ranges, duplicates, segments."""
+"""What is known of all rows of a table, not of a sample: missing values, ranges, duplicates, segments."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 from components.data_validation.finding import Noted
 from components.shared.sql import identifier, literal
 
 _SEGMENT_ROWS = 50  # Below this a segment's share of missing values says little.
 _SEGMENTS = 200  # More values than this are not segments but identifiers.
 _DOMAIN_VALUES = 1000
+_NUMBERS = {"BIGINT", "DOUBLE", "BOOLEAN"}
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,6 @@ class Column:
     infinite: int = 0
     low: float | None = None
     high: float | None = None
-    mean: float | None = None
-    std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,27 @@ class Table:
     def __init__(self, path: Path, types: dict[str, str], memory: str = "1GB") -> None:
         """Open the file; ``types`` are those of the snapshot."""
         self._types = types
+        self._path = path
         self._rows = f"read_parquet({literal(str(path))}, file_row_number=true)"
         self._engine = duckdb.connect(
-            config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "memory_limit": memory}
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": memory,
+            }
         )
 
     def measure(self, domains: list[str]) -> Exact:
-        """Count everything that needs one pass, and the values of the columns in ``domains``."""
-        parts = ["count(*)"]
+        """Read what the file itself knows of its columns, and count the values of those in ``domains``."""
+        metadata = pq.ParquetFile(self._path).metadata
+        places = {metadata.schema.column(index).name: index for index in range(metadata.num_columns)}
+        columns = {}
         for column, type_ in self._types.items():
-            name = identifier(column)
-            parts += [f"count({name})", f"min({name}) IS NOT DISTINCT FROM max({name})"]
-            parts += self._moments(f"CAST({name} AS DOUBLE)") if type_ in _NUMBERS else ["0"] + ["NULL"] * 4
-        row = self._ask(f"SELECT {', '.join(parts)} FROM {self._rows}")[0]
-        rows, columns = row[0], {}
-        for position, (column, type_) in enumerate(self._types.items()):
-            present, same, *moments = row[1 + 7 * position : 8 + 7 * position]
-            columns[column] = Column(type_, present, bool(same) and present in (0, rows), *moments)
-        return Exact(rows, columns, {column: self._counts(column) for column in domains})
+            parts = [
+                metadata.row_group(group).column(places[column]).statistics for group in range(metadata.num_row_groups)
+            ]
+            columns[column] = self._column(column, type_, metadata.num_rows, parts)
+        return Exact(metadata.num_rows, columns, {column: self._counts(column) for column in domains})
 
     def duplicates(self, exact: Exact, ignored: set[str]) -> list[Noted]:
         """Find rows that stand twice, and columns that hold the same in every row."""
@@ -112,12 +116,25 @@ class Table:
                     )
         return noted
 
-    def _moments(self, value: str) -> list[str]:
-        finite = f"FILTER (WHERE isfinite({value}))"
-        return [
-            f"count_if(isinf({value}))",
-            *(f"{name}({value}) {finite}" for name in ("min", "max", "avg", "stddev_samp")),
-        ]
+    def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> Column:
+        """Join a column's statistics of all row groups; ask the rows where a file has none, or numbers are infinite."""
+        present = rows - sum(part.null_count for part in parts)
+        filled = [part for part in parts if part.num_values]
+        name = identifier(column)
+        if not all(part.has_min_max for part in filled):
+            same = self._ask(f"SELECT min({name}) IS NOT DISTINCT FROM max({name}) FROM {self._rows}")[0][0]
+            return Column(type_, present, same and present in (0, rows))
+        low, high = min((part.min for part in filled), default=None), max((part.max for part in filled), default=None)
+        is_constant = low == high and present in (0, rows)
+        if type_ not in _NUMBERS or low is None:
+            return Column(type_, present, is_constant)
+        if math.isfinite(low) and math.isfinite(high):
+            return Column(type_, present, is_constant, 0, low, high)
+        found = self._ask(
+            f"SELECT count_if(isinf({name})), min({name}) FILTER (WHERE isfinite({name})), "
+            f"max({name}) FILTER (WHERE isfinite({name})) FROM {self._rows}"
+        )[0]
+        return Column(type_, present, is_constant, *found)
 
     def _counts(self, column: str) -> list[tuple[str, int]]:
         name = identifier(column)
@@ -143,9 +160,6 @@ class Table:
 
     def _ask(self, query: str) -> list[tuple[Any, ...]]:
         return self._engine.execute(query).fetchall()
-
-
-_NUMBERS = {"BIGINT", "DOUBLE", "BOOLEAN"}
 
 
 def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int | None) -> list[Noted]:
@@ -176,6 +190,10 @@ def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int
         if column.is_constant and exact.rows > 1:
             said = "has no value in any row" if column.present == 0 else "holds the same in every row"
             noted.append(
-                Noted(name, "constant_columns", f"'{name}' {said}; expected values that differ. Drop it, or repair its source.")
+                Noted(
+                    name,
+                    "constant_columns",
+                    f"'{name}' {said}; expected values that differ. Drop it, or repair its source.",
+                )
             )
     return noted

@@ -1,6 +1,7 @@
 """Check a snapshot against its reviewed schema and the last accepted snapshot."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
     described = {}
     for source in sorted(tables):
         former = _accepted(accepted, source)
-        found, summary = _check(project, bundle_path, source, tables[source]["columns"], snapshot, former, statistics_out)
+        found, summary = _check(
+            project, bundle_path, source, tables[source]["columns"], snapshot, former, statistics_out
+        )
         findings += found
         described[source] = summary
         log.info("%s: %d rows, %d findings", source, summary["rows"], len(found))
@@ -102,25 +105,32 @@ def _check(
 
 
 def _summary(exact: Exact, computed: Any) -> dict[str, Any]:
-    """Describe a table for the report: moments over all rows, most frequent values as TFDV saw them."""
-    texts = {each.path.step[0]: each.string_stats for each in computed.datasets[0].features if each.HasField("string_stats")}
+    """Describe a table for the report: shares and ranges over all rows, the rest as TFDV saw it."""
+    seen = {each.path.step[0]: each for each in computed.datasets[0].features}
     columns = []
     for name, column in exact.columns.items():
-        text = texts.get(name)
+        numbers = (
+            seen[name].num_stats if column.type in ("BIGINT", "DOUBLE", "BOOLEAN") and column.low is not None else None
+        )
+        text = seen[name].string_stats if column.type == "VARCHAR" else None
         columns.append(
             {
                 "name": name,
                 "type": column.type,
                 "missing_share": 1 - column.present / exact.rows if exact.rows else 0.0,
-                "mean": column.mean,
-                "std": column.std,
-                "min": column.low,
-                "max": column.high,
+                "mean": _finite(numbers.mean) if numbers else None,
+                "std": _finite(numbers.std_dev) if numbers else None,
+                "min": None if column.low is None else float(column.low),
+                "max": None if column.high is None else float(column.high),
                 "top": [[each.value, int(each.frequency)] for each in text.top_values[:5]] if text else None,
-                "unique": text.unique if text else None,
+                "unique": int(text.unique) if text else None,
             }
         )
     return {"rows": exact.rows, "columns": columns}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _accepted(folder: Path, source: str) -> Any | None:
