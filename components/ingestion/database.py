@@ -127,11 +127,15 @@ def _staged_rows(name: str, names: list[str], partitions: Iterable[Sequence[Sequ
     parts = []
     schema = pa.schema([(column, pa.null()) for column in names])
     for number, rows in enumerate(partitions):
-        chunk = pa.table([_array(name, column, values) for column, values in zip(names, zip(*rows), strict=True)], names)
+        chunk = pa.table(
+            [_array(name, column, values) for column, values in zip(names, zip(*rows), strict=True)], names
+        )
         schema = _joined(name, schema, chunk.schema)
         parts.append(folder / f"{number:08d}.parquet")
         pq.write_table(chunk, parts[-1])
-    known = pa.schema([pa.field(each.name, pa.string() if pa.types.is_null(each.type) else each.type) for each in schema])
+    known = pa.schema(
+        [pa.field(each.name, pa.string() if pa.types.is_null(each.type) else each.type) for each in schema]
+    )
     for part in parts:
         chunk = pq.read_table(part)
         if chunk.schema != known:
@@ -143,7 +147,9 @@ def _staged_rows(name: str, names: list[str], partitions: Iterable[Sequence[Sequ
 
 def _array(name: str, column: str, values: Sequence[Any]) -> pa.Array:
     """Turn a chunk of a column into Arrow; Decimal becomes a float, a UUID its text."""
-    plain = [float(each) if isinstance(each, Decimal) else str(each) if isinstance(each, UUID) else each for each in values]
+    plain = [
+        float(each) if isinstance(each, Decimal) else str(each) if isinstance(each, UUID) else each for each in values
+    ]
     try:
         return pa.array(plain)
     except OverflowError:

@@ -43,15 +43,19 @@ def expression(column: str, raw: str, plain: str, source: Source) -> str:
     """Return SQL for a column of DuckDB's type ``raw`` as one of the five types; NULL where it does not fit."""
     is_text = raw.split("(")[0] in _TEXTS
     if plain == "TIMESTAMP":
-        if "TIME ZONE" in raw:
-            return f"CAST({identifier(column)} AT TIME ZONE 'UTC' AS TIMESTAMP)"
+        if "TIME ZONE" in raw or raw.startswith("TIMESTAMPTZ"):
+            return f"CAST({identifier(column)} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
         if raw.startswith(("TIMESTAMP", "DATE")):
             return f"CAST({identifier(column)} AS TIMESTAMP)"
         text = stripped(column)
         return f"CASE WHEN regexp_matches({text}, {literal(DATE)}) THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
     if is_text and plain == "VARCHAR":
         return present(column, source)
-    value = f"CASE WHEN {present(column, source)} IS NOT NULL THEN {stripped(column)} END" if is_text else identifier(column)
+    value = (
+        f"CASE WHEN {present(column, source)} IS NOT NULL THEN {stripped(column)} END"
+        if is_text
+        else identifier(column)
+    )
     if plain == "DOUBLE":
         number = f"CAST({value} AS DOUBLE)"
         return f"CASE WHEN NOT isnan({number}) THEN {number} END"
