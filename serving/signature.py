@@ -90,7 +90,7 @@ class Signature:
             _check(feature, column)
         with np.errstate(over="ignore"):
             # A number beyond float32 becomes infinite here; the model must never see one.
-            matrix = np.array(values, dtype=np.float64).astype(np.float32)
+            matrix = np.array(values, dtype=np.float32)
         if np.isinf(matrix).any():
             place, row = np.argwhere(np.isinf(matrix))[0]
             raise Refused(
@@ -108,9 +108,10 @@ class Signature:
             if _check(feature, column):
                 column = ["" if value is None else value for value in column]
             known = self._vocabulary[feature.name]
-            for row, value in enumerate(column):
-                if value not in known:
-                    unseen[row].append(feature.name)
+            if not known.issuperset(column):
+                for row, value in enumerate(column):
+                    if value not in known:
+                        unseen[row].append(feature.name)
             matrix[:, place] = column
         return matrix
 

@@ -43,7 +43,7 @@ def outputs(answer: Answer) -> dict[str, tuple[str, list[int], list[Any]]]:
     }
     if answer.decisions is not None:
         described["decision"] = ("BYTES", [rows], [_text(decision) for decision in answer.decisions])
-    described["out_of_vocabulary"] = ("BYTES", [rows], [orjson.dumps(names).decode() for names in answer.unseen])
+    described["out_of_vocabulary"] = ("BYTES", [rows], [_listed(names) for names in answer.unseen])
     return described
 
 
@@ -133,6 +133,10 @@ def _described(release: Release, answer: Answer, request_id: str, wanted: set[st
             if wanted is None or name in wanted
         ],
     }
+
+
+def _listed(names: list[str]) -> str:
+    return orjson.dumps(names).decode() if names else "[]"
 
 
 def _text(decision: Any) -> str:
