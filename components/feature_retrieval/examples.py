@@ -114,7 +114,7 @@ def _check_time(project: Project, kind: str) -> None:
     if not kind.startswith(("TIMESTAMP", "DATE")):
         raise InputError(
             f"event_time {project.event_time!r} of source {project.label.source!r} is {kind}; expected a date or a "
-            "timestamp. Write it as 2024-01-31 or 2024-01-31 12:00:00, and name it as the source's 'time' in project.yaml."
+            "timestamp. Write it as 2024-01-31 or 2024-01-31 12:00:00, and name it as the source's 'time' too."
         )
 
 

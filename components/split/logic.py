@@ -19,7 +19,7 @@ FEWEST = 10
 
 
 def divide(project: Project, training_set: Path, target: Path, seed: int = 7) -> dict[str, Any]:
-    """Write ``train.parquet``, ``validation.parquet`` and ``test.parquet``, and say in ``split.json`` how they came about.
+    """Write ``train.parquet``, ``validation.parquet`` and ``test.parquet``, and ``split.json`` about them.
 
     Rows keep their order. Rows of one entity and event time always share a part.
 
