@@ -205,7 +205,7 @@ def test_a_database_gives_the_same_bytes_in_whatever_order_it_answers(tmp_path: 
         lite.execute("CREATE TABLE t (id INTEGER, at TEXT, y INTEGER, x REAL)")
         lite.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", rows)
     with duckdb.connect(str(tmp_path / "duck.db")) as duck:
-        duck.execute("CREATE TABLE t (id BIGINT, "at" TEXT, y BIGINT, x DOUBLE)")
+        duck.execute('CREATE TABLE t (id BIGINT, "at" TEXT, y BIGINT, x DOUBLE)')
         duck.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", rows)
     queries = {
         "lite": ("sqlite:///lite.db", "SELECT * FROM t ORDER BY id DESC;"),
