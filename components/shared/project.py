@@ -25,11 +25,15 @@ class Section(BaseModel):
 class Source(Section):
     """One table: a CSV or parquet file beside the project file, or a query to a database."""
 
-    path: str | None = Field(None, description="CSV or parquet file (or folder of parquet), relative to the project file.")
+    path: str | None = Field(
+        None, description="CSV or parquet file (or folder of parquet), relative to the project file."
+    )
     database: str | None = Field(None, description="SQLAlchemy URL without credentials, or duckdb:///file.")
     query: str | None = Field(None, description="SQL that the database answers with this table.")
     credentials_env: str | None = Field(
-        None, pattern=r"^[A-Z][A-Z0-9_]*$", description="Environment variable that holds 'user:password' for the database."
+        None,
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="Environment variable that holds 'user:password' for the database.",
     )
     time: Column | None = Field(None, description="Column with the time of a row, UTC.")
     constant_time: AwareDatetime | None = Field(
@@ -60,7 +64,9 @@ class Label(Section):
     column: Column
     positive: str | int | float | bool | None = Field(None, description="The answer that is acted on (binary only).")
     delay_days: int = Field(0, ge=0, description="How long after the event time the label may be missing.")
-    missing: Literal["refuse", "drop"] = Field("refuse", description="What to do with a missing label older than the delay.")
+    missing: Literal["refuse", "drop"] = Field(
+        "refuse", description="What to do with a missing label older than the delay."
+    )
 
 
 class Feature(Section):
@@ -102,6 +108,16 @@ class Choice(Section):
     choices: tuple[int | float | str | bool, ...] = Field(min_length=1)
 
 
+def _default_space() -> dict[str, Range | Choice]:
+    return {
+        "learning_rate": Range(low=1e-3, high=3e-2, log=True),
+        "l2": Range(low=1e-6, high=1e-2, log=True),
+        "dropout": Range(low=0.0, high=0.5),
+        "hidden": Choice(choices=("none", "32", "64,32")),
+        "bins": Choice(choices=(8, 16, 32)),
+    }
+
+
 class Tuning(Section):
     """The search for hyperparameters."""
 
@@ -113,15 +129,7 @@ class Tuning(Section):
     startup_trials: int = Field(3, ge=0, description="Trials that are never pruned.")
     warmup_epochs: int = Field(3, ge=0, description="Epochs of a trial before which it is not pruned.")
     max_rows: int | None = Field(200_000, ge=100, description="Train a trial on at most this many rows.")
-    space: dict[str, Range | Choice] = Field(
-        default_factory=lambda: {
-            "learning_rate": Range(low=1e-3, high=3e-2, log=True),
-            "l2": Range(low=1e-6, high=1e-2, log=True),
-            "dropout": Range(low=0.0, high=0.5),
-            "hidden": Choice(choices=("none", "32", "64,32")),
-            "bins": Choice(choices=(8, 16, 32)),
-        }
-    )
+    space: dict[str, Range | Choice] = Field(default_factory=_default_space)
 
 
 class Training(Section):
@@ -130,10 +138,14 @@ class Training(Section):
     learning_rate: float = Field(0.01, gt=0)
     l2: float = Field(1e-4, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
-    hidden: str = Field("32", pattern=r"^(none|\d+(,\d+)*)$", description="Widths of the deep part, 'none' for a wide model.")
+    hidden: str = Field(
+        "32", pattern=r"^(none|\d+(,\d+)*)$", description="Widths of the deep part, 'none' for a wide model."
+    )
     bins: int = Field(16, ge=2, le=256, description="Buckets of each numeric feature (quantiles).")
     embedding: int = Field(4, ge=1, le=64, description="Width of a category's embedding in the deep part.")
-    max_vocabulary: int = Field(1000, ge=2, description="Most frequent categories kept; the others are out-of-vocabulary.")
+    max_vocabulary: int = Field(
+        1000, ge=2, description="Most frequent categories kept; the others are out-of-vocabulary."
+    )
     batch_size: int = Field(256, ge=1)
     epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1, description="Epochs without a better validation loss before training stops.")
@@ -202,7 +214,9 @@ class Release(Section):
     """How a promoted model takes over."""
 
     strategy: Literal["basic"] = "basic"
-    tolerance: float = Field(1e-5, gt=0, description="Largest difference between the sample's answer and what training said.")
+    tolerance: float = Field(
+        1e-5, gt=0, description="Largest difference between the sample's answer and what training said."
+    )
 
 
 class Limits(Section):
