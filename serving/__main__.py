@@ -7,6 +7,7 @@ In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0
 import argparse
 import fcntl
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -37,6 +38,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
     endpoint.mkdir(parents=True, exist_ok=True)
     with (endpoint / "server.lock").open("a+") as lock:
         _take(lock, endpoint)
+        releases.write_starting(endpoint, os.getpid())
         from serving.rollout import Rollout
         from serving.served import Served
         from serving.server import Server

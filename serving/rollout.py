@@ -85,15 +85,15 @@ def load(endpoint: Path, version: str) -> Release:
     try:
         manifest = yaml.safe_load((folder / "inferenceservice.yaml").read_text(encoding="utf-8"))
         uri = str(manifest["spec"]["predictor"]["model"]["storageUri"])
-        name = str(manifest["metadata"]["name"])
         notes = read_json(folder / "release.json")
+        name, manifest_sha256 = str(notes["name"]), notes.get("manifest_sha256")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as broken:
         raise StepFailed(f"The release in {folder} is not readable ({broken!r}); release again.") from broken
     if not uri.startswith("file:///"):
         raise StepFailed(
             f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only."
         )
-    release = Release(Path(uri.removeprefix("file://")), name, version, notes.get("manifest_sha256"))
+    release = Release(Path(uri.removeprefix("file://")), name, version, manifest_sha256)
     release.warm()
     return release
 

@@ -22,6 +22,8 @@ from components.shared.project import Project
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_APPEAR_S = 2.0
+_START_S = 120.0
 
 
 def deploy(
@@ -81,6 +83,7 @@ def _begin(endpoint: Path, plan: dict[str, Any], champion: str | None) -> releas
         raise StepFailed(
             f"Release {under_way.version} is under way in process {under_way.pid}; wait for it and run again."
         )
+    _await_server(endpoint, _START_S)
     if releases.server(endpoint) is None:
         raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve' and run again.")
     return releases.Journal(
@@ -91,6 +94,15 @@ def _begin(endpoint: Path, plan: dict[str, Any], champion: str | None) -> releas
         pid=os.getpid(),
         started=processes.started(os.getpid()),
     )
+
+
+def _await_server(endpoint: Path, deadline_s: float) -> None:
+    """Wait for a server that is starting; a run whose steps all come from the cache is here before its server."""
+    begun = time.monotonic()
+    while releases.server(endpoint) is None and (waited := time.monotonic() - begun) < deadline_s:
+        if waited > _APPEAR_S and not releases.starting(endpoint):
+            return
+        time.sleep(_POLL_S)
 
 
 def _take_over(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RUNTIME = "perennial"
 MODEL_FORMAT = "perennial"
+# What `python -m serving` takes in a pod, where KServe has put the package at /mnt/models.
+_SERVE = ("--model-dir=/mnt/models", "--host=0.0.0.0", "--port=8080", "--grpc-port=8081")
 # KServe appends "-predictor" and the like; a label of DNS has 63 characters.
 _NAME_LENGTH = 40
 
@@ -69,7 +71,8 @@ def inference_service(candidate: Candidate, version: str, storage_uri: str) -> d
 
 def serving_runtime() -> dict[str, Any]:
     """Describe the runtime: one image for every project; KServe fills the service's name in for ``{{.Name}}``."""
-    ready = {"httpGet": {"path": "/v2/models/{{.Name}}/ready", "port": 8080}}
+    name = "{{.Name}}"
+    ready = {"httpGet": {"path": f"/v2/models/{name}/ready", "port": 8080}}
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
@@ -81,8 +84,10 @@ def serving_runtime() -> dict[str, Any]:
                 {
                     "name": "kserve-container",
                     "image": image("serving"),
-                    "args": ["--model-name={{.Name}}", "--model-dir=/mnt/models", "--host=0.0.0.0", "--http-port=8080"],
+                    "command": ["python", "-m", "serving"],
+                    "args": [f"--name={name}", *_SERVE],
                     "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
                     "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 30},
                     "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
                     "securityContext": {
@@ -93,6 +98,8 @@ def serving_runtime() -> dict[str, Any]:
                     },
                 }
             ],
+            # The root file system is read-only, and Python's tempfile wants a place.
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
         },
     }
 

@@ -2,7 +2,7 @@
 
 Everything the deployment step, the server and the command tell each other passes through this folder, in files that
 are replaced whole. ``active.json`` names the release that answers; ``candidate.json`` is the journal of a release
-under way; ``server.json`` says where the server listens.
+under way; ``server.json`` says where the server listens, ``starting.json`` that one is about to.
 """
 
 import json
@@ -20,6 +20,7 @@ from components.shared.files import read_json, sha256
 ACTIVE = "active.json"
 CANDIDATE = "candidate.json"
 SERVER = "server.json"
+STARTING = "starting.json"
 RELEASES = "releases"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -95,6 +96,18 @@ def server(endpoint: Path) -> Server | None:
 def write_server(endpoint: Path, entry: Server | None) -> None:
     """Say where the server listens (None: it has ended)."""
     _replace(endpoint / SERVER, None if entry is None else asdict(entry))
+    _replace(endpoint / STARTING, None)
+
+
+def write_starting(endpoint: Path, pid: int) -> None:
+    """Say that a process is about to serve this endpoint."""
+    _replace(endpoint / STARTING, {"pid": pid, "started": processes.started(pid)})
+
+
+def starting(endpoint: Path) -> bool:
+    """Say whether a server is about to listen."""
+    found = _read(endpoint / STARTING)
+    return found is not None and processes.alive(found["pid"], found["started"])
 
 
 def folder(endpoint: Path, version: str) -> Path:

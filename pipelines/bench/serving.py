@@ -51,8 +51,17 @@ def measure(
         seconds: Length of one server's turn.
     """
     served_port, floor_port = _free_port(), _free_port()
-    model_server = ["-m", "serving", "--model-dir", package, "--name", "bench", "--port", str(served_port)]
-    floor = [Path(__file__).with_name("bare_fastapi.py"), package, str(floor_port)]
+    model_server: list[str | Path] = [
+        "-m",
+        "serving",
+        "--model-dir",
+        package,
+        "--name",
+        "bench",
+        "--port",
+        str(served_port),
+    ]
+    floor: list[str | Path] = [Path(__file__).with_name("bare_fastapi.py"), package, str(floor_port)]
     processes = [subprocess.Popen([python, *command], cwd=source) for command in (model_server, floor)]
     try:
         for port, process in zip((served_port, floor_port), processes, strict=True):
@@ -71,21 +80,21 @@ def requests_per_s(port: int, request: bytes, connections: int, seconds: float) 
         for _ in range(connections):
             connection = socket.create_connection(("127.0.0.1", port))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(connection, selectors.EVENT_READ, bytearray())
+            selector.register(connection, selectors.EVENT_READ, (connection, bytearray()))
             connection.sendall(request)
         answered, start = 0, time.perf_counter()
         while (passed := time.perf_counter() - start) < seconds:
             for key, _ in selector.select(timeout=1):
-                connection, received = key.fileobj, key.data
-                received += connection.recv(1 << 18)  # type: ignore[union-attr]
+                connection, received = key.data
+                received += connection.recv(1 << 18)
                 if _complete(received):
                     if not received.startswith(b"HTTP/1.1 200"):
                         raise StepFailed(f"A server under measurement answered {bytes(received[:300])!r}.")
                     answered += 1
                     received.clear()
-                    connection.sendall(request)  # type: ignore[union-attr]
+                    connection.sendall(request)
         for key in list(selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
+            key.data[0].close()
         return answered / passed
 
 

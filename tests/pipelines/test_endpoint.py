@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,6 +103,19 @@ def until(reached: Callable[[], bool], seconds: float = 30) -> None:
 def test_nothing_answers_before_the_first_release(tmp_path: Path):
     with pytest.raises(InputError, match="Nothing has been released yet"):
         local.ask(tmp_path, [ROW])
+
+
+def test_a_release_waits_for_a_server_that_is_starting(python, registry_uri, model, tmp_path):
+    version = placed(tmp_path, model, registry_uri)
+    with ThreadPoolExecutor(1) as starter:
+        starting = starter.submit(local.start, tmp_path / "endpoint", python=python, source=ROOT, grpc_port=None)
+        try:
+            outcome = deploy(tmp_path, registry_uri, tmp_path / "endpoint")
+        finally:
+            starting.result().stop()
+
+    assert outcome == "released"
+    assert releases.active(tmp_path / "endpoint") == version
 
 
 def test_the_same_version_is_not_released_twice(running, champion, registry_uri, tmp_path):
