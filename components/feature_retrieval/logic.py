@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import FeatureStore
+from feast.errors import FeastError
 
 from components.feature_retrieval import examples, names, repository, tables
 from components.shared import bundle, files
@@ -91,7 +92,7 @@ def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Pr
             features=store.get_feature_service(project.features.service),
             filter_by_created_timestamp=True,
         ).to_arrow()
-    except Exception as error:
+    except (FeastError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"Feast cannot join the feature service {project.features.service!r}: {reason}") from error
     labels = connection.sql("SELECT row, event_time, label FROM _examples ORDER BY row").to_arrow_table()

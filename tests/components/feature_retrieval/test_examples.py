@@ -138,5 +138,5 @@ def test_the_clock_may_come_from_another_table(tmp_path):
     project = tiny(tmp_path, four(0, 1, None, None), delay_days=2)
     project.tables["other"] = pa.table({"moment": pa.array([day(4) + timedelta(days=9)], pa.timestamp("us"))})
 
-    with pytest.raises(InputError, match="2 of 4 rows .* older than its delay of 2 days at 2024-01-13"):
+    with pytest.raises(InputError, match=r"2 of 4 rows .* older than its delay of 2 days at 2024-01-13"):
         project.retrieve()

@@ -1,0 +1,55 @@
+"""The shipped project file is the reference: it parses, names every key, and shows each default as it is."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.shared import project as types
+from components.shared.project import Project
+from pipelines import project_file
+
+TEXT = (Path(__file__).parents[2] / "project.yaml").read_text(encoding="utf-8")
+SECTIONS = ["label", "split", "tuning", "training", "value", "evaluation", "gate", "validation", "release", "limits"]
+KINDS = [kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, types.Section)]
+
+
+def shown_as_comment(section: str) -> dict[str, Any]:
+    """Read the keys of a section that stand in the file as comments."""
+    uncommented = re.sub(
+        r"^# (?=limits:|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )", "", TEXT[TEXT.index("\nlabel:") :], flags=re.M
+    )
+    plain, full = yaml.safe_load(TEXT).get(section, {}), yaml.safe_load(uncommented)[section]
+    return {key: value for key, value in full.items() if key not in plain}
+
+
+def test_the_file_is_a_project():
+    assert Project.model_validate(yaml.safe_load(TEXT)).name == "churn"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_is_named(kind):
+    assert [key for key in kind.model_fields if not re.search(rf"\b{key}:(\s|$)", TEXT)] == []
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_key_in_a_comment_shows_its_default(section):
+    kind = next(kind for kind in KINDS if kind.__name__.lower() == section)
+    shown = shown_as_comment(section)
+
+    assert shown
+    assert shown == {key: kind.model_fields[key].get_default(call_default_factory=True) for key in shown}
+
+
+def test_the_search_space_is_the_default():
+    assert Project.model_validate(yaml.safe_load(TEXT)).tuning.space == types.Tuning().space
+
+
+def test_the_schema_that_editors_use_is_that_of_the_types():
+    schema = Path(__file__).parents[2] / "docs" / "project.schema.json"
+
+    assert schema.read_text(encoding="utf-8") == project_file.json_schema(), (
+        "run: perennial schema > docs/project.schema.json"
+    )
