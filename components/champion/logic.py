@@ -33,7 +33,7 @@ def fetch(project: Project, registry_uri: str, model_out: Path, accepted_out: Pa
     model_out.mkdir(parents=True, exist_ok=True)
     accepted_out.mkdir(parents=True, exist_ok=True)
     if version is not None:
-        package = registry.download(client, version.source, model_out / "package")
+        package = registry.download(client, str(version.source), model_out / "package")
         _check(package, f"Version {version.version} of model {project.name!r}")
     champion = {
         "version": str(version.version) if version else None,

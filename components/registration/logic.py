@@ -106,7 +106,7 @@ def _new_version(
 
 def _card_of(client: "MlflowClient", version: "ModelVersion") -> str:
     with tempfile.TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(version.run_id, "card.md", folder)).read_text(encoding="utf-8")
+        return Path(client.download_artifacts(str(version.run_id), "card.md", folder)).read_text(encoding="utf-8")
 
 
 def _remove_half_made(client: "MlflowClient", name: str, older_than_s: float) -> None:

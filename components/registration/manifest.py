@@ -24,7 +24,7 @@ _NAME_LENGTH = 40
 def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged: bool, manifest_sha256: str) -> None:
     """Write ``inferenceservice.yaml``, ``servingruntime.yaml`` and ``release.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    service = inference_service(candidate, str(version.version), version.source)
+    service = inference_service(candidate, str(version.version), str(version.source))
     for name, document in (("inferenceservice", service), ("servingruntime", serving_runtime())):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     release = {

@@ -137,16 +137,18 @@ def experiment(client: "MlflowClient", registry_uri: str, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
-    if found is None:
-        database = _database(registry_uri)
-        location = (database.parent / "mlartifacts" / name).as_uri() if database else None
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            found = client.get_experiment_by_name(name)
-    return str(found.experiment_id)
+    if found is not None:
+        return str(found.experiment_id)
+    database = _database(registry_uri)
+    location = (database.parent / "mlartifacts" / name).as_uri() if database else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        # Somebody else was faster, or it was deleted: then there is none, and MLflow's sentence says what to do.
+        found = client.get_experiment_by_name(name)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def download(client: "MlflowClient", uri: str, folder: Path) -> Path:

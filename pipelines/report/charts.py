@@ -68,8 +68,8 @@ def metrics(evaluation: Mapping[str, Any]) -> Markup:
 
 def roc(evaluation: Mapping[str, Any]) -> Markup:
     """Draw the receiver operating characteristic, and where the threshold lies on it."""
-    curve = evaluation.get("roc")
-    threshold = evaluation.get("threshold")
+    curve = evaluation.get("roc") or {}
+    threshold: Any = evaluation.get("threshold")
 
     def paint(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color="#aeb7c2", linestyle="--", linewidth=1)
@@ -85,7 +85,7 @@ def roc(evaluation: Mapping[str, Any]) -> Markup:
                 )  # fmt: skip
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="false positive rate", ylabel="true positive rate")
 
-    return draw("ROC curve", 3.7, 3.4, paint) if curve and curve.get("fpr") else NOTHING
+    return draw("ROC curve", 3.7, 3.4, paint) if curve.get("fpr") else NOTHING
 
 
 def calibration(evaluation: Mapping[str, Any]) -> Markup:
@@ -154,7 +154,7 @@ def value(evaluation: Mapping[str, Any]) -> Markup:
         axes.axhline(0, color=INK, linewidth=1)
         if numbers(worth.get("champion_total")):
             axes.axhline(worth["champion_total"], color=CHAMPION, linestyle="--", linewidth=1.2, label="champion")
-        threshold = evaluation.get("threshold")
+        threshold: Any = evaluation.get("threshold")
         if numbers(threshold):
             axes.plot(threshold, worth["total"], "o", color=BAD, markersize=7, label=f"threshold {number(threshold)}")
         axes.legend(fontsize=8.5)

@@ -20,7 +20,7 @@ SERIES = {
     "plain": (PLAIN, "s", "plain model"),
     "rule": (RULE, "^", "rule of thumb"),
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "perennial",
     "text.parse_math": False,

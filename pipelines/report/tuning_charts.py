@@ -24,7 +24,7 @@ def trials(documents: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> 
             best.append((min if minimise else max)([*best[-1:], trial["value"]]))
         axes.step([t["number"] for t in done], best, where="post", color=MODEL, linewidth=1.6, label="best so far")
         axes.plot([t["number"] for t in done], [t["value"] for t in done], "o", color=PLAIN, label="trial")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.legend(fontsize=8.5)
         axes.set(xlabel="trial", ylabel=str(study.get("metric", "value")))
 
@@ -47,7 +47,7 @@ def intermediate(documents: Sequence[Mapping[str, Any]]) -> Markup:
         if any(trial.get("state") == "pruned" for trial in curves):
             axes.plot([], [], "x-", color=RULE, markeredgecolor=BAD, label="pruned")
         axes.legend(fontsize=8.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.set(xlabel="epoch", ylabel="on validation rows")
 
     return draw("Trials, epoch by epoch", 3.7, 2.9, paint) if curves else NOTHING
@@ -65,7 +65,7 @@ def history(training: Mapping[str, Any]) -> Markup:
         if numbers(training.get("best_epoch")):
             axes.axvline(training["best_epoch"], color=BAD, linewidth=1, label="kept")
         axes.legend(fontsize=8.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.set(xlabel="epoch", ylabel="loss")
 
     return draw("Training", 3.7, 2.9, paint) if len(epochs) > 1 else NOTHING

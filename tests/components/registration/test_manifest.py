@@ -8,6 +8,7 @@ import yaml
 
 from components.registration import manifest
 from components.shared.evidence import Candidate
+from serving.__main__ import _parser
 from tests.components import made_candidate
 
 SCHEMAS = Path(__file__).parents[4] / "shared" / "schemas"
@@ -40,6 +41,15 @@ def test_the_runtime_serves_any_project_from_one_symbolic_image(documents):
     assert container["image"] == "perennial/serving"
     assert any("{{.Name}}" in argument for argument in container["args"])
     assert any("/mnt/models" in argument for argument in container["args"])
+
+
+def test_the_server_takes_the_arguments_of_the_runtime(documents):
+    container = documents["servingruntime"]["spec"]["containers"][0]
+
+    taken = _parser().parse_args(container["args"])
+
+    assert container["command"] == ["python", "-m", "serving"]
+    assert (taken.name, str(taken.model_dir), taken.port) == ("{{.Name}}", "/mnt/models", 8080)
 
 
 @pytest.mark.parametrize("kind", ["inferenceservice", "servingruntime"])
