@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from components.data_validation import anomalies, report, schema, statistics
 from components.data_validation.exact import Exact, Table, plain_findings
 from components.data_validation.finding import Finding, Noted, judged, rank
@@ -81,6 +82,7 @@ def _check(
     path = snapshot / f"{source}.parquet"
     declared = project.sources[source]
     added = {name for name in (declared.row_number, declared.time if declared.constant_time else None) if name}
+    types = {name: types[name] for name in pq.read_schema(path).names}
     times = {name for name, type_ in types.items() if type_ == "TIMESTAMP"}
     reviewed = schema.load(bundle_path, source)
     table = Table(path, types)

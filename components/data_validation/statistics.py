@@ -43,7 +43,8 @@ def generate(path: Path, rows: int, expected: dict[str, str]) -> Any:
         if share is not None:
             batch = batch.filter(pa.array(random.random(batch.num_rows) < share))
         batch = table_util.CanonicalizeRecordBatch(_plain(batch, expected))
-        states = [each.add_input(state, batch) for each, state in zip(generators, states, strict=True)]
+        with np.errstate(invalid="ignore"):  # Infinite numbers have no mean; they are reported on their own.
+            states = [each.add_input(state, batch) for each, state in zip(generators, states, strict=True)]
     return stats_impl.extract_statistics_output(states, generators)
 
 

@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from components.ingestion import logic
 from components.shared.errors import InputError
 from components.shared.project import Project

@@ -1,0 +1,304 @@
+"""What is wrong with a snapshot is found, called by its kind, and stops a run only where the project file says so."""
+
+import os
+import re
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from components.data_validation import anomalies, logic, quiet, schema, statistics
+from components.data_validation.finding import Finding
+from components.shared import bundle, files
+from components.shared.errors import DataBlocked, InputError
+from components.shared.project import Project
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def _import_and_listen() -> str:
+    """Import TFDV with both outputs of the process redirected to a file; return what was said."""
+    with tempfile.TemporaryFile() as heard:
+        kept = [os.dup(1), os.dup(2)]
+        for output in (1, 2):
+            os.dup2(heard.fileno(), output)
+        try:
+            quiet.tfdv()
+        finally:
+            for output, former in zip((1, 2), kept, strict=True):
+                os.dup2(former, output)
+        heard.seek(0)
+        return heard.read().decode()
+
+
+NOISE = _import_and_listen()
+TYPES = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN"}
+SCHEMA = """
+default_environment: "TRAINING"
+default_environment: "SERVING"
+feature { name: "id" type: BYTES presence { min_fraction: 1.0 min_count: 1 } }
+feature { name: "at" type: INT time_domain { integer_format: UNIX_MICROSECONDS } presence { min_fraction: 1.0 } }
+feature {
+  name: "plan" type: BYTES string_domain { name: "plan" value: "basic" value: "plus" } presence { min_fraction: 1.0 }
+}
+feature { name: "use" type: FLOAT float_domain { min: 0 max: 1000 } presence { min_fraction: 0.5 } }
+feature { name: "paid" type: INT bool_domain {} presence { min_fraction: 1.0 } }
+feature { name: "y" type: INT bool_domain {} not_in_environment: "SERVING" presence { min_fraction: 1.0 } }
+"""
+
+
+def table(rows: int = 2000, seed: int = 1) -> pa.Table:
+    """Make rows that the schema allows."""
+    random = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "id": [f"c{n}" for n in range(rows)],
+            "at": pa.array([datetime(2024, 1, 1) + timedelta(hours=n) for n in range(rows)], pa.timestamp("us")),
+            "plan": random.choice(["basic", "plus"], rows),
+            "use": random.gamma(2.0, 20.0, rows),
+            "paid": random.random(rows) < 0.5,
+            "y": random.integers(0, 2, rows),
+        }
+    )
+
+
+def swap(of: pa.Table, name: str, values: Any) -> pa.Table:
+    return of.set_column(of.column_names.index(name), name, pa.array(values))
+
+
+class Case:
+    """One project in a folder, whose snapshots are validated."""
+
+    def __init__(self, folder: Path, text: str | None = SCHEMA, source: dict[str, Any] | None = None, **rules: Any) -> None:
+        self.folder = folder
+        repo = folder / "feature_repo" / "schema"
+        repo.mkdir(parents=True)
+        if text is not None:
+            (repo / "table.pbtxt").write_text(text)
+        (folder / "project.yaml").write_text("# written by the test\n")
+        project = Project.model_validate(
+            {
+                "name": "trial",
+                "task": "binary",
+                "entity": "id",
+                "event_time": "at",
+                "sources": {"table": {"path": "table.csv", "time": "at"} | (source or {})},
+                "label": {"source": "table", "column": "y"},
+                "features": {"service": "trial_v1", "columns": {"use": {"type": "numeric"}}},
+                "validation": rules,
+            }
+        )
+        self.bundle = str(bundle.write(project, folder / "project.yaml", folder))
+        (folder / "accepted").mkdir()
+
+    def validate(self, rows: pa.Table) -> list[Finding]:
+        snapshot = self.folder / "snapshot"
+        snapshot.mkdir(exist_ok=True)
+        pq.write_table(rows, snapshot / "table.parquet", row_group_size=100_000)
+        types = {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
+        files.write_json(snapshot / "snapshot.json", {"tables": {"table": {"columns": types}}})
+        return logic.validate(
+            self.bundle, snapshot, self.folder / "accepted", self.folder / "statistics", self.folder / "report.html"
+        )
+
+    def accept(self) -> None:
+        (self.folder / "statistics").rename(self.folder / "accepted" / "statistics")
+
+
+def kinds(findings: list[Finding]) -> list[tuple[str | None, str, str]]:
+    return [(each.column, each.kind, each.reaction) for each in findings]
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+def test_the_import_of_tfdv_says_nothing() -> None:
+    assert NOISE == ""
+
+
+def test_a_table_as_the_schema_says_gives_no_finding(case: Case) -> None:
+    assert case.validate(table()) == []
+    assert files.read_json(case.folder / "statistics" / "findings.json")["blocked"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("plan", ["basic"] * 1999 + ["gold"], "gold"),
+        ("use", [5000.0] + [1.0] * 1999, "5000"),
+        ("use", [None] * 1200 + [float(n % 900) for n in range(800)], "fraction"),
+        ("plan", [n % 2 for n in range(2000)], "INT"),
+        ("y", [n % 3 for n in range(2000)], "2"),
+    ],
+    ids=["new category", "out of range", "too many missing", "changed type", "third class"],
+)
+def test_a_break_of_the_schema_blocks(case: Case, name: str, values: list[Any], said: str) -> None:
+    findings = case.validate(swap(table(), name, values))
+
+    assert (name, "schema_anomalies", "block") in kinds(findings)
+    assert said in findings[0].sentence
+    assert "feature_repo/schema/table.pbtxt" in findings[0].sentence
+
+
+def test_an_absent_and_an_unknown_column_block(case: Case) -> None:
+    renamed = table().rename_columns(["id", "at", "plan", "usage", "paid", "y"])
+
+    assert kinds(case.validate(renamed)) == [("usage", "schema_anomalies", "block"), ("use", "schema_anomalies", "block")]
+
+
+def test_the_label_may_be_absent_when_serving_and_not_when_training(tmp_path: Path) -> None:
+    pq.write_table(table().drop(["y"]), tmp_path / "table.parquet")
+    reviewed = schema.parse(SCHEMA, "schema")
+    found = statistics.generate(tmp_path / "table.parquet", 2000, schema.types(reviewed))
+
+    assert [each.column for each in anomalies.find(found, reviewed, "table", environment=schema.TRAINING)] == ["y"]
+    assert anomalies.find(found, reviewed, "table", environment=schema.SERVING) == []
+
+
+def test_whole_numbers_in_a_batch_of_fractions_are_no_change_of_type(case: Case) -> None:
+    assert case.validate(swap(table(), "use", [n % 100 for n in range(2000)])) == []
+
+
+def test_infinite_numbers_block(case: Case) -> None:
+    findings = case.validate(swap(table(), "use", [float("inf")] * 3 + [float(n % 99) for n in range(1997)]))
+
+    assert any("infinite in 3 rows" in each.sentence and each.reaction == "block" for each in findings)
+
+
+def test_drift_against_the_accepted_snapshot_warns(case: Case) -> None:
+    case.validate(table())
+    case.accept()
+    drifted = swap(swap(table(seed=2), "plan", ["basic"] * 1800 + ["plus"] * 200), "use", [n / 2 for n in range(2000)])
+
+    assert kinds(case.validate(drifted)) == [("plan", "drift", "warn"), ("use", "drift", "warn")]
+
+
+def test_another_sample_of_the_same_population_is_no_drift(case: Case) -> None:
+    case.validate(table())
+    case.accept()
+
+    assert case.validate(table(seed=3)) == []
+
+
+def test_a_comparison_written_into_the_schema_wins_over_the_threshold(tmp_path: Path) -> None:
+    strict = SCHEMA.replace('name: "use" type: FLOAT', 'name: "use" type: FLOAT drift_comparator {'
+                            " jensen_shannon_divergence { threshold: 0.0001 } }")
+    case = Case(tmp_path, strict, drift="block")
+    case.validate(table())
+    case.accept()
+
+    assert kinds(case.validate(table(seed=3))) == [("use", "drift", "block")]
+
+
+def test_repeated_rows_and_columns_are_found_exactly(case: Case, tmp_path: Path) -> None:
+    rows = table(300)
+    twice = pa.concat_tables([rows, rows.slice(0, 7)])
+    findings = case.validate(twice)
+
+    assert kinds(findings) == [(None, "duplicates", "warn")]
+    assert "7 of 307 rows" in findings[0].sentence
+    copied = Case(tmp_path / "copied", SCHEMA + 'feature { name: "again" type: FLOAT }')
+    assert kinds(copied.validate(rows.append_column("again", rows["use"]))) == [("again", "duplicates", "warn")]
+    almost = rows["use"].to_pylist()[:-1] + [0.5]
+    assert copied.validate(rows.append_column("again", pa.array(almost))) == []
+
+
+def test_a_constant_column_warns_and_one_with_gaps_is_none(case: Case) -> None:
+    assert kinds(case.validate(swap(table(), "use", [1.0] * 2000))) == [("use", "constant_columns", "warn")]
+    assert case.validate(swap(table(), "use", [1.0, None] * 1000)) == []
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(99, "batch_size"), (100, None), (300, None), (301, "batch_size")])
+def test_a_batch_outside_its_plausible_size_blocks(tmp_path: Path, rows: int, kind: str | None) -> None:
+    findings = Case(tmp_path, source={"rows_min": 100, "rows_max": 300}).validate(table(rows))
+
+    assert [each.kind for each in findings] == ([kind] if kind else [])
+
+
+def test_missing_values_in_one_segment_only_are_found(tmp_path: Path) -> None:
+    case = Case(tmp_path, segment_columns={"table": ["plan"]})
+    rows = table()
+    plus = [None if plan == "plus" else use for plan, use in zip(rows["plan"].to_pylist(), rows["use"].to_pylist(), strict=True)]
+    everywhere = [None if n % 2 else use for n, use in enumerate(rows["use"].to_pylist())]
+    found = [each for each in case.validate(swap(rows, "use", plus)) if each.kind == "segments"]
+
+    assert kinds(found) == [("use", "segments", "block")]
+    assert "'plan' is 'plus'" in found[0].sentence
+    assert [each for each in case.validate(swap(rows, "use", everywhere)) if each.kind == "segments"] == []
+
+
+@pytest.mark.parametrize(("reaction", "stops"), [("block", True), ("warn", False), ("ignore", False)])
+def test_the_project_file_decides_what_stops_a_run(tmp_path: Path, reaction: str, stops: bool) -> None:
+    case = Case(tmp_path, schema_anomalies=reaction)
+    findings = case.validate(swap(table(), "plan", ["gold"] * 2000))
+
+    assert [each.reaction for each in findings if each.kind == "schema_anomalies"] == [reaction] * (reaction != "ignore")
+    assert files.read_json(case.folder / "statistics" / "findings.json")["blocked"] is stops
+    if stops:
+        with pytest.raises(DataBlocked, match="source 'table': 'plan' breaks the schema"):
+            logic.stop_if_blocked(findings)
+    else:
+        logic.stop_if_blocked(findings)
+
+
+def test_a_blocked_run_names_three_reasons_in_one_sentence_and_counts_the_others(tmp_path: Path) -> None:
+    findings = [Finding("table", f"c{n}", "schema_anomalies", "block", f"'c{n}' is wrong.") for n in range(5)]
+    with pytest.raises(DataBlocked) as caught:
+        logic.stop_if_blocked(findings)
+
+    assert "'c2' is wrong; and 2 more" in str(caught.value)
+    assert "c3" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_wrong_value_in_a_table_too_large_for_tfdv_is_found(case: Case) -> None:
+    rows = statistics.SAMPLE_ROWS + 50_000
+    big = table(rows)
+    plans = big["plan"].to_pylist()
+    plans[123_456] = "gold"
+    found = case.validate(swap(swap(big, "plan", plans), "use", [2000.0] + big["use"].to_pylist()[1:]))
+
+    assert ("plan", "schema_anomalies", "block") in kinds(found)
+    assert ("use", "schema_anomalies", "block") in kinds(found)
+    kept = quiet.tfdv().load_stats_binary(str(case.folder / "statistics" / "table.pb")).datasets[0].num_examples
+    assert 0.9 * statistics.SAMPLE_ROWS < kept < 1.1 * statistics.SAMPLE_ROWS
+
+
+def test_a_table_without_a_schema_gets_a_guess_to_review(tmp_path: Path) -> None:
+    case = Case(tmp_path, None)
+    case.validate(table())
+    guessed = schema.parse((tmp_path / "statistics" / "table.pbtxt").read_text(), "guess")
+
+    assert schema.types(guessed) == schema.types(schema.parse(SCHEMA, "schema"))
+
+
+def test_a_schema_that_does_not_parse_is_bad_input_with_a_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"feature_repo/schema/table.pbtxt is not a schema .*3:11"):
+        Case(tmp_path, "\n\nfeature { nam: 1 }").validate(table())
+
+
+def test_the_report_opens_offline_and_escapes_what_the_data_says(case: Case) -> None:
+    case.validate(swap(table(), "plan", ["<script>alert(1)</script>", "http://example.com"] * 1000))
+    html = (case.folder / "report.html").read_text()
+
+    assert "&lt;script&gt;alert(1)" in html
+    assert not re.search(r"<script|<link|<img|src=|@import|url\(", html)
+    assert "stops the run" in html
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_order_of_the_rows_does_not_matter(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rows = pa.concat_tables([swap(table(300), "plan", ["basic", "plus", "gold"] * 100), table(300).slice(0, 2)])
+    order = np.random.default_rng(seed).permutation(len(rows))
+    first = Case(tmp_path_factory.mktemp("first")).validate(rows)
+    second = Case(tmp_path_factory.mktemp("second")).validate(rows.take(pa.array(order)))
+
+    assert first == second
+    assert len(first) > 0
