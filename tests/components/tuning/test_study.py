@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from components.tuning import logic
 from tests.components import made_splits
 
 SEED = 3
+# How a journal says that a trial got its final state.
+FINISHED = '"op_code":6'
 
 
 def small(**tuning: object) -> Project:
@@ -69,9 +74,7 @@ def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(finished, 
         target=logic.tune, args=(small(), splits, SEED, str(storage), tmp_path / "never")
     )
     victim.start()
-    deadline = time.time() + 120
-    while time.time() < deadline and _written(storage).count('"op_code":6') < 2:
-        time.sleep(0.02)
+    _wait(lambda: _written(storage).count(FINISHED) >= 2, 120)
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
     killed_at = _written(storage)
@@ -100,6 +103,51 @@ def test_two_workers_share_one_study_and_run_no_trial_too_many(splits, tmp_path)
     assert [trial["state"] in ("complete", "pruned") for trial in trials] == [True] * 4
     assert len({str(trial["params"]) for trial in trials}) == 4
     assert multiprocessing.active_children() == []
+
+
+def test_workers_do_not_outlive_a_killed_parent(splits, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from components.tuning import logic;"
+        "from tests.components.tuning import test_study as t; splits, out = map(Path, sys.argv[1:]);"
+        "logic.tune(t.small(workers=2, trials=500, pruner='none'), splits, t.SEED, str(out), out / 'study')"
+    )
+    command = [sys.executable, "-c", program, str(splits), str(tmp_path)]
+    victim = subprocess.Popen(command, start_new_session=True, cwd=Path.cwd())
+    finished = _wait(lambda: _written(tmp_path).count(FINISHED) >= 2, 180)
+    victim.kill()
+    victim.wait()
+    ended = _wait(lambda: not _group_lives(victim.pid), 60)
+    if not ended:
+        os.killpg(victim.pid, signal.SIGKILL)
+
+    assert finished
+    assert ended
+
+
+def _wait(until: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.time() + seconds
+    while not (done := until()) and time.time() < deadline:
+        time.sleep(0.05)
+    return done
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_database_keeps_a_study_as_a_folder_does(splits, tmp_path):
+    address = f"sqlite:///{tmp_path / 'studies.db'}"
+    project = small(trials=2, space={"hidden": {"choices": ["none", "8"]}}, pruner="none")
+    for name in ("one", "two"):
+        logic.tune(project, splits, SEED, address, tmp_path / name)
+    one, two = (files.read_json(tmp_path / name / "trials.json") for name in ("one", "two"))
+
+    assert one == two
+    assert files.read_json(tmp_path / "two/study.json")["resumed"] == 2
 
 
 def test_a_grid_is_tried_once_and_no_further_than_it_goes(splits, tmp_path):
