@@ -39,14 +39,17 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
     with (endpoint / "server.lock").open("a+") as lock:
         _take(lock, endpoint)
         releases.write_starting(endpoint, os.getpid())
-        from serving.rollout import Rollout
-        from serving.served import Served
-        from serving.server import Server
+        try:
+            from serving.rollout import Rollout
+            from serving.served import Served
+            from serving.server import Server
 
-        served = Served()
-        rollout = Rollout(endpoint, served)
-        server = Server(served, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
-        server.run(rollout.settle, rollout.follow, lambda where: releases.write_server(endpoint, where))
+            served = Served()
+            rollout = Rollout(endpoint, served)
+            server = Server(served, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+            server.run(rollout.settle, rollout.follow, lambda where: releases.write_server(endpoint, where))
+        finally:
+            releases.write_server(endpoint, None)
 
 
 def _serve_package(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import yaml
 from components.shared import releases
 from components.shared.errors import StepFailed
 from components.shared.files import read_json
+from serving.refusal import Refused
 from serving.release import Release
 from serving.served import Served
 
@@ -68,7 +69,7 @@ class Rollout:
             served.loaded[version] = await asyncio.to_thread(load, self._endpoint, version)
             logger.info("release %s is loaded and warm", version)
         except Exception as broken:
-            served.failed[version] = str(broken).partition("\n")[0]
+            served.failed[version] = _sentence(broken)
             logger.error("release %s could not be loaded: %s", version, broken)
 
     def _swap(self, active: str | None) -> None:
@@ -96,6 +97,11 @@ def load(endpoint: Path, version: str) -> Release:
     release = Release(Path(uri.removeprefix("file://")), name, version, manifest_sha256)
     release.warm()
     return release
+
+
+def _sentence(broken: Exception) -> str:
+    said = str(broken).partition("\n")[0]
+    return said if isinstance(broken, StepFailed | Refused) else f"{type(broken).__name__}: {said}"
 
 
 def _stamp(path: Path) -> object:

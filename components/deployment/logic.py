@@ -68,8 +68,7 @@ def deploy(
     try:
         _take_over(folder, release, entry, plan, client, deadline_s)
     except BaseException as failure:
-        recovery.undo(folder, entry, client)
-        _await_former(folder, entry)
+        _take_back(folder, entry, client, failure)
         if isinstance(failure, StepFailed) or not isinstance(failure, Exception):
             raise
         raise StepFailed(f"Release {entry.version} failed and is taken back: {_line(failure)}") from failure
@@ -123,6 +122,18 @@ def _take_over(
     _check(_ask(url, entry, sample["rows"], None), sample["scores"], tolerance, entry.version)
     releases.write_journal(endpoint, None)
     logger.info("release %s of %s answers at %s", entry.version, entry.name, url)
+
+
+def _take_back(endpoint: Path, entry: releases.Journal, client: Any, failure: BaseException) -> None:
+    """Undo the release; where even that fails, the journal stays and the next command takes it back."""
+    try:
+        recovery.undo(endpoint, entry, client)
+    except OSError as broken:
+        raise StepFailed(
+            f"Release {entry.version} failed ({_line(failure)}) and could not be taken back ({broken}); "
+            "mend that, the next command takes it back."
+        ) from failure
+    _await_former(endpoint, entry)
 
 
 def _await_former(endpoint: Path, entry: releases.Journal, deadline_s: float = 10.0) -> None:

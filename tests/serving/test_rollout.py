@@ -1,5 +1,6 @@
 """A new release loads and warms inside the running server and takes over without losing a request."""
 
+import json
 import os
 import socket
 import sys
@@ -178,3 +179,24 @@ def listening(url: str) -> bool:
         return inference.call(url, "/v2/models/pod/ready")[0] == 200
     except StepFailed:
         return False
+
+
+def test_the_end_waits_for_a_request_under_way(tmp_path: Path):
+    running = local.start(tiny.released(tmp_path), python=PYTHON, source=ROOT, grpc_port=None)
+    port = int(running.server.rest_url.rpartition(":")[2])
+    body = json.dumps({"instances": [ROW]}).encode()
+    head = f"POST /v1/models/{tiny.NAME}:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            answers = connection.makefile("rb")
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+            assert answers.readline().split()[1] == b"100"
+            running.process.terminate()
+            until(lambda: not (running.endpoint / "server.json").exists())
+            connection.sendall(body)
+            assert answers.readline() == b"\r\n"
+            assert answers.readline().split()[1] == b"200"
+    finally:
+        running.stop()
+
+    assert running.process.returncode == 0

@@ -28,21 +28,31 @@ THRESHOLD = 0.6
 
 
 def score(row: dict[str, Any], bias: float = 0.0) -> float:
-    """Return what the model must answer."""
-    usage, plan = row["usage"] or 0.0, row["plan"] or ""
-    return 1 / (1 + math.exp(-(0.1 * usage + 2.0 * row["active"] + PLANS.get(plan, UNSEEN) + bias)))
+    """Return what the binary model must answer."""
+    return 1 / (1 + math.exp(-logit(row) - bias))
 
 
-def package(folder: Path, bias: float = 0.0, request_rows: int = 300, request_mib: float = 0.25) -> Path:
-    """Write the package: 'usage' and 'plan' may be missing, 'active' may not."""
+def logit(row: dict[str, Any]) -> float:
+    """Return the sum below the score."""
+    return 0.1 * (row["usage"] or 0.0) + 2.0 * row["active"] + PLANS.get(row["plan"] or "", UNSEEN)
+
+
+def package(
+    folder: Path, bias: float = 0.0, request_rows: int = 300, request_mib: float = 0.25, task: str = "binary"
+) -> Path:
+    """Write the package: 'usage' and 'plan' may be missing, 'active' may not.
+
+    The three classes of a multiclass model have the logits z, 0 and -z; a regression answers z.
+    """
     folder.mkdir(parents=True)
-    onnx.save(_graph(bias), folder / "model.onnx")
+    onnx.save(_graph(bias, task), folder / "model.onnx")
+    classes = {"binary": ["no", "yes"], "multiclass": ["up", "flat", "down"], "regression": None}[task]
     model = {
         "name": NAME,
-        "task": "binary",
-        "classes": ["no", "yes"],
-        "positive": "yes",
-        "threshold": THRESHOLD,
+        "task": task,
+        "classes": classes,
+        "positive": "yes" if task == "binary" else None,
+        "threshold": THRESHOLD if task == "binary" else None,
         "features": [
             {"name": "usage", "type": "numeric", "missing": True},
             {"name": "active", "type": "boolean", "missing": False},
@@ -92,7 +102,7 @@ def released(root: Path, **limits: Any) -> Path:
     return endpoint
 
 
-def _graph(bias: float) -> onnx.ModelProto:
+def _graph(bias: float, task: str) -> onnx.ModelProto:
     constants = {"zero": np.float32(0), "weights": np.array([[0.1], [2.0]], np.float32), "bias": np.float32(bias)}
     words = [plan for plan in PLANS]
     nodes = [
@@ -110,8 +120,7 @@ def _graph(bias: float) -> onnx.ModelProto:
         ),
         helper.make_node("Add", ["weighted", "plans"], ["sum"]),
         helper.make_node("Add", ["sum", "bias"], ["logit"]),
-        helper.make_node("Sigmoid", ["logit"], ["column"]),
-        helper.make_node("Squeeze", ["column", "axis"], ["score"]),
+        *_ends(task),
     ]
     weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     weights.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
@@ -122,11 +131,25 @@ def _graph(bias: float) -> onnx.ModelProto:
             helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", 2]),
             helper.make_tensor_value_info("categorical", TensorProto.STRING, ["n", 1]),
         ],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 3] if task == "multiclass" else ["n"])],
         weights,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def _ends(task: str) -> list[onnx.NodeProto]:
+    """Turn the logit (n, 1) into the score."""
+    if task == "multiclass":
+        return [
+            helper.make_node("Neg", ["logit"], ["down"]),
+            helper.make_node("Sub", ["logit", "logit"], ["flat"]),
+            helper.make_node("Concat", ["logit", "flat", "down"], ["logits"], axis=1),
+            helper.make_node("Softmax", ["logits"], ["score"], axis=1),
+        ]
+    last = "logit" if task == "regression" else "column"
+    squeezed = helper.make_node("Squeeze", [last, "axis"], ["score"])
+    return [squeezed] if task == "regression" else [helper.make_node("Sigmoid", ["logit"], ["column"]), squeezed]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+"""A release answers each task in its own shape, and is loaded only if every byte is as registered."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from components.shared.errors import StepFailed
+from components.shared.files import sha256, write_json
+from serving import v1, v2
+from serving.refusal import Refused
+from serving.release import Release
+from serving.signature import Signature
+from tests.serving import tiny
+
+ROWS = list(tiny.SAMPLE)
+BODY = json.dumps({"instances": ROWS}).encode()
+
+
+def tensors(rows: list[dict]) -> bytes:
+    types = {"usage": "FP32", "active": "BOOL", "plan": "BYTES"}
+    inputs = [
+        {"name": name, "datatype": datatype, "shape": [len(rows)], "data": [row[name] for row in rows]}
+        for name, datatype in types.items()
+    ]
+    return json.dumps({"inputs": inputs}).encode()
+
+
+def test_multiclass_answers_a_share_per_class_and_decides_for_the_largest(tmp_path: Path):
+    release = Release(tiny.package(tmp_path / "model", task="multiclass"), tiny.NAME, "1")
+    powers = [[math.exp(z), 1.0, math.exp(-z)] for z in map(tiny.logit, ROWS)]
+    expected = [[power / sum(row) for power in row] for row in powers]
+
+    predictions = json.loads(v1.respond(release, BODY)[0])["predictions"]
+    outputs = {output["name"]: output for output in json.loads(v2.respond(release, tensors(ROWS))[0])["outputs"]}
+
+    assert [p["score"] for p in predictions] == [pytest.approx(row, abs=1e-6) for row in expected]
+    assert [p["decision"] for p in predictions] == ["up", "up", "up"]
+    assert outputs["score"]["shape"] == [3, 3]
+    assert outputs["score"]["data"] == pytest.approx([share for row in expected for share in row], abs=1e-6)
+
+
+def test_regression_answers_a_number_and_decides_nothing(tmp_path: Path):
+    release = Release(tiny.package(tmp_path / "model", task="regression"), tiny.NAME, "1")
+
+    predictions = json.loads(v1.respond(release, BODY)[0])["predictions"]
+    outputs = json.loads(v2.respond(release, tensors(ROWS))[0])["outputs"]
+
+    assert [p["score"] for p in predictions] == pytest.approx([tiny.logit(row) for row in ROWS], abs=1e-6)
+    assert [p["decision"] for p in predictions] == [None] * 3
+    assert [output["name"] for output in outputs] == ["score", "out_of_vocabulary"]
+
+
+def test_a_score_that_is_not_finite_is_refused_naming_the_row(tmp_path: Path):
+    release = Release(tiny.package(tmp_path / "model", task="regression", bias=float("inf")), tiny.NAME, "1")
+
+    with pytest.raises(Refused, match="Row 0: the model has no finite score"):
+        v1.respond(release, BODY)
+
+
+def test_a_model_of_numbers_only_has_no_text_tensor():
+    limits = {"request_rows": 9, "request_mib": 1}
+    features = [{"name": "a", "type": "numeric", "missing": True}, {"name": "b", "type": "boolean", "missing": True}]
+    model = {"features": features, "numeric": ["a", "b"], "categorical": [], "vocabulary": {}, "limits": limits}
+
+    encoded = Signature(model).encode({"b": [True, None], "a": [1, 2.5]}, 2)
+
+    assert list(encoded.tensors) == ["numeric"]
+    assert encoded.tensors["numeric"].dtype == "float32"
+    assert encoded.tensors["numeric"][0].tolist() == [1.0, 1.0]
+    assert math.isnan(encoded.tensors["numeric"][1, 1])
+
+
+def alter(folder: Path) -> None:
+    (folder / "model.json").write_text((folder / "model.json").read_text() + " ")
+
+
+def remove(folder: Path) -> None:
+    (folder / "sample.json").unlink()
+
+
+def add(folder: Path) -> None:
+    (folder / "extra.bin").write_bytes(b"x")
+
+
+def unlist(folder: Path) -> None:
+    write_json(folder / "manifest.json", {"files": {}})
+
+
+def break_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[]")
+
+
+def remove_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "spoil, sentence",
+    [
+        (alter, r"altered files \['model.json'\]"),
+        (remove, r"differ in \['sample.json'\]"),
+        (add, r"differ in \['extra.bin'\]"),
+        (unlist, "differ in"),
+        (break_manifest, "is not a manifest"),
+        (remove_manifest, "has no manifest.json"),
+    ],
+)
+def test_a_package_that_differs_from_its_manifest_is_not_loaded(tmp_path: Path, spoil, sentence: str):
+    folder = tiny.package(tmp_path / "model")
+    spoil(folder)
+
+    with pytest.raises(StepFailed, match=sentence):
+        Release(folder, tiny.NAME, "1")
+
+
+def test_a_package_sealed_again_after_the_release_is_not_loaded(tmp_path: Path):
+    folder = tiny.package(tmp_path / "model")
+    released = sha256(folder / "manifest.json")
+    alter(folder)
+    tiny.seal(folder)
+
+    with pytest.raises(StepFailed, match="not the manifest that was released"):
+        Release(folder, tiny.NAME, "1", released)
