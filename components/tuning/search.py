@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -75,7 +76,9 @@ def resume(study: optuna.Study, task: Task) -> int:
     """Queue again what a kill or a failure cut short; return how many trials are still to run."""
     tuning = task.project.tuning
     if "://" in task.address:
-        optuna.storages.fail_stale_trials(study)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
     else:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)

@@ -3,14 +3,20 @@
 import fcntl
 import logging
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from components.shared.errors import InputError, StepFailed
 
 log = logging.getLogger(__name__)
+_HEARTBEAT_S = 30
 
 
 class _FlockLock(JournalFileOpenLock):
@@ -43,11 +49,28 @@ def storage(address: str, key: str) -> optuna.storages.BaseStorage:
         key: The study's name; also that of its journal.
     """
     if "://" in address:
-        return optuna.storages.RDBStorage(address, heartbeat_interval=30, grace_period=90)
+        return _database(address)
     folder = Path(address)
     folder.mkdir(parents=True, exist_ok=True)
     backend = JournalFileBackend(str(folder / f"{key}.journal"), _FlockLock(folder / f"{key}.write.lock"))
     return optuna.storages.JournalStorage(backend)
+
+
+def _database(address: str) -> optuna.storages.BaseStorage:
+    # The address may hold a password: it is told without one.
+    shown = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", address)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.RDBStorage(address, heartbeat_interval=_HEARTBEAT_S, grace_period=3 * _HEARTBEAT_S)
+    except (ImportError, ArgumentError) as error:
+        raise InputError(
+            f"study storage '{shown}' is no database that can be used here; expected a folder, or "
+            "postgresql://user@host/database."
+        ) from error
+    except (OperationalError, optuna.exceptions.StorageInternalError) as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise StepFailed(f"study storage '{shown}' does not answer: {cause}") from error
 
 
 @contextmanager

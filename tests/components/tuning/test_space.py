@@ -2,9 +2,10 @@
 
 import pytest
 
-from components.shared.errors import InputError
+from components.shared.errors import InputError, StepFailed
 from components.shared.project import Choice, Range, Training, Tuning
 from components.tuning import search, space
+from components.tuning.storage import storage
 
 BAD = {
     "did you mean 'learning_rate'": Tuning(space={"learningrate": Range(low=0.1, high=0.2)}),
@@ -53,3 +54,18 @@ def test_the_search_starts_from_the_projects_own_values_where_the_space_holds_th
 def test_the_gp_sampler_without_pytorch_names_what_it_needs():
     with pytest.raises(InputError, match=r"needs PyTorch .* or set 'tuning.sampler: tpe'"):
         search.sampler(Tuning(sampler="gp"), seed=0)
+
+
+def test_a_database_that_cannot_be_used_is_told_without_its_password():
+    with pytest.raises(InputError, match=r"oracle9://ann:\*\*\*@host/db.*expected a folder, or postgresql") as refused:
+        storage("oracle9://ann:secret@host/db", "study")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(tmp_path):
+    with pytest.raises(StepFailed, match="does not answer") as refused:
+        storage("postgresql://ann:secret@127.0.0.1:1/db", "study")
+
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
