@@ -98,7 +98,8 @@ def calibration(evaluation: Mapping[str, Any]) -> Markup:
         x, y = [bucket["mean_score"] for bucket in bins], [bucket["share_positive"] for bucket in bins]
         axes.plot(x, y, color=MODEL, linewidth=1.2)
         axes.scatter(x, y, s=[14 + 50 * bucket["rows"] / most for bucket in bins], color=MODEL, zorder=3)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="mean score", ylabel="share of positives")
+        limits = (-0.02, min(1.02, 1.15 * max(*x, *y)))
+        axes.set(xlim=limits, ylim=limits, xlabel="mean score", ylabel="share of positives")
 
     return draw("Calibration", 3.7, 3.4, paint) if bins else NOTHING
 
