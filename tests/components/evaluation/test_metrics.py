@@ -115,6 +115,12 @@ def test_precision_is_undefined_when_nobody_is_acted_on():
     assert np.isnan(card.measure(np.ones((1, 2)))["precision"][0])
 
 
+def test_a_score_equal_to_the_threshold_is_acted_on():
+    card = scorecard("binary", np.array([0, 1, 1]), np.array([0.1, 0.5, 0.49]), 0.5)
+
+    assert card.measure(np.ones((1, 3)))["recall"][0] == 0.5
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_every_metric_has_a_declared_direction(task):
     truth = np.array([0, 1, 2]) if task == "multiclass" else np.array([0, 1, 0])

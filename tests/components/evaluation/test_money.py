@@ -44,6 +44,7 @@ COSTS = st.fixed_dictionaries({
     "benefit": AMOUNT, "false_positive_cost": AMOUNT, "action_cost": AMOUNT, "false_negative_cost": AMOUNT,
 })  # fmt: skip
 COUNT = st.integers(0, 40)
+COUNTS = st.tuples(COUNT, COUNT, COUNT, st.integers(1, 40))
 
 
 @settings(max_examples=100, deadline=None)
@@ -65,7 +66,7 @@ def test_value_is_linear_in_each_cost(costs, success_rate, counts, data):
 
 
 @settings(max_examples=50, deadline=None)
-@given(costs=COSTS, success_rate=st.floats(0, 1), counts=st.tuples(COUNT, COUNT, COUNT, st.integers(1, 40)))
+@given(costs=COSTS, success_rate=st.floats(0, 1), counts=COUNTS)
 def test_what_the_bootstrap_weighs_adds_up_to_the_total_and_no_model_exceeds_the_ceiling(costs, success_rate, counts):
     value, card = Value(success_rate=success_rate, **costs), answers(*counts)
 

@@ -1,4 +1,4 @@
-"""Slices are judged only with enough rows, cut as training rows say, and the worst of many is not mistaken for chance."""
+"""Slices need enough rows, are cut as training rows say, and the worst of many is not called more than chance."""
 
 import numpy as np
 import pyarrow as pa
@@ -107,7 +107,7 @@ def test_a_slice_needs_rows_and_a_tenth_of_them_in_either_class(positives, rows,
 def test_a_misspelt_column_names_the_nearest():
     frame = table(region=["n"], plan=["a"])
 
-    with pytest.raises(InputError, match="'regoin' is to be sliced .* did you mean 'region'"):
+    with pytest.raises(InputError, match=r"'regoin' is to be sliced .* did you mean 'region'"):
         slices.Groups(frame, frame).of("regoin")
 
 

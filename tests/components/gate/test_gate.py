@@ -1,4 +1,4 @@
-"""The gate promotes a candidate only when every rule of the project holds, and says with numbers why each does or not."""
+"""The gate promotes a candidate only when every rule of the project holds, and gives each rule's numbers."""
 
 import copy
 from typing import Any
@@ -256,8 +256,11 @@ SMALL = st.floats(-0.1, 0.1, allow_nan=False)
 
 @settings(max_examples=80, deadline=None)
 @given(
-    champion=st.none() | SMALL, start=st.lists(SMALL, min_size=9, max_size=9), step=st.floats(0, 0.2), which=st.integers(0, 8)
-)  # fmt: skip
+    champion=st.none() | SMALL,
+    start=st.lists(SMALL, min_size=9, max_size=9),
+    step=st.floats(0, 0.2),
+    which=st.integers(0, 8),
+)
 def test_getting_better_in_one_thing_never_turns_a_passed_rule_into_a_broken_one(champion, start, step, which):
     def evaluation(better: list[float]) -> dict[str, Any]:
         found = copy.deepcopy(measured(None if champion is None else champion + better[0]))
