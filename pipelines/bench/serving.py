@@ -39,7 +39,7 @@ class Measured:
 
 
 def measure(
-    python: Path, package: Path, *, source: Path = ROOT, rounds: int = 3, seconds: float = 2.0
+    python: Path, package: Path, *, source: Path = ROOT, rounds: int = 9, seconds: float = 0.6
 ) -> list[Measured]:
     """Measure every load.
 

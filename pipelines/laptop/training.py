@@ -30,6 +30,8 @@ class Prepared:
     project: Project
     ir: dict[str, Any]
     environments: dict[str, Environment]
+    source_hash: str
+    """Content of the sources; what can't be hashed (a database) is never answered from the cache."""
 
     @property
     def steps(self) -> list[str]:
@@ -46,11 +48,12 @@ def prepare(state: State, announce: Callable[[str], None]) -> Prepared:
     """
     project = project_file.read(state.project_file)
     _check_disk(state.root)
+    source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
     symbolic = compilation.symbolic("training")
     order = [step for step in ORDER if step in compilation.images_of(symbolic)]
     built = environments.prepare(order, announce)
     ir = compilation.with_references(symbolic, {step: env.reference for step, env in built.items()})
-    return Prepared(state, project, ir, built)
+    return Prepared(state, project, ir, built, source_hash or f"unknown-{uuid.uuid4().hex}")
 
 
 # The order of the pipeline file, for those who look at a run; kfp's own IR sorts by name.
@@ -74,14 +77,12 @@ def train(
         KeyboardInterrupt: After Ctrl-C or SIGTERM, when every process has ended.
     """
     state = prepared.state
-    source_hash = sources.source_hash(prepared.project, state.root, state.folder / "hashes.json")
     bundled = str(bundle.write(prepared.project, state.project_file, state.bundles))
     run.outputs["bundle"] = bundled
     arguments = {
         "project_uri": bundled,
         "source_root": str(state.root),
-        # What can't be hashed (a database) must not be answered from the cache.
-        "source_hash": source_hash or f"unknown-{uuid.uuid4().hex}",
+        "source_hash": prepared.source_hash,
         "registry_uri": state.registry_uri,
         "study_storage": str(state.studies),
         "endpoint": str(state.endpoint),

@@ -1,0 +1,84 @@
+"""What one task costs beyond its own work: our adapter beside kfp's own runner, with and without virtualenvs.
+
+``python -m pipelines.bench.orchestration FOLDER`` prints seconds per task as JSON; it runs in the command's virtualenv.
+"""
+
+import contextlib
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler, dsl, local
+
+from pipelines import compilation, environments
+from pipelines.laptop import execution
+from pipelines.laptop.processes import ProcessGroups
+
+TASKS = 5
+
+
+@dsl.component(base_image="perennial/gate", install_kfp_package=False)
+def nothing(number: int) -> int:
+    """Return the argument."""
+    return number
+
+
+@dsl.pipeline(name="chain")
+def chain() -> None:
+    """Run tasks that do nothing, one after another."""
+    last = nothing(number=1)
+    for _ in range(TASKS - 1):
+        last = nothing(number=last.output)
+
+
+class _Silent:
+    def started(self, step: str, log: Path) -> None:
+        """Nothing."""
+
+    def finished(self, step: str, exit_code: int, seconds: float, outputs: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def cached(self, step: str, outputs: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def measure(folder: Path) -> dict[str, float | None]:
+    """Return seconds per task of each way to run the chain; None where it could not run (no network, say)."""
+    return {
+        "perennial": _seconds(lambda: _ours(folder / "ours")),
+        "kfp, one interpreter": _seconds(lambda: _stock(folder / "plain", use_venv=False)),
+        "kfp, a virtualenv per task": _seconds(lambda: _stock(folder / "venv", use_venv=True)),
+    }
+
+
+def _seconds(run: Any) -> float | None:
+    began = time.perf_counter()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            run()
+    except RuntimeError:
+        return None
+    return (time.perf_counter() - began) / TASKS
+
+
+def _ours(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    [environment] = environments.prepare(["gate"]).values()
+    compiler.Compiler().compile(chain, str(folder / "chain.yaml"))
+    symbolic = yaml.safe_load((folder / "chain.yaml").read_text(encoding="utf-8"))
+    ir = compilation.with_references(symbolic, {"gate": environment.reference})
+    with ProcessGroups() as groups:
+        execution.execute(ir, {}, {environment.reference: environment}, _Silent(), groups, folder, None)
+
+
+def _stock(folder: Path, use_venv: bool) -> None:
+    local.init(local.SubprocessRunner(use_venv=use_venv), pipeline_root=str(folder))
+    chain()
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]))))

@@ -1,0 +1,82 @@
+"""Validation of 1 M rows x 20 columns beside polars' describe, in one process, imports left out.
+
+``python -m pipelines.bench.validation FOLDER`` prints seconds and peak MiB as JSON; it runs in data_validation's
+virtualenv with the bench tools.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import polars
+import yaml
+
+from components.data_validation import logic
+from components.shared import bundle, files
+from components.shared.project import Project
+
+ROWS = 1_000_000
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Make the table, then time both on it."""
+    project_file, snapshot = _make(folder)
+    project = Project.model_validate(yaml.safe_load(project_file.read_text(encoding="utf-8")))
+    bundled = bundle.write(project, project_file, folder)
+    accepted = folder / "accepted"
+    accepted.mkdir()
+    files.write_json(accepted / "accepted.json", {"run_id": None, "snapshot_hash": None})
+    logic.validate(str(bundled), _first_rows(folder, snapshot), accepted, folder / "warm", folder / "warm.html")
+    began = time.perf_counter()
+    logic.validate(str(bundled), snapshot, accepted, folder / "statistics", folder / "report.html")
+    validated = time.perf_counter()
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    polars.read_parquet(snapshot / "rows.parquet").describe()
+    return {"validation_s": validated - began, "describe_s": time.perf_counter() - validated, "peak_mib": peak_mib}
+
+
+def _make(folder: Path) -> tuple[Path, Path]:
+    numbers = ", ".join(f"random() * {i + 1} AS n{i}" for i in range(10))
+    texts = ", ".join(f"'c' || (random() * {10 * (i + 1)})::INT AS c{i}" for i in range(7))
+    snapshot = folder / "snapshot"
+    snapshot.mkdir(parents=True)
+    select = f"SELECT range AS id, {numbers}, {texts}, (random() < 0.3)::INT AS y, TIMESTAMP '2024-01-01' AS at"
+    duckdb.sql(f"COPY ({select} FROM range({ROWS})) TO '{snapshot / 'rows.parquet'}'")
+    _describe(snapshot, ROWS)
+    columns = ["id", "at", "y", *(f"n{i}" for i in range(10)), *(f"c{i}" for i in range(7))]
+    schema = folder / "feature_repo" / "schema"
+    schema.mkdir(parents=True)
+    kinds = {"n": "FLOAT", "c": "BYTES", "i": "INT", "y": "INT", "a": "INT"}
+    (schema / "rows.pbtxt").write_text(
+        "".join(f'feature {{ name: "{c}" type: {kinds[c[0]]} presence {{ min_fraction: 1.0 }} }}\n' for c in columns)
+    )
+    project_file = folder / "project.yaml"
+    project_file.write_text(
+        "name: bench\ntask: binary\nentity: id\nevent_time: at\nsources: {rows: {path: rows.parquet, time: at}}\n"
+        "label: {source: rows, column: y}\nfeatures: {service: bench, columns: {n0: {type: numeric}}}\n"
+        "validation: {schema_anomalies: warn}\n"
+    )
+    return project_file, snapshot
+
+
+def _first_rows(folder: Path, snapshot: Path) -> Path:
+    """A small snapshot, so that imports and first calls are not part of what is timed."""
+    small = folder / "small"
+    small.mkdir()
+    duckdb.sql(f"COPY (FROM '{snapshot / 'rows.parquet'}' LIMIT 1000) TO '{small / 'rows.parquet'}'")
+    _describe(small, 1000)
+    return small
+
+
+def _describe(snapshot: Path, rows: int) -> None:
+    described = duckdb.sql(f"DESCRIBE FROM '{snapshot / 'rows.parquet'}'").fetchall()
+    columns = {name: kind for name, kind, *_ in described}
+    table = {"rows": rows, "columns": columns, "content_hash": "bench", "time_range": ["2024-01-01", "2024-01-01"]}
+    files.write_json(snapshot / "snapshot.json", {"content_hash": "bench", "tables": {"rows": table}})
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]))))
