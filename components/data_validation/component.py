@@ -1,8 +1,9 @@
 """KFP face of data validation: statistics, anomalies and a report, or a blocked run."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("data_validation"), install_kfp_package=False)

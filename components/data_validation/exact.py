@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
+
 from components.data_validation.finding import Noted
 from components.shared.sql import identifier, literal
 
@@ -85,7 +86,7 @@ class Table:
                 Noted(
                     right,
                     "duplicates",
-                    f"'{right}' holds the same as '{left}' in every row; expected columns that differ. Drop one of them.",
+                    f"'{right}' holds the same as '{left}' in every row; expected columns that differ. Drop one.",
                 )
             )
         return noted
@@ -109,9 +110,9 @@ class Table:
                         Noted(
                             column,
                             "segments",
-                            f"'{column}' is missing in {share:.1%} of the {size:,} rows where '{by}' is {value!r}, and in "
-                            f"{elsewhere:.1%} of the others; expected at most {most:.0%} more. Repair what delivers this "
-                            "segment, or raise validation.segment_missing_max.",
+                            f"'{column}' is missing in {share:.1%} of the {size:,} rows where '{by}' is {value!r}, "
+                            f"and in {elsewhere:.1%} of the others; expected at most {most:.0%} more. "
+                            "Repair what delivers this segment, or raise validation.segment_missing_max.",
                         )
                     )
         return noted
@@ -126,7 +127,7 @@ class Table:
             return Column(type_, present, same and present in (0, rows))
         low, high = min((part.min for part in filled), default=None), max((part.max for part in filled), default=None)
         is_constant = low == high and present in (0, rows)
-        if type_ not in _NUMBERS or low is None:
+        if type_ not in _NUMBERS or low is None or high is None:
             return Column(type_, present, is_constant)
         if math.isfinite(low) and math.isfinite(high):
             return Column(type_, present, is_constant, 0, low, high)
@@ -171,8 +172,8 @@ def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int
             Noted(
                 None,
                 "batch_size",
-                f"the table has {exact.rows:,} rows; expected {expected}. Check what delivers it, or change rows_min and "
-                "rows_max of the source.",
+                f"the table has {exact.rows:,} rows; expected {expected}. "
+                "Check what delivers it, or change rows_min and rows_max of the source.",
             )
         )
     for name, column in exact.columns.items():
@@ -183,8 +184,8 @@ def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int
                 Noted(
                     name,
                     "schema_anomalies",
-                    f"'{name}' is infinite in {column.infinite:,} rows; expected finite numbers. Correct where they are "
-                    "computed, often a division by zero.",
+                    f"'{name}' is infinite in {column.infinite:,} rows; expected finite numbers. "
+                    "Correct where they are computed, often a division by zero.",
                 )
             )
         if column.is_constant and exact.rows > 1:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
 from components.data_validation import anomalies, report, schema, statistics
 from components.data_validation.exact import Exact, Table, plain_findings
 from components.data_validation.finding import Finding, Noted, judged, rank

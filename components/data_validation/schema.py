@@ -38,7 +38,7 @@ def parse(text: str, name: str) -> Any:
         return text_format.Parse(text, schema_pb2.Schema())
     except text_format.ParseError as problem:
         raise InputError(
-            f"{name} is not a schema of TensorFlow Metadata ({str(problem).strip()}); expected a text proto. Correct it."
+            f"{name} is not a schema of TensorFlow Metadata ({str(problem).strip()}); expected a text proto. Mend it."
         ) from None
 
 

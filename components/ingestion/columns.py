@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 import duckdb
+
 from components.shared.errors import InputError
 from components.shared.project import Project
 
@@ -53,8 +54,8 @@ def check_names(name: str, found: list[str], limit: int) -> None:
             )
         if any(ord(mark) < 32 for mark in column):
             raise InputError(
-                f"Source '{name}': the column name {column!r} holds a line break or another control character; expected "
-                "plain text. Rename the column."
+                f"Source '{name}': the column name {column!r} holds a line break or another control character; "
+                "expected plain text. Rename the column."
             )
         if len(column) > 128:
             raise InputError(

@@ -1,8 +1,9 @@
 """KFP face of ingestion: from the project's sources to an immutable snapshot."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("ingestion"), install_kfp_package=False)

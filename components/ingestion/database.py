@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
+
 from components.shared.errors import InputError
 from components.shared.project import Source
 from components.shared.sql import literal
@@ -128,7 +129,8 @@ def _staged_rows(name: str, names: list[str], partitions: Iterable[Sequence[Sequ
     schema = pa.schema([(column, pa.null()) for column in names])
     for number, rows in enumerate(partitions):
         chunk = pa.table(
-            [_array(name, column, values) for column, values in zip(names, zip(*rows), strict=True)], names
+            [_array(name, column, values) for column, values in zip(names, zip(*rows, strict=False), strict=True)],
+            names,
         )
         schema = _joined(name, schema, chunk.schema)
         parts.append(folder / f"{number:08d}.parquet")

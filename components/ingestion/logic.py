@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+
 from components.ingestion import columns, database, plain, table, text_file
 from components.shared import files, sources
 from components.shared.errors import InputError, PerennialError, StepFailed
@@ -107,14 +108,14 @@ def _unreadable(name: str, source: Source, problem: duckdb.Error) -> PerennialEr
     """Tell a source that is wrong from a machine that is full."""
     if isinstance(problem, duckdb.OutOfMemoryException) or "No space left" in str(problem):
         return StepFailed(
-            f"Source '{name}': there was no room for the copy ({str(problem).splitlines()[0]}); expected free memory and "
-            "disk. Free some and run again."
+            f"Source '{name}': there was no room for the copy ({str(problem).splitlines()[0]}); expected free memory "
+            "and disk. Free some and run again."
         )
     if sources.is_text(source):
         return InputError(text_file.broken(name, problem))
     if source.database is not None:
         return InputError(database.refused(name, source, problem))
     return InputError(
-        f"Source '{name}': {source.path} is not readable as parquet ({str(problem).splitlines()[0]}); expected a parquet "
-        "file, or a folder of them. Write the table again or correct 'path' in the project file."
+        f"Source '{name}': {source.path} is not readable as parquet ({str(problem).splitlines()[0]}); expected a "
+        "parquet file, or a folder of them. Write the table again or correct 'path' in the project file."
     )

@@ -48,7 +48,8 @@ def expression(column: str, raw: str, plain: str, source: Source) -> str:
         if raw.startswith(("TIMESTAMP", "DATE")):
             return f"CAST({identifier(column)} AS TIMESTAMP)"
         text = stripped(column)
-        return f"CASE WHEN regexp_matches({text}, {literal(DATE)}) THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
+        parsed = f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
+        return f"CASE WHEN regexp_matches({text}, {literal(DATE)}) THEN {parsed} END"
     if is_text and plain == "VARCHAR":
         return present(column, source)
     value = (

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from components.ingestion import columns, plain
 from components.shared.errors import InputError
 from components.shared.project import Project
@@ -116,11 +117,12 @@ def _bad_time(
     engine: duckdb.DuckDBPyConnection, rows: str, column: str, selected: dict[str, str], project: Project, name: str
 ) -> str:
     """Find the first row whose time is none and say what stands there."""
-    inner = f"SELECT row_number() OVER () AS n, CAST({identifier(column)} AS VARCHAR) AS v, {selected[column]} AS t FROM {rows}"
+    text = f"CAST({identifier(column)} AS VARCHAR)"
+    inner = f"SELECT row_number() OVER () AS n, {text} AS v, {selected[column]} AS t FROM {rows}"
     row, value = engine.execute(f"SELECT n, v FROM ({inner}) WHERE t IS NULL LIMIT 1").fetchall()[0]
     held = "is missing" if value is None or not value.strip() else f"is {value!r}, which is not a time"
     key = columns.time_columns(project, name)[column]
     return (
-        f"Source '{name}': '{column}' ({key}) in row {row} {held}; expected ISO 8601 in each row, such as 2024-01-31 or "
-        "2024-01-31T12:00:00Z. Correct the column or name another one."
+        f"Source '{name}': '{column}' ({key}) in row {row} {held}; expected ISO 8601 in each row, such as "
+        "2024-01-31 or 2024-01-31T12:00:00Z. Correct the column or name another one."
     )

@@ -5,6 +5,7 @@ import csv
 from pathlib import Path
 
 import duckdb
+
 from components.ingestion import columns
 from components.ingestion.plain import DATE, present, stripped
 from components.shared.errors import InputError
@@ -151,17 +152,20 @@ _TESTS = ", ".join(
         "count_if(lower(@) IN ('true', 'false'))",
         "count_if(TRY_CAST(@ AS DOUBLE) IS NOT NULL AND NOT contains(@, '_'))",
         "count_if(TRY_CAST(@ AS BIGINT) IS NOT NULL AND regexp_full_match(@, '[+-]?[0-9]+'))",
-        "count_if(regexp_matches(@, '^[+-]?(0[0-9]|[0-9]{19,}$)') AND TRY_CAST(@ AS BIGINT) IS DISTINCT FROM 0)",
+        "count_if(regexp_matches(@, '^[+-]?0[0-9]'))",
+        "count_if(regexp_full_match(@, '[+-]?[0-9]+') AND TRY_CAST(@ AS BIGINT) IS NULL)",
         f"count_if(TRY_CAST(@ AS TIMESTAMPTZ) IS NOT NULL AND regexp_matches(@, {literal(DATE)}))",
     )
 )
 
 
-def _type(values: int, booleans: int, numbers: int, whole: int, codes: int, times: int, *, is_numeric: bool) -> str:
+def _type(
+    values: int, booleans: int, numbers: int, whole: int, codes: int, long: int, times: int, *, is_numeric: bool
+) -> str:
     if values == 0:
         return "DOUBLE" if is_numeric else "VARCHAR"
     if booleans == values:
         return "BOOLEAN"
-    if numbers == values and codes == 0:
+    if numbers == values and codes + long == 0:
         return "BIGINT" if whole == values else "DOUBLE"
     return "TIMESTAMP" if times == values else "VARCHAR"

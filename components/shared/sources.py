@@ -72,7 +72,9 @@ def source_hash(project: Project, root: Path, cache: Path | None = None) -> str 
             content = known.get(key) or _file_hash(file)
             if time.time() - status.st_mtime > _SETTLED_S:
                 seen[key] = content
-            digest.update(f"{name}\0{file.relative_to(root) if file.is_relative_to(root) else file}\0{content}\n".encode())
+            digest.update(
+                f"{name}\0{file.relative_to(root) if file.is_relative_to(root) else file}\0{content}\n".encode()
+            )
     if cache is not None and seen != known:
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_suffix(".partial")

@@ -52,7 +52,9 @@ def target(label: Column) -> Target:
         positive, reason = _positive(label)
         return Target("binary", _typed(positive, label.type), f"two values; {reason}")
     if label.type == "TIMESTAMP":
-        raise InputError(f"the label '{label.name}' holds times; expected numbers or classes. Name another with --label.")
+        raise InputError(
+            f"the label '{label.name}' holds times; expected numbers or classes. Name another with --label."
+        )
     if label.type in ("BIGINT", "DOUBLE") and (label.distinct > _CLASSES or not label.is_whole):
         return Target("regression", None, f"{label.distinct:,} different numbers")
     if label.distinct > _MAX_CLASSES or label.distinct * 2 > label.present:
@@ -97,12 +99,16 @@ def feature(column: Column, name: str, event_time: str, target: Target) -> Colum
             f"date_diff('second', TRY_CAST({raw} AS TIMESTAMP), {identifier(event_time)}) / 86400.0",
         )
     if column.type in ("BIGINT", "DOUBLE"):
-        return ColumnGuess(column, "feature", f"{column.distinct:,} different numbers", "numeric", name, f"CAST({raw} AS DOUBLE)")
+        return ColumnGuess(
+            column, "feature", f"{column.distinct:,} different numbers", "numeric", name, f"CAST({raw} AS DOUBLE)"
+        )
     if column.number_share > 0.95:
         texts = round((1 - column.number_share) * column.present)
         reason = "numbers kept as text" + (f"; {texts} other texts count as missing" if texts else "")
         number = f"TRY_CAST(trim({raw}) AS DOUBLE)"
-        return ColumnGuess(column, "feature", reason, "numeric", name, f"CASE WHEN isfinite({number}) THEN {number} END")
+        return ColumnGuess(
+            column, "feature", reason, "numeric", name, f"CASE WHEN isfinite({number}) THEN {number} END"
+        )
     return _category(column, name, raw)
 
 
@@ -111,7 +117,7 @@ def _category(column: Column, name: str, raw: str) -> ColumnGuess:
         return ColumnGuess(
             column,
             "left out",
-            f"{column.distinct:,} different texts in {column.present:,} rows: hardly any repeats, nothing to learn from",
+            f"{column.distinct:,} different texts in {column.present:,} rows: hardly any repeats",
         )
     reason = f"{column.distinct:,} categories"
     if column.distinct > _KNOWN_CATEGORIES:
@@ -151,7 +157,9 @@ def _is_id(column: Column) -> bool:
         return False
     last = column.name.replace("-", "_").replace(" ", "_").lower().rstrip("_").split("_")[-1]
     named = last in _ID_WORDS or column.name.endswith(("ID", "Id"))
-    return named or (column.type == "VARCHAR" and column.number_share < 0.95 and column.length < 60 and column.date_share < 0.95)
+    return named or (
+        column.type == "VARCHAR" and column.number_share < 0.95 and column.length < 60 and column.date_share < 0.95
+    )
 
 
 def _typed(value: str, type_: str) -> str | int | float | bool:

@@ -13,6 +13,7 @@ from components.shared.project import Project
 from components.shared.sql import identifier, literal
 
 _LISTED = 100
+_CODE = "^[+-]?0[0-9]|_|^[0-9]{19,}$"
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,21 @@ def take(draft: Project, source: str, folder: Path) -> list[Column]:
     rows = f"read_parquet({literal(str(folder / 'snapshot' / f'{source}.parquet'))}, file_row_number=true)"
     order = pq.read_schema(folder / "snapshot" / f"{source}.parquet").names
     with duckdb.connect() as engine:
-        return [
-            _column(engine, rows, name, described["columns"][name], draft.label.column)
-            for name in order
-        ]
+        return [_column(engine, rows, name, described["columns"][name], draft.label.column) for name in order]
 
 
 def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str) -> Column:
     raw = identifier(name)
-    count, present, distinct = engine.execute(f"SELECT count(*), count({raw}), count(DISTINCT {raw}) FROM {rows}").fetchall()[0]
+    count, present, distinct = engine.execute(
+        f"SELECT count(*), count({raw}), count(DISTINCT {raw}) FROM {rows}"
+    ).fetchall()[0]
     listed = f"SELECT CAST({raw} AS VARCHAR) FROM {rows} WHERE {raw} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1"
     values = tuple(row[0] for row in engine.execute(listed).fetchall()) if distinct <= _LISTED else ()
     extra: dict[str, float | bool] = {}
     if type_ == "VARCHAR" and present:
         text = f"trim({raw})"
         numbers, dates, length = engine.execute(
-            f"SELECT count_if(TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({text}, '^[+-]?0[0-9]|_|[0-9]{{19,}}')), "
+            f"SELECT count_if(TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({text}, '{_CODE}')), "
             f"count_if(TRY_CAST({text} AS TIMESTAMP) IS NOT NULL AND regexp_matches({text}, '^[0-9]{{4}}[-/]')), "
             f"avg(length({raw})) FROM {rows}"
         ).fetchall()[0]

@@ -64,7 +64,9 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
         raise InputError("--label, --entity and --time name one column twice; expected different columns. Name others.")
     source = _name(table.stem)
     taken = {each.lower() for each in profile.names(table)}
-    draft = _draft(table, source, label, entity or _free("row_number", taken), time or _free("event_time", taken), entity, time)
+    draft = _draft(
+        table, source, label, entity or _free("row_number", taken), time or _free("event_time", taken), entity, time
+    )
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
         columns = profile.take(draft, source, Path(folder))
     found = _guess(draft, source, columns, entity, time)
@@ -101,8 +103,8 @@ def _guess(draft: Project, source: str, columns: list[Column], entity: str | Non
         )
     if entity and not time and by_name[entity].distinct < by_name[entity].present:
         raise InputError(
-            f"'{entity}' names {by_name[entity].distinct:,} entities in {rows:,} rows, and without a time their rows cannot "
-            "be told apart; expected one row for each. Name the time with --time, or leave --entity out."
+            f"'{entity}' names {by_name[entity].distinct:,} entities in {rows:,} rows, and without a time "
+            "their rows cannot be told apart; expected one row for each. Name the time with --time or drop --entity."
         )
     split = "time" if time and by_name[time].distinct >= 10 else "hash" if entity else "random"
     return Guess(
@@ -124,7 +126,9 @@ def _notes(draft: Project, label: Column, entity: str | None, time: str | None, 
     if not entity:
         notes.append(f"No --entity: each row is an entity of its own, numbered from 1 in '{draft.entity}'.")
     if not time:
-        notes.append(f"No --time: all rows happen at one constant event time, {CONSTANT_TIME:%Y-%m-%d} in '{draft.event_time}'.")
+        notes.append(
+            f"No --time: all rows happen at one constant event time, {CONSTANT_TIME:%Y-%m-%d} in '{draft.event_time}'."
+        )
     by = {"time": "by time", "hash": f"by a hash of '{draft.entity}'", "random": "at random"}[split]
     notes.append(f"Rows are split {by} into train, validation and test.")
     if label.missing:
@@ -135,12 +139,12 @@ def _notes(draft: Project, label: Column, entity: str | None, time: str | None, 
 def _entity(column: Column, named: bool) -> ColumnGuess:
     if column.type not in ("VARCHAR", "BIGINT"):
         raise InputError(
-            f"the entity '{column.name}' holds {column.type}; expected texts or whole numbers. Name another with --entity."
+            f"the entity '{column.name}' holds {column.type}; expected texts or whole numbers. Name another one."
         )
     if column.missing:
         raise InputError(
-            f"the entity '{column.name}' is missing in {column.missing:,} of {column.rows:,} rows; expected one in each. "
-            "Fill it in or name another with --entity."
+            f"the entity '{column.name}' is missing in {column.missing:,} of {column.rows:,} rows; expected one in "
+            "each. Fill it in or name another with --entity."
         )
     return ColumnGuess(column, "entity", "named with --entity" if named else "no --entity: the number of the row")
 
@@ -181,7 +185,9 @@ def plain_margin(test_rows: int) -> float:
 def _refuse_existing(out: Path) -> None:
     for name in ("project.yaml", "feature_repo"):
         if (out / name).exists():
-            raise InputError(f"{out / name} exists already; expected a folder without a project. Name another with --out.")
+            raise InputError(
+                f"{out / name} exists already; expected a folder without a project. Name another with --out."
+            )
 
 
 def _name(stem: str) -> str:
@@ -211,4 +217,6 @@ def _feature_name(column: str, taken: set[str]) -> str:
 def _path(table: Path, out: Path) -> str:
     """Write the table's path relative to the project where they lie together, else in full."""
     here, there = out.resolve(), table.resolve()
-    return os.path.relpath(there, here) if there.is_relative_to(here.parent) and here.parent != Path("/") else str(there)
+    return (
+        os.path.relpath(there, here) if there.is_relative_to(here.parent) and here.parent != Path("/") else str(there)
+    )

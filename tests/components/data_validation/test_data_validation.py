@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from components.data_validation import anomalies, logic, quiet, schema, statistics
 from components.data_validation.finding import Finding
 from components.shared import bundle, files
 from components.shared.errors import DataBlocked, InputError
 from components.shared.project import Project
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def _import_and_listen() -> str:
@@ -73,7 +74,9 @@ def swap(of: pa.Table, name: str, values: Any) -> pa.Table:
 class Case:
     """One project in a folder, whose snapshots are validated."""
 
-    def __init__(self, folder: Path, text: str | None = SCHEMA, source: dict[str, Any] | None = None, **rules: Any) -> None:
+    def __init__(
+        self, folder: Path, text: str | None = SCHEMA, source: dict[str, Any] | None = None, **rules: Any
+    ) -> None:
         self.folder = folder
         repo = folder / "feature_repo" / "schema"
         repo.mkdir(parents=True)
@@ -149,7 +152,10 @@ def test_a_break_of_the_schema_blocks(case: Case, name: str, values: list[Any], 
 def test_an_absent_and_an_unknown_column_block(case: Case) -> None:
     renamed = table().rename_columns(["id", "at", "plan", "usage", "paid", "y"])
 
-    assert kinds(case.validate(renamed)) == [("usage", "schema_anomalies", "block"), ("use", "schema_anomalies", "block")]
+    assert kinds(case.validate(renamed)) == [
+        ("usage", "schema_anomalies", "block"),
+        ("use", "schema_anomalies", "block"),
+    ]
 
 
 def test_the_label_may_be_absent_when_serving_and_not_when_training(tmp_path: Path) -> None:
@@ -187,8 +193,10 @@ def test_another_sample_of_the_same_population_is_no_drift(case: Case) -> None:
 
 
 def test_a_comparison_written_into_the_schema_wins_over_the_threshold(tmp_path: Path) -> None:
-    strict = SCHEMA.replace('name: "use" type: FLOAT', 'name: "use" type: FLOAT drift_comparator {'
-                            " jensen_shannon_divergence { threshold: 0.0001 } }")
+    strict = SCHEMA.replace(
+        'name: "use" type: FLOAT',
+        'name: "use" type: FLOAT drift_comparator { jensen_shannon_divergence { threshold: 0.0001 } }',
+    )
     case = Case(tmp_path, strict, drift="block")
     case.validate(table())
     case.accept()
@@ -205,7 +213,7 @@ def test_repeated_rows_and_columns_are_found_exactly(case: Case, tmp_path: Path)
     assert "7 of 307 rows" in findings[0].sentence
     copied = Case(tmp_path / "copied", SCHEMA + 'feature { name: "again" type: FLOAT }')
     assert kinds(copied.validate(rows.append_column("again", rows["use"]))) == [("again", "duplicates", "warn")]
-    almost = rows["use"].to_pylist()[:-1] + [0.5]
+    almost = [*rows["use"].to_pylist()[:-1], 0.5]
     assert copied.validate(rows.append_column("again", pa.array(almost))) == []
 
 
@@ -224,7 +232,10 @@ def test_a_batch_outside_its_plausible_size_blocks(tmp_path: Path, rows: int, ki
 def test_missing_values_in_one_segment_only_are_found(tmp_path: Path) -> None:
     case = Case(tmp_path, segment_columns={"table": ["plan"]})
     rows = table()
-    plus = [None if plan == "plus" else use for plan, use in zip(rows["plan"].to_pylist(), rows["use"].to_pylist(), strict=True)]
+    plus = [
+        None if plan == "plus" else use
+        for plan, use in zip(rows["plan"].to_pylist(), rows["use"].to_pylist(), strict=True)
+    ]
     everywhere = [None if n % 2 else use for n, use in enumerate(rows["use"].to_pylist())]
     found = [each for each in case.validate(swap(rows, "use", plus)) if each.kind == "segments"]
 
@@ -238,7 +249,9 @@ def test_the_project_file_decides_what_stops_a_run(tmp_path: Path, reaction: str
     case = Case(tmp_path, schema_anomalies=reaction)
     findings = case.validate(swap(table(), "plan", ["gold"] * 2000))
 
-    assert [each.reaction for each in findings if each.kind == "schema_anomalies"] == [reaction] * (reaction != "ignore")
+    assert [each.reaction for each in findings if each.kind == "schema_anomalies"] == [reaction] * (
+        reaction != "ignore"
+    )
     assert files.read_json(case.folder / "statistics" / "findings.json")["blocked"] is stops
     if stops:
         with pytest.raises(DataBlocked, match="source 'table': 'plan' breaks the schema"):
@@ -262,7 +275,7 @@ def test_one_wrong_value_in_a_table_too_large_for_tfdv_is_found(case: Case) -> N
     big = table(rows)
     plans = big["plan"].to_pylist()
     plans[123_456] = "gold"
-    found = case.validate(swap(swap(big, "plan", plans), "use", [2000.0] + big["use"].to_pylist()[1:]))
+    found = case.validate(swap(swap(big, "plan", plans), "use", [2000.0, *big["use"].to_pylist()[1:]]))
 
     assert ("plan", "schema_anomalies", "block") in kinds(found)
     assert ("use", "schema_anomalies", "block") in kinds(found)

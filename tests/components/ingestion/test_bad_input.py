@@ -52,7 +52,9 @@ def test_an_empty_file_has_no_header(tmp_path: Path) -> None:
     assert "is empty" in refuse(tmp_path, b"")
 
 
-@pytest.mark.parametrize(("time", "said"), [("31.12.2024", "'31.12.2024'"), ("20240131", "'20240131'"), ("", "missing")])
+@pytest.mark.parametrize(
+    ("time", "said"), [("31.12.2024", "'31.12.2024'"), ("20240131", "'20240131'"), ("", "missing")]
+)
 def test_a_time_that_does_not_parse_is_shown_with_its_row(tmp_path: Path, time: str, said: str) -> None:
     sentence = refuse(tmp_path, GOOD + f"3,{time},0\n".encode())
 

@@ -123,6 +123,7 @@ cells = st.one_of(
 def test_numbers_come_back_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, values: list[Any]) -> None:
     found = column(tmp_path_factory.mktemp("numbers"), *("" if value is None else repr(value) for value in values))
 
+    assert found.type in (pa.int64(), pa.float64())
     assert [None if each is None else float(each) for each in found.to_pylist()] == [
         None if value is None else float(value) for value in values
     ]
