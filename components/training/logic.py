@@ -47,10 +47,10 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> 
         trained = package.Trained(**{**vars(trained), "threshold": cut})
     facts = package.write(trained, splits, parity.probe(known.train, encoded.encoding, seed), out)
     log.info("stopped after epoch %d of %d, best %d", len(fit.history), chosen.epochs, fit.best_epoch)
-    return {
+    told = {
         "weights_hash": facts["weights_hash"],
-        "threshold": facts["threshold"],
         "epochs": len(fit.history),
         "best_epoch": fit.best_epoch,
         "validation_loss": float(np.round(fit.best_loss, 6)),
     }
+    return told if facts["threshold"] is None else told | {"threshold": facts["threshold"]}

@@ -93,7 +93,7 @@ def _write(
             "importance": importance,
         },
     )
-    return best | {"validation_loss": best_value}
+    return best if best_value is None else best | {"validation_loss": best_value}
 
 
 def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from components.shared.model import fitting, prepare
 from components.shared.project import Training
 from components.tuning.search import Objective, Report, Task
 
+# Encodings that are kept for later trials; each holds all rows.
+_KEPT = 3
+
 
 def objective(task: Task) -> Objective:
     """Read the rows once for this process; trials with the same preprocessing share the encoded rows."""
@@ -13,7 +16,8 @@ def objective(task: Task) -> Objective:
 
     def loss(chosen: Training, report: Report) -> float:
         if chosen.bins not in encoded:
-            encoded.clear()
+            if len(encoded) >= _KEPT:
+                encoded.clear()
             encoded[chosen.bins] = prepare.encode(known, chosen)
         rows = encoded[chosen.bins]
         return fitting.fit(

@@ -99,6 +99,7 @@ def _feature(column: NDArray[np.float32], bins: int) -> tuple[NDArray[np.float64
     edges = np.unique(np.concatenate(([low], cuts, [high])).astype(np.float32)).astype(np.float64)
     # Edges that float32 cannot divide by the distance of are one edge.
     edges = edges[np.concatenate(([True], np.diff(edges) > 1e-30))]
+    clipped = np.clip(clipped, edges[0], edges[-1])
     scale = float(clipped.std())
     return (
         edges,

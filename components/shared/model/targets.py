@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.shared.errors import InputError
@@ -45,6 +46,12 @@ def learn(project: Project, train: pa.Table, validation: pa.Table) -> Target:
         if table.num_rows == 0:
             raise InputError(
                 f"there are no {name} rows; give the split a larger share, or the project more labelled rows."
+            )
+        without = int(pc.sum(pc.is_null(table.column(column), nan_is_null=True)).as_py())
+        if without:
+            raise InputError(
+                f"label '{column}' is missing in {without} of {table.num_rows} {name} rows; a label must be known "
+                "before its row is split. Set 'label.missing: drop', or fill it in."
             )
     if project.task == "regression":
         return _unit(train, column)

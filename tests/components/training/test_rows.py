@@ -103,6 +103,14 @@ def test_the_positive_answer_may_be_written_as_a_number_or_as_a_boolean():
     assert targets.learn(made_splits.project(label=label), table, table).classes == ("false", "true")
 
 
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_row_without_a_label_is_refused(task):
+    table = pa.table({"answer": pa.array([0.0, 1.0, None])})
+
+    with pytest.raises(InputError, match="'answer' is missing in 1 of 3 training rows"):
+        targets.learn(made_splits.project(task), table, table)
+
+
 def test_a_positive_answer_that_no_row_has_is_refused():
     table = pa.table({"answer": ["no", "yes"]})
     label = {"source": "rows", "column": "answer", "positive": "Yes"}
