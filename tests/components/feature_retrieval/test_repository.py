@@ -1,5 +1,6 @@
 """The repository is Feast's own; where it does not fit the project, the sentence says which line to change."""
 
+import doctest
 import socket
 
 import pyarrow as pa
@@ -152,3 +153,7 @@ def test_retrieval_opens_no_connection(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
     assert len(tiny(tmp_path).retrieve()) == 4
+
+
+def test_the_names_that_are_sheltered_are_those_of_the_documentation():
+    assert doctest.testmod(names).failed == 0
