@@ -155,7 +155,7 @@ def _draft(
     """Make a project that is good enough to ingest the table."""
     return Project.model_validate(
         {
-            "name": source,
+            "name": source.replace("_", "-")[:40].rstrip("-"),
             "task": "multiclass",
             "entity": entity,
             "event_time": event_time,
