@@ -182,6 +182,15 @@ async def start(served: Served, data_plane: DataPlane, host: str, port: int) -> 
         ]
     )
     stubs.add_GRPCInferenceServiceServicer_to_server(Servicer(served, data_plane), server)
-    bound = server.add_insecure_port(f"{host}:{port}")
+    bound = server.add_insecure_port(f"{bracketed(host)}:{port}")
     await server.start()
-    return server, f"{host}:{bound}"
+    return server, f"{bracketed(host)}:{bound}"
+
+
+def bracketed(host: str) -> str:
+    """Write a host as it stands in front of a port.
+
+    >>> bracketed("::1"), bracketed("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    return f"[{host}]" if ":" in host else host

@@ -1,5 +1,7 @@
 """What /metrics says beyond KServe's latency histograms."""
 
+import collections
+import itertools
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
@@ -19,6 +21,5 @@ ACTIVE = Gauge("perennial_release_active", "1 for the release that answers.", ["
 def count_rows(name: str, answer: "Answer") -> None:
     """Count the rows of an answer, and its values never seen."""
     ROWS.labels(name, answer.version).inc(len(answer.unseen))
-    for features in answer.unseen:
-        for feature in features:
-            UNSEEN.labels(name, feature).inc()
+    for feature, values in collections.Counter(itertools.chain.from_iterable(answer.unseen)).items():
+        UNSEEN.labels(name, feature).inc(values)

@@ -76,7 +76,7 @@ class Door:
             release = self._served.pick(match[1] or match[3], match[2] or match[4])
             headers = _headers(scope)
             json_length = _check_headers(headers, protocol)
-            body = await _read(receive, headers, release.signature.request_bytes)
+            body = await read_body(receive, headers, release.signature.request_bytes)
             if len(body) > _BIG_BYTES:
                 loop = asyncio.get_running_loop()
                 made = await loop.run_in_executor(self._threads, _respond, release, protocol, body, json_length)
@@ -132,35 +132,26 @@ def _check_headers(headers: dict[bytes, bytes], protocol: str) -> int | None:
     return None
 
 
-async def _read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], limit: int, timeout_s: float = _BODY_TIMEOUT_S
+) -> bytes:
     """Read the body, giving up as soon as it is known to exceed the limit; uvicorn discards what still comes."""
     declared = headers.get(b"content-length", b"0")
     if not declared.isdigit() or len(declared) > 18 or int(declared) > limit:
         raise _too_large(limit)
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message["body"]
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            return await _read_parts(message, receive, limit)
-    except TimeoutError as late:
-        raise Refused(408, f"The body did not arrive within {_BODY_TIMEOUT_S:.0f} s.", "timeout") from late
-
-
-async def _read_parts(message: Message, receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while message["type"] == "http.request":
-        parts.append(message["body"])
-        size += len(message["body"])
-        if size > limit:
-            raise _too_large(limit)
-        if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
+    try:
+        async with asyncio.timeout(timeout_s):
+            while (message := await receive())["type"] == "http.request":
+                parts.append(message["body"])
+                size += len(message["body"])
+                if size > limit:
+                    raise _too_large(limit)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError as late:
+        raise Refused(408, f"The body did not arrive within {timeout_s:g} s.", "timeout") from late
     raise _Gone
 
 

@@ -131,7 +131,7 @@ class Server(ModelServer):
         following = asyncio.create_task(follow()) if follow else None
         try:
             await rest.started(serving)
-            url = f"http://{self._host}:{port}"
+            url = f"http://{grpc_server.bracketed(self._host)}:{port}"
             announce(releases.Server(os.getpid(), processes.started(os.getpid()), url, address))
             logger.info("listening on %s%s", url, f" and grpc://{address}" if address else "")
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,8 +160,8 @@ class Server(ModelServer):
             return await grpc_server.start(self.served, self.dataplane, self._host, self._wanted_grpc_port)
         except RuntimeError as broken:
             raise StepFailed(
-                f"gRPC can't listen on {self._host}:{self._wanted_grpc_port}; another process has the port, "
-                "choose another --grpc-port."
+                f"gRPC can't listen on {self._host}:{self._wanted_grpc_port}; it is taken or not allowed, "
+                "choose another gRPC port."
             ) from broken
 
 
@@ -176,7 +176,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), backlog=2048, family=_family(host))
     except OSError as broken:
         raise StepFailed(
-            f"Can't listen on {host}:{port} ({broken.strerror}); another process has the port, choose another."
+            f"Can't listen on {host}:{port} ({broken.strerror}); it is taken or not allowed, choose another port."
         ) from broken
     listener.setblocking(False)
     return listener

@@ -1,5 +1,6 @@
 """Bring endpoint and registry back together when a release was cut short."""
 
+import fcntl
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +22,26 @@ def recover(endpoint: Path, registry_uri: str) -> str | None:
     Returns:
         "finished" or "taken back"; None when no release is under way, or its process still works on it.
     """
-    entry = releases.journal(endpoint)
-    if entry is None or not entry.abandoned:
+    if not _abandoned(endpoint):
         return None
     client = registry.open(registry_uri)
-    if not entry.undoing and registry.champion(client, entry.name) == entry.version:
-        finish(endpoint, entry)
-        return "finished"
-    undo(endpoint, entry, client)
-    return "taken back"
+    with (endpoint / "recovery.lock").open("a") as lock:
+        # Two commands may find the same journal; the second must see what the first made of it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        entry = _abandoned(endpoint)
+        if entry is None:
+            return None
+        if not entry.undoing and registry.champion(client, entry.name) == entry.version:
+            finish(endpoint, entry)
+            return "finished"
+        undo(endpoint, entry, client)
+        return "taken back"
+
+
+def _abandoned(endpoint: Path) -> Journal | None:
+    """Return the journal of a release whose process is gone."""
+    entry = releases.journal(endpoint)
+    return entry if entry is not None and entry.abandoned else None
 
 
 def finish(endpoint: Path, entry: Journal) -> None:

@@ -157,7 +157,6 @@ def test_a_package_altered_after_registration_is_not_released(running, champion,
 
 
 KILLED_AT = {
-    "before the journal": ("releases", "write_journal", "before", "former"),
     "before anything was asked": ("inference", "call", "before", "former"),
     "between manifest and alias": ("registry", "move_alias", "before", "former"),
     "after the alias": ("registry", "move_alias", "after", "next"),
@@ -210,11 +209,12 @@ def test_one_folder_has_one_server(running, python):
     assert local.find(running.endpoint) == running.server
 
 
-def test_a_taken_port_is_a_sentence(python, tmp_path):
+@pytest.mark.parametrize("kind, said", [("port", "Can't"), ("grpc_port", "gRPC can't")])
+def test_a_taken_port_is_a_sentence(python, tmp_path, kind, said):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StepFailed, match=f"Can't listen on 127.0.0.1:{port}.*choose another"):
-            local.start(tmp_path, python=python, source=ROOT, port=port)
+        with pytest.raises(StepFailed, match=f"^{said} listen on 127.0.0.1:{port}.*choose another"):
+            local.start(tmp_path, python=python, source=ROOT, **{kind: port})
 
     assert local.find(tmp_path) is None
 

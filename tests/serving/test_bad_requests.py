@@ -1,5 +1,6 @@
 """Whatever is sent, the server answers with the right 4xx and a sentence that names the field, and lives on."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from components.shared import inference
 from pipelines import endpoint as local
+from serving.refusal import Refused
+from serving.rest import read_body
 from tests.serving import tiny
 
 V1 = f"/v1/models/{tiny.NAME}:predict"
@@ -189,6 +192,16 @@ def test_a_body_without_a_length_is_refused_while_it_streams(connection: HTTPCon
 def test_a_body_of_exactly_the_limit_is_answered(connection: HTTPConnection):
     assert post(connection, V1, one().ljust(LIMIT))[0] == 200
     assert post(connection, V1, one().ljust(LIMIT + 1))[0] == 413
+
+
+def test_a_body_that_does_not_arrive_is_given_up():
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Refused, match=r"did not arrive within 0\.05 s") as refused:
+        asyncio.run(read_body(never, {b"content-length": b"9"}, limit=100, timeout_s=0.05))
+
+    assert refused.value.status == 408
 
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(running: local.Running, connection: HTTPConnection):
