@@ -16,7 +16,7 @@ SWITCHES = {
     "correlation-shift": "minutes fall where data rises; each column alone stays as it is",
     "broken-column": "the upstream delivers data_gb in megabytes",
     "segment-missing": "data_gb is missing for every customer on fibre, and for nobody else",
-    "schema-change": "usage.minutes is called voice_minutes, and a column 'tariff_code' is new",
+    "schema-change": "usage.minutes is called voice_minutes, and 'tariff_code' is new, in the whole of a period",
 }
 
 

@@ -81,6 +81,16 @@ def test_the_customers_of_a_small_business_are_the_first_of_a_large_one(tmp_path
     assert large.filter(pc.field("customer_id") < "C0000200-000").sort_by("known_at").equals(small.sort_by("known_at"))
 
 
+def test_profiles_change_slowly(tmp_path):
+    profiles = simulate(tmp_path, months=2)["profiles"]
+    query = """
+        SELECT count(*) FILTER (valid_from > joined_at AND valid_from >= '2024-04-01') / count(DISTINCT customer_id)
+        FROM profiles WHERE joined_at < '2024-04-01'
+    """
+
+    assert 0.02 < ask(query, profiles=profiles)[0][0] < 0.1
+
+
 def test_text_holds_characters_outside_ascii_and_values_are_missing_here_and_there(tmp_path):
     tables = simulate(tmp_path)
 
