@@ -1,6 +1,6 @@
 """Guess what each column of a table means, and say why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from components.shared.errors import InputError
@@ -74,6 +74,13 @@ def feature(column: Column, name: str, event_time: str, target: Target) -> Colum
         event_time: The column from which the age of a date is counted.
         target: What is predicted.
     """
+    found = _feature(column, name, event_time, target)
+    if found.role != "feature" or not column.missing:
+        return found
+    return replace(found, reason=f"{found.reason}; blank in {column.missing:,} of {column.rows:,} rows")
+
+
+def _feature(column: Column, name: str, event_time: str, target: Target) -> ColumnGuess:
     raw = identifier(column.name)
     whole = column.present == column.rows
     if column.distinct == 0:

@@ -271,6 +271,7 @@ def test_the_telco_table_is_understood(tmp_path: Path) -> None:
     kinds = {name: kind for name, kind, _ in found.table()}
 
     assert found.target.positive == "Yes"
+    assert any(name == "TotalCharges" and "blank in 11 of 7,043" in reason for name, _, reason in found.table())
     assert kinds["customerID"] == "left out"
     assert (kinds["TotalCharges"], kinds["tenure"]) == ("numeric", "numeric")
     assert (kinds["SeniorCitizen"], kinds["Partner"], kinds["Contract"]) == ("boolean", "boolean", "categorical")
