@@ -98,7 +98,10 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
     measured = report.without_nan(measured)
     files.write_json(out / REPORT, measured)
     pq.write_table(report.predictions(judged), out / PREDICTIONS)
-    _log.info("%s on %d test rows: %s", measured["primary"], len(truth), measured["metrics"][measured["primary"]])
+    best = measured["metrics"][measured["primary"]]
+    _log.info(
+        "%s %s (%s to %s) on %d test rows", measured["primary"], best["value"], best["low"], best["high"], len(truth)
+    )
     return measured
 
 

@@ -178,9 +178,10 @@ def worst(
 
 
 def _remark(chosen: dict[str, Any]) -> str:
-    """Say what the search proves."""
+    """Say what the search proves, and whether the plain model does better there."""
     where = " and ".join(f"{column} = {value}" for column, value in chosen["where"].items())
     p = f"p = {chosen['p_adjusted']:.2g} after Bonferroni's correction for {chosen['searched']} slices searched"
+    beside = f"the plain model has {chosen['plain']:.3f} there, the candidate {chosen['metric']:.3f}"
     if chosen["beyond_chance"]:
-        return f"{where} is worse than all rows beyond chance ({p})."
-    return f"{where} has the largest loss, but one of {chosen['searched']} slices must have: no more than chance ({p})."
+        return f"{where} is worse than all rows beyond chance ({p}); {beside}."
+    return f"{where} has the largest loss, but one of the slices must: no more than chance ({p}); {beside}."

@@ -40,6 +40,7 @@ def test_a_segment_in_which_the_model_guesses_is_found_among_many_columns():
     assert found["searched"] == 40
     assert "worse than all rows beyond chance" in found["remark"]
     assert found["difference_high"] < 0
+    assert f"the plain model has {found['plain']:.3f} there" in found["remark"]
 
 
 def test_of_slices_that_differ_by_chance_alone_the_worst_is_rarely_called_more():
