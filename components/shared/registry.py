@@ -8,6 +8,7 @@ before that is no version to anybody here, and the next registration takes it aw
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -76,7 +77,8 @@ def open(registry_uri: str) -> "MlflowClient":
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).replace(registry_uri.rstrip("/"), "it").split())[:200]
+        text = " ".join(str(error).split())
+        reason = "no server answers there" if "Max retries" in text else text[:200]
         raise StepFailed(
             f"The model registry {_without_password(registry_uri)!r} can't be used: {reason}; "
             "expected a server that answers or a SQLite file that MLflow made, start the one or restore the other."
@@ -152,13 +154,26 @@ def experiment(client: "MlflowClient", registry_uri: str, name: str) -> str:
 
 
 def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
-    """Copy an artifact folder (a version's ``source``, ``runs:/<id>/<path>``) to ``folder``, which must not exist."""
+    """Copy an artifact folder (a version's ``source``, ``runs:/<id>/<path>``) to ``folder``, which must not exist.
+
+    Raises:
+        StepFailed: If the registry names artifacts that are not there.
+    """
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
 
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    copied = download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=client.tracking_uri)
+    try:
+        copied = download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=client.tracking_uri)
+    except (MlflowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        raise StepFailed(
+            f"The registry names the artifacts {uri}, which can't be read (the cause stands above); "
+            "put them back, and where the folder was moved or renamed, move it back."
+        ) from error
     Path(copied).rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -223,7 +238,8 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("alembic", "mlflow.tracking"):
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name in ("alembic", "mlflow.tracking", "mlflow.store.model_registry"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It logs the traceback of each error that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

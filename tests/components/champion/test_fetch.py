@@ -78,3 +78,25 @@ def test_a_package_that_changed_in_the_registry_stops_the_run(tmp_path):
 
     with pytest.raises(StepFailed, match=r"has changed or lost \['model.onnx'\]; expected .* restore"):
         _fetch(uri, tmp_path / "out")
+
+
+def test_artifacts_that_moved_away_are_one_sentence(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    _, registered = _register(tmp_path / "candidate", uri)
+    registry.move_alias(registry.open(uri), "made", "champion", registered)
+    (tmp_path / "state").rename(tmp_path / "moved")
+
+    with pytest.raises(StepFailed, match=r"can't be read .*; put them back, and where .* was moved"):
+        _fetch(f"sqlite:///{tmp_path / 'moved' / 'mlflow.db'}", tmp_path / "out")
+
+
+def test_an_alias_moves_to_a_version_to_none_and_to_where_it_is(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    _, registered = _register(tmp_path / "candidate", uri)
+    client, seen = registry.open(uri), []
+
+    for version in (None, registered, registered, None, None):
+        registry.move_alias(client, "made", "champion", version)
+        seen.append(registry.champion(client, "made"))
+
+    assert seen == [None, registered, registered, None, None]

@@ -143,6 +143,22 @@ def test_a_kill_leaves_no_version_and_the_next_registration_works(tmp_path, boun
     assert files.sha256(files.from_uri(release["storage_uri"])) == files.sha256(evidence.model)
 
 
+def test_behind_a_server_a_fresh_half_version_may_be_somebodys_and_stays(tmp_path):
+    uri = empty_registry(tmp_path / "state")
+    client = registry.open(uri)
+    run = client.create_run(registry.experiment(client, uri, "made"), tags={"perennial.outcome": "promoted"})
+    client.create_registered_model("made")
+    client.create_model_version("made", f"{run.info.artifact_uri}/model", run.info.run_id)
+
+    logic._remove_half_made(client, "made", older_than_s=3600)
+    stays = registry.versions(client, "made", complete=False), client.get_run(run.info.run_id).info.status
+    logic._remove_half_made(client, "made", older_than_s=0)
+    gone = registry.versions(client, "made", complete=False), client.get_run(run.info.run_id).info.status
+
+    assert (len(stays[0]), stays[1]) == (1, "RUNNING")
+    assert gone == ([], "KILLED")
+
+
 def test_two_processes_that_register_at_once_on_a_fresh_laptop_make_one_version(tmp_path):
     evidence, uri = made_candidate.evidence(tmp_path / "candidate"), f"sqlite:///{tmp_path / 'state' / 'mlflow.db'}"
     program = """
