@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 
 from components.shared.images import image
+from pipelines import project_file
 from pipelines.environments import ROOT, steps
 
 GOLDEN = ROOT / "pipelines" / "compiled"
+EDITOR_SCHEMA = ROOT / "docs" / "project.schema.json"
 
 
 def pipelines() -> dict[str, Callable[..., Any]]:
@@ -57,19 +59,20 @@ def images_of(ir: Mapping[str, Any]) -> list[str]:
 
 
 def write_golden() -> list[Path]:
-    """Rewrite the committed IR of every pipeline and ``component.yaml`` of every step."""
+    """Rewrite the committed pipelines, ``component.yaml`` of every step, and the project file's JSON schema."""
     written = []
-    for path, ir in golden().items():
+    for path, text in golden().items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_text(ir), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         written.append(path)
     return written
 
 
-def golden() -> dict[Path, dict[str, Any]]:
-    """Compile everything that is committed, by the path where it stands."""
-    files = {GOLDEN / f"{name}.yaml": symbolic(name) for name in pipelines()}
-    return files | {ROOT / "components" / step / "component.yaml": component(step) for step in steps()}
+def golden() -> dict[Path, str]:
+    """Make everything that is committed though it follows from the source, by the path where it stands."""
+    compiled = {GOLDEN / f"{name}.yaml": symbolic(name) for name in pipelines()}
+    compiled |= {ROOT / "components" / step / "component.yaml": component(step) for step in steps()}
+    return {path: as_text(ir) for path, ir in compiled.items()} | {EDITOR_SCHEMA: project_file.json_schema()}
 
 
 def as_text(ir: Mapping[str, Any]) -> str:
