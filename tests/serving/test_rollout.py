@@ -181,6 +181,14 @@ def listening(url: str) -> bool:
         return False
 
 
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_the_end_waits_for_a_request_under_way(tmp_path: Path):
     running = local.start(tiny.released(tmp_path), python=PYTHON, source=ROOT, grpc_port=None)
     port = int(running.server.rest_url.rpartition(":")[2])
@@ -192,7 +200,7 @@ def test_the_end_waits_for_a_request_under_way(tmp_path: Path):
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
             assert answers.readline().split()[1] == b"100"
             running.process.terminate()
-            until(lambda: not (running.endpoint / "server.json").exists())
+            until(lambda: refuses(port))
             connection.sendall(body)
             assert answers.readline() == b"\r\n"
             assert answers.readline().split()[1] == b"200"
@@ -200,3 +208,4 @@ def test_the_end_waits_for_a_request_under_way(tmp_path: Path):
         running.stop()
 
     assert running.process.returncode == 0
+    assert not (running.endpoint / "server.json").exists()
