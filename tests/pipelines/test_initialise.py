@@ -15,6 +15,7 @@ from sklearn import datasets
 from components.ingestion import logic
 from components.shared.errors import InputError
 from pipelines import initialise, project_file
+from tests.components import made_table
 
 TELCO = Path(__file__).resolve().parents[3] / "shared" / "data" / "telco_customer_churn.csv"
 ROWS = 240
@@ -277,3 +278,11 @@ def test_the_telco_table_is_understood(tmp_path: Path) -> None:
     assert (kinds["SeniorCitizen"], kinds["Partner"], kinds["Contract"]) == ("boolean", "boolean", "categorical")
     totals = [row["TotalCharges"] for row in answer(tmp_path)]
     assert (totals.count(None), len(totals)) == (11, 7043)
+
+
+def test_the_schema_is_the_one_that_data_validation_is_tested_with(tmp_path: Path) -> None:
+    found = initialise.write(made_table.write_csv(tmp_path / "made_table.csv"), "y", out=tmp_path / "project")
+    written = (tmp_path / "project" / "feature_repo" / "schema" / "made_table.pbtxt").read_text()
+
+    assert len(found.columns) == len(made_table.columns()) + 2
+    assert written == made_table.GOLDEN.read_text()

@@ -19,6 +19,7 @@ from components.data_validation.finding import Finding
 from components.shared import bundle, files
 from components.shared.errors import DataBlocked, InputError
 from components.shared.project import Project
+from tests.components import made_table
 
 
 def _import_and_listen() -> str:
@@ -315,3 +316,20 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path_factory: pytest.TempPath
 
     assert first == second
     assert len(first) > 0
+
+
+def test_the_schema_that_init_writes_is_understood_and_its_table_is_clean(tmp_path: Path) -> None:
+    case = Case(tmp_path, made_table.GOLDEN.read_text(), duplicates="ignore", constant_columns="ignore")
+    columns = made_table.columns()
+    rows = pa.table(
+        {
+            name: pa.array(values, pa.string() if values[0] is None and name == "nothing" else None)
+            for name, values in columns.items()
+        }
+        | {"row_number": range(1, made_table.ROWS + 1), "event_time": [datetime(2020, 1, 1)] * made_table.ROWS}
+    )
+
+    assert case.validate(rows) == []
+    assert kinds(case.validate(swap(rows, "member", ["maybe"] * made_table.ROWS))) == [
+        ("member", "schema_anomalies", "block")
+    ]
