@@ -89,15 +89,15 @@ class Population:
         normal = generator(self.seed, "temper", self.block, month).standard_normal((self.size, 2)).T
         for row, name in enumerate(_SHARES):
             if name not in _KEPT or month < 0:
-                self.codes[name] = np.where(who, _pick(draws[row], name), self.codes[name])
-        spare = draws[len(_SHARES) :]
-        self.paperless = np.where(who, spare[0] < 0.6, self.paperless)
-        self.age_known = np.where(who, spare[1] < 0.97, self.age_known)
-        self.device_known = np.where(who, spare[2] < 0.95, self.device_known)
-        self.fee = np.where(who, _FEES[self.codes["plan"]] * (0.8 + 0.4 * spare[3]), self.fee)
-        young = self.codes["age"] == 0
-        self.level = np.where(who, 0.5 * normal[0] + 0.2 * self.codes["plan"] + 0.4 * young, self.level)
-        self.trouble = np.where(who, normal[1], self.trouble)
+                self.codes[name][who] = _pick(draws[row][who], name)
+        spare = draws[len(_SHARES) :, who]
+        plan, young = self.codes["plan"][who], self.codes["age"][who] == 0
+        self.paperless[who] = spare[0] < 0.6
+        self.age_known[who] = spare[1] < 0.97
+        self.device_known[who] = spare[2] < 0.95
+        self.fee[who] = _FEES[plan] * (0.8 + 0.4 * spare[3])
+        self.level[who] = 0.5 * normal[0][who] + 0.2 * plan + 0.4 * young
+        self.trouble[who] = normal[1][who]
         self.usage[:, who] = np.nan
         self.contacts[:, who] = 0
         self.overdue[who] = 0
@@ -116,12 +116,13 @@ class Population:
         draws = source.random((self.size, 2 * len(_CHANGES) + 1)).T
         changed = np.zeros(self.size, bool)
         for row, (name, share) in enumerate(_CHANGES.items()):
-            value = _pick(draws[2 * row + 1], name)
-            moves = (draws[2 * row] < share) & (value != self.codes[name]) & ~self.newcomers
-            self.codes[name] = np.where(moves, value, self.codes[name])
+            chosen = np.flatnonzero((draws[2 * row] < share) & ~self.newcomers)
+            value = _pick(draws[2 * row + 1][chosen], name)
+            moves = chosen[value != self.codes[name][chosen]]
+            self.codes[name][chosen] = value
             if name == "plan":
-                self.fee = np.where(moves, _FEES[value] * (0.8 + 0.4 * draws[-1]), self.fee)
-            changed |= moves
+                self.fee[moves] = _FEES[self.codes["plan"][moves]] * (0.8 + 0.4 * draws[-1][moves])
+            changed[moves] = True
         return changed
 
     def risk(self, month: int, faults: Faults) -> Floats:
