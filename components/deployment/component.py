@@ -15,6 +15,4 @@ def deployment(
     from components.deployment import logic
     from components.shared import bundle
 
-    return logic.deploy(
-        bundle.project(project.path), Path(release.path), Path(verdict.path), registry_uri, endpoint
-    )
+    return logic.deploy(bundle.project(project.path), Path(release.path), Path(verdict.path), registry_uri, endpoint)

@@ -1,5 +1,6 @@
 """V1, V2 and gRPC give the same answers: score, decision, release, and what was never seen in training."""
 
+import asyncio
 import http.client
 import json
 import struct
@@ -7,7 +8,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
+import numpy as np
 import pytest
+from kserve import (
+    InferenceGRPCClient,
+    InferenceRESTClient,
+    InferInput,
+    InferRequest,
+    InferResponse,
+    RESTConfig,
+)
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
@@ -141,6 +151,29 @@ def grpc_request() -> pb.ModelInferRequest:
         (row["plan"] or "").encode() for row in ROWS
     )
     return request
+
+
+def test_kserves_own_clients_are_understood_and_understand(running: local.Running):
+    server = running.server
+
+    async def ask() -> list[InferResponse]:
+        rest, rpc = InferenceRESTClient(RESTConfig(protocol="v2")), InferenceGRPCClient(server.grpc_address)
+        assert await rest.is_model_ready(server.rest_url, tiny.NAME)
+        assert await rpc.is_model_ready(tiny.NAME)
+        over_rest = [await rest.infer(server.rest_url, kserve_request(b), model_name=tiny.NAME) for b in (False, True)]
+        return [*over_rest, await rpc.infer(kserve_request(True))]
+
+    for answer in asyncio.run(ask()):
+        assert answer.outputs[0].data == pytest.approx([tiny.score(row) for row in (ROWS[0], ROWS[2])], abs=1e-6)
+
+
+def kserve_request(binary: bool) -> InferRequest:
+    rows = [ROWS[0], ROWS[2]]
+    inputs = []
+    for name, datatype, kind in (("usage", "FP64", float), ("active", "BOOL", bool), ("plan", "BYTES", object)):
+        inputs.append(InferInput(name, [2], datatype))
+        inputs[-1].set_data_from_numpy(np.array([row[name] for row in rows], dtype=kind), binary_data=binary)
+    return InferRequest(tiny.NAME, inputs)
 
 
 @pytest.mark.parametrize(
