@@ -67,7 +67,7 @@ def _announce(name: str) -> None:
 
 def _env() -> dict[str, str]:
     # One thread per library: two cores are shared by what a test starts.
-    return os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "DO_NOT_TRACK": "1"}
+    return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "DO_NOT_TRACK": "1"}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ def task_environment(python: Path, source: Path, scratch: Path, inherited: Mappi
         "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "TMPDIR": str(scratch),
         "DO_NOT_TRACK": "1",
