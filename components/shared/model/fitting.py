@@ -68,8 +68,8 @@ def steady(seed: int) -> None:
 def class_weights(labels: NDArray[np.float32], target: Target, scheme: str) -> NDArray[np.float32]:
     """Return one weight per class, 1 on average over rows; ``balanced`` gives each class the same total.
 
-    >>> class_weights(np.array([0, 0, 0, 1], np.float32), Target("binary", ("no", "yes")), "balanced").round(3).tolist()
-    [0.667, 2.0]
+    >>> class_weights(np.array([0, 0, 0, 0, 1], np.float32), Target("binary", ("no", "yes")), "balanced").tolist()
+    [0.625, 2.5]
     """
     if target.classes is None:
         return np.ones(1, np.float32)
