@@ -20,9 +20,9 @@ class Counts:
     duplicates: int
 
 
-def connect(snapshot: Path) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB with one view per table of the snapshot; all times are UTC."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB with one view per table of the snapshot; all times are UTC, what memory lacks goes to ``scratch``."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "temp_directory": str(scratch)})
     connection.execute("SET TimeZone = 'UTC'")
     for path in sorted(snapshot.glob("*.parquet")):
         file = str(path).replace("'", "''")

@@ -37,7 +37,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
     """
     project = bundle.project(bundle_path)
     as_of = clock(snapshot)
-    with tempfile.TemporaryDirectory() as folder, examples.connect(snapshot) as connection:
+    with tempfile.TemporaryDirectory() as folder, examples.connect(snapshot, Path(folder) / "spill") as connection:
         repo = bundle.extract(bundle_path, Path(folder))
         counts = examples.select(connection, project, as_of)
         objects = repository.load(repo)

@@ -1,5 +1,6 @@
 """Divide the examples into rows that train, rows that choose and rows that judge, without a leak between them."""
 
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
         )
     keys = pq.read_table(source, columns=[project.entity, project.event_time, project.label.column])
     gap = timedelta(days=project.label.delay_days if split.gap_days is None else split.gap_days)
-    with duckdb.connect() as connection:
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("keys", _numbered(keys))
         parts = methods.assign(connection, split.method, split.validation, split.test, gap, seed, project.task)
