@@ -143,6 +143,24 @@ def test_a_kill_leaves_no_version_and_the_next_registration_works(tmp_path, boun
     assert files.sha256(files.from_uri(release["storage_uri"])) == files.sha256(evidence.model)
 
 
+@pytest.mark.parametrize("boundary", ["set_model_version_tag", "set_registered_model_alias"])
+def test_a_kill_after_the_last_tag_leaves_the_version_and_the_next_registration_goes_on_with_it(tmp_path, boundary):
+    uri, evidence = empty_registry(tmp_path / "state"), made_candidate.evidence(tmp_path / "candidate")
+    arguments = (boundary, evidence, uri, tmp_path / "killed")
+    process = multiprocessing.get_context("fork").Process(target=_register_and_die, args=arguments)
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode == -signal.SIGKILL
+
+    version, release = _register(evidence, uri, tmp_path / "out")
+
+    client = registry.open(uri)
+    assert version == "1"
+    assert release["unchanged"] is False
+    assert [str(v.version) for v in registry.versions(client, "made")] == ["1"]
+    assert str(registry.version_by_alias(client, "made", "challenger").version) == "1"
+
+
 def test_behind_a_server_a_fresh_half_version_may_be_somebodys_and_stays(tmp_path):
     uri = empty_registry(tmp_path / "state")
     client = registry.open(uri)
