@@ -15,7 +15,8 @@ from pipelines.report.documents import Documents
 
 _FOLDER = Path(__file__).parent
 _NAME = "report.html"
-_TONES = {"finished": "good", "rejected": "fair", "data blocked": "bad", "failed": "bad", "bug": "bad"}
+_TONES = {"finished": "good", "rejected": "fair", "interrupted": "fair"}
+_TONES |= dict.fromkeys(("data blocked", "bad input", "failed", "bug"), "bad")
 
 
 def render(run: Mapping[str, Any], folder: Path) -> Path:
