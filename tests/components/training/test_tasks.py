@@ -119,3 +119,11 @@ def test_balanced_weights_give_each_class_the_same_total():
 
     assert weights[0] * 90 == pytest.approx(weights[1] * 10)
     assert weights[labels.astype(int)].mean() == pytest.approx(1)
+
+
+def test_training_stops_when_patience_is_used_up(tmp_path):
+    project = made_splits.project("regression", training={"epochs": 200, "patience": 2})
+    trained(tmp_path, project, made_splits.table("regression", rows=400))
+    story = files.read_json(tmp_path / "model/training.json")
+
+    assert len(story["history"]) == story["best_epoch"] + 2 < 200

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.shared import files
+from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import logic
 from tests.components import made_splits
@@ -171,3 +172,10 @@ def test_no_trials_take_the_fixed_hyperparameters(splits, tmp_path):
 
     assert (best["hidden"], best["bins"]) == ("7", 5)
     assert files.read_json(tmp_path / "study/trials.json") == []
+
+
+def test_a_study_without_time_for_one_trial_says_so(splits, tmp_path):
+    with pytest.raises(StepFailed, match=r"none of 1 trials was completed; allow more time \('tuning.timeout_s'\)"):
+        logic.tune(small(timeout_s=1e-6), splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
+
+    assert not (tmp_path / "study").exists()
