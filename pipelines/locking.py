@@ -13,7 +13,7 @@ _STEP_CONFIG = environments.ROOT / "components" / "uv.toml"
 
 
 def lock(names: Sequence[str]) -> Iterable[Path]:
-    """Re-lock what is named (steps, ``serving``, ``command``, ``tests``, ``uv``), or everything.
+    """Re-lock what is named (steps, ``serving``, ``command``, ``tests``, ``benchmarks``, ``uv``), or everything.
 
     Versions that still fit are kept; remove a lock to take the newest.
 
@@ -49,5 +49,6 @@ def _known() -> dict[str, tuple[Path, Path | None]]:
         "serving": (root / "serving" / "requirements.in", None),
         "command": (root / "requirements.in", None),
         "tests": (root / "tests" / "requirements.in", None),
+        "benchmarks": (root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
         "uv": (root / "infra" / "uv.in", None),
     }
