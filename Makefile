@@ -1,6 +1,8 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
 .PHONY: help run serve test lint bench lock compile clean
+# Keep bytecode, or every import of a heavy library compiles it anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 PERENNIAL := .venv/bin/perennial
 

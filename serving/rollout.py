@@ -8,7 +8,7 @@ import yaml
 
 from components.shared import releases
 from components.shared.errors import StepFailed
-from components.shared.files import read_json
+from components.shared.files import from_uri, read_json
 from serving.refusal import Refused
 from serving.release import Release
 from serving.served import Served
@@ -94,7 +94,7 @@ def load(endpoint: Path, version: str) -> Release:
         raise StepFailed(
             f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only."
         )
-    release = Release(Path(uri.removeprefix("file://")), name, version, manifest_sha256)
+    release = Release(from_uri(uri), name, version, manifest_sha256)
     release.warm()
     return release
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from components.shared import inference, processes, recovery, registry, releases
 from components.shared.errors import GateRejected, InputError, StepFailed
-from components.shared.files import read_json
+from components.shared.files import from_uri, read_json
 from components.shared.project import Project
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def _await_server(endpoint: Path, deadline_s: float) -> None:
 def _take_over(
     endpoint: Path, release: Path, entry: releases.Journal, plan: dict[str, Any], client: Any, deadline_s: float
 ) -> None:
-    package = Path(plan["storage_uri"].removeprefix("file://"))
+    package = from_uri(plan["storage_uri"])
     tolerance = float(read_json(package / "model.json")["tolerance"])
     sample = read_json(package / "sample.json")
     releases.install(release, endpoint, entry.version)

@@ -12,7 +12,10 @@ from typing import IO
 from pipelines.laptop import watchdog
 
 # Inherited settings that would let the command's own packages into a task.
-_DROPPED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "PYTHONBREAKPOINT")
+# Without bytecode every import of a heavy library would compile it anew.
+_DROPPED = (
+    "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "PYTHONBREAKPOINT", "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
 
 
 def task_environment(python: Path, source: Path, scratch: Path, inherited: Mapping[str, str]) -> dict[str, str]:
