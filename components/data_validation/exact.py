@@ -105,13 +105,14 @@ class Table:
                 rest = exact.rows - size
                 elsewhere = 1 - (exact.columns[column].present - here) / rest if rest else 0.0
                 share = 1 - here / size
-                if rest and share - elsewhere > most:
+                chance = _chance(1 - exact.columns[column].present / exact.rows, size, rest) if rest else 1.0
+                if share - elsewhere > max(most, chance):
                     noted.append(
                         Noted(
                             column,
                             "segments",
-                            f"'{column}' is missing in {share:.1%} of the {size:,} rows where '{by}' is {value!r}, "
-                            f"and in {elsewhere:.1%} of the others; expected at most {most:.0%} more. "
+                            f"'{column}' is missing in {share:.1%} of the {size:,} rows where '{by}' is "
+                            f"{_shown(value)}, and in {elsewhere:.1%} of the others; expected at most {most:.0%} more. "
                             "Repair what delivers this segment, or raise validation.segment_missing_max.",
                         )
                     )
@@ -161,6 +162,15 @@ class Table:
 
     def _ask(self, query: str) -> list[tuple[Any, ...]]:
         return self._engine.execute(query).fetchall()
+
+
+def _chance(share: float, size: int, rest: int) -> float:
+    """Return a difference between two groups that chance alone hardly ever makes (four standard errors)."""
+    return 4 * math.sqrt(share * (1 - share) * (1 / size + 1 / rest))
+
+
+def _shown(value: str | None) -> str:
+    return "missing" if value is None else repr(value)
 
 
 def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int | None) -> list[Noted]:

@@ -1,5 +1,6 @@
 """Copy every source of a project into an immutable parquet snapshot."""
 
+import errno
 import hashlib
 import logging
 import shutil
@@ -50,6 +51,13 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
         files.write_json(partial / "snapshot.json", {"content_hash": digest.hexdigest(), "tables": tables})
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        raise StepFailed(
+            f"The disk is full while the snapshot is written to {out.parent}; expected room for a copy of the sources. "
+            "Free some, for example with 'perennial gc', and run again."
+        ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Snapshot(digest.hexdigest(), sum(each["rows"] for each in tables.values()))

@@ -206,7 +206,7 @@ class Validation(Section):
         default_factory=dict, description="Source -> columns whose values are checked one by one."
     )
     segment_missing_max: float = Field(
-        0.2, gt=0, le=1, description="Largest rise of a segment's missing share above that of the other rows."
+        0.1, gt=0, le=1, description="Largest rise of a segment's missing share above that of the other rows."
     )
 
 
