@@ -1,8 +1,9 @@
 """KFP face of deployment: verify the new release with a real request, then let it take over."""
 
-from components.shared.images import image
 from kfp import dsl
 from kfp.dsl import Artifact, Input
+
+from components.shared.images import image
 
 
 @dsl.component(base_image=image("deployment"), install_kfp_package=False)
