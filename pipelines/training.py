@@ -30,7 +30,7 @@ def training_pipeline(
     endpoint: str,
     code: Dict[str, str],
     seed: int = 7,
-):
+) -> None:
     """Train one candidate, judge it, and release it only when it may replace the champion."""
     project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output
     snapshot = ingestion(project=project, source_root=source_root, source_hash=source_hash).output

@@ -1,7 +1,7 @@
 """Run everything that CI requires: ``python -m tests [ROOM ...] [-- PYTEST ARGUMENTS]``.
 
-The tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks share
-one pytest process. A room is ``lint``, ``command`` (pipelines and end to end), ``serving`` or a step.
+The tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks
+share one pytest process. A room is ``lint``, ``command`` (pipelines and end to end), ``serving`` or a step.
 """
 
 import os

@@ -7,7 +7,7 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("champion"), install_kfp_package=False)
-def champion(project: Input[Artifact], registry_uri: str, model: Output[Model], accepted: Output[Artifact]):
+def champion(project: Input[Artifact], registry_uri: str, model: Output[Model], accepted: Output[Artifact]) -> None:
     """Fetch the champion's package and the last accepted statistics; both may be absent."""
     from pathlib import Path
 

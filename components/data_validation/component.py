@@ -13,7 +13,7 @@ def data_validation(
     accepted: Input[Artifact],
     statistics: Output[Artifact],
     report: Output[HTML],
-):
+) -> None:
     """Check the snapshot against its schema and the last accepted snapshot; raise DataBlocked if it must stop."""
     from pathlib import Path
 

@@ -16,7 +16,7 @@ def evaluation(
     report: Output[Artifact],
     metrics: Output[Metrics],
     curves: Output[ClassificationMetrics],
-):
+) -> None:
     """Measure everything that the gate, the card and the report speak of."""
     from pathlib import Path
 

@@ -7,7 +7,7 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("feature_retrieval"), install_kfp_package=False)
-def feature_retrieval(project: Input[Artifact], snapshot: Input[Dataset], training_set: Output[Dataset]):
+def feature_retrieval(project: Input[Artifact], snapshot: Input[Dataset], training_set: Output[Dataset]) -> None:
     """Join the labelled rows with the features that were known at their event time."""
     from pathlib import Path
 

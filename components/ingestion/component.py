@@ -7,7 +7,7 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("ingestion"), install_kfp_package=False)
-def ingestion(project: Input[Artifact], source_root: str, source_hash: str, snapshot: Output[Dataset]):
+def ingestion(project: Input[Artifact], source_root: str, source_hash: str, snapshot: Output[Dataset]) -> None:
     """Copy every source into parquet; ``source_hash`` makes the cache see what the address does not."""
     from pathlib import Path
 

@@ -23,7 +23,7 @@ def registration(
     release: Output[Artifact],
     card: Output[Markdown],
     card_html: Output[HTML],
-):
+) -> None:
     """Log the run, register the version as challenger, write card and manifest."""
     from pathlib import Path
 

@@ -21,7 +21,7 @@ def rejection(
     registry_uri: str,
     code: Dict[str, str],
     advice: Output[Markdown],
-):
+) -> None:
     """Keep the evidence of a candidate that did not earn its place."""
     from pathlib import Path
 

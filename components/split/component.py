@@ -7,7 +7,7 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("split"), install_kfp_package=False)
-def split(project: Input[Artifact], training_set: Input[Dataset], seed: int, splits: Output[Dataset]):
+def split(project: Input[Artifact], training_set: Input[Dataset], seed: int, splits: Output[Dataset]) -> None:
     """Divide the rows without a leak over time or entity."""
     from pathlib import Path
 

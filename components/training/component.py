@@ -7,7 +7,9 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("training"), install_kfp_package=False)
-def training(project: Input[Artifact], splits: Input[Dataset], study: Input[Artifact], seed: int, model: Output[Model]):
+def training(
+    project: Input[Artifact], splits: Input[Dataset], study: Input[Artifact], seed: int, model: Output[Model]
+) -> None:
     """Train with the study's hyperparameters, choose the threshold, export, compare the export."""
     from pathlib import Path
 

@@ -7,7 +7,9 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("tuning"), install_kfp_package=False)
-def tuning(project: Input[Artifact], splits: Input[Dataset], seed: int, study_storage: str, study: Output[Artifact]):
+def tuning(
+    project: Input[Artifact], splits: Input[Dataset], seed: int, study_storage: str, study: Output[Artifact]
+) -> None:
     """Search the project's space; a study that was killed goes on where it stopped."""
     from pathlib import Path
 

@@ -85,7 +85,14 @@ def _retrieval(folder: Path, entities: int) -> list[tuple[str, str, str, str]]:
     [environment] = environments.prepare(["feature_retrieval"]).values()
     measured = _run(environment.python, "retrieval", folder / f"retrieval{entities}", entities)
     ours, theirs = measured["feast_s"], measured["asof_s"]
-    return [(f"retrieval for {entities:,} entities", f"{ours:.1f} s", f"DuckDB ASOF: {theirs:.2f} s", f"{ours / theirs:.1f}")]
+    return [
+        (
+            f"retrieval for {entities:,} entities",
+            f"{ours:.1f} s",
+            f"DuckDB ASOF: {theirs:.2f} s",
+            f"{ours / theirs:.1f}",
+        )
+    ]
 
 
 def _tuning(example: dict[str, Any], folder: Path) -> list[tuple[str, str, str, str]]:

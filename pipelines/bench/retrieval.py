@@ -1,6 +1,7 @@
 """Point-in-time retrieval through Feast beside a hand-written DuckDB ASOF join, on the same rows.
 
-``python -m pipelines.bench.retrieval FOLDER ENTITIES`` prints seconds as JSON; it runs in feature_retrieval's virtualenv.
+``python -m pipelines.bench.retrieval FOLDER ENTITIES`` prints seconds as JSON; it runs in
+feature_retrieval's virtualenv.
 """
 
 import json
@@ -62,7 +63,7 @@ def _make(folder: Path, entities: int) -> Path:
     tables = {}
     for name, query in queries.items():
         duckdb.sql(f"COPY ({query}) TO '{snapshot / name}.parquet'")
-        columns = {column: kind for column, kind, *_ in duckdb.sql(f"DESCRIBE {query}").fetchall()}
+        columns = {column: kind for column, kind, *_ in duckdb.execute(f"DESCRIBE {query}").fetchall()}
         rows = entities * (HISTORY if name == "usage" else 1)
         span = ["2024-01-01T00:00:00+00:00", "2024-07-19T00:00:00+00:00"]
         tables[name] = {"rows": rows, "columns": columns, "content_hash": "bench", "time_range": span}

@@ -72,7 +72,7 @@ def _first_rows(folder: Path, snapshot: Path) -> Path:
 
 
 def _describe(snapshot: Path, rows: int) -> None:
-    described = duckdb.sql(f"DESCRIBE FROM '{snapshot / 'rows.parquet'}'").fetchall()
+    described = duckdb.execute(f"DESCRIBE FROM '{snapshot / 'rows.parquet'}'").fetchall()
     columns = {name: kind for name, kind, *_ in described}
     table = {"rows": rows, "columns": columns, "content_hash": "bench", "time_range": ["2024-01-01", "2024-01-01"]}
     files.write_json(snapshot / "snapshot.json", {"content_hash": "bench", "tables": {"rows": table}})

@@ -43,7 +43,8 @@ def task_environment(python: Path, source: Path, scratch: Path, inherited: Mappi
 class ProcessGroups:
     """Starts processes in groups of their own and guarantees that none outlives the command.
 
-    Use it as a context manager; on leaving, and on the command's death of any cause, every group still running is ended.
+    Use it as a context manager; on leaving, and on the command's death of any cause, every group still running
+    is ended.
     """
 
     def __init__(self) -> None:

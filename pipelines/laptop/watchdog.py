@@ -1,7 +1,7 @@
 """End the process groups of a run when the command dies, however it dies.
 
-The command keeps one pipe to this process and writes ``+group`` and ``-group`` lines. The end of the pipe means that the
-command is gone (SIGKILL included), so whatever group is still listed is ended: first asked, then killed.
+The command keeps one pipe to this process and writes ``+group`` and ``-group`` lines. The end of the pipe means that
+the command is gone (SIGKILL included), so whatever group is still listed is ended: first asked, then killed.
 Runs as ``python watchdog.py`` with nothing but the standard library, once per run.
 """
 

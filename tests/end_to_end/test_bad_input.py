@@ -65,7 +65,9 @@ def misspelt_key(project: Path) -> None:
 
 def two_labels(project: Path) -> None:
     lines = table(project)
-    twin = lines[1].replace(",late", ",on time") if lines[1].endswith(",late") else lines[1].replace(",on time", ",late")
+    twin = (
+        lines[1].replace(",late", ",on time") if lines[1].endswith(",late") else lines[1].replace(",on time", ",late")
+    )
     write(project, [*lines, twin])
 
 

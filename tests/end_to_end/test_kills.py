@@ -1,4 +1,4 @@
-"""A run that is killed at any boundary leaves registry and endpoint as they were, no process, and the next run works."""
+"""A run killed at any boundary leaves registry and endpoint as they were, no process, and the next run works."""
 
 import os
 import signal

@@ -67,7 +67,7 @@ def test_the_report_opens_offline(released):
     record = records(released)[0]
     page = (Path(record["folder"]) / "report.html").read_text()
 
-    assert "<svg" in page and "src=\"http" not in page and "href=\"http" not in page.replace("http://www.w3.org", "")
+    assert "<svg" in page and 'src="http' not in page and 'href="http' not in page.replace("http://www.w3.org", "")
 
 
 def test_collecting_garbage_keeps_what_the_release_needs(released):

@@ -65,7 +65,7 @@ def test_a_face_installs_nothing_and_names_its_image(step):
 
 
 def test_imports_go_one_way():
-    """components/shared <- components/<step> <- pipelines; serving uses components/shared; feature_repo uses nothing."""
+    """components/shared <- components/<step> <- pipelines; serving takes components/shared, feature_repo nothing."""
     wrong = []
     for path in PYTHON:
         room = path.relative_to(ROOT).parts

@@ -1,4 +1,4 @@
-"""Compiled pipelines run on a laptop as kfp means them, each task in the virtualenv of its image, leaving nothing behind."""
+"""Compiled pipelines run on a laptop as kfp means them, each task in its image's virtualenv, leaving nothing behind."""
 
 import builtins
 import logging
