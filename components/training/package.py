@@ -117,7 +117,8 @@ def _sample(trained: Trained, validation: pa.Table) -> dict[str, Any]:
     sent: list[dict[str, Any]] = [{} for _ in range(few.num_rows)]
     for column, name in enumerate(rows.numeric_names(project)):
         whole = project.features.columns[name].type == "boolean"
-        for row, value in zip(sent, inputs.numeric[:, column].tolist(), strict=True):
+        # The shortest text of a float32 is what a person would have written; it reads back as the same float32.
+        for row, value in zip(sent, (float(str(number)) for number in inputs.numeric[:, column]), strict=True):
             row[name] = None if math.isnan(value) else bool(value) if whole else value
     for column, name in enumerate(rows.categorical_names(project)):
         for row, text in zip(sent, inputs.categorical[:, column], strict=True):

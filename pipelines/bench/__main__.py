@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import environments, runs
+from pipelines import environments, runs, terminal
 from pipelines.bench import serving
 
 TOOLS = Path(__file__).with_name("requirements.txt")
@@ -22,7 +22,7 @@ TOOLS = Path(__file__).with_name("requirements.txt")
 
 def main() -> None:
     """Run every measurement in the virtualenv of what it measures."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     table = Table("what", "measured", "beside", "ratio", box=None)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -1,19 +1,17 @@
 """``perennial init``: say what was guessed and why, and how to go on."""
 
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines import initialise
+from pipelines import initialise, terminal
 
 
 def init(table: Path, *, label: str, entity: str | None, time: str | None, out: Path) -> None:
     """Write a project for a table and print the guesses."""
     guess = initialise.write(table, label, entity, time, out)
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    console = terminal.console()
     shown = Table("column", "taken as", "because", box=None, padding=(0, 2, 0, 0))
     for column in guess.columns:
         taken = column.type if column.role == "feature" and column.type else column.role

@@ -1,6 +1,5 @@
 """``perennial run``: one training run with its live view, its report and, if asked, one real question."""
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines import endpoint, environments, project_file, report, runs, simulator, state
+from pipelines import endpoint, environments, project_file, report, runs, simulator, state, terminal
 from pipelines.commands import summary
 from pipelines.environments import Environment
 from pipelines.laptop import training
@@ -23,8 +22,7 @@ def run(project: Path, *, seed: int, use_cache: bool, wait: bool, simulate: bool
     Returns:
         The command's exit code (see ``pipelines.runs``).
     """
-    # Bound to the terminal now: while kfp runs, standard output goes to its log.
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    console = terminal.console()
     place = state.open_state(project)
     if simulate:
         _simulate_missing(place, console)

@@ -1,18 +1,15 @@
 """``perennial serve``: the local endpoint, in the foreground."""
 
 import signal
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from components.shared import releases
-from pipelines import endpoint, environments, project_file, state
+from pipelines import endpoint, environments, project_file, state, terminal
 
 
 def serve(project: Path, *, host: str, port: int, grpc_port: int) -> int:
     """Start the endpoint of a project and stay until Ctrl-C or SIGTERM."""
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    console = terminal.console()
     place = state.open_state(project)
     name = project_file.read(place.project_file).name
     place.create()

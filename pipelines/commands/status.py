@@ -1,21 +1,19 @@
 """``perennial status``: what answers, what is registered, what ran."""
 
 import json
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from components.shared import registry, releases
-from pipelines import project_file, state
+from pipelines import project_file, state, terminal
 
 
 def status(project: Path, last: int = 10) -> None:
     """Print the state of a project."""
     place = state.open_state(project)
     name = project_file.read(place.project_file).name
-    console = Console(file=sys.stdout, soft_wrap=True)
+    console = terminal.console()
     server = releases.server(place.endpoint)
     active = releases.active(place.endpoint)
     where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
