@@ -86,7 +86,7 @@ def read_header(name: str, file: Path) -> tuple[list[str], str]:
         delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
         stream.seek(0)
         header = next(csv.reader(stream, delimiter=delimiter))
-    while header and not header[-1]:
+    if not header[-1]:
         raise InputError(
             f"Source '{name}': the header of {file.name} ends with a delimiter; expected a name for each of the "
             f"{len(header)} columns. Name or drop the last column."
@@ -103,9 +103,10 @@ def inferred(
     values is DOUBLE if it is in ``numeric``, else VARCHAR.
     """
     start = f"(SELECT * FROM {relation} LIMIT {_FIRST_ROWS})"
-    first = _candidates(engine, start, list(found), source, numeric)
+    first = _candidates(engine, start, dict.fromkeys(found, _SUSPECTS), source, numeric)
     empty = _without_values(engine, start, list(found), source)
-    final = _candidates(engine, relation, [c for c in found if first[c] != "VARCHAR" or c in empty], source, numeric)
+    suspects = {c: _SUSPECTS if c in empty else (first[c],) for c in found if first[c] != "VARCHAR" or c in empty}
+    final = _candidates(engine, relation, suspects, source, numeric)
     return {column: final.get(column, "VARCHAR") for column in found}
 
 
@@ -128,34 +129,43 @@ def _without_values(engine: duckdb.DuckDBPyConnection, relation: str, names: lis
 
 
 def _candidates(
-    engine: duckdb.DuckDBPyConnection, relation: str, names: list[str], source: Source, numeric: set[str]
+    engine: duckdb.DuckDBPyConnection,
+    relation: str,
+    suspects: dict[str, tuple[str, ...]],
+    source: Source,
+    numeric: set[str],
 ) -> dict[str, str]:
-    """Infer the types of some columns from all rows of a relation."""
-    if not names:
+    """Infer the types of some columns, which may have one of the suspected types, from all rows of a relation."""
+    if not suspects:
         return {}
     texts = ", ".join(
         f"CASE WHEN {present(column, source)} IS NOT NULL THEN {stripped(column)} END AS c{position}"
-        for position, column in enumerate(names)
+        for position, column in enumerate(suspects)
     )
-    tests = ", ".join(_TESTS.replace("@", f"c{position}") for position in range(len(names)))
+    tests = ", ".join(
+        test.replace("@", f"c{position}") if set(types) & set(suspects[column]) else "0"
+        for position, column in enumerate(suspects)
+        for test, types in _TESTS
+    )
     row = engine.execute(f"SELECT {tests} FROM (SELECT {texts} FROM {relation})").fetchall()[0]
-    width = len(row) // len(names)
+    width = len(_TESTS)
     return {
         column: _type(*row[position * width : (position + 1) * width], is_numeric=column in numeric)
-        for position, column in enumerate(names)
+        for position, column in enumerate(suspects)
     }
 
 
-_TESTS = ", ".join(
-    (
-        "count(@)",
-        "count_if(lower(@) IN ('true', 'false'))",
-        "count_if(TRY_CAST(@ AS DOUBLE) IS NOT NULL AND NOT contains(@, '_'))",
-        "count_if(TRY_CAST(@ AS BIGINT) IS NOT NULL AND regexp_full_match(@, '[+-]?[0-9]+'))",
-        "count_if(regexp_matches(@, '^[+-]?0[0-9]'))",
-        "count_if(regexp_full_match(@, '[+-]?[0-9]+') AND TRY_CAST(@ AS BIGINT) IS NULL)",
-        f"count_if(TRY_CAST(@ AS TIMESTAMPTZ) IS NOT NULL AND regexp_matches(@, {literal(DATE)}))",
-    )
+_SUSPECTS = ("BOOLEAN", "BIGINT", "DOUBLE", "TIMESTAMP")
+_NUMBERS = ("BIGINT", "DOUBLE")
+# What is counted, and for which suspected types it matters: the rows are many, and each test costs.
+_TESTS = (
+    ("count(@)", _SUSPECTS),
+    ("count_if(lower(@) IN ('true', 'false'))", ("BOOLEAN",)),
+    ("count_if(TRY_CAST(@ AS DOUBLE) IS NOT NULL AND NOT contains(@, '_'))", _NUMBERS),
+    ("count_if(TRY_CAST(@ AS BIGINT) IS NOT NULL AND regexp_full_match(@, '[+-]?[0-9]+'))", ("BIGINT",)),
+    ("count_if(regexp_matches(@, '^[+-]?0[0-9]'))", _NUMBERS),
+    ("count_if(length(@) > 18 AND regexp_full_match(@, '[+-]?[0-9]+') AND TRY_CAST(@ AS BIGINT) IS NULL)", _NUMBERS),
+    (f"count_if(TRY_CAST(@ AS TIMESTAMPTZ) IS NOT NULL AND regexp_matches(@, {literal(DATE)}))", ("TIMESTAMP",)),
 )
 
 
