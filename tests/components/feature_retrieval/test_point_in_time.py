@@ -5,7 +5,7 @@ from datetime import timedelta
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from components.feature_retrieval import logic
@@ -208,7 +208,7 @@ def random_root(tmp_path_factory):
     return tmp_path_factory.mktemp("random")
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
     examples=st.lists(st.tuples(names, moments), min_size=2, max_size=25, unique=True),
     readings=st.lists(st.tuples(names, moments, moments, st.integers(0, 99).map(float)), max_size=40),

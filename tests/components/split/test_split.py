@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
@@ -150,7 +150,7 @@ def test_the_gap_is_the_labels_delay_unless_the_project_names_one(tmp_path):
     assert gaps == [9, 0]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from([f"c{n}" for n in range(40)]), st.integers(0, 200), st.integers(0, 1)),
