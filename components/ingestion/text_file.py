@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -131,7 +132,7 @@ def _without_values(engine: duckdb.DuckDBPyConnection, relation: str, names: lis
 def _candidates(
     engine: duckdb.DuckDBPyConnection,
     relation: str,
-    suspects: dict[str, tuple[str, ...]],
+    suspects: Mapping[str, tuple[str, ...]],
     source: Source,
     numeric: set[str],
 ) -> dict[str, str]:
