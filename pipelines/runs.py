@@ -14,6 +14,8 @@ State = Literal["pending", "running", "done", "cached", "failed", "skipped"]
 OK, BUG, BAD_INPUT, REJECTED, BLOCKED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _CODES = {"InputError": BAD_INPUT, "GateRejected": REJECTED, "DataBlocked": BLOCKED, "StepFailed": FAILED}
 _OURS = re.compile(r"^components\.shared\.errors\.(\w+): (.+)$")
+# As the system, SQLite and DuckDB say it.
+_FULL = re.compile(r"No space left on device|database or disk is full|\[Errno 28\]")
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*$")
 
 
@@ -142,7 +144,7 @@ def cause(log: Path | None, exit_code: int) -> tuple[int, str]:
     for line in reversed(lines):
         if ours := _OURS.match(line):
             return _CODES.get(ours[1], FAILED), ours[2]
-        if line.startswith("OSError: [Errno 28]"):
+        if _RAISED.match(line) and _FULL.search(line):
             return FAILED, "the disk is full; free some space ('perennial gc' removes old runs) and run again."
         if _RAISED.match(line):
             return FAILED, f"it raised {line}"

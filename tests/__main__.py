@@ -68,7 +68,7 @@ def _announce(name: str) -> None:
 def _env() -> dict[str, str]:
     # Bytecode is kept: without it every process compiles its heavy libraries anew.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"TF_CPP_MIN_LOG_LEVEL": "2", "DO_NOT_TRACK": "1"}
+    return kept | {"DO_NOT_TRACK": "1"}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 PERENNIAL = Path(sys.executable).parent / "perennial"
 
 
@@ -27,17 +29,17 @@ def records(project: Path) -> list[dict[str, Any]]:
 
 
 def write_table(path: Path, rows: int = 900, seed: int = 1) -> Path:
-    """Write a CSV about loans of vans: blanks in the names, gaps, numbers as text, yes and no, a rare category."""
+    """Write a CSV about customers who rent vans: blanks in the names, gaps, numbers as text, yes and no."""
     rng = random.Random(seed)
     with path.open("w", newline="", encoding="utf-8") as stream:
         out = csv.writer(stream)
-        out.writerow(["van no", "Größe", "km driven", "price per day", "driver smokes", "depot", "returned late"])
+        out.writerow(["customerID", "Größe", "km driven", "price per day", "driver smokes", "depot", "Churn"])
         for number in range(rows):
             km, price = rng.gauss(200, 80), rng.lognormvariate(3, 0.5)
             size, smokes = rng.choice(["S", "M", "L", "XL", "Übergröße"]), rng.random() < 0.3
             depot = rng.choice(["Nord", "Süd", "東"])
             pull = 0.02 * (km - 200) + 1.2 * smokes + (1.5 if depot == "東" else 0) - 1
-            late = rng.random() < 1 / (1 + 2.718 ** -(2 * pull))
+            left = rng.random() < 1 / (1 + 2.718 ** -(2 * pull))
             out.writerow(
                 [
                     f"V{number:05d}",
@@ -46,7 +48,16 @@ def write_table(path: Path, rows: int = 900, seed: int = 1) -> Path:
                     f"{price:.2f}" if rng.random() > 0.02 else " ",
                     "Yes" if smokes else "No",
                     depot,
-                    "late" if late else "on time",
+                    "Yes" if left else "No",
                 ]
             )
     return path
+
+
+def edit(project: Path, **sections: object) -> None:
+    """Change sections of a project file: mappings are merged key by key, other values replaced."""
+    file = project / "project.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for section, value in sections.items():
+        content[section] = content.get(section, {}) | value if isinstance(value, dict) else value
+    file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")

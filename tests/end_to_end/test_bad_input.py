@@ -4,16 +4,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
+from tests.end_to_end.command import PERENNIAL, edit, perennial, records, write_table
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     write_table(folder / "vans.csv", rows=120)
-    perennial("init", "vans.csv", "--label", "returned late", "--entity", "van no", "--out", ".", cwd=folder)
+    perennial("init", "vans.csv", "--label", "Churn", "--entity", "customerID", cwd=folder)
     return folder
 
 
@@ -21,14 +20,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(template: Path, tmp_path: Path) -> Path:
     subprocess.run(["cp", "-r", f"{template}/.", str(tmp_path)], check=True)
     return tmp_path
-
-
-def edit(project: Path, **sections: object) -> None:
-    file = project / "project.yaml"
-    content = yaml.safe_load(file.read_text())
-    for section, value in sections.items():
-        content[section] = content.get(section, {}) | value if isinstance(value, dict) else value
-    file.write_text(yaml.safe_dump(content, allow_unicode=True))
 
 
 def table(project: Path) -> list[str]:
@@ -48,7 +39,7 @@ def empty_table(project: Path) -> None:
 
 
 def unknown_label(project: Path) -> None:
-    edit(project, label={"column": "returned lte"})
+    edit(project, label={"column": "Chrn"})
 
 
 def not_utf8(project: Path) -> None:
@@ -65,9 +56,8 @@ def misspelt_key(project: Path) -> None:
 
 def two_labels(project: Path) -> None:
     lines = table(project)
-    twin = (
-        lines[1].replace(",late", ",on time") if lines[1].endswith(",late") else lines[1].replace(",on time", ",late")
-    )
+    start, _, answer = lines[1].rpartition(",")
+    twin = f"{start},{'No' if answer == 'Yes' else 'Yes'}"
     write(project, [*lines, twin])
 
 
@@ -76,7 +66,7 @@ def two_labels(project: Path) -> None:
     [
         (missing_file, "vans.csv"),
         (empty_table, "no rows|empty"),
-        (unknown_label, "returned lte.*returned late"),
+        (unknown_label, "Chrn.*Churn"),
         (not_utf8, "UTF-8"),
         (too_wide, "limits.columns"),
         (misspelt_key, "tunning.*tuning"),

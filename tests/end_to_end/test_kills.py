@@ -22,7 +22,7 @@ from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     write_table(folder / "vans.csv", rows=500)
-    perennial("init", "vans.csv", "--label", "returned late", "--entity", "van no", "--out", ".", cwd=folder)
+    perennial("init", "vans.csv", "--label", "Churn", "--entity", "customerID", cwd=folder)
     file = folder / "project.yaml"
     content = yaml.safe_load(file.read_text())
     # What is trained does not matter here, only that something is.

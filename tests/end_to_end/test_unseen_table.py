@@ -1,32 +1,59 @@
 """A table that the project has never seen becomes a served model without editing a file."""
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.end_to_end.command import perennial, records, write_table
+from tests.end_to_end.command import PERENNIAL, edit, perennial, records, write_table
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def block(heading: str) -> str:
+    """Return the first shell block below a heading of the README."""
+    section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
+    return section.split("```\n")[1]
+
+
+def shell(script: str, cwd: Path) -> str:
+    path = f"{PERENNIAL.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-exc", script], cwd=cwd, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("vans")
-    write_table(folder / "vans.csv")
-    perennial("init", "vans.csv", "--label", "returned late", "--entity", "van no", "--out", ".", cwd=folder)
-    return folder
+def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The README's own words, on a table of which the project knows nothing."""
+    folder = tmp_path_factory.mktemp("tour")
+    write_table(folder / "customers.csv")
+    return folder / "churn", shell(block("Your own table"), folder)
 
 
 @pytest.fixture(scope="module")
-def released(project: Path) -> Path:
-    perennial("run", cwd=project)
-    return project
+def released(tour: tuple[Path, str]) -> Path:
+    return tour[0]
 
 
-def test_the_run_ends_with_the_headline_metrics_and_their_intervals(project):
-    said = perennial("run", cwd=project).stdout
+def test_init_says_what_it_guessed_and_why(tour):
+    assert "truth values spelt Yes and No" in tour[1]
+    assert "named with --entity" in tour[1]
 
-    assert "auc" in said and "95% intervals" in said
-    assert "version 1" in said
+
+def test_the_run_ends_with_the_headline_metrics_and_their_intervals(tour):
+    assert "auc" in tour[1] and "95% intervals" in tour[1]
+    assert "released version 1" in tour[1]
+
+
+def test_the_verbs_of_the_readme_run(released):
+    assert "sudden-drift" in shell(block("The verbs"), released)
 
 
 def test_a_second_run_has_nothing_to_do(released):
@@ -39,7 +66,6 @@ def test_a_second_run_has_nothing_to_do(released):
 
 
 def test_a_row_is_answered_and_what_was_never_seen_is_flagged(released):
-    row = {"Größe": "S", "km driven": 390, "price per day": None, "driver smokes": "Yes", "depot": "atlantis"}
     sample = json.loads(perennial("predict", "--sample", cwd=released).stdout)
     row = sample_row(released) | {"depot": "atlantis"}
     answer = json.loads(perennial("predict", json.dumps(row), cwd=released).stdout)
@@ -77,6 +103,65 @@ def test_collecting_garbage_keeps_what_the_release_needs(released):
     assert len(left) == 1 and left[0]["outputs"]["deployment.Output"] == "released"
     perennial("predict", "--sample", cwd=released)
     perennial("run", cwd=released)
+
+
+@pytest.fixture
+def copy(released: Path, tmp_path: Path) -> Path:
+    """The same project without its state: nothing was ever released."""
+    shutil.copytree(released, tmp_path / "churn", ignore=shutil.ignore_patterns(".perennial", "compiled"))
+    edit(tmp_path / "churn", tuning={"trials": 0})
+    return tmp_path / "churn"
+
+
+def test_a_rejected_candidate_ends_with_3_and_predict_says_why_nothing_answers(copy):
+    point_at(copy, released_table(copy))
+    edit(copy, gate={"floors": {"auc": 0.999}})
+    said = perennial("run", cwd=copy, expect=3).stdout
+    asked = perennial("predict", "--sample", cwd=copy, expect=2).stderr
+
+    assert "rejected by the gate" in said and "Go back to" in said
+    assert "rejected" in asked and "0.999" in asked
+
+
+def test_blocked_data_ends_with_4_and_says_what_is_wrong(copy):
+    """The schema knows a range of values for the depot that new rows leave."""
+    file = copy.parent / "customers.csv"
+    file.write_text(released_table(copy).read_text(encoding="utf-8").replace(",Nord,", ",3.5,"), encoding="utf-8")
+    point_at(copy, file)
+    done = perennial("run", cwd=copy, expect=4)
+
+    assert "depot" in done.stdout
+    assert records(copy)[-1]["state"] == "data blocked"
+
+
+def test_a_secret_of_the_environment_is_found_nowhere(copy):
+    """Not in the output, logs, record, report, registry or bundle of a run whose database refuses it."""
+    secret = "s3cr3t-Pässwörd"
+    name, source = only_source(copy)
+    kept = {key: value for key, value in source.items() if key not in ("path", "null_values")}
+    database = {"database": "postgresql://127.0.0.1:9/none", "query": "SELECT 1", "credentials_env": "WAREHOUSE"}
+    edit(copy, sources={name: kept | database})
+    done = perennial("run", cwd=copy, expect=2, WAREHOUSE=f"reader:{secret}")
+
+    assert "database" in done.stdout
+    assert secret not in done.stdout + done.stderr
+    assert [path for path in copy.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
+
+
+def only_source(project: Path) -> tuple[str, dict]:
+    [(name, source)] = yaml.safe_load((project / "project.yaml").read_text(encoding="utf-8"))["sources"].items()
+    return name, source
+
+
+def released_table(project: Path) -> Path:
+    """The table of the tour, whichever way the project file names it."""
+    [found] = project.parent.parent.glob("tour*/customers.csv")
+    return found
+
+
+def point_at(project: Path, table: Path) -> None:
+    name, source = only_source(project)
+    edit(project, sources={name: source | {"path": str(table)}})
 
 
 def sample_row(project: Path) -> dict:

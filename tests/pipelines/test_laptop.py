@@ -17,6 +17,7 @@ from kfp import compiler, dsl
 from kfp.dsl import Artifact, Output
 from kfp.local import cache, subprocess_task_handler
 
+from components.shared.errors import InputError
 from pipelines import compilation, environments, runs
 from pipelines.laptop import execution, handler
 from pipelines.laptop.processes import ProcessGroups, task_environment
@@ -233,3 +234,26 @@ def wait_until(holds: Any, timeout_s: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OSError: [Errno 28] No space left on device: '/x'",
+        "sqlite3.OperationalError: database or disk is full",
+        "duckdb.IOException: IO Error: Could not write file: No space left on device",
+    ],
+)
+def test_a_full_disk_is_a_sentence(tmp_path, line):
+    (tmp_path / "step.log").write_text(f"Traceback (most recent call last):\n  File x\n{line}\n")
+
+    code, sentence = runs.cause(tmp_path / "step.log", 1)
+
+    assert code == runs.FAILED and sentence.startswith("the disk is full")
+
+
+def test_a_platform_without_wheels_is_named_with_the_way_out(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+
+    with pytest.raises(InputError, match=r"Linux x86-64 only, this is Linux aarch64.*--target docker"):
+        environments.check_platform()
