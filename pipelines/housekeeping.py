@@ -74,9 +74,11 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _version(record: dict[str, Any]) -> str | None:
+    """Return the version that a run registered; a repeated run on unchanged data and code registered none."""
     release = record["artifacts"].get("registration.release")
     path = Path(release) / "release.json" if release else None
-    return json.loads(path.read_text(encoding="utf-8"))["version"] if path and path.exists() else None
+    released = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {"unchanged": True}
+    return None if released["unchanged"] else released["version"]
 
 
 def _dead_entries(state: State, doomed: list[Path]) -> list[Path]:

@@ -1,5 +1,6 @@
 """A run killed at any boundary leaves registry and endpoint as they were, no process, and the next run works."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,11 +64,10 @@ def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number,
 
 
 def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project):
-    process, run = started(project)
-    wait_until(process, lambda: began(run(), "data_validation"))
-    for child in psutil.Process(process.pid).children(recursive=True):
-        if "data_validation" in " ".join(child.cmdline()):
-            os.kill(child.pid, signal.SIGKILL)
+    process, _ = started(project)
+    wait_until(process, lambda: bool(task_processes(process.pid, "data_validation")))
+    for pid in task_processes(process.pid, "data_validation"):
+        os.kill(pid, signal.SIGKILL)
     said = process.communicate(timeout=60)[0]
 
     assert process.returncode == 5
@@ -102,6 +102,16 @@ def started(project: Path) -> tuple[subprocess.Popen[str], Callable[[], dict[str
         return next((record for record in records(project) if record["id"] not in known), {"steps": []})
 
     return process, run
+
+
+def task_processes(command: int, step: str) -> list[int]:
+    """Find the interpreter (not the shell around it) that runs a step."""
+    found = []
+    for child in psutil.Process(command).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = child.cmdline()
+            found += [child.pid] if "kfp.dsl.executor_main" in line and line[-1] == step else []
+    return found
 
 
 def began(record: dict[str, Any], step: str) -> bool:
