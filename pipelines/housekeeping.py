@@ -78,7 +78,7 @@ def _version(record: dict[str, Any]) -> str | None:
     release = record["artifacts"].get("registration.release")
     path = Path(release) / "release.json" if release else None
     released = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {"unchanged": True}
-    return None if released["unchanged"] else released["version"]
+    return None if released["unchanged"] else str(released["version"])
 
 
 def _dead_entries(state: State, doomed: list[Path]) -> list[Path]:

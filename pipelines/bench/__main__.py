@@ -28,15 +28,15 @@ def main() -> None:
         folder = Path(temporary)
         example = _example(folder, console)
         package = Path(example["artifacts"]["training.model"])
-        for rows in (
-            _orchestration(folder),
-            _validation(folder),
-            _retrieval(folder, 100_000),
-            _retrieval(folder, 1_000_000),
-            _tuning(example, folder),
-            _serving(package),
+        for measure in (
+            lambda: _orchestration(folder),
+            lambda: _validation(folder),
+            lambda: _retrieval(folder, 100_000),
+            lambda: _retrieval(folder, 1_000_000),
+            lambda: _tuning(example, folder),
+            lambda: _serving(package),
         ):
-            for row in rows:
+            for row in measure():
                 table.add_row(*row)
                 console.print(" | ".join(row), style="dim")
     today = datetime.now(UTC).date()

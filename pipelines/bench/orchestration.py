@@ -27,12 +27,26 @@ def nothing(number: int) -> int:
     return number
 
 
+@dsl.component(base_image="python:3.11")
+def nothing_installed(number: int) -> int:
+    """Return the argument, as kfp means it: a fresh virtualenv gets kfp installed first."""
+    return number
+
+
 @dsl.pipeline(name="chain")
 def chain() -> None:
     """Run tasks that do nothing, one after another."""
     last = nothing(number=1)
     for _ in range(TASKS - 1):
         last = nothing(number=last.output)
+
+
+@dsl.pipeline(name="chain-installed")
+def chain_installed() -> None:
+    """Run the same chain in virtualenvs made for each task."""
+    last = nothing_installed(number=1)
+    for _ in range(TASKS - 1):
+        last = nothing_installed(number=last.output)
 
 
 class _Silent:
@@ -77,7 +91,7 @@ def _ours(folder: Path) -> None:
 
 def _stock(folder: Path, use_venv: bool) -> None:
     local.init(local.SubprocessRunner(use_venv=use_venv), pipeline_root=str(folder))
-    chain()
+    (chain_installed if use_venv else chain)()
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def measure(folder: Path, entities: int) -> dict[str, float]:
     duckdb.sql(
         f"""COPY (
             SELECT labels.*, usage.x FROM '{snapshot / "labels.parquet"}' labels
-            ASOF LEFT JOIN '{snapshot / "usage.parquet"}' usage ON labels.id = usage.id AND labels.at >= usage.at
+            ASOF LEFT JOIN '{snapshot / "usage.parquet"}' usage
+            ON labels.id = usage.id AND labels.seen_at >= usage.seen_at
         ) TO '{folder / "joined.parquet"}'"""
     )
     return {"feast_s": retrieved - began, "asof_s": time.perf_counter() - retrieved}
@@ -56,8 +57,8 @@ def _make(folder: Path, entities: int) -> Path:
     snapshot.mkdir()
     start = "TIMESTAMP '2024-01-01'"
     queries = {
-        "labels": f"SELECT range AS id, {start} + INTERVAL 200 DAY AS at, range % 2 AS y FROM range({entities})",
-        "usage": f"SELECT range % {entities} AS id, {start} + to_days((range // {entities} * 50)::INT) AS at, "
+        "labels": f"SELECT range AS id, {start} + INTERVAL 200 DAY AS seen_at, range % 2 AS y FROM range({entities})",
+        "usage": f"SELECT range % {entities} AS id, {start} + to_days((range // {entities} * 50)::INT) AS seen_at, "
         f"random() AS x FROM range({entities * HISTORY})",
     }
     tables = {}
@@ -73,10 +74,10 @@ def _make(folder: Path, entities: int) -> Path:
         "project: bench\nprovider: local\nregistry: data/registry.db\noffline_store: {type: duckdb}\n"
         "online_store: {type: sqlite, path: data/online.db}\nentity_key_serialization_version: 3\n"
     )
-    (folder / "feature_repo" / "sql" / "usage.sql").write_text("SELECT id, at AS event_timestamp, x FROM usage\n")
+    (folder / "feature_repo" / "sql" / "usage.sql").write_text("SELECT id, seen_at AS event_timestamp, x FROM usage\n")
     (folder / "project.yaml").write_text(
-        "name: bench\ntask: binary\nentity: id\nevent_time: at\n"
-        "sources: {labels: {path: labels.parquet, time: at}, usage: {path: usage.parquet, time: at}}\n"
+        "name: bench\ntask: binary\nentity: id\nevent_time: seen_at\n"
+        "sources: {labels: {path: labels.parquet, time: seen_at}, usage: {path: usage.parquet, time: seen_at}}\n"
         "label: {source: labels, column: y}\nfeatures: {service: bench, columns: {x: {type: numeric}}}\n"
     )
     return snapshot
