@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.shared import inference, processes, releases
+from components.shared import inference, processes, releases, telemetry
 from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.files import read_json
 
@@ -172,6 +172,7 @@ def _environment(source: Path) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
+        **telemetry.OFF,
     }
 
 

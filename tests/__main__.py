@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from components.shared import telemetry
 from pipelines import environments
 
 TOOLS = environments.ROOT / "tests" / "requirements.txt"
@@ -68,7 +69,7 @@ def _announce(name: str) -> None:
 def _env() -> dict[str, str]:
     # Bytecode is kept: without it every process compiles its heavy libraries anew.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"DO_NOT_TRACK": "1"}
+    return kept | telemetry.OFF
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from components.shared import files, registry
+from components.shared import files, registry, telemetry
 from components.shared.evidence import COMMIT, Candidate
 from components.shared.images import image
 
@@ -86,6 +86,7 @@ def serving_runtime() -> dict[str, Any]:
                     "image": image("serving"),
                     "command": ["python", "-m", "serving"],
                     "args": [f"--name={name}", *_SERVE],
+                    "env": [{"name": key, "value": value} for key, value in telemetry.OFF.items()],
                     "ports": [{"containerPort": 8080, "protocol": "TCP"}],
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
                     "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 30},

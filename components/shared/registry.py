@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.shared import telemetry
 from components.shared.errors import StepFailed
 
 if TYPE_CHECKING:
@@ -231,8 +232,8 @@ def _without_password(uri: str) -> str:
 
 def _quiet() -> None:
     # MLflow reads these when it is imported; what the user set stands.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
+    for name, value in telemetry.OFF.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("_MLFLOW_TELEMETRY_PRE_WARM_DATABRICKS_SDK", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from components.shared import telemetry
 from pipelines import environments, runs, terminal
 from pipelines.bench import serving
 
@@ -128,7 +129,7 @@ def _run(python: Path, module: str, *arguments: object) -> Any:
     """Run one measurement as a process and read the JSON of its last line."""
     Path(str(arguments[-1] if module == "tuning" else arguments[0])).mkdir(parents=True, exist_ok=True)
     command = [str(python), "-m", f"pipelines.bench.{module}", *map(str, arguments)]
-    env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "DO_NOT_TRACK": "1"}
+    env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | telemetry.OFF
     done = subprocess.run(command, cwd=environments.ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from components.shared import telemetry
 from pipelines.laptop import watchdog
 
 # Inherited settings that would let the command's own packages into a task.
@@ -36,7 +37,7 @@ def task_environment(python: Path, source: Path, scratch: Path, inherited: Mappi
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "TMPDIR": str(scratch),
-        "DO_NOT_TRACK": "1",
+        **telemetry.OFF,
     }
 
 

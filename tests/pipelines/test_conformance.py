@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from components.registration import manifest
+from components.shared import telemetry
 from pipelines import compilation, environments, locking
+from pipelines.laptop.processes import task_environment
 
 ROOT = environments.ROOT
 STEPS = environments.steps()
@@ -170,3 +173,21 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found
+
+
+@pytest.mark.parametrize("step", ["evaluation", "serving"])
+def test_onnx_runtime_leaves_no_device_id_behind(step, tmp_path):
+    """It writes one, and sends it, from its import on, unless the environment of a task says no."""
+    [environment] = environments.prepare([step]).values()
+    env = task_environment(environment.python, environment.source, tmp_path, {"HOME": str(tmp_path)})
+    subprocess.run([str(environment.python), "-c", "import onnxruntime"], env=env, check=True)
+
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_every_way_to_start_a_process_turns_reports_home_off():
+    recipe = environments.RECIPE.read_text()
+    [container] = manifest.serving_runtime()["spec"]["containers"]
+
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == telemetry.OFF
+    assert [f"{name}={value}" for name, value in telemetry.OFF.items() if f"{name}={value}" not in recipe] == []
