@@ -97,7 +97,7 @@ def check_platform() -> None:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise InputError(
             f"tensorflow-data-validation has wheels for Linux x86-64 only, this is {platform.system()} "
-            f"{platform.machine()}; run the same pipeline in containers with '--target docker'."
+            f"{platform.machine()}; use such a machine, or the Docker target, whose containers are one."
         )
 
 

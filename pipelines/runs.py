@@ -167,6 +167,26 @@ def end(run: Run, exit_code: int, reason: str | None) -> None:
     run.save()
 
 
+def settle(runs_folder: Path) -> list[str]:
+    """Close the records of runs that were killed before they could; the caller holds the project's lock.
+
+    Returns:
+        Their ids.
+    """
+    settled = []
+    for path in sorted(runs_folder.glob("*/run.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["exit_code"] is None:
+            steps = [
+                Step(step["name"], step["state"], step["seconds"], step["log"], step["error"])
+                for step in record["steps"]
+            ]
+            kept = {name: record[name] for name in ("id", "project", "started", "outputs", "artifacts")}
+            end(Run(**kept, folder=path.parent, steps=steps), INTERRUPTED, "the command was killed.")
+            settled.append(record["id"])
+    return settled
+
+
 def latest(runs_folder: Path) -> dict[str, Any] | None:
     """Read the newest record, or None before the first run."""
     records = sorted(runs_folder.glob("*/run.json"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from components.shared import registry
-from pipelines import housekeeping, project_file, state
+from pipelines import housekeeping, project_file, runs, state
 
 
 def gc(project: Path, *, keep: int, cache_days: float | None, dry_run: bool, wait: bool) -> None:
@@ -14,6 +14,7 @@ def gc(project: Path, *, keep: int, cache_days: float | None, dry_run: bool, wai
     place = state.open_state(project)
     name = project_file.read(place.project_file).name
     with state.exclusive(place, "gc", wait=wait):
+        runs.settle(place.runs)
         versions = [v.version for v in registry.versions(registry.open(place.registry_uri), name)]
         removed = [housekeeping.collect(place, map(str, versions), keep, dry_run)]
     if cache_days is not None:

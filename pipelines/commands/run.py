@@ -35,6 +35,7 @@ def run(project: Path, *, seed: int, use_cache: bool, wait: bool, simulate: bool
     with state.exclusive(place, "run", wait=wait):
         place.create()
         endpoint.recover(place.endpoint, place.registry_uri)
+        runs.settle(place.runs)
         record = training.new_run(prepared, datetime.now(UTC))
         with _server(place.endpoint, serving):
             try:

@@ -95,14 +95,18 @@ def test_a_time_that_does_not_parse_is_named(tmp_path):
     assert "yesterday" in done.stdout + done.stderr
 
 
-def test_a_run_beside_a_running_one_names_it_and_leaves(project):
+def test_a_command_beside_a_running_one_names_it_and_leaves_or_waits_as_asked(project):
     with subprocess.Popen([str(PERENNIAL), "run"], cwd=project, stdout=subprocess.PIPE, text=True) as first:
         note = project / ".perennial/lock.json"
         while not note.exists():
             assert first.poll() is None, first.stdout and first.stdout.read()
         second = perennial("run", cwd=project, expect=2)
-        first.terminate()
-        first.wait(60)
+        with subprocess.Popen([str(PERENNIAL), "gc", "--wait"], cwd=project, stdout=subprocess.PIPE) as third:
+            with pytest.raises(subprocess.TimeoutExpired):
+                third.wait(5)
+            first.terminate()
+            first.wait(60)
+            assert third.wait(60) == 0
 
     assert str(first.pid) in second.stderr and "--wait" in second.stderr
     assert first.returncode == 130

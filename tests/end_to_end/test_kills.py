@@ -78,6 +78,7 @@ def test_after_all_that_the_next_run_releases(project):
     perennial("run", cwd=project)
 
     assert outside(project) == ("1", "1")
+    assert {record["state"] for record in records(project)} == {"interrupted", "failed", "finished"}
     perennial("predict", "--sample", cwd=project)
 
 
