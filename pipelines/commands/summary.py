@@ -73,7 +73,7 @@ def _released(run: runs.Run) -> str:
     release = _read(run, "registration.release", "release.json")
     version = f"version {release['version']}" if release else "the model"
     if run.outputs.get("deployment.Output") == "unchanged":
-        return f"[bold]nothing to do[/]: {version} answers already, and neither data nor code changed."
+        return f"[bold]nothing to do[/]: the candidate is {version}, which answers already."
     return f"[bold green]released[/] {version}"
 
 
