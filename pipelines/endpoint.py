@@ -67,7 +67,7 @@ def start(
     """Start a server and wait until it answers.
 
     Args:
-        endpoint: The folder that says what answers; created if absent. Its ``server.log`` is started anew.
+        endpoint: The folder that says what answers; created if absent. Its ``server.log`` goes on.
         python: Interpreter of the virtualenv of ``serving``.
         source: Folder that holds ``serving`` and ``components``.
         host: Address to listen on.
@@ -99,7 +99,7 @@ def start(
     ]
     if grpc_port is not None:
         command += ["--grpc-port", str(grpc_port)]
-    with (endpoint / LOG).open("wb") as log:
+    with (endpoint / LOG).open("ab") as log:
         process = subprocess.Popen(
             command,
             cwd=endpoint,

@@ -110,8 +110,8 @@ class Choice(Section):
 
 def _default_space() -> dict[str, Range | Choice]:
     return {
-        "learning_rate": Range(low=1e-3, high=3e-2, log=True),
-        "l2": Range(low=1e-6, high=1e-2, log=True),
+        "learning_rate": Range(low=5e-4, high=1e-2, log=True),
+        "l2": Range(low=1e-4, high=1e-2, log=True),
         "dropout": Range(low=0.0, high=0.5),
         "hidden": Choice(choices=("none", "32", "64,32")),
         "bins": Choice(choices=(8, 16, 32)),
@@ -135,9 +135,9 @@ class Tuning(Section):
 class Training(Section):
     """Fixed hyperparameters (where tuning does not set them) and the stopping rule."""
 
-    learning_rate: float = Field(0.01, gt=0)
-    l2: float = Field(1e-4, ge=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    learning_rate: float = Field(0.003, gt=0)
+    l2: float = Field(1e-3, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
     hidden: str = Field(
         "32", pattern=r"^(none|\d+(,\d+)*)$", description="Widths of the deep part, 'none' for a wide model."
     )
@@ -147,8 +147,8 @@ class Training(Section):
         1000, ge=2, description="Most frequent categories kept; the others are out-of-vocabulary."
     )
     batch_size: int = Field(256, ge=1)
-    epochs: int = Field(30, ge=1)
-    patience: int = Field(4, ge=1, description="Epochs without a better validation loss before training stops.")
+    epochs: int = Field(60, ge=1)
+    patience: int = Field(5, ge=1, description="Epochs without a better validation loss before training stops.")
     class_weight: Literal["none", "balanced"] = "none"
 
 

@@ -96,7 +96,13 @@ def outside(project: Path) -> tuple[str | None, str | None]:
 def started(project: Path) -> tuple[subprocess.Popen[str], Callable[[], dict[str, Any]]]:
     known = {record["id"] for record in records(project)}
     process = subprocess.Popen(
-        [str(PERENNIAL), "run"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(PERENNIAL), "run"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # What a shell without job control starts in the background inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
     def run() -> dict[str, Any]:
