@@ -47,7 +47,7 @@ def prepare(state: State, announce: Callable[[str], None]) -> Prepared:
         StepFailed: If a virtualenv can't be built.
     """
     project = project_file.read(state.project_file)
-    _check_disk(state.root)
+    _check_disk(state.folder if state.folder.exists() else state.root)
     source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
     symbolic = compilation.symbolic("training")
     order = [step for step in ORDER if step in compilation.images_of(symbolic)]
