@@ -191,3 +191,15 @@ def test_every_way_to_start_a_process_turns_reports_home_off():
 
     assert {entry["name"]: entry["value"] for entry in container["env"]} == telemetry.OFF
     assert [f"{name}={value}" for name, value in telemetry.OFF.items() if f"{name}={value}" not in recipe] == []
+
+
+@pytest.mark.parametrize("name", [*STEPS, "serving"])
+def test_a_lock_installs_without_a_compiler(name):
+    """A wheel that was built on this machine from C carries its bare platform tag, a published one manylinux."""
+    [environment] = environments.prepare([name]).values()
+    wheels = environment.python.parent.parent.glob("lib/python*/site-packages/*.dist-info/WHEEL")
+    built = [
+        path.parent.name for path in wheels if re.search(r"^Tag: .*-linux_x86_64$", path.read_text(), re.MULTILINE)
+    ]
+
+    assert built == []
