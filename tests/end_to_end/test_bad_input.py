@@ -38,6 +38,11 @@ def empty_table(project: Path) -> None:
     write(project, table(project)[:1])
 
 
+def missing_label(project: Path) -> None:
+    lines = table(project)
+    write(project, [lines[0], lines[1].rpartition(",")[0] + ",", *lines[2:]])
+
+
 def unknown_label(project: Path) -> None:
     edit(project, label={"column": "Chrn"})
 
@@ -66,6 +71,7 @@ def two_labels(project: Path) -> None:
     [
         (missing_file, "vans.csv"),
         (empty_table, "no rows|empty"),
+        (missing_label, "1 .*label|label.* 1 "),
         (unknown_label, "Chrn.*Churn"),
         (not_utf8, "UTF-8"),
         (too_wide, "limits.columns"),
