@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 
@@ -134,18 +135,28 @@ def test_blocked_data_ends_with_4_and_says_what_is_wrong(copy):
     assert records(copy)[-1]["state"] == "data blocked"
 
 
-def test_a_secret_of_the_environment_is_found_nowhere(copy):
-    """Not in the output, logs, record, report, registry or bundle of a run whose database refuses it."""
+@pytest.mark.parametrize(
+    ("database", "query", "code"),
+    [("duckdb:///warehouse.duckdb", "SELECT * FROM rented", 0), ("postgresql://127.0.0.1:9/none", "SELECT 1", 2)],
+    ids=["a run that releases", "a database that refuses"],
+)
+def test_a_secret_of_the_environment_is_found_nowhere(copy, database, query, code):
+    """Not in the output, logs, compiled pipeline, bundle, registry or report."""
     secret = "s3cr3t-Pässwörd"
+    with duckdb.connect(str(copy / "warehouse.duckdb")) as warehouse:
+        table = released_table(copy)
+        texts = "{'Churn': 'VARCHAR', 'driver smokes': 'VARCHAR'}"
+        warehouse.execute(f"CREATE TABLE rented AS FROM read_csv('{table}', nullstr=['', ' '], types={texts})")
     name, source = only_source(copy)
     kept = {key: value for key, value in source.items() if key not in ("path", "null_values")}
-    database = {"database": "postgresql://127.0.0.1:9/none", "query": "SELECT 1", "credentials_env": "WAREHOUSE"}
-    edit(copy, sources={name: kept | database})
-    done = perennial("run", cwd=copy, expect=2, WAREHOUSE=f"reader:{secret}")
+    origin = {"database": database, "query": query, "credentials_env": "WAREHOUSE"}
+    edit(copy, sources={name: kept | origin}, gate={"beat_rule": False, "plain_margin": None})
+    done = perennial("run", cwd=copy, expect=code, WAREHOUSE=f"reader:{secret}")
 
-    assert "database" in done.stdout
     assert secret not in done.stdout + done.stderr
-    assert [path for path in copy.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    assert (copy / ".perennial" / "mlflow.db" in files) and any(path.name == "report.html" for path in files)
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
 def only_source(project: Path) -> tuple[str, dict]:
