@@ -1,0 +1,46 @@
+"""The shipped example goes from nothing to an answer in one command, and a later release takes over while it serves."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.shared.files import read_json
+from pipelines.environments import ROOT
+from tests.end_to_end.command import PERENNIAL, edit, perennial, records
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("example")
+    shutil.copy(ROOT / "project.yaml", folder)
+    shutil.copytree(ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder, perennial("run", "--simulate", "--ask", cwd=folder).stdout
+
+
+def test_it_is_released_and_answers_a_real_question(example):
+    folder, said = example
+    [record] = records(folder)
+    measured = read_json(Path(record["artifacts"]["evaluation.report"]) / "evaluation.json")
+
+    assert "released version 1" in said and '"model_version": "1"' in said
+    assert {s["name"]: s["state"] for s in record["steps"]}.items() >= {
+        "deployment": "done",
+        "rejection": "skipped",
+    }.items()
+    assert measured["metrics"]["auc"]["low"] > 0.7 and measured["value"]["total"] > 0
+
+
+def test_a_release_takes_over_in_an_endpoint_that_serves(example):
+    folder, _ = example
+    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout and "serving release 1 of churn" in server.stdout.readline()
+        edit(folder, tuning={"trials": 0}, training={"learning_rate": 0.002}, gate={"champion_margin": 0.5})
+        perennial("run", cwd=folder)
+        answer = perennial("predict", "--sample", cwd=folder).stdout
+        server.terminate()
+
+    assert '"model_version": "2"' in answer
+    assert server.returncode == 0
