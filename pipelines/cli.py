@@ -51,18 +51,46 @@ def _project_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the target, such as a.b=1."
+    )(command)
+    return click.option(
+        "--target", default="laptop", show_default=True, metavar="NAME|FILE", help="Where: laptop, docker, or a file."
+    )(command)
+
+
 @main.command()
 @_project_option
+@_target_options
 @click.option("--seed", type=int, default=7, show_default=True, help="Of splits, search and training.")
 @click.option("--no-cache", is_flag=True, help="Run every step, even where nothing changed.")
 @click.option("--wait", is_flag=True, help="Wait for a run that is under way instead of leaving.")
 @click.option("--simulate", is_flag=True, help="First write the shipped example's tables where they are missing.")
 @click.option("--ask", is_flag=True, help="Ask the endpoint one real question at the end.")
-def run(project: Path, seed: int, no_cache: bool, wait: bool, simulate: bool, ask: bool) -> int:
+def run(
+    project: Path,
+    target: str,
+    overrides: tuple[str, ...],
+    seed: int,
+    no_cache: bool,
+    wait: bool,
+    simulate: bool,
+    ask: bool,
+) -> int:
     """Train a candidate, judge it, release it if it earned its place."""
     from pipelines.commands import run as verb
 
-    return verb.run(project, seed=seed, use_cache=not no_cache, wait=wait, simulate=simulate, ask=ask)
+    return verb.run(
+        project,
+        target=target,
+        overrides=overrides,
+        seed=seed,
+        use_cache=not no_cache,
+        wait=wait,
+        simulate=simulate,
+        ask=ask,
+    )
 
 
 @main.command(name="compile")
@@ -127,49 +155,70 @@ def simulate(
 
 @main.command()
 @_project_option
+@_target_options
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one."
 )
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0 takes a free one.")
-def serve(project: Path, host: str, port: int, grpc_port: int) -> int:
+def serve(project: Path, target: str, overrides: tuple[str, ...], host: str, port: int, grpc_port: int) -> int:
     """Answer requests with the released model until Ctrl-C; later releases take over without a pause."""
     from pipelines.commands import serve as verb
 
-    return verb.serve(project, host=host, port=port, grpc_port=grpc_port)
+    return verb.serve(project, target=target, overrides=overrides, host=host, port=port, grpc_port=grpc_port)
 
 
 @main.command()
 @_project_option
+@_target_options
 @click.argument("row", required=False)
 @click.option("--sample", is_flag=True, help="Send a row that training kept as a sample.")
-def predict(project: Path, row: str | None, sample: bool) -> int:
+def predict(project: Path, target: str, overrides: tuple[str, ...], row: str | None, sample: bool) -> int:
     """Send a row (JSON object, list of them, or - for standard input) to the endpoint."""
     from pipelines.commands import predict as verb
 
-    return verb.predict(project, sys.stdin.read() if row == "-" else row, sample=sample)
+    text = sys.stdin.read() if row == "-" else row
+    return verb.predict(project, text, target=target, overrides=overrides, sample=sample)
 
 
 @main.command()
 @_project_option
-def status(project: Path) -> None:
+@_target_options
+def status(project: Path, target: str, overrides: tuple[str, ...]) -> None:
     """Show what answers, the registered versions and the last runs."""
     from pipelines.commands import status as verb
 
-    verb.status(project)
+    verb.status(project, target=target, overrides=overrides)
 
 
 @main.command()
 @_project_option
+@_target_options
 @click.option("--keep", type=click.IntRange(0), default=3, show_default=True, help="Newest runs to keep in any case.")
 @click.option("--cache-days", type=click.FloatRange(0), help="Also remove virtualenvs unused for so many days.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--wait", is_flag=True, help="Wait for a run that is under way instead of leaving.")
-def gc(project: Path, keep: int, cache_days: float | None, dry_run: bool, wait: bool) -> None:
+def gc(
+    project: Path,
+    target: str,
+    overrides: tuple[str, ...],
+    keep: int,
+    cache_days: float | None,
+    dry_run: bool,
+    wait: bool,
+) -> None:
     """Remove what no release and no lineage needs."""
     from pipelines.commands import gc as verb
 
-    verb.gc(project, keep=keep, cache_days=cache_days, dry_run=dry_run, wait=wait)
+    verb.gc(
+        project,
+        target=target,
+        overrides=overrides,
+        keep=keep,
+        cache_days=cache_days,
+        dry_run=dry_run,
+        wait=wait,
+    )
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """The command's side of the local endpoint: start its server, find it, ask it, stop it.
 
-The server is a process of its own, in the virtualenv of ``serving`` and in its own process group. It belongs to the
-process that started it and ends when that one does, even by SIGKILL.
+The server is a process of its own, in the virtualenv of ``serving`` and in its own process group, or a container. It
+belongs to the process that started it and ends when that one does, even by SIGKILL.
 """
 
 import contextlib
@@ -9,10 +9,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from components.shared import inference, processes, releases, telemetry
 from components.shared.errors import InputError, PerennialError, StepFailed
@@ -23,17 +23,34 @@ _POLL_S = 0.05
 _STOP_S = 15.0
 
 
+class Process(Protocol):
+    """What runs a server: a process, or a container; either ends when the command that started it does."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, as this machine counts."""
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return its exit code."""
+
+    def end(self) -> None:
+        """Let it finish what it has begun, and end it."""
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that this process started."""
 
     endpoint: Path
     server: releases.Server
-    process: subprocess.Popen[bytes]
+    process: Process
 
     def stop(self) -> None:
         """End the server: requests in flight are finished, then nothing of it is left."""
-        _end(self.process)
+        self.process.end()
 
     def __enter__(self) -> "Running":
         return self
@@ -64,7 +81,7 @@ def start(
     grpc_port: int | None = 0,
     deadline_s: float = 120.0,
 ) -> Running:
-    """Start a server and wait until it answers.
+    """Start a server in a virtualenv and wait until it answers.
 
     Args:
         endpoint: The folder that says what answers; created if absent. Its ``server.log`` goes on.
@@ -79,40 +96,46 @@ def start(
         InputError: If a server runs there already.
         StepFailed: If it ends or does not answer in time; the sentence says why as far as the log knows.
     """
+
+    def begin(arguments: list[str]) -> Process:
+        with (endpoint / LOG).open("ab") as log:
+            return _Owned(
+                [str(python), "-m", "serving", *arguments],
+                cwd=endpoint,
+                env=_environment(source),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    return launch(endpoint, begin, host=host, port=port, grpc_port=grpc_port, deadline_s=deadline_s)
+
+
+def launch(
+    endpoint: Path,
+    begin: Callable[[list[str]], Process],
+    *,
+    host: str,
+    port: int,
+    grpc_port: int | None,
+    deadline_s: float = 120.0,
+) -> Running:
+    """Start a server, however ``begin`` starts one with these arguments of ``serving``; otherwise as ``start``."""
     if other := releases.server(endpoint):
         raise InputError(
             f"The endpoint {endpoint} is served already by process {other.pid} at {other.rest_url}; "
             "stop that one first."
         )
     endpoint.mkdir(parents=True, exist_ok=True)
-    command = [
-        str(python),
-        "-m",
-        "serving",
-        "--endpoint",
-        str(endpoint),
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--owned",
-    ]
+    arguments = ["--endpoint", str(endpoint), "--host", host, "--port", str(port), "--owned"]
     if grpc_port is not None:
-        command += ["--grpc-port", str(grpc_port)]
-    with (endpoint / LOG).open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=endpoint,
-            env=_environment(source),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        arguments += ["--grpc-port", str(grpc_port)]
+    process = begin(arguments)
     try:
         return Running(endpoint, _wait(endpoint, process, deadline_s), process)
     except BaseException:
-        _end(process)
+        process.end()
         raise
 
 
@@ -176,11 +199,11 @@ def _environment(source: Path) -> dict[str, str]:
     }
 
 
-def _wait(endpoint: Path, process: subprocess.Popen[bytes], deadline_s: float) -> releases.Server:
+def _wait(endpoint: Path, process: Process, deadline_s: float) -> releases.Server:
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        if process.poll() is not None:
-            raise _ended(endpoint, process.returncode)
+        if (code := process.poll()) is not None:
+            raise _ended(endpoint, code)
         server = releases.server(endpoint)
         if server is not None and server.pid == process.pid and find(endpoint) is not None:
             return server
@@ -206,15 +229,19 @@ def _tail(endpoint: Path) -> str:
     return lines[-1][:500] if lines else ""
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
+class _Owned(subprocess.Popen[bytes]):
+    """A process that ends when its standard input closes, and so with whoever holds the other end."""
+
+    def end(self) -> None:
+        """Let it finish what it has begun; what is left after a while is killed."""
+        if self.stdin:
+            with contextlib.suppress(OSError):
+                self.stdin.close()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            self.terminate()
+        try:
+            self.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.wait()

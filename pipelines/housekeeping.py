@@ -52,7 +52,8 @@ def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> 
     oldest = min(
         (path.stat().st_mtime for path in (state.runs / i / "run.json" for i in kept_ids)), default=time.time()
     )
-    doomed += [path for path in state.studies.glob("*") if path.stat().st_mtime < oldest]
+    studies = state.studies.glob("*") if state.studies else ()
+    doomed += [path for path in studies if path.stat().st_mtime < oldest]
     return _remove(doomed + _dead_entries(state, doomed), state.folder, dry_run)
 
 

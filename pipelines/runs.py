@@ -14,6 +14,11 @@ State = Literal["pending", "running", "done", "cached", "failed", "skipped"]
 OK, BUG, BAD_INPUT, REJECTED, BLOCKED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _CODES = {"InputError": BAD_INPUT, "GateRejected": REJECTED, "DataBlocked": BLOCKED, "StepFailed": FAILED}
 _OURS = re.compile(r"^components\.shared\.errors\.(\w+): (.+)$")
+# The order of the pipeline file, for those who look at a run; kfp's own IR sorts by name.
+ORDER = (
+    "ingestion", "champion", "data_validation", "feature_retrieval", "split", "tuning", "training", "evaluation",
+    "gate", "registration", "deployment", "rejection",
+)  # fmt: skip
 # As the system, SQLite and DuckDB say it.
 _FULL = re.compile(r"No space left on device|database or disk is full|\[Errno 28\]")
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*$")
@@ -154,6 +159,17 @@ def cause(log: Path | None, exit_code: int) -> tuple[int, str]:
     if signal > 0:
         return FAILED, f"it was ended by signal {signal}."
     return FAILED, f"it ended with exit code {exit_code} and no traceback."
+
+
+def verdict(run: Run) -> tuple[int, str | None]:
+    """Say with which exit code a run that came to its end ended, and why."""
+    if run.exit_code is not None:
+        return run.exit_code, run.reason
+    if run.step("rejection").state in ("done", "cached"):
+        return REJECTED, None
+    if run.step("deployment").state in ("done", "cached"):
+        return OK, None
+    return FAILED, f"the orchestrator stopped early; see {run.folder / 'logs' / 'kfp.log'}."
 
 
 def end(run: Run, exit_code: int, reason: str | None) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +13,18 @@ import psutil
 
 from components.shared.errors import InputError
 from pipelines.project_file import FILE_NAME
+from pipelines.targets import reading
+from pipelines.targets.model import Docker, Laptop, Services
+
+_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
 class State:
-    """The folders of a project; ``root`` holds project.yaml."""
+    """The folders of a project, and the services of the target on which it runs; ``root`` holds project.yaml."""
 
     root: Path
+    services: Services
 
     @property
     def folder(self) -> Path:
@@ -47,30 +52,62 @@ class State:
         return self.folder / "runs"
 
     @property
-    def studies(self) -> Path:
-        """Journals of tuning studies, which outlive a run."""
-        return self.folder / "studies"
+    def studies(self) -> Path | None:
+        """Journals of tuning studies, which outlive a run; None where they are kept in a database."""
+        return None if "://" in self.services.studies else self.root / self.services.studies
+
+    @property
+    def study_storage(self) -> str:
+        """The studies as the tuning step is told of them."""
+        return str(self.studies or self.services.studies)
 
     @property
     def endpoint(self) -> Path:
         """What the local endpoint and the deployment step agree on."""
-        return self.folder / "endpoint"
+        return self.root / self.services.endpoint
 
     @property
     def registry_uri(self) -> str:
-        """The laptop's MLflow: SQLite and files."""
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        """The address of MLflow."""
+        return self.services.registry
+
+    @property
+    def registry_exists(self) -> bool:
+        """Say whether there is a registry to ask; a file is made by the first run."""
+        uri = self.registry_uri
+        return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
 
     def create(self) -> None:
         """Make the folders that a run writes to."""
-        for folder in (self.bundles, self.cache, self.runs, self.studies, self.endpoint):
+        folders = (self.bundles, self.cache, self.runs, self.studies, self.endpoint)
+        for folder in (folder for folder in folders if folder is not None):
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def open_state(project: Path) -> State:
-    """Return the state of the project that a path names (its folder, or its project.yaml)."""
-    root = project.parent if project.name == FILE_NAME else project
-    return State(root.resolve())
+def open_project(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> tuple[State, Laptop | Docker]:
+    """Return the state of the project that a path names (its folder, or its project.yaml), on a target.
+
+    Raises:
+        InputError: If there is no such target, it is wrong, or it is no place on this machine.
+    """
+    root = (project.parent if project.name == FILE_NAME else project).resolve()
+    read = reading.read(target, root, overrides)
+    if not isinstance(read, Laptop | Docker):
+        raise InputError(
+            f"the target {target!r} is of kind {read.kind!r}, this verb works on this machine (laptop, docker); "
+            "use 'perennial submit', 'runs' and 'logs' there."
+        )
+    if "://" in read.services.endpoint:
+        raise InputError(
+            f"services.endpoint is {read.services.endpoint!r}, on this machine it is a folder; name one, "
+            "or submit to a cluster."
+        )
+    return State(root, read.services), read
+
+
+def open_state(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> State:
+    """Return the state alone; see ``open_project``."""
+    return open_project(project, target, overrides)[0]
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ import yaml
 from kfp import compiler, dsl, local
 
 from pipelines import compilation, environments
-from pipelines.laptop import execution
+from pipelines.laptop.place import Processes
 from pipelines.laptop.processes import ProcessGroups
+from pipelines.local import execution
 
 TASKS = 5
 
@@ -86,7 +87,8 @@ def _ours(folder: Path) -> None:
     symbolic = yaml.safe_load((folder / "chain.yaml").read_text(encoding="utf-8"))
     ir = compilation.with_references(symbolic, {"gate": environment.reference})
     with ProcessGroups() as groups:
-        execution.execute(ir, {}, {environment.reference: environment}, _Silent(), groups, folder, None)
+        tasks = Processes({"gate": environment}, groups, {})
+        execution.execute(ir, {}, {"gate": environment.reference}, tasks, _Silent(), folder, None)
 
 
 def _stock(folder: Path, use_venv: bool) -> None:

@@ -1,6 +1,7 @@
 """``perennial gc``: say what was removed and how much it freed."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,9 +10,18 @@ from components.shared import registry
 from pipelines import housekeeping, project_file, runs, state
 
 
-def gc(project: Path, *, keep: int, cache_days: float | None, dry_run: bool, wait: bool) -> None:
+def gc(
+    project: Path,
+    *,
+    target: str = "laptop",
+    overrides: Sequence[str] = (),
+    keep: int,
+    cache_days: float | None,
+    dry_run: bool,
+    wait: bool,
+) -> None:
     """Collect a project's state and, if asked, the user's cache."""
-    place = state.open_state(project)
+    place = state.open_state(project, target, overrides)
     name = project_file.read(place.project_file).name
     with state.exclusive(place, "gc", wait=wait):
         runs.settle(place.runs)

@@ -1,6 +1,7 @@
 """``perennial predict``: send rows to the endpoint, or say why nothing can answer."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ import click
 
 from components.shared import releases
 from components.shared.errors import InputError
-from pipelines import endpoint, environments, project_file, runs, state
+from pipelines import endpoint, project_file, runs, state
 from pipelines.commands import summary
+from pipelines.local.place import open_place
 
 
-def predict(project: Path, text: str | None, *, sample: bool) -> int:
+def predict(
+    project: Path, text: str | None, *, target: str = "laptop", overrides: Sequence[str] = (), sample: bool
+) -> int:
     """Ask the endpoint for the predictions of rows; start it for the question where none runs."""
-    place = state.open_state(project)
-    project_file.read(place.project_file)
+    place, chosen = state.open_project(project, target, overrides)
+    read = project_file.read(place.project_file)
     endpoint.recover(place.endpoint, place.registry_uri)
     active = releases.active(place.endpoint)
     if active is None:
@@ -24,8 +28,7 @@ def predict(project: Path, text: str | None, *, sample: bool) -> int:
     if endpoint.find(place.endpoint):
         answer = endpoint.ask(place.endpoint, rows)
     else:
-        [serving] = environments.prepare(["serving"]).values()
-        with endpoint.start(place.endpoint, python=serving.python, source=serving.source, grpc_port=None):
+        with open_place(chosen, read, place, ["serving"]).serve(place.endpoint, grpc_port=None):
             answer = endpoint.ask(place.endpoint, rows)
     click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
     return runs.OK

@@ -1,6 +1,6 @@
 """``perennial run``: one training run with its live view, its report and, if asked, one real question."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,39 +8,43 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines import endpoint, environments, project_file, report, runs, simulator, state, terminal
+from pipelines import endpoint, project_file, report, runs, simulator, state, terminal
 from pipelines.commands import summary
-from pipelines.environments import Environment
-from pipelines.laptop import training
-from pipelines.laptop.processes import ProcessGroups
+from pipelines.local import training
+from pipelines.local.place import Place
 from pipelines.view import View
 
 
-def run(project: Path, *, seed: int, use_cache: bool, wait: bool, simulate: bool, ask: bool) -> int:
+def run(
+    project: Path,
+    *,
+    target: str = "laptop",
+    overrides: Sequence[str] = (),
+    seed: int,
+    use_cache: bool,
+    wait: bool,
+    simulate: bool,
+    ask: bool,
+) -> int:
     """Run the training pipeline of a project on this machine.
 
     Returns:
         The command's exit code (see ``pipelines.runs``).
     """
     console = terminal.console()
-    place = state.open_state(project)
+    place, chosen = state.open_project(project, target, overrides)
     if simulate:
         _simulate_missing(place, console)
-
-    def announce(name: str) -> None:
-        console.print(f"installing the packages of {name} (once per machine)")
-
-    prepared = training.prepare(place, announce)
-    [serving] = environments.prepare(["serving"], announce).values()
+    prepared = training.prepare(place, chosen, lambda sentence: console.print(sentence, highlight=False))
     with state.exclusive(place, "run", wait=wait):
         place.create()
         endpoint.recover(place.endpoint, place.registry_uri)
         runs.settle(place.runs)
         record = training.new_run(prepared, datetime.now(UTC))
-        with _server(place.endpoint, serving):
+        with _server(place.endpoint, prepared.place):
             try:
-                with ProcessGroups() as groups, View(record, console) as view:
-                    training.train(prepared, record, view.changed, groups, seed=seed, use_cache=use_cache)
+                with prepared.place.tasks(record.id) as tasks, View(record, console) as view:
+                    training.train(prepared, record, view.changed, tasks, seed=seed, use_cache=use_cache)
             finally:
                 endpoint.recover(place.endpoint, place.registry_uri)
                 page = report.render(record.as_dict(), record.folder)
@@ -52,13 +56,13 @@ def run(project: Path, *, seed: int, use_cache: bool, wait: bool, simulate: bool
 
 
 @contextmanager
-def _server(folder: Path, serving: Environment) -> Iterator[None]:
+def _server(folder: Path, where: Place) -> Iterator[None]:
     """Have an endpoint while a run may need one: the one that is there, or one started beside the first steps."""
     if endpoint.find(folder):
         yield
         return
     with ThreadPoolExecutor(1) as starter:
-        starting = starter.submit(endpoint.start, folder, python=serving.python, source=serving.source)
+        starting = starter.submit(where.serve, folder)
         try:
             yield
         finally:

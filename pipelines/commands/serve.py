@@ -1,29 +1,31 @@
 """``perennial serve``: the local endpoint, in the foreground."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.shared import releases
-from pipelines import endpoint, environments, project_file, state, terminal
+from pipelines import endpoint, project_file, state, terminal
+from pipelines.local.place import open_place
 
 
-def serve(project: Path, *, host: str, port: int, grpc_port: int) -> int:
+def serve(
+    project: Path, *, target: str = "laptop", overrides: Sequence[str] = (), host: str, port: int, grpc_port: int
+) -> int:
     """Start the endpoint of a project and stay until Ctrl-C or SIGTERM."""
     console = terminal.console()
-    place = state.open_state(project)
-    name = project_file.read(place.project_file).name
+    place, chosen = state.open_project(project, target, overrides)
+    read = project_file.read(place.project_file)
     place.create()
     endpoint.recover(place.endpoint, place.registry_uri)
-    [serving] = environments.prepare(
-        ["serving"], lambda what: console.print(f"installing the packages of {what}")
-    ).values()
+    where = open_place(chosen, read, place, ["serving"], lambda sentence: console.print(sentence, highlight=False))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with endpoint.start(
-        place.endpoint, python=serving.python, source=serving.source, host=host, port=port, grpc_port=grpc_port
-    ) as running:
+    with where.serve(place.endpoint, host=host, port=port, grpc_port=grpc_port) as running:
         version = releases.active(place.endpoint)
         answers = (
-            f"release {version} of {name}" if version else "nothing yet: the first 'perennial run' brings a release"
+            f"release {version} of {read.name}"
+            if version
+            else "nothing yet: the first 'perennial run' brings a release"
         )
         console.print(f"serving {answers}")
         console.print(f"REST {running.server.rest_url}  gRPC {running.server.grpc_address}  (Ctrl-C ends it)")

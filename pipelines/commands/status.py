@@ -1,6 +1,7 @@
 """``perennial status``: what answers, what is registered, what ran."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -9,16 +10,16 @@ from components.shared import registry, releases
 from pipelines import project_file, state, terminal
 
 
-def status(project: Path, last: int = 10) -> None:
+def status(project: Path, *, target: str = "laptop", overrides: Sequence[str] = (), last: int = 10) -> None:
     """Print the state of a project."""
-    place = state.open_state(project)
+    place = state.open_state(project, target, overrides)
     name = project_file.read(place.project_file).name
     console = terminal.console()
     server = releases.server(place.endpoint)
     active = releases.active(place.endpoint)
     where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
     console.print(f"endpoint  {'release ' + active if active else 'no release yet'}, {where}", highlight=False)
-    if (place.folder / "mlflow.db").exists():
+    if place.registry_exists:
         console.print(_versions(place, name))
     records = sorted(place.runs.glob("*/run.json"))[-last:]
     runs = Table("run", "state", "reason", "report", box=None, title="last runs", title_justify="left")

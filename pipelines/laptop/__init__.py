@@ -1,1 +1,1 @@
-"""The laptop target: compiled pipelines as processes, each task in the virtualenv of its image, without Docker."""
+"""The laptop target: each task a process in the virtualenv of its image, without Docker."""

@@ -67,17 +67,30 @@ class ProcessGroups:
         self._watchdog.stdin.close()
         self._watchdog.wait()
 
-    def run(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[str]) -> int:
-        """Run a command to its end and return its exit code; an interrupt ends its whole group first."""
+    def run(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        output: IO[bytes],
+        timeout_s: float | None = None,
+    ) -> int:
+        """Run a command to its end and return its exit code; an interrupt ends its whole group first.
+
+        Raises:
+            TimeoutError: If it did not end in time; its group has ended then.
+        """
         process = self.start(command, env, cwd, output)
         try:
-            return process.wait()
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
         finally:
             self.end(process.pid)
 
     def start(
-        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[str]
-    ) -> "subprocess.Popen[str]":
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[bytes]
+    ) -> "subprocess.Popen[bytes]":
         """Start a command as the leader of a new process group that the watchdog knows."""
         with self._lock:
             process = subprocess.Popen(
@@ -87,7 +100,6 @@ class ProcessGroups:
                 stderr=subprocess.STDOUT,
                 env=dict(env),
                 cwd=cwd,
-                text=True,
                 process_group=0,
             )
             self._groups.add(process.pid)

@@ -15,7 +15,7 @@ import yaml
 
 from components.shared import registry, releases
 from pipelines import project_file, state
-from pipelines.laptop.training import ORDER
+from pipelines.runs import ORDER
 from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
 
 

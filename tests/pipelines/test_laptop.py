@@ -19,8 +19,10 @@ from kfp.local import cache, subprocess_task_handler
 
 from components.shared.errors import InputError
 from pipelines import compilation, environments, runs
-from pipelines.laptop import execution, handler
+from pipelines.laptop.place import Processes
 from pipelines.laptop.processes import ProcessGroups, task_environment
+from pipelines.local import execution
+from pipelines.local.limits import Limits
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +87,23 @@ class Watcher:
         self.hits.append(step)
 
 
-def run(pipeline: Any, built: dict[str, environments.Environment], folder: Path, **arguments: Any) -> Watcher:
+def run(
+    pipeline: Any,
+    built: dict[str, environments.Environment],
+    folder: Path,
+    limits: dict[str, Limits] | None = None,
+    **arguments: Any,
+) -> Watcher:
     folder.mkdir(exist_ok=True, parents=True)
     compiler.Compiler().compile(pipeline, str(folder / "p.yaml"))
     import yaml
 
-    ir = compilation.with_references(
-        yaml.safe_load((folder / "p.yaml").read_text()), {env.name: ref for ref, env in built.items()}
-    )
+    references = {env.name: ref for ref, env in built.items()}
+    ir = compilation.with_references(yaml.safe_load((folder / "p.yaml").read_text()), references)
     watcher = Watcher()
     with ProcessGroups() as groups:
-        execution.execute(ir, arguments, built, watcher, groups, folder, folder.parent / "cache")
+        tasks = Processes({env.name: env for env in built.values()}, groups, limits or {})
+        execution.execute(ir, arguments, references, tasks, watcher, folder, folder.parent / "cache")
     return watcher
 
 
@@ -183,7 +191,7 @@ def test_sigkill_of_the_command_leaves_no_process(tmp_path):
         import os, sys
         from pathlib import Path
         from pipelines.laptop.processes import ProcessGroups
-        with ProcessGroups() as groups, open({str(tmp_path / "log")!r}, "w") as output:
+        with ProcessGroups() as groups, open({str(tmp_path / "log")!r}, "wb") as output:
             process = groups.start([sys.executable, "-c", {SLEEPER!r}], os.environ, Path("/"), output)
             print(process.pid, flush=True)
             process.wait()
@@ -198,7 +206,7 @@ def test_sigkill_of_the_command_leaves_no_process(tmp_path):
 
 
 def test_leaving_the_context_ends_what_a_task_left_running(tmp_path):
-    with ProcessGroups() as groups, (tmp_path / "log").open("w") as output:
+    with ProcessGroups() as groups, (tmp_path / "log").open("wb") as output:
         code = groups.run(["sh", "-c", "sleep 600 & echo $$; exit 3"], os.environ, tmp_path, output)
 
     assert code == 3
@@ -214,8 +222,23 @@ def test_a_task_environment_drops_what_would_let_the_commands_packages_in():
     assert env["PATH"] == "/v/bin:/bin" and env["A"] == "1" and env["PYTHONSAFEPATH"] == "1"
 
 
-def test_the_step_of_an_image_reference_is_its_name():
-    assert handler.step_of("registry.example:5000/x/perennial/feature-retrieval:abc") == "feature_retrieval"
+def test_a_step_that_hangs_is_ended_at_its_timeout_and_says_so(built, tmp_path):
+    @dsl.component(base_image="perennial/gate", install_kfp_package=False)
+    def hanging() -> str:
+        import time
+
+        time.sleep(600)
+        return "never"
+
+    @dsl.pipeline(name="stuck")
+    def stuck():
+        hanging()
+
+    watcher = run(stuck, built, tmp_path / "run", limits={"gate": Limits(timeout_s=2)})
+    step, code, _ = watcher.ended[0]
+
+    assert (step, code) == ("gate", 124)
+    assert runs.cause(tmp_path / "run/logs/gate.log", code)[1].startswith("it did not end within 2 s")
 
 
 def members(group: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Run a compiled pipeline with kfp.local's own orchestrator, in our virtualenvs."""
+"""Run a compiled pipeline with kfp.local's own orchestrator, each task where its place puts it."""
 
 import contextlib
 import shutil
@@ -9,44 +9,43 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from pipelines.compilation import as_text
-from pipelines.environments import Environment
-from pipelines.laptop import handler
-from pipelines.laptop.processes import ProcessGroups
+from pipelines.local import seam
 
 
 def execute(
     ir: Mapping[str, Any],
     arguments: Mapping[str, Any],
-    environments: Mapping[str, Environment],
-    observer: handler.Observer,
-    groups: ProcessGroups,
+    references: Mapping[str, str],
+    tasks: seam.Tasks,
+    observer: seam.Observer,
     folder: Path,
     cache: Path | None,
 ) -> None:
     """Run the pipeline to its end; how each task fares is told to ``observer``.
 
     Args:
-        ir: Compiled pipeline with the image references of ``environments`` filled in.
+        ir: Compiled pipeline with the image references filled in.
         arguments: Pipeline parameters.
-        environments: Image reference to environment.
+        references: Step to image reference.
+        tasks: Where the tasks run.
         observer: Told of every task.
-        groups: Where the tasks' processes are started.
         folder: The run's folder: artifacts/, logs/ and, while it runs, scratch/.
         cache: kfp's cache, shared by all runs of a project; None turns it off.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C or SIGTERM, when every process has ended.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, when every task has ended.
     """
     import warnings
 
     from kfp import components, local
 
-    logs, scratch = folder / "logs", folder / "scratch"
-    logs.mkdir(exist_ok=True)
-    scratch.mkdir(exist_ok=True)
+    logs, scratch, artifacts = folder / "logs", folder / "scratch", folder / "artifacts"
+    # A Docker engine makes what it shall mount and does not find, and then it belongs to root.
+    for made in (logs, artifacts, scratch / "workspace"):
+        made.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            handler.installed(environments, groups, observer, logs, scratch),
+            seam.installed(tasks, references, observer, logs, scratch) as runner,
             (logs / "kfp.log").open("w", encoding="utf-8") as kfp_log,
             contextlib.redirect_stdout(kfp_log),
             contextlib.redirect_stderr(kfp_log),
@@ -54,8 +53,8 @@ def execute(
             _sigterm_interrupts(),
         ):
             local.init(
-                runner=local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(folder / "artifacts"),
+                runner=runner,
+                pipeline_root=str(artifacts),
                 workspace_root=str(scratch / "workspace"),
                 raise_on_error=False,
                 enable_caching=cache is not None,
