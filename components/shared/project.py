@@ -14,6 +14,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x1f]+$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Reaction = Literal["block", "warn", "ignore"]
+# An amount as Kubernetes writes it: 500m, 2, 256Mi.
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$"
 
 
 class Section(BaseModel):
@@ -219,6 +221,28 @@ class Release(Section):
     )
 
 
+class Serving(Section):
+    """How the model server stands on a cluster; a local endpoint needs none of it."""
+
+    cpu: str = Field("100m", pattern=_QUANTITY, description="CPU that a pod asks for.")
+    memory: str = Field("256Mi", pattern=_QUANTITY, description="Memory that a pod asks for.")
+    memory_limit: str = Field("1Gi", pattern=_QUANTITY, description="Memory above which a pod is killed.")
+    replicas_min: int = Field(1, ge=1, description="Pods that always run.")
+    replicas_max: int = Field(3, ge=1, description="Pods that load may make it.")
+    scale_metric: Literal["cpu", "memory"] = Field("cpu", description="What makes it more pods ...")
+    scale_target: int = Field(80, ge=1, description="... above this share of what they asked for, in percent.")
+    log_url: str | None = Field(None, description="HTTP sink for KServe's request log, none without it.")
+    log_mode: Literal["all", "request", "response"] = "all"
+    start_s: int = Field(300, ge=10, description="Longest time that a pod may take until it answers.")
+    drain_s: int = Field(10, ge=0, description="Time that a pod still answers after it was told to end.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Serving":
+        if self.replicas_min > self.replicas_max:
+            raise ValueError(f"'replicas_min' {self.replicas_min} exceeds 'replicas_max' {self.replicas_max}")
+        return self
+
+
 class Limits(Section):
     """What is refused before it costs anything."""
 
@@ -245,4 +269,5 @@ class Project(Section):
     gate: Gate = Gate()
     validation: Validation = Validation()
     release: Release = Release()
+    serving: Serving = Serving()
     limits: Limits = Limits()

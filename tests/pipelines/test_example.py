@@ -12,14 +12,26 @@ from components.shared.project import Project
 from pipelines import project_file
 
 TEXT = (Path(__file__).parents[2] / "project.yaml").read_text(encoding="utf-8")
-SECTIONS = ["label", "split", "tuning", "training", "value", "evaluation", "gate", "validation", "release", "limits"]
+SECTIONS = [
+    "label",
+    "split",
+    "tuning",
+    "training",
+    "value",
+    "evaluation",
+    "gate",
+    "validation",
+    "release",
+    "serving",
+    "limits",
+]
 KINDS = [kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, types.Section)]
 
 
 def shown_as_comment(section: str) -> dict[str, Any]:
     """Read the keys of a section that stand in the file as comments."""
     uncommented = re.sub(
-        r"^# (?=limits:|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )", "", TEXT[TEXT.index("\nlabel:") :], flags=re.M
+        r"^# (?=limits:|serving:|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )", "", TEXT[TEXT.index("\nlabel:") :], flags=re.M
     )
     plain, full = yaml.safe_load(TEXT).get(section, {}), yaml.safe_load(uncommented)[section]
     return {key: value for key, value in full.items() if key not in plain}
