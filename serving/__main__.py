@@ -63,7 +63,7 @@ def _serve_package(arguments: argparse.Namespace) -> None:
 
     async def settle() -> None:
         version = arguments.version or sha256(arguments.model_dir / MANIFEST)[:12]
-        release = Release(arguments.model_dir, arguments.name, version)
+        release = Release(arguments.model_dir, arguments.name, version, arguments.manifest_sha256)
         release.warm()
         served.loaded[version] = release
         served.activate(release)
@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--model-dir", type=Path, help="one model package, served as it is")
     parser.add_argument("--name", default="model", help="name of the model of --model-dir")
     parser.add_argument("--version", help="version of the model of --model-dir; default: from its manifest's hash")
+    parser.add_argument(
+        "--manifest-sha256", help="hash of the manifest of --model-dir as registered; refused if it differs"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless said otherwise")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,19 @@ def test_a_package_sealed_again_after_the_release_is_not_loaded(tmp_path: Path):
 
     with pytest.raises(StepFailed, match="not the manifest that was released"):
         Release(folder, tiny.NAME, "1", released)
+
+
+def test_a_pod_serves_only_the_package_that_the_registry_holds(tmp_path: Path):
+    """Every file agrees with its manifest, and yet it is another model: the manifest's own hash tells."""
+    registered = sha256(tiny.package(tmp_path / "registered") / "manifest.json")
+    other = tiny.package(tmp_path / "other", bias=1.0)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "--model-dir", str(other), "--port=0", f"--manifest-sha256={registered}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == StepFailed.exit_code
+    assert "is not the manifest that was released" in done.stderr

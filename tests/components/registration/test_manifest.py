@@ -1,5 +1,6 @@
 """The release manifest is what KServe 0.21 takes: a named predictor, a runtime of our own, Standard mode."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import yaml
 
 from components.registration import manifest
 from components.shared.evidence import Candidate
+from components.shared.project import Serving
 from serving.__main__ import _parser
 from tests.components import made_candidate
 
@@ -28,27 +30,85 @@ def test_the_first_release_names_its_predictor_runtime_and_storage(documents):
     predictor = service["spec"]["predictor"]
     assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
     assert predictor["name"] == "v3"
-    assert predictor["model"]["storageUri"] == "s3://bucket/made/3"
+    assert predictor["model"]["storageUri"].startswith("s3://bucket/made/3")
     assert predictor["model"]["runtime"] == documents["servingruntime"]["metadata"]["name"]
     formats = documents["servingruntime"]["spec"]["supportedModelFormats"]
     assert predictor["model"]["modelFormat"]["name"] in [supported["name"] for supported in formats]
 
 
-def test_the_runtime_serves_any_project_from_one_symbolic_image(documents):
+def test_the_runtime_serves_any_project_from_the_image_that_the_code_names(documents):
     container = documents["servingruntime"]["spec"]["containers"][0]
 
     assert container["name"] == "kserve-container"
-    assert container["image"] == "perennial/serving"
+    assert container["image"] == made_candidate.CODE.get("image:serving", "perennial/serving")
     assert any("{{.Name}}" in argument for argument in container["args"])
     assert any("/mnt/models" in argument for argument in container["args"])
+
+
+def test_a_new_image_makes_a_new_runtime_and_the_same_one_does_not():
+    one, same, other = (manifest.serving_runtime(Serving(), f"serving:{tag}")["metadata"]["name"] for tag in "aab")
+
+    assert one == same != other
+    assert one.startswith("perennial-")
+
+
+def test_what_a_version_has_of_its_own_stands_at_its_predictor_only(documents):
+    """KServe hands the service's annotations on to every pod: one that changes would replace the champion's pods."""
+    service = documents["inferenceservice"]
+
+    assert "3" not in json.dumps(service["metadata"])
+    assert service["spec"]["predictor"]["labels"]["perennial/version"] == "3"
+    assert service["spec"]["predictor"]["annotations"]["perennial/code_commit"] == made_candidate.CODE["commit"]
+
+
+def test_a_pod_may_do_nothing_that_serving_does_not_need(documents):
+    predictor = documents["inferenceservice"]["spec"]["predictor"]
+    runtime = documents["servingruntime"]["spec"]
+    [container] = runtime["containers"]
+
+    assert predictor["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert predictor["automountServiceAccountToken"] is False
+    assert predictor["serviceAccountName"] == "perennial-models"
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert runtime["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
+
+
+def test_a_pod_that_was_told_to_end_still_answers_and_is_given_the_time(documents):
+    predictor = documents["inferenceservice"]["spec"]["predictor"]
+    [container] = documents["servingruntime"]["spec"]["containers"]
+
+    assert container["lifecycle"]["preStop"]["exec"]["command"][-1] == "import time; time.sleep(10)"
+    assert predictor["terminationGracePeriodSeconds"] > 10
+
+
+def test_a_bucket_ends_with_a_slash_or_a_neighbour_would_be_loaded_too(documents):
+    assert documents["inferenceservice"]["spec"]["predictor"]["model"]["storageUri"] == "s3://bucket/made/3/"
+
+
+def test_requests_are_logged_only_where_the_project_says_so(tmp_path):
+    made = made_candidate.project(serving={"log_url": "http://collector", "log_mode": "request"})
+    candidate = Candidate.read(made_candidate.evidence(tmp_path, named=made), made_candidate.CODE)
+
+    predictor = manifest.inference_service(candidate, "1", "s3://b/m", "d" * 64, "r")["spec"]["predictor"]
+
+    assert predictor["logger"] == {"url": "http://collector", "mode": "request"}
+
+
+def test_without_a_log_nothing_is_sent_anywhere(documents):
+    assert "logger" not in documents["inferenceservice"]["spec"]["predictor"]
 
 
 def test_the_server_takes_the_arguments_of_the_runtime(documents):
     container = documents["servingruntime"]["spec"]["containers"][0]
 
-    taken = _parser().parse_args(container["args"])
+    own = documents["inferenceservice"]["spec"]["predictor"]["model"]["args"]
+
+    taken = _parser().parse_args([*container["args"], *own])
 
     assert container["command"] == ["python", "-m", "serving"]
+    assert (taken.version, taken.manifest_sha256) == ("3", "d" * 64)
     assert (taken.name, str(taken.model_dir), taken.port) == ("{{.Name}}", "/mnt/models", 8080)
 
 
