@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.shared.errors import InputError
 from components.shared.project import Project
-from pipelines import typed_yaml
+from pipelines import environments, typed_yaml
 
 FILE_NAME = "project.yaml"
 
@@ -62,6 +62,13 @@ def _contradictions(project: Project) -> Iterator[str]:
     ):
         if not present:
             yield f"gate.{rule} needs what {needed!r} declares, but that is absent; declare it or drop the rule."
+    steps = environments.steps()
+    for step in project.resources.steps:
+        if step not in steps:
+            near = difflib.get_close_matches(step, steps, n=1)
+            yield f"resources.steps names {step!r}, which is no step; " + (
+                f"did you mean {near[0]!r}?" if near else f"known are {steps}."
+            )
     if project.label.column in project.features.columns:
         yield f"the label {project.label.column!r} is listed as a feature; take it out of features.columns."
     if len(project.features.columns) > project.limits.columns:

@@ -243,6 +243,63 @@ class Serving(Section):
         return self
 
 
+class Toleration(Section):
+    """A taint of a node that a step's pod bears."""
+
+    key: str | None = Field(None, description="Of the taint; none means every taint.")
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class StepResources(Section):
+    """What one step may take, where it may run and how often it is tried; None is as 'default' says."""
+
+    cpu: str | None = Field(None, pattern=_QUANTITY, description="CPU that a pod asks for.")
+    cpu_limit: str | None = Field(None, pattern=_QUANTITY, description="CPU that it gets at most.")
+    memory: str | None = Field(None, pattern=_QUANTITY, description="Memory that a pod asks for.")
+    memory_limit: str | None = Field(None, pattern=_QUANTITY, description="Memory above which a step is killed.")
+    gpu: int | None = Field(None, ge=0, description="Accelerators.")
+    gpu_type: str | None = Field(None, min_length=1, description="Name of the accelerator's resource on a node.")
+    node_selector: dict[str, str] | None = Field(None, description="Labels of the nodes that are fit.")
+    tolerations: tuple[Toleration, ...] | None = None
+    timeout_s: int | None = Field(None, ge=1, description="A step that takes longer is ended.")
+    retries: int | None = Field(None, ge=0, le=10, description="Times that a step is tried again.")
+    retry_wait_s: int | None = Field(None, ge=0, description="Wait before the first retry ...")
+    retry_factor: float | None = Field(None, ge=1, description="... which grows by this factor ...")
+    retry_wait_max_s: int | None = Field(None, ge=0, description="... up to this.")
+
+
+class DefaultResources(StepResources):
+    """The same with the defaults filled in."""
+
+    gpu: int = Field(0, ge=0)
+    gpu_type: str = Field("nvidia.com/gpu", min_length=1)
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    retries: int = Field(0, ge=0, le=10)
+    retry_wait_s: int = Field(30, ge=0)
+    retry_factor: float = Field(2.0, ge=1)
+    retry_wait_max_s: int = Field(600, ge=0)
+
+
+class Resources(Section):
+    """What the steps may take, for all and for each by its name."""
+
+    default: DefaultResources = DefaultResources()
+    steps: dict[Name, StepResources] = Field(default_factory=dict, description="Step -> what differs from 'default'.")
+
+    def of(self, step: str) -> DefaultResources:
+        """Return what holds for a step.
+
+        >>> resources = Resources(default={"memory": "2Gi", "retries": 1}, steps={"tuning": {"retries": 0}})
+        >>> resources.of("tuning").memory, resources.of("tuning").retries, resources.of("training").retries
+        ('2Gi', 0, 1)
+        """
+        own = self.steps[step].model_dump(exclude_none=True) if step in self.steps else {}
+        return DefaultResources.model_validate(self.default.model_dump() | own)
+
+
 class Limits(Section):
     """What is refused before it costs anything."""
 
@@ -270,4 +327,5 @@ class Project(Section):
     validation: Validation = Validation()
     release: Release = Release()
     serving: Serving = Serving()
+    resources: Resources = Resources()
     limits: Limits = Limits()

@@ -1,5 +1,6 @@
 """A mistake in the project file is one sentence that names the key and the way out."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
-from components.shared.project import Project
+from components.shared.project import Project, Resources
 from pipelines import project_file
+from pipelines.environments import ROOT
 
 SMALL = {
     "name": "small",
@@ -55,6 +57,8 @@ def test_a_small_file_is_enough_and_the_types_hold_the_defaults(tmp_path):
         (changed(split={"validation": 0.5, "test": 0.5}), r"leave nothing to train on"),
         (changed(limits={"columns": 1}), r"lists 2 features, limits.columns allows 1"),
         (changed(label={"source": "rows", "column": "x"}), r"the label 'x' is listed as a feature"),
+        (changed(resources={"steps": {"trainig": {}}}), r"names 'trainig', which is no step; did you mean 'training'"),
+        (changed(resources={"default": {"memory": "2 GB"}}), r"resources.default.memory: .*pattern.*got '2 GB'"),
         (changed(task="regression", value={}), r"'value' is defined for a binary task"),
         ("name: a\nname: b\n", r"the key 'name' stands twice"),
         ("name: [", r"not valid YAML"),
@@ -83,3 +87,14 @@ def test_no_yaml_at_all_makes_it_crash(content):
 
     with tempfile.TemporaryDirectory() as folder, pytest.raises(InputError):
         read(Path(folder), yaml.safe_dump(content))
+
+
+def test_the_reference_file_shows_the_defaults_of_what_a_step_may_take():
+    lines = (ROOT / "project.yaml").read_text(encoding="utf-8").splitlines()
+    first = lines.index("# resources:")
+    block = itertools.takewhile(lambda line: line.startswith("#"), lines[first:])
+    shown = yaml.safe_load("\n".join(line.removeprefix("# ") for line in block))["resources"]
+
+    assert Resources(default=shown["default"]) == Resources()
+    assert set(shown["default"]) == set(Resources().default.model_dump())
+    assert Resources.model_validate(shown).of("tuning").timeout_s == 7200
