@@ -1,10 +1,12 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint bench lock compile clean
+.PHONY: help run serve test lint bench lock compile diff-ir clean
 # Keep bytecode, or every import of a heavy library compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 PERENNIAL := .venv/bin/perennial
+# What the compiled pipelines are compared with.
+BASE ?= origin/main
 
 help:      ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -22,6 +24,8 @@ lock: $(PERENNIAL)      ## Re-lock every step (or one: make lock STEP=training)
 	$(PERENNIAL) lock $(STEP)
 compile: $(PERENNIAL)   ## Rewrite the golden pipelines and component.yaml of every step
 	$(PERENNIAL) compile --golden
+diff-ir: $(PERENNIAL)   ## Say in Markdown what changed in the compiled pipelines (make diff-ir BASE=HEAD^1 OUT=ir.md)
+	@$(PERENNIAL) diff $(BASE) $(if $(OUT),--out $(OUT))
 clean:     ## Remove the virtualenv of this checkout (the user's cache stays)
 	rm -rf .venv
 

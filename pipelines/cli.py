@@ -105,6 +105,19 @@ def compile_(golden: bool, out: Path | None) -> None:
 
 
 @main.command()
+@click.argument("reference", default="origin/main")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it here instead of printing it.")
+def diff(reference: str, out: Path | None) -> None:
+    """Say in Markdown what changed in the compiled pipelines since REFERENCE, a git revision."""
+    from pipelines import ir_diff
+
+    page = ir_diff.since(reference)
+    if out:
+        out.write_text(page, encoding="utf-8")
+    click.echo(out or page, nl=bool(out))
+
+
+@main.command()
 @click.argument("steps", nargs=-1)
 def lock(steps: tuple[str, ...]) -> None:
     """Lock the dependencies of every step, or of those named."""
