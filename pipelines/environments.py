@@ -89,7 +89,7 @@ def prepare(names: Iterable[str], announce: Callable[[str], None] | None = None)
 
 
 def check_platform() -> None:
-    """Refuse a platform on which the steps can't run as processes.
+    """Refuse a platform on which the steps can't run, neither as processes nor as containers.
 
     Raises:
         InputError: Anywhere but on Linux x86-64.
@@ -97,7 +97,8 @@ def check_platform() -> None:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise InputError(
             f"tensorflow-data-validation has wheels for Linux x86-64 only, this is {platform.system()} "
-            f"{platform.machine()}; use such a machine, or the Docker target, whose containers are one."
+            f"{platform.machine()}; use such a machine (also for --target docker, whose containers share network and "
+            "process numbers with it), or a cluster: perennial submit."
         )
 
 

@@ -45,6 +45,9 @@ class Docker(Section):
     mounts: tuple[str, ...] = Field(
         ("{root}:ro", "{state}"), description="Folders that containers see under the same path; ':ro' read-only."
     )
+    pass_env: tuple[EnvironmentName, ...] = Field(
+        (), description="Variables of the caller that steps get, beside the sources' credentials."
+    )
 
 
 class Secret(Section):
