@@ -1,7 +1,7 @@
 """Remove the containers of a run when the command dies, however it dies.
 
-Containers are no children of the command, so nothing ends them when it is killed. The command keeps one pipe to this
-process and writes a line when it has removed them itself; the end of the pipe without it means that the command is gone.
+Containers are no children of the command, so nothing ends them when it is killed. The command keeps a pipe to this
+process and writes a line when it has removed them itself; a pipe that ends without it means that the command is gone.
 Runs as ``python -m pipelines.containers.watchdog LABEL``, once per run.
 """
 
