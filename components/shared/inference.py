@@ -15,6 +15,7 @@ def predict(
     rows: Sequence[Mapping[str, Any]],
     *,
     version: str | None = None,
+    host: str | None = None,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """Ask for the rows' predictions.
@@ -24,6 +25,7 @@ def predict(
         name: The model.
         rows: One object of features per row.
         version: Ask this release; None asks the one that answers.
+        host: Whom a gateway at ``rest_url`` is asked for; None is the address itself.
         timeout_s: Longest wait for the answer.
 
     Returns:
@@ -38,7 +40,7 @@ def predict(
         body = json.dumps({"instances": list(rows)}, allow_nan=False).encode()
     except ValueError as broken:
         raise InputError(f"A row holds NaN or an infinity ({broken}); send null for a missing value.") from broken
-    status, document = call(rest_url, f"{path}:predict", body=body, timeout_s=timeout_s)
+    status, document = call(rest_url, f"{path}:predict", body=body, host=host, timeout_s=timeout_s)
     if status == 200:
         return document
     sentence = str(document.get("error", f"it gave no reason (status {status})"))
@@ -47,16 +49,21 @@ def predict(
     raise StepFailed(f"The model server at {rest_url} did not answer: {sentence}")
 
 
-def call(rest_url: str, path: str, *, body: bytes | None = None, timeout_s: float = 5.0) -> tuple[int, dict[str, Any]]:
+def call(
+    rest_url: str, path: str, *, body: bytes | None = None, host: str | None = None, timeout_s: float = 5.0
+) -> tuple[int, dict[str, Any]]:
     """Send one request; return its status and JSON object.
 
     Raises:
         StepFailed: If nothing answers there, or not in JSON.
     """
     address = urlsplit(rest_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=timeout_s)
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.hostname or "", address.port, timeout=timeout_s)
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if host is not None:
+            headers["Host"] = host
         connection.request("GET" if body is None else "POST", path, body=body, headers=headers)
         response = connection.getresponse()
         document = json.loads(response.read() or b"{}")

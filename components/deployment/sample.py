@@ -1,0 +1,76 @@
+"""The question that every release must answer right: the sample of its package, with the scores from training."""
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared import inference, registry
+from components.shared.errors import InputError, StepFailed
+from components.shared.files import from_uri, read_json
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows, the scores that training computed for them, and how far an answer may be from those.
+
+    The tolerance is absolute below one and relative above: an answer in the label's unit may be large.
+    """
+
+    name: str
+    version: str
+    rows: list[dict[str, Any]]
+    scores: list[Any]
+    tolerance: float
+
+    @classmethod
+    def of(cls, plan: dict[str, Any], client: Any) -> "Sample":
+        """Read the sample of the package that ``release.json`` names, wherever the registry keeps it."""
+        uri = str(plan["storage_uri"])
+        if uri.startswith("file:"):
+            return cls._read(plan, from_uri(uri))
+        with tempfile.TemporaryDirectory() as scratch:
+            return cls._read(plan, registry.download(client, uri, Path(scratch) / "package"))
+
+    @classmethod
+    def _read(cls, plan: dict[str, Any], package: Path) -> "Sample":
+        sample = read_json(package / "sample.json")
+        tolerance = float(read_json(package / "model.json")["tolerance"])
+        return cls(plan["name"], plan["version"], sample["rows"], sample["scores"], tolerance)
+
+    def answering(self, url: str, *, host: str | None = None) -> str:
+        """Return the version that answers the first row."""
+        return str(inference.predict(url, self.name, self.rows[:1], host=host)["model_version"])
+
+    def ask(self, url: str, *, host: str | None = None, by_version: bool = False) -> None:
+        """Ask all rows and compare.
+
+        Args:
+            url: Server or gateway.
+            host: Whom the gateway is asked for.
+            by_version: Ask for this very version; else whoever answers must be it.
+
+        Raises:
+            StepFailed: If another version answers, the rows are refused, or a score differs.
+        """
+        try:
+            answer = inference.predict(
+                url, self.name, self.rows, version=self.version if by_version else None, host=host
+            )
+        except InputError as refused:
+            raise StepFailed(f"Release {self.version} refuses its own sample: {refused}") from refused
+        if answer["model_version"] != self.version:
+            raise StepFailed(
+                f"Release {answer['model_version']} answered where {self.version} was asked; release again."
+            )
+        for row, (prediction, expected) in enumerate(zip(answer["predictions"], self.scores, strict=True)):
+            self._compare(row, prediction["score"], expected)
+
+    def _compare(self, row: int, got: Any, expected: Any) -> None:
+        pairs = zip(got, expected, strict=True) if isinstance(got, list) else [(got, expected)]
+        if not all(math.isclose(a, b, rel_tol=self.tolerance, abs_tol=self.tolerance) for a, b in pairs):
+            raise StepFailed(
+                f"Release {self.version} answers row {row} of its sample with {got}, training computed {expected} "
+                f"(tolerance {self.tolerance:g}); it is not released."
+            )
