@@ -80,13 +80,18 @@ def as_text(ir: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(ir), sort_keys=True, allow_unicode=True, width=120)
 
 
-def _compile(definition: Any) -> dict[str, Any]:
+def documents(definition: Any) -> list[dict[str, Any]]:
+    """Compile to the IR and, where tasks have something that only a cluster knows, the platform beside it."""
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "ir.yaml"
         compiler.Compiler().compile(definition, str(path))
-        ir: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def _compile(definition: Any) -> dict[str, Any]:
+    (ir,) = documents(definition)
     return ir
 
 

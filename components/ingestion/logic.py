@@ -35,7 +35,8 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
 
     Args:
         project: The project whose sources are copied.
-        source_root: The folder that paths in the project file are relative to.
+        source_root: The folder that paths in the project file are relative to, or ``s3://`` or ``gs://`` and a
+            bucket with a prefix, below which each source lies as ``sources.key`` says.
         out: The snapshot's folder; replaced.
 
     Raises:
@@ -45,6 +46,9 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
+        if sources.is_remote(source_root):
+            fetched = partial / ".work" / "fetched"
+            project, source_root = sources.fetch(project, source_root, fetched), str(fetched)
         tables = {name: _copy(project, name, Path(source_root), partial) for name in sorted(project.sources)}
         shutil.rmtree(partial / ".work", ignore_errors=True)
         digest = hashlib.sha256("".join(f"{name} {each['content_hash']}\n" for name, each in tables.items()).encode())
@@ -67,7 +71,7 @@ def _copy(project: Project, name: str, root: Path, folder: Path) -> dict[str, An
     """Copy one source and describe it."""
     source = project.sources[name]
     work = folder / ".work"
-    work.mkdir(exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
     with _engine(work) as engine:
         try:
             relation = _open(engine, project, name, root, work)

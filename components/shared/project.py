@@ -16,6 +16,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Reaction = Literal["block", "warn", "ignore"]
 # An amount as Kubernetes writes it: 500m, 2, 256Mi.
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$"
+# The same as KFP takes them from a pipeline.
+_CPU = r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$"
+_MEMORY = r"^[0-9]+(Ki|M|Mi|G|Gi|T|Ti)?$"
 
 
 class Section(BaseModel):
@@ -255,10 +258,10 @@ class Toleration(Section):
 class StepResources(Section):
     """What one step may take, where it may run and how often it is tried; None is as 'default' says."""
 
-    cpu: str | None = Field(None, pattern=_QUANTITY, description="CPU that a pod asks for.")
-    cpu_limit: str | None = Field(None, pattern=_QUANTITY, description="CPU that it gets at most.")
-    memory: str | None = Field(None, pattern=_QUANTITY, description="Memory that a pod asks for.")
-    memory_limit: str | None = Field(None, pattern=_QUANTITY, description="Memory above which a step is killed.")
+    cpu: str | None = Field(None, pattern=_CPU, description="CPU that a pod asks for.")
+    cpu_limit: str | None = Field(None, pattern=_CPU, description="CPU that it gets at most.")
+    memory: str | None = Field(None, pattern=_MEMORY, description="Memory that a pod asks for.")
+    memory_limit: str | None = Field(None, pattern=_MEMORY, description="Memory above which a step is killed.")
     gpu: int | None = Field(None, ge=0, description="Accelerators.")
     gpu_type: str | None = Field(None, min_length=1, description="Name of the accelerator's resource on a node.")
     node_selector: dict[str, str] | None = Field(None, description="Labels of the nodes that are fit.")

@@ -55,6 +55,7 @@ class Secret(Section):
 
     name: str
     env: dict[EnvironmentName, str] = Field(description="Environment variable -> key of the Secret.")
+    optional: bool = Field(False, description="A pod starts without the Secret, too.")
 
 
 class Auth(Section):
@@ -86,7 +87,12 @@ class Kfp(Section):
     service_account: str = "pipeline-runner"
     env: dict[EnvironmentName, str] = Field(default_factory=dict, description="Plain variables of every step.")
     secrets: tuple[Secret, ...] = ()
+    run_as_user: int | None = Field(None, ge=1, description="User of the steps; default: the image's, never root.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    pipeline_root: str | None = Field(None, description="Where artifacts go; default: as the server is set up.")
     experiment: str | None = Field(None, description="Of the runs; default: the project's name.")
+    any_version: bool = Field(False, description="Speak to a server that is older than this command's SDK.")
     start_deadline_s: float = Field(600, gt=0, description="Longest time that a pod may fail to start.")
 
 

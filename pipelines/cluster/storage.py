@@ -1,0 +1,135 @@
+"""Bring a project's bundle and its local tables into the bucket that the cluster's pods read from, once, by content."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from components.shared import sources
+from components.shared.errors import InputError
+from components.shared.project import Project
+from pipelines.targets.model import Storage
+
+# Written last: a folder of tables without it was not uploaded to its end.
+_COMPLETE = ".complete"
+
+
+class Bucket:
+    """The bucket of a target, as this command reaches it."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Open it; credentials come from ``AWS_*`` (or ``GOOGLE_*``) variables.
+
+        Raises:
+            InputError: If the address is none.
+        """
+        from pyarrow import fs
+
+        self.uri = storage.uri.rstrip("/")
+        scheme, _, self._prefix = self.uri.partition("://")
+        if scheme not in ("s3", "minio", "gs") or not self._prefix:
+            raise InputError(
+                f"storage.uri is {storage.uri!r}, expected s3://, minio:// or gs:// with a bucket and a prefix; "
+                "mend it in the target file."
+            )
+        self._system: Any
+        if scheme == "gs":
+            self._system = fs.GcsFileSystem()
+        else:
+            endpoint = storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+            self._system = fs.S3FileSystem(
+                endpoint_override=endpoint,
+                region=storage.region,
+                retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=3),
+                connect_timeout=10,
+            )
+
+    def put_bundle(self, bundle: Path) -> str:
+        """Upload a bundle, whose name says its content, unless it is there; return its address for the importer."""
+        self._put(bundle, f"bundles/{bundle.name}")
+        return f"{self.uri}/bundles/{bundle.name}"
+
+    def put_tables(self, project: Project, root: Path, source_hash: str) -> str:
+        """Upload the files of all sources that have a path, unless they are there.
+
+        Args:
+            project: Whose sources.
+            root: The folder that their paths are relative to.
+            source_hash: Hash of their content, which names the folder in the bucket.
+
+        Returns:
+            The folder, as ingestion reads it.
+
+        Raises:
+            InputError: If a file is missing or the bucket refuses.
+        """
+        folder = f"tables/{source_hash}"
+        if not self._there(f"{folder}/{_COMPLETE}"):
+            for file, key in _files(project, root):
+                self._put(file, f"{folder}/{key}")
+            with sources.answered(self.uri), self._writer(f"{folder}/{_COMPLETE}") as stream:
+                stream.write(b"\n")
+        # Pods read tables with Arrow, which knows KFP's own scheme for S3 servers by its common name.
+        return f"{self.uri}/{folder}".replace("minio://", "s3://", 1)
+
+    def _put(self, file: Path, key: str) -> None:
+        """Upload a file unless one of its size is there; an object appears when all of it has arrived."""
+        if self._there(key, file.stat().st_size):
+            return
+        with sources.answered(self.uri), file.open("rb") as stream, self._writer(key) as target:
+            while chunk := stream.read(8 * io.DEFAULT_BUFFER_SIZE * 16):
+                target.write(chunk)
+
+    def _there(self, key: str, size: int | None = None) -> bool:
+        with sources.answered(self.uri):
+            found = self._system.get_file_info(f"{self._prefix}/{key}")
+        return bool(found.is_file and (size is None or found.size == size))
+
+    def _writer(self, key: str) -> Any:
+        return self._system.open_output_stream(f"{self._prefix}/{key}")
+
+
+def fingerprint(project: Project, root: str) -> str:
+    """Hash what a bucket says of tables that were put there by others: names, sizes and times of change.
+
+    Raises:
+        InputError: If the bucket does not answer, refuses, or lacks a source.
+    """
+    from pyarrow import fs
+
+    system, prefix = sources.bucket(root)
+    digest = hashlib.sha256()
+    for name, source in sorted(project.sources.items()):
+        if source.path is None:
+            continue
+        with sources.answered(root, name):
+            found = system.get_file_info(f"{prefix}/{sources.key(source)}")
+            files = [found]
+            if found.type == fs.FileType.Directory:
+                files = system.get_file_info(fs.FileSelector(found.path, recursive=True))
+        if found.type == fs.FileType.NotFound:
+            raise InputError(
+                f"Source '{name}': there is no {sources.key(source)} in {root}; put the table there or change 'path'."
+            )
+        for file in sorted((file for file in files if file.is_file), key=lambda file: str(file.path)):
+            digest.update(f"{name}\0{file.path}\0{file.size}\0{file.mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(project: Project, root: Path) -> Iterator[tuple[Path, str]]:
+    """List the files of all sources with the keys under which ingestion looks for them."""
+    for name, source in sorted(project.sources.items()):
+        if source.path is not None:
+            home = root / source.path
+            for file in sources.local_files(name, source, root):
+                inner = file.relative_to(home).as_posix() if file != home else ""
+                yield file, f"{sources.key(source)}/{inner}".rstrip("/")
+
+
+def unreachable(project: Project) -> Iterable[str]:
+    """Name the sources that no pod can read: database files on this machine."""
+    for name, source in sorted(project.sources.items()):
+        if source.database is not None and source.database.startswith(("duckdb:///", "sqlite:///")):
+            yield name

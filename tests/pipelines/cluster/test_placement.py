@@ -1,0 +1,141 @@
+"""What only a cluster knows is added to the same pipeline: nothing of its steps changes."""
+
+from pathlib import Path
+
+import pytest
+
+from components.shared.images import image
+from components.shared.project import Project
+from pipelines import compilation, project_file
+from pipelines.cluster import lint, placement
+from pipelines.environments import ROOT, steps
+from pipelines.targets import reading
+from pipelines.targets.model import Kfp
+
+REFERENCES = {step: f"registry.example.com/{image(step)}:0123456789abcdef" for step in steps()}
+
+
+def target(*overrides: str) -> Kfp:
+    read = reading.read("kfp", ROOT, overrides)
+    assert isinstance(read, Kfp)
+    return read
+
+
+def project(**resources: object) -> Project:
+    return project_file.read(ROOT).model_copy(
+        update={"resources": Project.model_fields["resources"].annotation.model_validate(resources)}
+    )
+
+
+def compiled(*overrides: str, **resources: object) -> tuple[dict, dict]:
+    pipeline, platform = placement.compile_("training", target(*overrides), project(**resources), REFERENCES)
+    return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_the_pipeline_is_the_committed_one_but_for_images_and_variables():
+    pipeline, _ = compiled("env={}")
+
+    committed = compilation.with_references(compilation.symbolic("training"), REFERENCES)
+    assert pipeline == committed
+
+
+def test_every_step_and_only_a_step_has_its_place():
+    pipeline, placed = compiled()
+
+    containers = {name for name, each in pipeline["deploymentSpec"]["executors"].items() if "container" in each}
+    assert set(placed) == containers
+    for name, each in placed.items():
+        assert each["securityContext"] == {"runAsNonRoot": True}
+        assert each["imagePullPolicy"] == "IfNotPresent"
+        assert [(secret["secretName"], secret["optional"]) for secret in each["secretAsEnv"]] == [
+            ("perennial-s3", False)
+        ]
+        assert each["podMetadata"]["labels"]["app.kubernetes.io/component"] == name.removeprefix("exec-").replace(
+            "-", "_"
+        )
+
+
+def test_no_secret_stands_in_the_pipeline():
+    text = placement.as_text(placement.compile_("training", target(), project(), REFERENCES))
+
+    assert "secretKey: AWS_SECRET_ACCESS_KEY" in text
+    assert "minio123" not in text
+
+
+def test_resources_reach_the_steps_that_they_are_for():
+    tuning = {
+        "cpu": "2", "cpu_limit": "4", "memory": "1Gi", "memory_limit": "2Gi", "gpu": 1,
+        "node_selector": {"pool": "gpu"}, "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "timeout_s": 3600,
+    }  # fmt: skip
+    pipeline, placed = compiled(default={"memory": "512Mi", "retries": 2, "retry_wait_s": 10}, steps={"tuning": tuning})
+
+    executors = pipeline["deploymentSpec"]["executors"]
+    asked = executors["exec-tuning"]["container"]["resources"]
+    assert (asked["resourceCpuRequest"], asked["resourceCpuLimit"]) == ("2", "4")
+    assert (asked["resourceMemoryRequest"], asked["resourceMemoryLimit"]) == ("1Gi", "2Gi")
+    assert asked["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert executors["exec-split"]["container"]["resources"] == {
+        "memoryRequest": 0.536870912,
+        "resourceMemoryRequest": "512Mi",
+    }
+    assert placed["exec-tuning"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
+    assert placed["exec-tuning"]["tolerations"] == [{"effect": "NoSchedule", "key": "gpu", "operator": "Exists"}]
+    assert placed["exec-tuning"]["activeDeadlineSeconds"] == "3600"
+    assert "activeDeadlineSeconds" not in placed["exec-split"]
+    assert pipeline["root"]["dag"]["tasks"]["split"]["retryPolicy"] == {
+        "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "600s", "maxRetryCount": 2,
+    }  # fmt: skip
+
+
+def test_the_bundle_is_imported_once_per_content_so_that_an_equal_one_hits_the_cache():
+    pipeline, _ = compiled()
+
+    importer = pipeline["deploymentSpec"]["executors"]["exec-importer"]["importer"]
+    assert not importer.get("reimport")
+    assert importer["artifactUri"] == {"runtimeParameter": "uri"}
+
+
+def step(pipeline: dict, name: str) -> dict:
+    return pipeline["deploymentSpec"]["executors"][f"exec-{name}"]
+
+
+def broken(change) -> list[str]:
+    pipeline, platform = placement.compile_("training", target(), project(), REFERENCES)
+    change(pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"])
+    return list(lint.problems(pipeline, platform))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda ir, at: step(ir, "split")["container"].update(image="a/split"), "names no content"),
+        (lambda ir, at: step(ir, "importer")["importer"].update(reimport=True), "anew in each run"),
+        (lambda ir, at: at["exec-split"].pop("securityContext"), "exec-split may run as root"),
+        (lambda ir, at: at["exec-split"].update(pvcMount=[{}]), "mounts a volume claim"),
+        (lambda ir, at: at.update({"exec-other": {}}), "exec-other, which the pipeline does not have"),
+        (lambda ir, at: ir["root"]["dag"]["tasks"]["split"].update(artifactIterator={}), "loops over artifacts"),
+        (
+            lambda ir, at: ir["root"]["dag"]["tasks"]["split"]["inputs"]["parameters"].update(
+                x={"runtimeValue": {"constant": 'say "{{$.inputs.parameters[\'y\']}}"'}}
+            ),
+            "quotes or line breaks",
+        ),
+    ],
+)  # fmt: skip
+def test_each_trap_of_the_backend_is_found_before_anything_is_sent(change, sentence):
+    (problem,) = broken(change)
+
+    assert sentence in problem
+
+
+def test_what_is_compiled_has_none_of_them():
+    assert broken(lambda ir, at: None) == []
+
+
+def test_a_target_of_the_project_wins_over_the_shipped_one(tmp_path: Path):
+    (tmp_path / "targets").mkdir()
+    text = (reading.SHIPPED / "kfp.yaml").read_text(encoding="utf-8")
+    (tmp_path / "targets" / "kfp.yaml").write_text(text.replace("namespace: kubeflow", "namespace: team"), "utf-8")
+
+    assert reading.read("kfp", tmp_path).namespace == "team"
