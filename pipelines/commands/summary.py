@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines import endpoint, runs
+from pipelines import api, endpoint, runs
 
 
 def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
@@ -39,18 +39,12 @@ def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
 
 def ask(folder: Path, run: runs.Run, console: Console) -> None:
     """Send one real row to the endpoint and print question and answer."""
-    row = sample_row(Path(run.artifacts["training.model"]))
+    [row, *_] = api.sample(Path(run.artifacts["training.model"]))
     began = time.perf_counter()
     answer = endpoint.ask(folder, [row])
     took_ms = (time.perf_counter() - began) * 1000
     console.print(f"asked   {escape(json.dumps(row, ensure_ascii=False))}")
     console.print(f"answer  {escape(json.dumps(answer, ensure_ascii=False))}  ({took_ms:.0f} ms)")
-
-
-def sample_row(package: Path) -> dict[str, Any]:
-    """Return the first row that training kept as a sample."""
-    row: dict[str, Any] = json.loads((package / "sample.json").read_text(encoding="utf-8"))["rows"][0]
-    return row
 
 
 def _metrics(measured: dict[str, Any], console: Console) -> None:
@@ -61,7 +55,9 @@ def _metrics(measured: dict[str, Any], console: Console) -> None:
         table.add_column(heading, no_wrap=True)
     for name, metric in measured["metrics"].items():
         others = [f"{values[name]:.4g}" if values.get(name) is not None else "" for values in baselines.values()]
-        interval = f"{metric['low']:.4g} - {metric['high']:.4g}"
+        # On a few rows a resample may hold one class only, and then there is no interval to tell.
+        known = metric["low"] is not None and metric["high"] is not None
+        interval = f"{metric['low']:.4g} - {metric['high']:.4g}" if known else ""
         style = "bold" if name == measured["primary"] else ""
         table.add_row(name, f"{metric['value']:.4g}", interval, *others, style=style)
     console.print(table)
