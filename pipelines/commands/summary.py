@@ -54,15 +54,19 @@ def _metrics(measured: dict[str, Any], console: Console) -> None:
     for heading in ("", "candidate", "interval", *baselines):
         table.add_column(heading, no_wrap=True)
     for name, metric in measured["metrics"].items():
-        others = [f"{values[name]:.4g}" if values.get(name) is not None else "" for values in baselines.values()]
-        # On a few rows a resample may hold one class only, and then there is no interval to tell.
-        known = metric["low"] is not None and metric["high"] is not None
-        interval = f"{metric['low']:.4g} - {metric['high']:.4g}" if known else ""
+        others = [_short_number(values.get(name)) for values in baselines.values()]
+        # Of a few rows all may have one label, and then a metric or its interval says nothing.
+        bounds = (metric["low"], metric["high"])
+        interval = "" if None in bounds else f"{bounds[0]:.4g} - {bounds[1]:.4g}"
         style = "bold" if name == measured["primary"] else ""
-        table.add_row(name, f"{metric['value']:.4g}", interval, *others, style=style)
+        table.add_row(name, _short_number(metric["value"]), interval, *others, style=style)
     console.print(table)
     if value := measured.get("value"):
         console.print(f"acting on it is worth {value['per_1000']:,.0f} {escape(value['currency'])} per 1,000 rows")
+
+
+def _short_number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _released(run: runs.Run) -> str:

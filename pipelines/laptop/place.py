@@ -74,7 +74,7 @@ class Virtualenvs:
         built = environments.prepare(
             names, lambda name: announce(f"installing the packages of {name} (once per machine)")
         )
-        return cls(built, limits.of(project))
+        return cls(built, limits.of(project, built))
 
     @property
     def references(self) -> Mapping[str, str]:

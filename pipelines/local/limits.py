@@ -1,6 +1,6 @@
 """What a step may use on this machine, from the project file's ``resources``, and what is said when it wanted more."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO
 
@@ -19,15 +19,27 @@ class Limits:
     timeout_s: float | None = None
 
 
-def of(project: Project) -> Mapping[str, Limits]:
-    """Return the limits of those steps that have any."""
-    return {}
+def of(project: Project, steps: Iterable[str]) -> Mapping[str, Limits]:
+    """Return the limits of steps, from the project file's amounts as Kubernetes writes them."""
+    from kubernetes.utils import parse_quantity
+
+    found = {}
+    for step in steps:
+        wanted = project.resources.of(step)
+        found[step] = Limits(
+            cpus=float(parse_quantity(wanted.cpu_limit)) if wanted.cpu_limit else None,
+            memory_bytes=int(parse_quantity(wanted.memory_limit)) if wanted.memory_limit else None,
+            timeout_s=wanted.timeout_s,
+        )
+    return found
 
 
 def hung(output: IO[bytes], timeout_s: float | None) -> int:
     """Close a step's log with why it was ended, and return its exit code."""
     say(
-        output, f"it did not end within {timeout_s:g} s, the step's timeout_s under 'resources'; raise that or mend it."
+        output,
+        f"it did not end within {timeout_s:g} s, its timeout_s under 'resources' in the project file; "
+        "raise that or mend the step.",
     )
     return TIMED_OUT
 
