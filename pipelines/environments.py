@@ -37,9 +37,9 @@ class Environment:
     source: Path
 
 
-def steps() -> list[str]:
+def steps(root: Path = ROOT) -> list[str]:
     """Name every step: a folder of components/ with a KFP face."""
-    return sorted(path.parent.name for path in (ROOT / "components").glob("*/component.py"))
+    return sorted(path.parent.name for path in (root / "components").glob("*/component.py"))
 
 
 def cache_folder() -> Path:
@@ -138,7 +138,7 @@ def snapshot(name: str) -> Path:
     with filelock.FileLock(f"{folder}.lock"):
         if not (folder / _COMPLETE).exists():
             shutil.rmtree(folder, ignore_errors=True)
-            for path in _source_files(name):
+            for path in source_files(name):
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
@@ -162,17 +162,23 @@ def _use(folder: Path) -> bool:
     return True
 
 
-def _source_files(name: str) -> list[Path]:
-    own = ROOT / "serving" if name == "serving" else ROOT / "components" / name
-    files = [ROOT / "components" / "__init__.py"]
-    for folder in (ROOT / "components" / "shared", own):
-        files += [p for p in folder.rglob("*") if p.suffix in _SOURCE_SUFFIXES and "__pycache__" not in p.parts]
+def source_files(name: str, root: Path = ROOT) -> list[Path]:
+    """List what of the source runs in a step, or in ``serving``: its own folder and components/shared."""
+    own = root / "serving" if name == "serving" else root / "components" / name
+    files = [root / "components" / "__init__.py"]
+    for folder in (root / "components" / "shared", own):
+        files += files_of(folder)
     return sorted(files)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """List the files below a folder that belong into an image: code and what it reads, no papers, locks or caches."""
+    return sorted(p for p in folder.rglob("*") if p.suffix in _SOURCE_SUFFIXES and "__pycache__" not in p.parts)
 
 
 def _source_hash(name: str) -> str:
     digest = hashlib.sha256()
-    for path in _source_files(name):
+    for path in source_files(name):
         digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from pipelines import environments
 
@@ -18,6 +19,12 @@ def code(references: Mapping[str, str]) -> dict[str, str]:
         facts[f"image:{name}"] = reference
         facts[f"lock:{name}"] = environments.lock_hash(name)[:16]
     return facts
+
+
+def remote() -> str:
+    """Return where the code comes from, the address of git's ``origin`` without a password; '' if there is none."""
+    parts = urlsplit(_git("remote", "get-url", "origin"))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _git(*arguments: str) -> str:
