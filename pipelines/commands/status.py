@@ -38,8 +38,12 @@ def status(project: Path, *, target: str = "laptop", overrides: Sequence[str] = 
 def _versions(place: state.State, name: str) -> Table:
     client = registry.open(place.registry_uri)
     table = Table("version", "aliases", "snapshot", "run", box=None, title="registered", title_justify="left")
-    for version in registry.versions(client, name):
+    found = registry.versions(client, name)
+    # MLflow lists versions without their aliases.
+    held = client.get_registered_model(name).aliases if found else {}
+    for version in found:
+        aliases = sorted(alias for alias, holder in held.items() if str(holder) == str(version.version))
         table.add_row(
-            str(version.version), ", ".join(version.aliases), version.tags.get("snapshot_hash", "")[:12], version.run_id
+            str(version.version), ", ".join(aliases), version.tags.get(registry.SNAPSHOT, "")[:12], version.run_id
         )
     return table
