@@ -51,10 +51,13 @@ def _project_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+_override_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the target, such as a.b=1."
+)
+
+
 def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the target, such as a.b=1."
-    )(command)
+    command = _override_option(command)
     return click.option(
         "--target", default="laptop", show_default=True, metavar="NAME|FILE", help="Where: laptop, docker, or a file."
     )(command)
@@ -94,14 +97,176 @@ def run(
 
 
 @main.command(name="compile")
+@_project_option
 @click.option("--golden", is_flag=True, help="Rewrite the committed pipelines and component.yaml files.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the compiled pipelines here.")
-def compile_(golden: bool, out: Path | None) -> None:
+@click.option("--target", metavar="NAME|FILE", help="Fill in what this place knows (default: symbolic images).")
+@_override_option
+def compile_(project: Path, golden: bool, out: Path | None, target: str | None, overrides: tuple[str, ...]) -> None:
     """Compile the pipelines."""
     from pipelines import compilation
 
-    for path in compilation.write_golden() if golden else compilation.write(out or Path("compiled")):
+    if golden:
+        written = compilation.write_golden()
+    else:
+        written = compilation.write(out or Path("compiled"), target, project, overrides)
+    for path in written:
         click.echo(path)
+
+
+def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option("--experiment", help="Where runs are filed (default: the target's, or the project's name).")(
+        command
+    )
+    command = _override_option(command)
+    return click.option("--target", default="kfp", show_default=True, metavar="NAME|FILE", help="Which cluster.")(
+        command
+    )
+
+
+_source_option = click.option(
+    "--source-root", metavar="URI", help="s3:// or gs:// folder with the tables (default: upload those that are here)."
+)
+_seed_option = click.option("--seed", type=int, default=7, show_default=True, help="Of splits, search and training.")
+
+
+@main.command()
+@_project_option
+@_cluster_options
+@click.option("--revision", help="Name of the version (default: the git revision).")
+def upload(
+    project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, revision: str | None
+) -> None:
+    """Upload the pipeline to a cluster, as a version named by its git revision; again does nothing."""
+    from pipelines.commands import upload as verb
+
+    verb.upload(project, target=target, overrides=overrides, revision=revision)
+
+
+@main.command()
+@_project_option
+@_cluster_options
+@_seed_option
+@_source_option
+@click.option("--no-cache", is_flag=True, help="Run every step, even where nothing changed.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the run to its end.")
+def submit(
+    project: Path,
+    target: str,
+    overrides: tuple[str, ...],
+    experiment: str | None,
+    seed: int,
+    source_root: str | None,
+    no_cache: bool,
+    wait: bool,
+) -> int:
+    """Train on a cluster: upload what is new, start a run, follow it; Ctrl-C stops following, not the run."""
+    from pipelines.commands import submit as verb
+
+    return verb.submit(
+        project,
+        target=target,
+        overrides=overrides,
+        seed=seed,
+        use_cache=not no_cache,
+        experiment=experiment,
+        source_root=source_root,
+        wait=wait,
+    )
+
+
+@main.command(name="runs")
+@_project_option
+@_cluster_options
+@click.option("--last", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
+@click.option("--end", metavar="RUN", help="End this run instead.")
+def runs_(
+    project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, last: int, end: str | None
+) -> None:
+    """Show the newest runs on a cluster, or end one."""
+    from pipelines.commands import runs as verb
+
+    if end:
+        verb.end(project, target=target, overrides=overrides, run=end)
+    else:
+        verb.show(project, target=target, overrides=overrides, experiment=experiment, last=last)
+
+
+@main.command()
+@_project_option
+@_cluster_options
+@click.argument("run")
+@click.argument("step", required=False)
+def logs(
+    project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, run: str, step: str | None
+) -> None:
+    """Show how the steps of a run on a cluster stand and why it failed, or what one STEP printed."""
+    from pipelines.commands import logs as verb
+
+    verb.logs(project, target=target, overrides=overrides, run=run, step=step)
+
+
+@main.group()
+def schedule() -> None:
+    """Train on a cluster by the clock."""
+
+
+@schedule.command(name="create")
+@_project_option
+@_cluster_options
+@_seed_option
+@_source_option
+@click.option("--cron", required=True, help="Six fields, UTC: second minute hour day month weekday ('0 30 6 * * *').")
+@click.option("--name", help="Of the schedule (default: the pipeline's).")
+def schedule_create(
+    project: Path,
+    target: str,
+    overrides: tuple[str, ...],
+    experiment: str | None,
+    seed: int,
+    source_root: str | None,
+    cron: str,
+    name: str | None,
+) -> None:
+    """Start a run of the pipeline as it is now, by the clock; what was missed is not caught up."""
+    from pipelines.commands import schedule as verb
+
+    verb.create(
+        project,
+        target=target,
+        overrides=overrides,
+        cron=cron,
+        name=name,
+        seed=seed,
+        experiment=experiment,
+        source_root=source_root,
+    )
+
+
+@schedule.command(name="list")
+@_project_option
+@_cluster_options
+def schedule_list(project: Path, target: str, overrides: tuple[str, ...], experiment: str | None) -> None:
+    """Show the schedules of a project."""
+    from pipelines.commands import schedule as verb
+
+    verb.show(project, target=target, overrides=overrides, experiment=experiment)
+
+
+def _schedule_verb(verb: str, help_: str) -> None:
+    @schedule.command(name=verb, help=help_)
+    @_project_option
+    @_cluster_options
+    @click.argument("name")
+    def change(project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, name: str) -> None:
+        from pipelines.commands import schedule as module
+
+        module.change(verb, project, target=target, overrides=overrides, experiment=experiment, name=name)
+
+
+_schedule_verb("pause", "Let a schedule start nothing until it is resumed.")
+_schedule_verb("resume", "Let a schedule start runs again.")
+_schedule_verb("delete", "Delete a schedule; the runs that it started stay.")
 
 
 @main.command()
@@ -232,6 +397,92 @@ def gc(
         dry_run=dry_run,
         wait=wait,
     )
+
+
+def _images_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which images, and what they start from: flags go before the target file."""
+    for option in (
+        click.option("--registry", metavar="PREFIX", help="Prefix of the images, such as registry.example.com/team."),
+        click.option("--base", metavar="IMAGE", help="Image with Python 3.11 that they start from."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the target."),
+        click.option("--target", default="docker", show_default=True, help="A target's name, or its file."),
+        _project_option,
+        click.argument("names", nargs=-1, metavar="[NAME]..."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.group()
+def images() -> None:
+    """List, build, push and lock the images."""
+
+
+@images.command(name="list")
+@_images_options
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+def images_list(names: tuple[str, ...], as_json: bool, **place: Any) -> None:
+    """Show references, sizes and digests."""
+    from pipelines.commands import images as verb
+
+    verb.show(names, verb.place(**place), as_json)
+
+
+@images.command(name="build")
+@_images_options
+def images_build(names: tuple[str, ...], **place: Any) -> None:
+    """Build what is missing; an unchanged image is left as it is."""
+    from pipelines.commands import images as verb
+
+    verb.build(names, verb.place(**place))
+
+
+@images.command(name="push")
+@_images_options
+def images_push(names: tuple[str, ...], **place: Any) -> None:
+    """Push what the registry lacks, and print its digests."""
+    from pipelines.commands import images as verb
+
+    verb.push(names, verb.place(**place))
+
+
+@images.command(name="lock")
+@_images_options
+def images_lock(names: tuple[str, ...], **place: Any) -> None:
+    """Write the registry's digests into infra/images.lock."""
+    from pipelines.commands import images as verb
+
+    verb.lock(names, verb.place(**place))
+
+
+@images.command(name="sbom")
+@_images_options
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("sbom"), show_default=True)
+def images_sbom(names: tuple[str, ...], out: Path, **place: Any) -> None:
+    """Write a bill of materials (CycloneDX) per image."""
+    from pipelines.commands import images as verb
+
+    verb.bill(names, verb.place(**place), out)
+
+
+@main.command()
+@click.argument("overlay", required=False)
+@click.option("--golden", is_flag=True, help="Rewrite infra/rendered instead, with symbolic images.")
+@click.option("--features/--no-features", default=True, help="Give the feature server the project's features.")
+@click.option("--target", default="kfp", show_default=True, metavar="NAME|FILE", help="The cluster.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the target.")
+@_project_option
+def manifests(overlay: str | None, golden: bool, **options: Any) -> None:
+    """Print what infra/ puts on a cluster, for 'kubectl apply --server-side': kind, production or a folder."""
+    from pipelines.commands import manifests as verb
+
+    if golden:
+        for path in verb.rewrite_golden():
+            click.echo(path)
+    elif overlay is None:
+        raise click.UsageError("name an overlay: kind, production, or a folder with a kustomization.yaml.")
+    else:
+        verb.print_manifests(overlay, **options)
 
 
 @main.command()

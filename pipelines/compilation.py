@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,41 @@ def _compile(definition: Any) -> dict[str, Any]:
     return ir
 
 
-def write(folder: Path) -> list[Path]:
-    """Write the symbolic IR of every pipeline into a folder."""
+def write(folder: Path, target: str | None = None, project: Path = Path(), overrides: Sequence[str] = ()) -> list[Path]:
+    """Write the IR of every pipeline into a folder.
+
+    Args:
+        folder: Where to; created if absent.
+        target: Fills in the images of this place and, for a cluster, what only it knows; None leaves images symbolic.
+        project: The project's folder or file: its targets, and on a cluster its resources.
+        overrides: ``key=value`` for single keys of the target.
+
+    Raises:
+        InputError: If target or project won't do.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in pipelines():
-        (folder / f"{name}.yaml").write_text(as_text(symbolic(name)), encoding="utf-8")
+        text = as_text(symbolic(name)) if target is None else for_target(name, target, project, overrides)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return [folder / f"{name}.yaml" for name in pipelines()]
+
+
+def for_target(name: str, target: str, project: Path, overrides: Sequence[str] = ()) -> str:
+    """Compile one pipeline for a place; see ``write``."""
+    from pipelines import environments
+    from pipelines.containers import digests
+    from pipelines.targets import reading
+    from pipelines.targets.model import Kfp, Laptop
+
+    root = (project.parent if project.name == project_file.FILE_NAME else project).resolve()
+    chosen = reading.read(target, root, overrides)
+    used = images_of(symbolic(name))
+    if isinstance(chosen, Laptop):
+        return as_text(with_references(symbolic(name), {step: environments.reference(step) for step in used}))
+    images = chosen.images
+    references = {step: digests.pinned(step, images.base, images.registry) for step in used}
+    if isinstance(chosen, Kfp):
+        from pipelines.cluster import placement
+
+        return placement.as_text(placement.compile_(name, chosen, project_file.read(root), references))
+    return as_text(with_references(symbolic(name), references))

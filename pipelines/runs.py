@@ -53,6 +53,8 @@ class Run:
     reason: str | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
+    remote: str | None = None
+    """The run's id at its server; None for one on this machine."""
 
     def step(self, name: str) -> Step:
         """Return a step by its name."""
@@ -183,6 +185,14 @@ def end(run: Run, exit_code: int, reason: str | None) -> None:
     run.save()
 
 
+def load(path: Path) -> Run:
+    """Read a record back from its ``run.json``."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    steps = [Step(step["name"], step["state"], step["seconds"], step["log"], step["error"]) for step in record["steps"]]
+    kept = {name: record[name] for name in ("id", "project", "started", "exit_code", "reason", "outputs", "artifacts")}
+    return Run(**kept, remote=record.get("remote"), folder=path.parent, steps=steps)
+
+
 def settle(runs_folder: Path) -> list[str]:
     """Close the records of runs that were killed before they could; the caller holds the project's lock.
 
@@ -192,13 +202,9 @@ def settle(runs_folder: Path) -> list[str]:
     settled = []
     for path in sorted(runs_folder.glob("*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["exit_code"] is None:
-            steps = [
-                Step(step["name"], step["state"], step["seconds"], step["log"], step["error"])
-                for step in record["steps"]
-            ]
-            kept = {name: record[name] for name in ("id", "project", "started", "outputs", "artifacts")}
-            end(Run(**kept, folder=path.parent, steps=steps), INTERRUPTED, "the command was killed.")
+        # A run on a cluster goes on without the command.
+        if record["exit_code"] is None and record.get("remote") is None:
+            end(load(path), INTERRUPTED, "the command was killed.")
             settled.append(record["id"])
     return settled
 

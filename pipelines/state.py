@@ -14,7 +14,7 @@ import psutil
 from components.shared.errors import InputError
 from pipelines.project_file import FILE_NAME
 from pipelines.targets import reading
-from pipelines.targets.model import Docker, Laptop, Services
+from pipelines.targets.model import Docker, Kfp, Laptop, Services
 
 _SQLITE = "sqlite:///"
 
@@ -101,6 +101,22 @@ def open_project(project: Path, target: str = "laptop", overrides: Sequence[str]
         raise InputError(
             f"services.endpoint is {read.services.endpoint!r}, on this machine it is a folder; name one, "
             "or submit to a cluster."
+        )
+    return State(root, read.services), read
+
+
+def open_cluster(project: Path, target: str = "kfp", overrides: Sequence[str] = ()) -> tuple[State, Kfp]:
+    """Return the state of a project, with the services of a cluster.
+
+    Raises:
+        InputError: If there is no such target, it is wrong, or it is no cluster.
+    """
+    root = (project.parent if project.name == FILE_NAME else project).resolve()
+    read = reading.read(target, root, overrides)
+    if not isinstance(read, Kfp):
+        raise InputError(
+            f"the target {target!r} is of kind {read.kind!r}, this verb speaks to a Kubeflow Pipelines server; "
+            "use 'perennial run' there, or take --target kfp."
         )
     return State(root, read.services), read
 

@@ -22,7 +22,9 @@ from pipelines.targets.model import Kfp
 LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-of": "perennial"}
 
 
-def compile_(name: str, target: Kfp, project: Project, references: Mapping[str, str]) -> list[dict[str, Any]]:
+def compile_(
+    name: str, target: Kfp, project: Project, references: Mapping[str, str], use_cache: bool = True
+) -> list[dict[str, Any]]:
     """Compile one pipeline for a cluster.
 
     Args:
@@ -30,6 +32,7 @@ def compile_(name: str, target: Kfp, project: Project, references: Mapping[str, 
         target: The cluster.
         project: Whose resources hold.
         references: Step to image reference; what is missing keeps its symbolic name.
+        use_cache: False runs every step, even where nothing changed.
 
     Returns:
         Two documents: the pipeline and its platform, as KFP takes them in one file.
@@ -43,6 +46,8 @@ def compile_(name: str, target: Kfp, project: Project, references: Mapping[str, 
         if task.container_spec is not None:
             step = by_image[task.container_spec.image]
             place_task(task, step, target, project.resources.of(step))
+            if not use_cache:
+                task.set_caching_options(False)
 
     documents = compilation.documents(_placed(compilation.pipelines()[name], place))
     pipeline = compilation.with_references(documents[0], {step: image(step) for step in steps()} | dict(references))

@@ -1,6 +1,5 @@
 """Bring a project's bundle and its local tables into the bucket that the cluster's pods read from, once, by content."""
 
-import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
@@ -89,33 +88,6 @@ class Bucket:
 
     def _writer(self, key: str) -> Any:
         return self._system.open_output_stream(f"{self._prefix}/{key}")
-
-
-def fingerprint(project: Project, root: str) -> str:
-    """Hash what a bucket says of tables that were put there by others: names, sizes and times of change.
-
-    Raises:
-        InputError: If the bucket does not answer, refuses, or lacks a source.
-    """
-    from pyarrow import fs
-
-    system, prefix = sources.bucket(root)
-    digest = hashlib.sha256()
-    for name, source in sorted(project.sources.items()):
-        if source.path is None:
-            continue
-        with sources.answered(root, name):
-            found = system.get_file_info(f"{prefix}/{sources.key(source)}")
-            files = [found]
-            if found.type == fs.FileType.Directory:
-                files = system.get_file_info(fs.FileSelector(found.path, recursive=True))
-        if found.type == fs.FileType.NotFound:
-            raise InputError(
-                f"Source '{name}': there is no {sources.key(source)} in {root}; put the table there or change 'path'."
-            )
-        for file in sorted((file for file in files if file.is_file), key=lambda file: str(file.path)):
-            digest.update(f"{name}\0{file.path}\0{file.size}\0{file.mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def _files(project: Project, root: Path) -> Iterator[tuple[Path, str]]:

@@ -14,7 +14,7 @@ from components.ingestion import logic
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project
-from pipelines.cluster.storage import Bucket, fingerprint
+from pipelines.cluster.storage import Bucket
 from pipelines.targets.model import Storage
 
 PROJECT = {
@@ -139,15 +139,6 @@ def test_a_bundle_keeps_its_name_so_its_address_says_its_content(client, tmp_pat
     assert uri == "minio://mlpipeline/perennial/bundles/project-0123456789abcdef.zip"
     key = uri.removeprefix("minio://mlpipeline/")
     assert client.get_object(Bucket="mlpipeline", Key=key)["Body"].read() == b"content"
-
-
-def test_tables_that_others_put_into_a_bucket_are_known_by_what_the_bucket_says_of_them(client, project):
-    use_case, root = project
-    folder = upload(use_case, root)
-    before = fingerprint(use_case, folder)
-    client.put_object(Bucket="mlpipeline", Key=f"{folder.removeprefix('s3://mlpipeline/')}/data/rows.csv", Body=b"id")
-
-    assert fingerprint(use_case, folder) != before
 
 
 @pytest.mark.parametrize(

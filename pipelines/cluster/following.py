@@ -1,0 +1,150 @@
+"""Follow a run on a cluster into its record, up to its end and the reason for it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from pipelines import runs
+from pipelines.cluster import manifest, reasons
+from pipelines.cluster.connection import Server
+from pipelines.cluster.manifest import Pod, Workflow
+from pipelines.runs import Run, Step
+
+POLL_S = 2.0
+_ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
+
+
+class Follower:
+    """Brings the record of one run up to date, as often as it is told to."""
+
+    def __init__(self, server: Server, record: Run, changed: Callable[[Step], None]) -> None:
+        """Follow ``record.remote``; ``changed`` is told of every step that has."""
+        assert record.remote is not None
+        self._server, self._record, self._id, self._changed = server, record, record.remote, changed
+        self._waiting: dict[str, float] = {}
+        self._gave_up: str | None = None
+
+    def to_the_end(self, poll_s: float = POLL_S) -> None:
+        """Wait until the run has ended; a pod that can't start ends it after the target's ``start_deadline_s``.
+
+        Raises:
+            InputError: If the server can't be reached any more; the run goes on there.
+        """
+        while not self.look():
+            time.sleep(poll_s)
+
+    def look(self) -> bool:
+        """Look once; return whether the run has ended and its record is closed."""
+        with self._server.asked("show a run") as client:
+            state = client.get_run(self._id).state
+        workflow = self.workflow()
+        for step in self._record.steps:
+            self._note(step, workflow.task(step.name))
+        if state in _ENDED:
+            self._close(state, workflow)
+            return True
+        self._record.save()
+        self._watch_starts(workflow)
+        return False
+
+    def workflow(self) -> Workflow:
+        """Read the run's workflow."""
+        with self._server.asked("show a run's workflow"):
+            return manifest.read(self._server.get(f"/apis/v1beta1/runs/{quote(self._id)}"))
+
+    def log(self, pod: Pod) -> str:
+        """Fetch the log of a pod; empty where there is none, or none any more."""
+        import kfp_server_api
+
+        try:
+            path = f"/apis/v1alpha1/runs/{quote(self._id)}/nodes/{quote(pod.name)}/log"
+            return self._server.get(path).decode("utf-8", "replace")
+        except kfp_server_api.ApiException:
+            return ""
+
+    def terminate(self) -> None:
+        """End the run at the server."""
+        with self._server.asked("end a run") as client:
+            client.terminate_run(self._id)
+
+    def _note(self, step: Step, task: manifest.Task) -> None:
+        if step.state != task.state:
+            step.state, step.seconds = task.state, task.seconds
+            if step.state != "failed":
+                self._changed(step)
+
+    def _watch_starts(self, workflow: Workflow) -> None:
+        """Say of a pod that it can't start, and after the deadline end the run."""
+        now, waiting = time.monotonic(), {pod.node: pod for pod in workflow.pods if pod.waits}
+        self._waiting = {node: self._waiting.get(node, now) for node in waiting}
+        for node, pod in waiting.items():
+            why = reasons.waiting(pod)
+            step = self._step_of(node)
+            if step and why and step.error != why:
+                step.error = why
+                self._changed(step)
+            if now - self._waiting[node] > self._server.target.start_deadline_s and not self._gave_up:
+                deadline = self._server.target.start_deadline_s
+                self._gave_up = f"{why or 'its pod did not start'}, not within start_deadline_s of {deadline:g} s."
+                if step:
+                    step.error = self._gave_up
+                self.terminate()
+
+    def _close(self, state: str, workflow: Workflow) -> None:
+        """Close the record with exit code and reason."""
+        if state == "SUCCEEDED":
+            rejected = any(step.name == "rejection" and step.state in ("done", "cached") for step in self._record.steps)
+            runs.end(self._record, runs.REJECTED if rejected else runs.OK, None)
+            return
+        if self._gave_up:
+            runs.end(self._record, runs.FAILED, self._gave_up)
+            return
+        failed = [pod for pod in workflow.pods if pod.failed]
+        if state == "CANCELED" or not failed:
+            reason = "it was ended at the server" if state == "CANCELED" else workflow.message or f"it is {state}"
+            runs.end(self._record, runs.INTERRUPTED if state == "CANCELED" else runs.FAILED, f"{reason.rstrip('.')}.")
+            return
+        # The last attempt of what failed first; what came after failed with it.
+        first = next(pod for pod in failed)
+        pod = [pod for pod in failed if _task_of(pod.node) == _task_of(first.node)][-1]
+        step = self._step_of(pod.node)
+        kept = self._record.folder / "logs" / f"{step.name if step else _task_of(pod.node)}.log"
+        code, sentence = reasons.ended(pod, lambda: self.log(pod), kept)
+        if step:
+            step.state, step.error, step.log = "failed", sentence, str(kept)
+            self._changed(step)
+        else:
+            sentence = f"{_task_of(pod.node)}: {sentence}"
+        runs.end(self._record, code, sentence)
+
+    def _step_of(self, node: str) -> Step | None:
+        task = _task_of(node)
+        return next((step for step in self._record.steps if step.name.replace("_", "-") == task), None)
+
+
+def keep_logs(follower: Follower, record: Run) -> None:
+    """Fetch the log of every step that ran and has none yet."""
+    workflow = follower.workflow()
+    for step in record.steps:
+        pods = workflow.task(step.name).pods
+        if step.log is None and pods and (text := follower.log(pods[-1])):
+            step.log = str(_write(record.folder / "logs" / f"{step.name}.log", text))
+    record.save()
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _task_of(node: str) -> str:
+    """Name the task that a node belongs to.
+
+    >>> [_task_of(name) for name in ("root.split-driver", "root.split.executor", "root.a.gate.executor(0)", "root")]
+    ['split', 'split', 'gate', 'root']
+    """
+    parts = node.split(".")
+    if parts[-1].startswith("executor") and len(parts) > 1:
+        return parts[-2]
+    return parts[-1].removesuffix("-driver")
