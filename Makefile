@@ -1,6 +1,6 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint bench lock compile diff-ir clean
+.PHONY: help run serve test lint notebook bench lock compile diff-ir clean
 # Keep bytecode, or every import of a heavy library compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
@@ -14,6 +14,8 @@ run: $(PERENNIAL)       ## Run the training pipeline on the shipped example, ser
 	$(PERENNIAL) run --simulate --ask
 serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
 	$(PERENNIAL) serve
+notebook: $(PERENNIAL)  ## Open the notebook that submits, compares and asks
+	.venv/bin/python -m pipelines.notebook
 test: $(PERENNIAL)      ## Everything CI requires; no Docker, no network once set up
 	.venv/bin/python -m tests
 lint: $(PERENNIAL)      ## Style and types

@@ -78,6 +78,11 @@ class Finished:
         }
 
     @property
+    def version(self) -> str | None:
+        """The version in the registry; None where the model was not registered."""
+        return str(self.documents.release["version"]) if self.documents.release else None
+
+    @property
     def rules(self) -> dict[str, bool]:
         """What each rule of the gate said, and whether it was passed; none where the run ended before."""
         verdict = self.documents.verdict or {"rules": []}

@@ -1,4 +1,4 @@
-"""Write hashed locks: one per step, one for serving, one for the command, one for the test tools."""
+"""Write hashed locks: one per step, one for serving, the command, the notebook, and the test tools."""
 
 import subprocess
 import sys
@@ -13,8 +13,9 @@ _STEP_CONFIG = environments.ROOT / "components" / "uv.toml"
 
 
 def lock(names: Sequence[str]) -> Iterable[Path]:
-    """Re-lock what is named (steps, ``serving``, ``command``, ``tests``, ``benchmarks``, ``uv``), or everything.
+    """Re-lock what is named, or everything.
 
+    Names are steps, ``serving``, ``command``, ``notebooks``, ``tests``, ``benchmarks`` and ``uv``.
     Versions that still fit are kept; remove a lock to take the newest.
 
     Raises:
@@ -48,7 +49,9 @@ def _known() -> dict[str, tuple[Path, Path | None]]:
     return known | {
         "serving": (root / "serving" / "requirements.in", None),
         "command": (root / "requirements.in", None),
+        "notebooks": (root / "notebooks" / "requirements.in", None),
         "tests": (root / "tests" / "requirements.in", None),
         "benchmarks": (root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
         "uv": (root / "infra" / "uv.in", None),
+        **{path.parent.name: (path, None) for path in sorted((root / "infra").glob("*/requirements.in"))},
     }

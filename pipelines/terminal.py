@@ -15,6 +15,7 @@ def console() -> Console:
         soft_wrap=True,
         highlight=False,
         width=None if sys.stdout.isatty() else WIDE,
-        # A notebook shows the lines as they are; each one in a frame of its own would be hard to read.
+        # A notebook and a CI's log, whatever colours they ask for, show lines; neither can go back to one.
+        force_terminal=sys.stdout.isatty(),
         force_jupyter=False,
     )

@@ -1,7 +1,8 @@
 """Run everything that CI requires: ``python -m tests [ROOM ...] [-- PYTEST ARGUMENTS]``.
 
 The tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks
-share one pytest process. A room is ``lint``, ``command`` (pipelines and end to end), ``serving`` or a step.
+share one pytest process. A room is ``lint``, ``command`` (pipelines and end to end), ``serving``, ``notebook``
+or a step.
 """
 
 import os
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from components.shared import telemetry
-from pipelines import environments
+from pipelines import environments, notebook
 
 TOOLS = environments.ROOT / "tests" / "requirements.txt"
 LINT = (
@@ -54,6 +55,7 @@ def rooms() -> dict[str, list[list[str]]]:
     for steps, folders in groups:
         python = environments.virtualenv(TOOLS, environments.lock_of(steps[0]), announce=_announce, name=steps[0])
         found["+".join(steps)] = [[str(python), "-m", "pytest", *folders]]
+    found["notebook"] = [[str(notebook.python()), "-m", "pytest", str(tests / "notebooks")]]
     # The others need packages that the command does not have; their doctests run with their own tests.
     doctests = ["components/shared", "components/gate", "pipelines"]
     left_out = ["--ignore=components/shared/model", "--ignore=pipelines/bench"]
