@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared.errors import InputError, StepFailed
@@ -66,11 +67,16 @@ def listing(
         registry: Prefix of the references.
         client: The engine that says what is built and how large it is; None leaves that open.
     """
-    return [_described(client, name, base, registry) for name in chosen(wanted)]
+    return [_described(client, reference(name, base, registry), name, base) for name in chosen(wanted)]
 
 
 def build(
-    wanted: Iterable[str], *, base: str, registry: str = "", announce: Callable[[str], None] = lambda sentence: None
+    wanted: Iterable[str],
+    *,
+    base: str,
+    registry: str = "",
+    announce: Callable[[str], None] = lambda sentence: None,
+    root: Path = environments.ROOT,
 ) -> list[Image]:
     """Build what the engine lacks, or fetch it where the registry has it, and hold all to their ceilings.
 
@@ -79,21 +85,22 @@ def build(
         base: The image that they start from.
         registry: Prefix of the references.
         announce: Told in a sentence of whatever takes a while.
+        root: Where components/, serving/ and infra/ lie.
 
     Raises:
         InputError: If a name is unknown, or the base can't be had.
         StepFailed: If there is no engine, a build fails, or an image is larger than its ceiling.
     """
     client, images = reach(), []
-    for name in chosen(wanted):
-        target, begun, seconds = reference(name, base, registry), time.monotonic(), None
+    for name in chosen(wanted, root):
+        target, begun, seconds = reference(name, base, registry, root), time.monotonic(), None
         if inspected(client, target) is None:
             if not (registry and _pulled(client, target, announce)):
                 _need_base(client, base, announce)
                 announce(f"building the image of {name}")
-                _build(client, recipe(name), base, target)
+                _build(client, recipe(name, root), base, target)
             seconds = time.monotonic() - begun
-        images.append(_described(client, name, base, registry, seconds))
+        images.append(_described(client, target, name, base, root, seconds))
     if large := [image for image in images if image.too_large]:
         sizes = ", ".join(f"{i.name} {i.above_base_mib} MiB (ceiling {i.ceiling_mib})" for i in large)
         raise StepFailed(
@@ -115,9 +122,13 @@ def inspected(client: "DockerClient", target: str) -> dict[str, Any] | None:
 
 
 def _described(
-    client: "DockerClient | None", name: str, base: str, registry: str, seconds: float | None = None
+    client: "DockerClient | None",
+    target: str,
+    name: str,
+    base: str,
+    root: Path = environments.ROOT,
+    seconds: float | None = None,
 ) -> Image:
-    target = reference(name, base, registry)
     size = above = None
     if client and (found := inspected(client, target)):
         # An image that was pulled stands here without its base: then there is nothing to compare it with.
@@ -126,7 +137,7 @@ def _described(
     return Image(
         name=name,
         reference=target,
-        ceiling_mib=ceiling(name),
+        ceiling_mib=ceiling(name, root),
         size_mib=None if size is None else round(size / _MIB),
         above_base_mib=None if above is None else round(above / _MIB),
         digest=digests.read().get(target),
