@@ -1,12 +1,15 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint notebook bench lock compile diff-ir clean
+.PHONY: help run serve test lint notebook bench lock compile diff-ir images push-images upload clean
 # Keep bytecode, or every import of a heavy library compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 PERENNIAL := .venv/bin/perennial
 # What the compiled pipelines are compared with.
 BASE ?= origin/main
+# Where images and pipelines go: a target's name or file, and a registry that differs from the one it names.
+TARGET ?= kfp
+IN = --target $(TARGET) $(if $(REGISTRY),--set images.registry=$(REGISTRY))
 
 help:      ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -28,6 +31,12 @@ compile: $(PERENNIAL)   ## Rewrite the golden pipelines and component.yaml of ev
 	$(PERENNIAL) compile --golden
 diff-ir: $(PERENNIAL)   ## Say in Markdown what changed in the compiled pipelines (make diff-ir BASE=HEAD^1 OUT=ir.md)
 	@$(PERENNIAL) diff $(BASE) $(if $(OUT),--out $(OUT))
+images: $(PERENNIAL)    ## Build the images of a target that are missing (make images TARGET=production)
+	$(PERENNIAL) images build $(IN)
+push-images: $(PERENNIAL)  ## Push them to the target's registry and lock the digests that it answers with
+	$(PERENNIAL) images push $(IN) && $(PERENNIAL) images lock $(IN)
+upload: $(PERENNIAL)    ## Upload the compiled pipeline to a target, named by its git revision
+	$(PERENNIAL) upload $(IN) $(if $(REVISION),--revision $(REVISION))
 clean:     ## Remove the virtualenv of this checkout (the user's cache stays)
 	rm -rf .venv
 
