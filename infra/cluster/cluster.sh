@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Makes a cluster on this machine with everything that Perennial needs; what is there already stays, so it can be run again.
+#
+#   infra/cluster/cluster.sh [--dry-run]     # --dry-run prints the commands instead
+#
+# Other places to take the parts from (a mirror, a checkout): CERT_MANAGER_MANIFESTS, ENVOY_GATEWAY_MANIFESTS,
+# KSERVE_MANIFESTS (a folder or URL with the release's three files), KFP_MANIFESTS (manifests/kustomize of a checkout).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=infra/cluster name=perennial dry=
+case ${1:-} in
+  --dry-run) dry=1 ;;
+  '') ;;
+  *) echo "cluster.sh: '$1' is unknown; the only flag is --dry-run." >&2; exit 2 ;;
+esac
+# shellcheck source=infra/cluster/versions.env
+. "$here/versions.env"
+github=https://github.com
+cert_manager=${CERT_MANAGER_MANIFESTS:-$github/cert-manager/cert-manager/releases/download/$CERT_MANAGER/cert-manager.yaml}
+envoy_gateway=${ENVOY_GATEWAY_MANIFESTS:-$github/envoyproxy/gateway/releases/download/$ENVOY_GATEWAY/install.yaml}
+kserve=${KSERVE_MANIFESTS:-$github/kserve/kserve/releases/download/$KSERVE}
+kfp=${KFP_MANIFESTS:-$github/kubeflow/pipelines/manifests/kustomize}
+revision= && [ -n "${KFP_MANIFESTS:-}" ] || revision="?ref=$KFP"
+perennial=.venv/bin/perennial
+context=kind-$name
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+die() { echo "cluster.sh: $*" >&2; exit 2; }
+run() { echo "+ $*"; [ -n "$dry" ] || "$@"; }
+k() { run kubectl --context "$context" "$@"; }
+# A manager of its own: what 'perennial' adds to an object of these must not look like the whole of it.
+apply() { k apply --server-side --force-conflicts --field-manager perennial-cluster "$@"; }
+ready() { k -n "$1" wait --for=condition=Available deployment --all --timeout=15m; }
+# wrap FOLDER COMPONENT RESOURCE...: a kustomization of somebody else's resources with a component of ours
+wrap() {
+  local folder=$work/$1 component=$2
+  shift 2
+  mkdir -p "$folder"
+  { echo "resources:"; printf -- '- %s\n' "$@"; echo "components:"; printf -- '- %s\n' "$(realpath --relative-to="$folder" "infra/components/$component")"; } \
+    >"$folder/kustomization.yaml"
+  [ -z "$dry" ] || sed 's/^/    /' "$folder/kustomization.yaml"
+}
+
+if [ -z "$dry" ]; then
+  command -v docker >/dev/null || die "there is no docker; kind runs the cluster in a container, so install a Docker engine."
+  docker info >/dev/null 2>&1 || die "the Docker engine does not answer; start it ('docker info' says more)."
+  command -v kind >/dev/null || die "there is no kind; install $KIND (https://kind.sigs.k8s.io)."
+  kind version | grep -qF "$KIND" || die "kind is '$(kind version)', the node's image belongs to $KIND; install that one."
+  command -v kubectl >/dev/null || die "there is no kubectl; install the one of Kubernetes 1.34."
+  command -v git >/dev/null || die "there is no git; kubectl fetches the manifests of Kubeflow Pipelines with it."
+  [ -x "$perennial" ] || die "there is no $perennial; run 'make cluster', which sets it up."
+fi
+
+if [ -n "$dry" ] || ! kind get clusters 2>/dev/null | grep -qx "$name"; then
+  run kind create cluster --config "$here/kind.yaml" --image "$NODE_IMAGE" --wait 5m
+fi
+
+apply -f "$cert_manager"
+ready cert-manager
+# It brings Gateway API's definitions.
+apply -f "$envoy_gateway"
+ready envoy-gateway-system
+
+echo '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}' | apply -f -
+apply -f "$kserve/kserve-crds.yaml"
+wrap kserve kserve-config "$kserve/kserve.yaml"
+apply -k "$work/kserve"
+ready kserve
+apply -f "$kserve/kserve-cluster-resources.yaml"
+apply -f "$here/gateway.yaml"
+
+apply -k "$kfp/cluster-scoped-resources$revision"
+k wait --for=condition=established --timeout=60s crd/applications.app.k8s.io
+wrap kfp argo "$kfp/env/platform-agnostic$revision"
+apply -k "$work/kfp"
+ready kubeflow
+
+run "$perennial" images build --target kfp
+if [ -n "$dry" ]; then
+  echo "+ kind load docker-image --name $name <every image of 'perennial images list --target kfp'>"
+else
+  "$perennial" images list --target kfp --json |
+    .venv/bin/python -c 'import json, sys; print(*(image["reference"] for image in json.load(sys.stdin)), sep="\n")' |
+    while read -r image; do run kind load docker-image --name "$name" "$image"; done
+fi
+
+echo "+ $perennial manifests kind | kubectl --context $context apply --server-side --force-conflicts --field-manager perennial -f -"
+if [ -z "$dry" ]; then
+  "$perennial" manifests kind | kubectl --context "$context" apply --server-side --force-conflicts --field-manager perennial -f -
+fi
+# The pods wait for them.
+run kind export kubeconfig --name "$name" --kubeconfig "$work/kubeconfig"
+KUBECONFIG=$work/kubeconfig run "$here/secrets.sh"
+ready perennial
+
+cat <<'END'
+The cluster stands. Reach it in three terminals:
+  kubectl --context kind-perennial -n kubeflow port-forward svc/ml-pipeline 8888
+  kubectl --context kind-perennial -n kubeflow port-forward svc/seaweedfs 9000
+  kubectl --context kind-perennial -n envoy-gateway-system port-forward svc/kserve-ingress-gateway 8080:80
+then: perennial submit --target kfp, or make cluster-test. To remove it: kind delete cluster --name perennial
+END
