@@ -89,7 +89,7 @@ def test_both_runs_are_watched_step_by_step_and_released(executed):
     assert results["versions"] == ["1", "2"]
     for seed in (7, 8):
         assert re.search(r"^evaluation +done +\d+\.\d s$", printed(book, f"seed={seed},"), re.MULTILINE)
-    assert re.search("^data_validation +cached", printed(book, "seed=8,"), re.MULTILINE)
+    assert re.search("^ingestion +cached", printed(book, "seed=8,"), re.MULTILINE)
 
 
 def test_the_metrics_shown_are_those_that_the_evaluation_wrote(executed, project):
