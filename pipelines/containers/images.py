@@ -3,10 +3,13 @@
 import io
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import filelock
 
 from components.shared.errors import InputError, StepFailed
 from pipelines import environments, lineage
@@ -56,6 +59,25 @@ def reach() -> "DockerClient":
     return client
 
 
+@contextmanager
+def trouble_said() -> Iterator[None]:
+    """Turn an engine that refuses, breaks off or goes away into one sentence.
+
+    Raises:
+        StepFailed: Instead of what the engine's client raises.
+    """
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (DockerException, RequestException, HTTPError) as error:
+        raise StepFailed(
+            f"the Docker engine failed ({engine.explained(error)[:300]}); see 'docker info' and the engine's log."
+        ) from None
+
+
 def listing(
     wanted: Iterable[str], *, base: str, registry: str = "", client: "DockerClient | None" = None
 ) -> list[Image]:
@@ -70,6 +92,7 @@ def listing(
     return [_described(client, reference(name, base, registry), name, base) for name in chosen(wanted)]
 
 
+@trouble_said()
 def build(
     wanted: Iterable[str],
     *,
@@ -94,12 +117,13 @@ def build(
     client, images = reach(), []
     for name in chosen(wanted, root):
         target, begun, seconds = reference(name, base, registry, root), time.monotonic(), None
-        if inspected(client, target) is None:
-            if not (registry and _pulled(client, target, announce)):
-                _need_base(client, base, announce)
-                announce(f"building the image of {name}")
-                _build(client, recipe(name, root), base, target)
-            seconds = time.monotonic() - begun
+        with _alone(target):
+            if inspected(client, target) is None:
+                if not (registry and _pulled(client, target, announce)):
+                    _need_base(client, base, announce)
+                    announce(f"building the image of {name}")
+                    _build(client, recipe(name, root), base, target)
+                seconds = time.monotonic() - begun
         images.append(_described(client, target, name, base, root, seconds))
     if large := [image for image in images if image.too_large]:
         sizes = ", ".join(f"{i.name} {i.above_base_mib} MiB (ceiling {i.ceiling_mib})" for i in large)
@@ -119,6 +143,13 @@ def inspected(client: "DockerClient", target: str) -> dict[str, Any] | None:
     except ImageNotFound:
         return None
     return found
+
+
+def _alone(target: str) -> filelock.BaseFileLock:
+    """Let the commands of this user make an image one after the other: the second one finds it."""
+    folder = environments.cache_folder() / "builds"
+    folder.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(folder / f"{target.rpartition(':')[2]}.lock")
 
 
 def _described(
@@ -175,7 +206,6 @@ def _need_base(client: "DockerClient", base: str, announce: Callable[[str], None
 
 def _build(client: "DockerClient", made_of: Recipe, base: str, target: str) -> None:
     log = environments.cache_folder() / "builds" / f"{made_of.name}-{target.rpartition(':')[2]}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     passed_on = {key: os.environ[key] for key in _PASSED_ON if os.environ.get(key)}
     answers = client.api.build(
         fileobj=io.BytesIO(made_of.context()),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 
+@images.trouble_said()
 def push(
     wanted: Iterable[str], *, base: str, registry: str, announce: Callable[[str], None] = lambda sentence: None
 ) -> dict[str, str]:
@@ -43,6 +44,7 @@ def push(
     return pushed
 
 
+@images.trouble_said()
 def lock(wanted: Iterable[str], *, base: str, registry: str, path: Path = digests.LOCK) -> dict[str, str]:
     """Ask the registry for the digest of each image and write them to the lock; return them by reference.
 

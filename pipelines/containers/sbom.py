@@ -20,6 +20,7 @@ LAYER = "perennial:layer"
 _SURVEY = Path(__file__).with_name("survey.py")
 
 
+@images.trouble_said()
 def write(wanted: Iterable[str], *, base: str, folder: Path, registry: str = "") -> list[Path]:
     """Write ``<image>.cdx.json`` for each image; the same image gives the same file.
 

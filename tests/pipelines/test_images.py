@@ -387,6 +387,16 @@ def test_no_engine_is_one_sentence_and_a_listing_does_without(monkeypatch, capsy
     assert shown["name"] == "gate" and shown["size_mib"] is None
 
 
+def test_an_engine_that_goes_away_is_one_sentence():
+    from requests.exceptions import ConnectionError as Gone
+
+    with (
+        pytest.raises(StepFailed, match=r"the Docker engine failed \(it hung up\); see 'docker info' and the engine's"),
+        images.trouble_said(),
+    ):
+        raise Gone("it hung up")
+
+
 # With a registry.
 
 
