@@ -131,5 +131,5 @@ def for_target(name: str, target: str, project: Path, overrides: Sequence[str] =
     if isinstance(chosen, Kfp):
         from pipelines.cluster import placement
 
-        return placement.as_text(placement.compile_(name, chosen, project_file.read(root), references))
+        return placement.as_text(placement.compile_(pipelines()[name], chosen, project_file.read(root), references))
     return as_text(with_references(symbolic(name), references))

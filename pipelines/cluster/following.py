@@ -18,11 +18,26 @@ _ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 class Follower:
     """Brings the record of one run up to date, as often as it is told to."""
 
-    def __init__(self, server: Server, record: Run, changed: Callable[[Step], None]) -> None:
-        """Follow ``record.remote``; ``changed`` is told of every step that has."""
+    def __init__(
+        self,
+        server: Server,
+        record: Run,
+        changed: Callable[[Step], None],
+        announce: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        """Follow ``record.remote``.
+
+        Args:
+            server: Where it runs.
+            record: Its local record.
+            changed: Told of every step whose state has.
+            announce: Told in a sentence of a pod that can't start, while it is tried on.
+        """
         assert record.remote is not None
-        self._server, self._record, self._id, self._changed = server, record, record.remote, changed
+        self._server, self._record, self._id = server, record, record.remote
+        self._changed, self._announce = changed, announce
         self._waiting: dict[str, float] = {}
+        self._said: dict[str, str] = {}
         self._gave_up: str | None = None
 
     def to_the_end(self, poll_s: float = POLL_S) -> None:
@@ -81,9 +96,9 @@ class Follower:
         for node, pod in waiting.items():
             why = reasons.waiting(pod)
             step = self._step_of(node)
-            if step and why and step.error != why:
-                step.error = why
-                self._changed(step)
+            if why and self._said.get(node) != why:
+                self._said[node] = why
+                self._announce(f"{_task_of(node)} waits: {why}")
             if now - self._waiting[node] > self._server.target.start_deadline_s and not self._gave_up:
                 deadline = self._server.target.start_deadline_s
                 self._gave_up = f"{why or 'its pod did not start'}, not within start_deadline_s of {deadline:g} s."
@@ -97,14 +112,21 @@ class Follower:
             rejected = any(step.name == "rejection" and step.state in ("done", "cached") for step in self._record.steps)
             runs.end(self._record, runs.REJECTED if rejected else runs.OK, None)
             return
+        code, reason = self._why(state, workflow)
+        for step in self._record.steps:
+            if step.state == "failed":
+                step.error = step.error or "it was ended with the run."
+                self._changed(step)
+        runs.end(self._record, code, reason)
+
+    def _why(self, state: str, workflow: Workflow) -> tuple[int, str]:
+        """Find what failed first, and say why."""
         if self._gave_up:
-            runs.end(self._record, runs.FAILED, self._gave_up)
-            return
+            return runs.FAILED, self._gave_up
         failed = [pod for pod in workflow.pods if pod.failed]
         if state == "CANCELED" or not failed:
             reason = "it was ended at the server" if state == "CANCELED" else workflow.message or f"it is {state}"
-            runs.end(self._record, runs.INTERRUPTED if state == "CANCELED" else runs.FAILED, f"{reason.rstrip('.')}.")
-            return
+            return runs.INTERRUPTED if state == "CANCELED" else runs.FAILED, f"{reason.rstrip('.')}."
         # The last attempt of what failed first; what came after failed with it.
         first = next(pod for pod in failed)
         pod = [pod for pod in failed if _task_of(pod.node) == _task_of(first.node)][-1]
@@ -113,10 +135,8 @@ class Follower:
         code, sentence = reasons.ended(pod, lambda: self.log(pod), kept)
         if step:
             step.state, step.error, step.log = "failed", sentence, str(kept)
-            self._changed(step)
-        else:
-            sentence = f"{_task_of(pod.node)}: {sentence}"
-        runs.end(self._record, code, sentence)
+            return code, sentence
+        return code, f"{_task_of(pod.node)}: {sentence}"
 
     def _step_of(self, node: str) -> Step | None:
         task = _task_of(node)

@@ -8,7 +8,8 @@ from typing import Any
 
 from pipelines.runs import State
 
-_ENDED_WELL = {"Succeeded", "Skipped", "Omitted"}
+_LEFT_OUT = {"Skipped", "Omitted"}
+_ENDED_WELL = {"Succeeded", *_LEFT_OUT}
 _ENDED_BADLY = {"Failed", "Error"}
 
 
@@ -61,7 +62,8 @@ class Workflow:
         attempts = [node for node in self.nodes if _is_attempt(node, name)]
         whole = self._ending(f".{name}")
         pods = tuple(self._pod(node) for node in (*driver, *attempts) if node["type"] == "Pod")
-        if not driver:
+        # Argo lists what it leaves out, too: a branch that was not taken, or all that would have come after a failure.
+        if not driver or driver[-1]["phase"] in _LEFT_OUT:
             return Task("pending", None, pods)
         return Task(_state(driver[-1], attempts, whole), _seconds(driver[0], [*attempts, *whole]), pods)
 

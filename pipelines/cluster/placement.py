@@ -23,12 +23,12 @@ LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-o
 
 
 def compile_(
-    name: str, target: Kfp, project: Project, references: Mapping[str, str], use_cache: bool = True
+    definition: Any, target: Kfp, project: Project, references: Mapping[str, str], use_cache: bool = True
 ) -> list[dict[str, Any]]:
     """Compile one pipeline for a cluster.
 
     Args:
-        name: Of the pipeline, see ``compilation.pipelines``.
+        definition: The pipeline.
         target: The cluster.
         project: Whose resources hold.
         references: Step to image reference; what is missing keeps its symbolic name.
@@ -49,10 +49,10 @@ def compile_(
             if not use_cache:
                 task.set_caching_options(False)
 
-    documents = compilation.documents(_placed(compilation.pipelines()[name], place))
+    documents = compilation.documents(_placed(definition, place))
     pipeline = compilation.with_references(documents[0], {step: image(step) for step in steps()} | dict(references))
     for problem in lint.problems(pipeline, documents[1], symbolic=not references):
-        raise InputError(f"the pipeline {name!r} can't run on KFP: {problem}")
+        raise InputError(f"the pipeline {definition.name!r} can't run on KFP: {problem}")
     return [pipeline, documents[1]]
 
 

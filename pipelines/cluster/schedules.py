@@ -59,7 +59,6 @@ def create(
     body = api.V2beta1RecurringRun(
         display_name=name,
         experiment_id=experiment_of(server, experiment),
-        namespace=target.namespace,
         mode=api.RecurringRunMode.ENABLE,
         max_concurrency="1",
         no_catchup=True,

@@ -73,6 +73,28 @@ class Bucket:
         # Pods read tables with Arrow, which knows KFP's own scheme for S3 servers by its common name.
         return f"{self.uri}/{folder}".replace("minio://", "s3://", 1)
 
+    def get(self, uri: str, target: Path) -> bool:
+        """Copy a file, or all files of a folder, from any bucket of this server; return whether there is one.
+
+        Raises:
+            InputError: If the bucket refuses.
+        """
+        from pyarrow import fs
+
+        path = uri.partition("://")[2]
+        with sources.answered(uri):
+            found = self._system.get_file_info(path)
+            if found.type == fs.FileType.NotFound:
+                return False
+            (target.parent if found.is_file else target).mkdir(parents=True, exist_ok=True)
+            here = fs.LocalFileSystem()
+            if found.is_file:
+                fs.copy_files(path, str(target), source_filesystem=self._system, destination_filesystem=here)
+            else:
+                inner = fs.FileSelector(path, recursive=True)
+                fs.copy_files(inner, str(target), source_filesystem=self._system, destination_filesystem=here)
+        return True
+
     def _put(self, file: Path, key: str) -> None:
         """Upload a file unless one of its size is there; an object appears when all of it has arrived."""
         if self._there(key, file.stat().st_size):

@@ -74,7 +74,9 @@ def prepare(state: State, target: Kfp, use_cache: bool = True) -> Prepared:
     steps = compilation.images_of(compilation.symbolic(PIPELINE))
     images = target.images
     references = {name: digests.pinned(name, images.base, images.registry) for name in (*steps, "serving")}
-    documents = placement.compile_(PIPELINE, target, project, {step: references[step] for step in steps}, use_cache)
+    documents = placement.compile_(
+        compilation.pipelines()[PIPELINE], target, project, {step: references[step] for step in steps}, use_cache
+    )
     return Prepared(state, target, project, documents, references)
 
 

@@ -26,7 +26,7 @@ def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step
         for each in record.steps:
             took = f"{each.seconds:6.1f} s" if each.seconds is not None else ""
             click.echo(f"{each.name:<18} {each.state:<8}{took}".rstrip())
-        failed = next((each for each in record.steps if each.state == "failed" and each.log), None)
+        failed = next((each for each in record.steps if each.log and each.error and each.error == record.reason), None)
         if failed:
             click.echo(f"\n--- {failed.name}\n{_log(record, failed.name)}")
         if record.exit_code is not None:

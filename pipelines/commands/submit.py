@@ -49,7 +49,7 @@ def submit(
         return runs.OK
     try:
         with View(record, console) as view:
-            Follower(server, record, view.changed).to_the_end()
+            Follower(server, record, view.changed, lambda said: console.print(escape(said))).to_the_end()
     except KeyboardInterrupt:
         console.print(
             f"no longer watching; the run goes on. 'perennial logs {run_id}' shows it, "
@@ -71,7 +71,7 @@ def show_end(record: runs.Run, console: Console) -> None:
         console.print("[bold]rejected by the gate[/]; the champion stays.")
         console.print(f"more    perennial logs {record.remote} gate", highlight=False)
         return
-    failed = next((step for step in record.steps if step.state == "failed"), None)
+    failed = next((step for step in record.steps if step.error and step.error == record.reason), None)
     where = f"{failed.name}: " if failed else ""
     console.print(f"[bold red]{record.state}[/]: {escape(where + (record.reason or 'unknown'))}")
     console.print(f"more    perennial logs {record.remote}{f' {failed.name}' if failed else ''}", highlight=False)

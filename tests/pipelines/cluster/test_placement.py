@@ -11,6 +11,7 @@ from pipelines.cluster import lint, placement
 from pipelines.environments import ROOT, steps
 from pipelines.targets import reading
 from pipelines.targets.model import Kfp
+from pipelines.training import training_pipeline
 
 REFERENCES = {step: f"registry.example.com/{image(step)}:0123456789abcdef" for step in steps()}
 
@@ -28,7 +29,7 @@ def project(**resources: object) -> Project:
 
 
 def compiled(*overrides: str, **resources: object) -> tuple[dict, dict]:
-    pipeline, platform = placement.compile_("training", target(*overrides), project(**resources), REFERENCES)
+    pipeline, platform = placement.compile_(training_pipeline, target(*overrides), project(**resources), REFERENCES)
     return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
@@ -56,7 +57,7 @@ def test_every_step_and_only_a_step_has_its_place():
 
 
 def test_no_secret_stands_in_the_pipeline():
-    text = placement.as_text(placement.compile_("training", target(), project(), REFERENCES))
+    text = placement.as_text(placement.compile_(training_pipeline, target(), project(), REFERENCES))
 
     assert "secretKey: AWS_SECRET_ACCESS_KEY" in text
     assert "minio123" not in text
@@ -101,7 +102,7 @@ def step(pipeline: dict, name: str) -> dict:
 
 
 def broken(change) -> list[str]:
-    pipeline, platform = placement.compile_("training", target(), project(), REFERENCES)
+    pipeline, platform = placement.compile_(training_pipeline, target(), project(), REFERENCES)
     change(pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"])
     return list(lint.problems(pipeline, platform))
 

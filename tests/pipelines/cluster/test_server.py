@@ -1,0 +1,339 @@
+"""A cluster's verbs against what a real KFP API server says, and against a real one where KFP_ENDPOINT names it.
+
+    KFP_ENDPOINT=http://...:8888 pytest tests/pipelines/cluster                    # against a real server with a node
+    KFP_ENDPOINT=... KFP_RECORD=1 pytest tests/pipelines/cluster -k no_image        # and take its words down
+
+A real server needs an image KFP_STUB_IMAGE (default: see below) with Python 3.11 and kfp, and a user that is not root.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import kfp_server_api
+import pytest
+
+from components.shared.errors import InputError
+from components.shared.project import Resources
+from pipelines import project_file, runs
+from pipelines.cluster import listing, placement, schedules, submission
+from pipelines.cluster.connection import Server
+from pipelines.cluster.following import Follower, keep_logs
+from pipelines.environments import ROOT, steps
+from pipelines.targets import reading
+from pipelines.targets.model import Kfp
+from tests.pipelines.cluster import stubs
+from tests.pipelines.cluster.double import Double, Recorder
+
+ENDPOINT, RECORD = os.environ.get("KFP_ENDPOINT"), bool(os.environ.get("KFP_RECORD"))
+IMAGE = os.environ.get("KFP_STUB_IMAGE", "localhost/hello:2")
+BUCKET = os.environ.get("KFP_STUB_BUCKET", "minio://mlpipeline/perennial-test")
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EXPERIMENT = "perennial-test"
+
+
+@dataclass
+class Place:
+    """A server to ask, and a folder for the records of its runs."""
+
+    host: str
+    folder: Path
+    scenario: str
+
+    def target(self, **keys: Any) -> Kfp:
+        overrides = [f"{key}={json.dumps(value)}" for key, value in keys.items()]
+        read = reading.read("kfp", ROOT, [f"host={self.host}", "secrets=[]", "env={}", *overrides])
+        assert isinstance(read, Kfp)
+        return read
+
+    def server(self, **keys: Any) -> Server:
+        return Server(self.target(**keys))
+
+    def uploaded(
+        self, server: Server, definition: Any, revision: str = "r1", image: str = IMAGE, **resources: Any
+    ) -> submission.Version:
+        project = project_file.read(ROOT).model_copy(update={"resources": Resources.model_validate(resources)})
+        documents = placement.compile_(definition, server.target, project, dict.fromkeys(steps(), image))
+        return submission.upload(server, f"test-{self.scenario}", documents, revision)
+
+    def submitted(self, server: Server, version: submission.Version, **parameters: Any) -> runs.Run:
+        run_id = submission.start(server, version, parameters, f"test {self.scenario}", EXPERIMENT)
+        record = runs.new("test", list(runs.ORDER), self.folder, datetime.now(UTC))
+        record.remote = run_id
+        record.save()
+        return record
+
+    def followed(self, server: Server, record: runs.Run) -> list[str]:
+        said: list[str] = []
+        follower = Follower(server, record, lambda step: said.append(f"{step.name} {step.state}"), said.append)
+        follower.to_the_end(poll_s=1 if ENDPOINT else 0.01)
+        return said
+
+    def ran(self, definition: Any, *, image: str = IMAGE, keys: Any = None, resources: Any = None, **parameters: Any):
+        """Upload, submit and follow to the end."""
+        server = self.server(**(keys or {}))
+        record = self.submitted(
+            server, self.uploaded(server, definition, image=image, **(resources or {})), **parameters
+        )
+        return record, self.followed(server, record)
+
+
+def forget(endpoint: str, pipeline: str) -> None:
+    """Delete what an earlier recording uploaded: a recording begins with an upload."""
+    target = reading.read("kfp", ROOT, [f"host={endpoint}"])
+    assert isinstance(target, Kfp)
+    server = Server(target)
+    if found := submission.find_pipeline(server, pipeline):
+        server.client._pipelines_api.pipeline_service_delete_pipeline(found, cascade=True)
+
+
+@pytest.fixture
+def place(request, tmp_path) -> Iterator[Place]:
+    scenario = (
+        request.node.originalname.removeprefix("test_")
+        if not hasattr(request.node, "callspec")
+        else (f"{request.node.originalname.removeprefix('test_')}-{request.node.callspec.id}")
+    )
+    short = scenario.replace("_", "-")[:60].strip("-")
+    if ENDPOINT and not RECORD:
+        yield Place(ENDPOINT, tmp_path, short)
+        return
+    if ENDPOINT:
+        forget(ENDPOINT, f"test-{short}")
+        recorder = Recorder(ENDPOINT, short)
+        yield Place(recorder.url, tmp_path, short)
+        recorder.save()
+        recorder.shutdown()
+        return
+    double = Double(short)
+    yield Place(double.url, tmp_path, short)
+    double.shutdown()
+    assert double.problems == []
+
+
+def states(record: runs.Run) -> dict[str, str]:
+    return {step.name: step.state for step in record.steps if step.state != "skipped"}
+
+
+def test_a_promoted_run_ends_with_0(place):
+    record, said = place.ran(stubs.branches, how="well", passed=True)
+
+    assert (record.exit_code, record.reason) == (runs.OK, None)
+    assert states(record) == {"ingestion": "done", "gate": "done", "deployment": "done"}
+    assert record.step("rejection").state == "skipped"
+    assert said[-1] == "deployment done"
+    assert all(step.seconds > 0 for step in record.steps if step.state == "done")
+
+
+def test_a_rejected_run_ends_with_3(place):
+    record, _ = place.ran(stubs.branches, how="well", passed=False)
+
+    assert (record.exit_code, record.state) == (runs.REJECTED, "rejected")
+    assert states(record) == {"ingestion": "done", "gate": "done", "rejection": "done"}
+
+
+def test_an_equal_run_is_answered_from_the_cache(place):
+    server = place.server()
+    version = place.uploaded(server, stubs.branches)
+    for _ in range(2):
+        record = place.submitted(server, version, how="cache-1", passed=False)
+        place.followed(server, record)
+
+    assert states(record) == {"ingestion": "cached", "gate": "cached", "rejection": "done"}
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "sentence"),
+    [
+        ("input", runs.BAD_INPUT, "Source 'labels': there is no file labels.csv; expected one. Put it there."),
+        ("blocked", runs.BLOCKED, "42 values are out of range; look at the report."),
+        ("bug", runs.FAILED, "it raised IndexError: list index out of range"),
+    ],
+    ids=["input", "blocked", "bug"],
+)
+def test_an_exception_ends_with_its_code_and_its_last_line(place, how, code, sentence):
+    record, _ = place.ran(stubs.step, how=how)
+
+    assert (record.exit_code, record.reason) == (code, sentence)
+    assert record.step("ingestion").error == sentence
+    assert "Traceback" in Path(record.step("ingestion").log).read_text()
+
+
+def test_a_step_out_of_memory_says_so(place):
+    limits = {"steps": {"ingestion": {"memory": "64Mi", "memory_limit": "128Mi"}}}
+    record, _ = place.ran(stubs.step, resources=limits, how="memory")
+
+    assert record.exit_code == runs.FAILED
+    assert record.reason == "it ran out of memory; raise memory_limit under 'resources' in project.yaml."
+
+
+def test_a_hung_step_ends_at_its_timeout(place):
+    record, _ = place.ran(stubs.step, resources={"steps": {"ingestion": {"timeout_s": 8}}}, how="hung")
+
+    assert record.exit_code == runs.FAILED
+    assert record.reason.startswith("it did not end within its timeout_s under 'resources' in project.yaml")
+
+
+def test_a_step_that_is_tried_again_succeeds(place):
+    once = {"steps": {"ingestion": {"retries": 2, "retry_wait_s": 1}}}
+    record, _ = place.ran(stubs.step, resources=once, how="retried")
+
+    assert record.exit_code == runs.OK
+    assert states(record) == {"ingestion": "done"}
+
+
+def test_an_image_that_is_not_there_ends_the_run_after_the_deadline(place):
+    record, said = place.ran(
+        stubs.step, image="localhost/absent:1", keys={"start_deadline_s": 20 if ENDPOINT else 1}, how="well"
+    )
+
+    assert record.exit_code == runs.FAILED
+    assert "the image 'localhost/absent:1' can't be pulled (" in record.reason
+    assert "not within start_deadline_s" in record.reason
+    assert any(sentence.startswith("ingestion waits: the image 'localhost/absent:1' can't") for sentence in said)
+
+
+def test_a_pod_that_fits_no_node_ends_the_run_after_the_deadline(place):
+    record, _ = place.ran(
+        stubs.step,
+        resources={"steps": {"ingestion": {"cpu": "1000"}}},
+        keys={"start_deadline_s": 15 if ENDPOINT else 1},
+        how="well",
+    )
+
+    assert record.exit_code == runs.FAILED
+    assert record.reason.startswith("no node fits (")
+    assert "Insufficient cpu" in record.reason
+
+
+def test_a_secret_that_is_not_there_ends_the_run_after_the_deadline(place):
+    absent = [{"name": "absent", "env": {"PGUSER": "user"}}]
+    record, _ = place.ran(stubs.step, keys={"secrets": absent, "start_deadline_s": 15 if ENDPOINT else 1}, how="well")
+
+    assert record.exit_code == runs.FAILED
+    assert 'secret "absent" not found' in record.reason
+
+
+def test_a_bundle_that_is_not_in_the_bucket_is_a_failure_of_the_step_that_reads_it(place):
+    record, _ = place.ran(stubs.bundled, project_uri=f"{BUCKET}/bundles/absent.zip")
+
+    assert record.exit_code == runs.FAILED
+    assert record.step("split").state == "failed"
+    assert "No such file or directory" in record.reason
+
+
+def test_a_run_that_somebody_ends_says_so(place):
+    server = place.server()
+    record = place.submitted(server, place.uploaded(server, stubs.step), how="hung")
+    follower = Follower(server, record, lambda step: None)
+    follower.look()
+    follower.terminate()
+    follower.to_the_end(poll_s=1 if ENDPOINT else 0.01)
+
+    assert record.exit_code != runs.OK
+    assert record.state in ("interrupted", "failed")
+
+
+def test_a_version_is_uploaded_once_and_another_content_is_another_version(place):
+    server = place.server()
+    first = place.uploaded(server, stubs.step)
+    again = place.uploaded(server, stubs.step)
+    other = place.uploaded(server, stubs.step, default={"memory": "1Gi"})
+
+    assert (again.id, again.name, again.fresh) == (first.id, "r1", False)
+    assert other.id != first.id
+    assert other.name.startswith("r1-")
+
+
+def test_a_version_that_somebody_else_uploads_at_the_same_time_is_taken(place, monkeypatch):
+    server = place.server()
+    place.uploaded(server, stubs.step)
+    known = submission._version
+    answers = iter([None])
+    monkeypatch.setattr(submission, "_version", lambda *asked: next(answers, None) or known(*asked))
+
+    assert place.uploaded(server, stubs.step).fresh is False
+
+
+def test_runs_and_logs_show_what_a_run_left(place):
+    server = place.server()
+    record = place.submitted(server, place.uploaded(server, stubs.step), how="well")
+    place.followed(server, record)
+
+    assert listing.find(server, record.id[:-2], place.folder) == record.remote
+    newest = listing.newest(server, EXPERIMENT, 5)
+    assert record.remote in [run.id for run in newest]
+    assert next(run for run in newest if run.id == record.remote).state == "succeeded"
+    with listing.record_of(server, record.remote, place.folder) as (kept, follower):
+        keep_logs(follower, kept)
+        assert "ingested well" in Path(kept.step("ingestion").log).read_text()
+
+
+def test_a_run_that_nobody_knows_is_one_sentence(place):
+    with pytest.raises(InputError, match=r"would not show the run 'absent'.*not found"):
+        listing.find(place.server(), "absent", place.folder)
+
+
+def test_a_schedule_is_made_paused_resumed_and_deleted(place):
+    server = place.server()
+    version = place.uploaded(server, stubs.step)
+
+    made = schedules.create(server, "nightly", "0 30 6 * * *", version, {"how": "well"}, EXPERIMENT)
+    assert (made.name, made.cron, made.enabled, made.version_id) == ("nightly", "0 30 6 * * *", True, version.id)
+    with pytest.raises(InputError, match="there is a schedule 'nightly' already; delete it first"):
+        schedules.create(server, "nightly", "0 0 7 * * *", version, {"how": "well"}, EXPERIMENT)
+    schedules.pause(server, made)
+    assert not schedules.named(server, "nightly", EXPERIMENT).enabled
+    schedules.resume(server, made)
+    assert schedules.named(server, "nightly", EXPERIMENT).enabled
+    schedules.delete(server, made)
+    with pytest.raises(InputError, match="there is no schedule 'nightly'; known are"):
+        schedules.named(server, "nightly", EXPERIMENT)
+
+
+def test_a_schedule_that_the_server_does_not_understand_is_one_sentence(place):
+    server = place.server()
+    version = place.uploaded(server, stubs.step)
+
+    with pytest.raises(InputError, match=r"would not take the schedule '0 99 6 . . .': .*cron") as caught:
+        schedules.create(server, "wrong", "0 99 6 * * *", version, {"how": "well"}, EXPERIMENT)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cron", "sentence"),
+    [
+        ("30 6 * * *", r"has 5 fields, expected six \(second, minute, .*\); write '0 30 6 \* \* \*'"),
+        ("daily", r"has 1 fields, expected six"),
+        ("", r"has 0 fields"),
+    ],
+)
+def test_a_schedule_has_six_fields(cron, sentence):
+    with pytest.raises(InputError, match=sentence):
+        schedules.check_cron(cron)
+
+
+def test_a_server_of_this_version_is_taken(place):
+    assert place.server().version
+
+
+Asked = Callable[[Any], Any]
+
+
+def refusals(place: Place, asked: Asked) -> tuple[int, list[str]]:
+    """Ask a server something and return its refusal, and what a double noted of it."""
+    with pytest.raises(kfp_server_api.ApiException) as caught:
+        asked(place.server().client)
+    return caught.value.status, []
+
+
+def test_a_parameter_that_is_missing_is_one_sentence(place):
+    server = place.server()
+    version = place.uploaded(server, stubs.step)
+
+    with pytest.raises(InputError, match=r"would not create a run: .*parameter how is not optional"):
+        place.submitted(server, version)
