@@ -207,7 +207,9 @@ class Canary:
 
 def _entry(predictor: Document, pods: int, percent: int) -> Document:
     own: dict[str, Any] = {key: value for key, value in predictor.items() if key not in _NOT_OF_A_CANARY}
-    return {"predictor": {**own, "minReplicas": pods}, "trafficPercent": percent}
+    # Unlike the predictor's, a canary's model must have its container's name, says the published schema.
+    model = {"name": "kserve-container", **predictor["model"]}
+    return {"predictor": {**own, "model": model, "minReplicas": pods}, "trafficPercent": percent}
 
 
 def _with_canary(service: Document, canary: list[Document]) -> Document:

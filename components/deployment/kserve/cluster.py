@@ -147,7 +147,7 @@ def _connected() -> Any:
         if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
             config.load_incluster_config(client_configuration=settings)
         else:
-            config.load_kube_config(client_configuration=settings)
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
     except config.ConfigException as absent:
         raise InputError(
             f"No cluster is known here ({absent}); set KUBECONFIG, or run where a service account's token is."

@@ -125,8 +125,7 @@ class Releasing:
             self._take_back(entry, failure)
             if isinstance(failure, StepFailed | InputError) or not isinstance(failure, Exception):
                 raise
-            line = " ".join(f"{type(failure).__name__}: {failure}".split())
-            raise StepFailed(f"Release {entry.version} failed and is taken back: {line}") from failure
+            raise StepFailed(f"Release {entry.version} failed and is taken back: {_line(failure)}") from failure
         self._rename(entry)
 
     def _finish(self, entry: Entry, sample: Sample) -> None:
@@ -174,9 +173,9 @@ class Releasing:
         """Undo the release; where even that fails, the journal stays and the next release takes it back."""
         try:
             self._undo(entry)
-        except StepFailed as broken:
+        except Exception as broken:
             raise StepFailed(
-                f"Release {entry.version} failed ({failure}) and could not be taken back ({broken}); "
+                f"Release {entry.version} failed ({_line(failure)}) and could not be taken back ({_line(broken)}); "
                 "mend that, the next release takes it back."
             ) from failure
 
@@ -229,3 +228,8 @@ class Releasing:
                     f"There is a {kind} {self._name!r} in namespace {self._cluster.namespace!r} that is not this "
                     "project's; delete or rename it, or give the project another name."
                 )
+
+
+def _line(failure: BaseException) -> str:
+    """Return a sentence of ours as it is, and anybody else's on one line with its kind."""
+    return str(failure) if isinstance(failure, StepFailed) else " ".join(f"{type(failure).__name__}: {failure}".split())

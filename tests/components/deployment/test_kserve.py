@@ -1,0 +1,495 @@
+"""On a cluster a release is whole or it never was, whatever fails: the route's weights and the alias are the truth.
+
+Against a real API server (KUBECONFIG), with doubles of KServe's controller and of the gateway.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.deployment import kserve
+from components.deployment.kserve.pace import Pace
+from components.registration import manifest
+from components.shared import registry
+from components.shared.errors import InputError, StepFailed
+from components.shared.evidence import Candidate
+from tests.components import made_candidate
+from tests.components.deployment import kserve_double as double
+from tests.components.deployment.kserve_double import GATEWAY, SERVING, Behaviour
+
+KUBECONFIG = os.environ.get("KUBECONFIG", "")
+pytestmark = pytest.mark.skipif(not KUBECONFIG, reason="no KUBECONFIG: it names the API server to release into")
+
+NAME = "made"
+PACE = Pace(route_s=8, settle_s=0.3, stuck_s=1.0, lease_s=3, poll_s=0.1)
+SCORES = [0.1, 0.2, 0.3]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_other_kserve() -> None:
+    """The doubles stand for KServe; a real one beside them would undo what they do."""
+    webhooks = double.Api(KUBECONFIG, "").call(
+        "GET", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    )
+    if any("kserve" in one["metadata"]["name"] for one in webhooks["items"]):
+        pytest.skip("a real KServe runs there, these tests bring a double of it: give an API server without one")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A registry with versions 1 to 3 of the model, and a release folder of each."""
+    folder = tmp_path_factory.mktemp("models")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = registry.open(uri)
+    experiment = registry.experiment(client, uri, NAME)
+    client.create_registered_model(NAME)
+    plans = {}
+    for version in ("1", "2", "3"):
+        evidence = made_candidate.evidence(folder / version, weights_hash=version * 64)
+        run = client.create_run(experiment).info.run_id
+        client.log_artifacts(run, str(evidence.model), "model")
+        made = SimpleNamespace(version=version, run_id=run, source=f"runs:/{run}/model")
+        client.create_model_version(NAME, made.source, run)
+        manifest.write(
+            folder / "releases" / version, Candidate.read(evidence, made_candidate.CODE), made, False, "d" * 64
+        )
+        plans[version] = json.loads((folder / "releases" / version / "release.json").read_text())
+    return SimpleNamespace(folder=folder, uri=uri, client=client, plans=plans)
+
+
+class Place:
+    """A namespace with its doubles, and the step that releases into it."""
+
+    def __init__(self, api: double.Api, models: SimpleNamespace, behaviour: Behaviour) -> None:
+        self.api, self.models, self.behaviour = api, models, behaviour
+        self.controller = double.Controller(api, behaviour)
+        self.controller.start()
+        self.gateway = double.Gateway(self.controller, {version: SCORES for version in models.plans})
+        self.host = f"{NAME}-{api.namespace}.{double.DOMAIN}"
+        gateway = "/".join(double.PARENT[key] for key in ("namespace", "name"))
+        self.endpoint = f"kserve://{api.namespace}?gateway={gateway}&ingress={self.gateway.url}&domain={double.DOMAIN}"
+        registry.move_alias(models.client, NAME, registry.CHAMPION, None)
+
+    def release(self, version: str, pace: Pace = PACE, start_s: float = 10) -> str:
+        folder = self.models.folder / "releases" / version
+        return kserve.release(folder, self.models.plans[version], self.models.client, self.endpoint, start_s, pace)
+
+    def load(self) -> double.Load:
+        load = double.Load(self.gateway.url, self.host)
+        load.start()
+        return load
+
+    def champion(self) -> str | None:
+        return registry.champion(self.models.client, NAME)
+
+    def answers(self) -> str | None:
+        path = f"/v1/models/{NAME}:predict"
+        status, content = self.gateway.answer(self.controller, self.host, path, b'{"instances": [{}]}')
+        return json.loads(content)["model_version"] if status == 200 else None
+
+    def lease(self) -> dict[str, Any]:
+        return self.api.get("apis/coordination.k8s.io/v1", "leases", f"perennial-{NAME}")
+
+    def objects(self) -> dict[str, list[str]]:
+        kinds = {"services": (SERVING, "inferenceservices"), "routes": (GATEWAY, "httproutes")}
+        return {name: sorted(self.api.all(*kind)) for name, kind in kinds.items()}
+
+    def at_rest(self, version: str | None) -> bool:
+        """Champion and public route say this version, and nothing is left of any other."""
+        entry = (self.lease()["metadata"].get("annotations") or {}).get("perennial/release")
+        deployments = self.api.all("apis/apps/v1", "deployments")
+        others = [name for name in deployments if f"v{version}-" not in name]
+        checks = [name for name in self.objects()["routes"] if name.startswith("perennial-check")]
+        state = (self.champion(), self.answers(), entry, others, checks, self.lease()["spec"]["holderIdentity"])
+        assert state == (version, version, None, [], [], "")
+        return True
+
+
+@pytest.fixture
+def place(models: SimpleNamespace, request: pytest.FixtureRequest) -> Iterator[Place]:
+    behaviour = getattr(request, "param", None) or Behaviour()
+    with double.namespace(KUBECONFIG) as api:
+        made = Place(api, models, replace(behaviour, pods=dict(behaviour.pods)))
+        yield made
+        made.controller.end()
+        made.gateway.end()
+
+
+OLD = Behaviour(routes_canaries=False)
+NO_ROUTES = Behaviour(makes_routes=False)
+KINDS = pytest.mark.parametrize("place", [Behaviour(), OLD, NO_ROUTES], indirect=True, ids=["canary", "0.20", "none"])
+
+
+@KINDS
+def test_three_releases_follow_one_another_and_no_request_is_lost(place):
+    assert place.release("1") == "released"
+    assert place.at_rest("1")
+    load = place.load()
+
+    assert place.release("2") == "released"
+    assert place.release("3") == "released"
+
+    load.end()
+    assert place.at_rest("3")
+    assert load.lost == []
+    assert sorted(set(load.versions), key=load.versions.index) == ["1", "2", "3"]
+    assert load.versions == sorted(load.versions)
+
+
+def test_one_service_is_kept_where_canaries_are_routed(place):
+    place.release("1")
+    place.release("2")
+
+    service = place.api.get(SERVING, "inferenceservices", NAME)
+    assert place.objects() == {"services": [NAME], "routes": [NAME, f"{NAME}-predictor"]}
+    assert service["spec"]["predictor"]["name"] == "v2"
+    assert not service["spec"].get("canary")
+    assert service["spec"]["predictor"]["maxReplicas"] == 3
+
+
+@pytest.mark.parametrize("place", [OLD], indirect=True)
+def test_where_canaries_are_not_routed_our_own_route_stands_before_the_first_release_already(place):
+    place.release("1")
+
+    assert place.objects() == {"services": [f"{NAME}-v1"], "routes": [NAME]}
+    service = place.api.get(SERVING, "inferenceservices", f"{NAME}-v1")
+    assert service["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+    assert service["spec"]["predictor"]["model"]["args"][-1] == f"--name={NAME}"
+
+
+def test_the_champions_pods_are_never_replaced(place):
+    place.release("1")
+    place.controller.restarts.clear()
+
+    place.release("2")
+
+    assert place.controller.restarts == []
+
+
+def test_what_answers_already_is_not_released_again(place):
+    place.release("1")
+
+    assert place.release("1") == "unchanged"
+
+
+@KINDS
+def test_a_candidate_that_answers_wrong_is_taken_back(place):
+    place.release("1")
+    place.gateway.scores["2"] = [0.1, 0.2, 0.4]
+    load = place.load()
+
+    with pytest.raises(StepFailed, match=r"answers row 2 of its sample with 0\.4, training computed 0\.3"):
+        place.release("2")
+
+    load.end()
+    assert place.at_rest("1")
+    assert (load.lost, set(load.versions)) == ([], {"1"})
+
+
+@KINDS
+def test_a_first_release_that_answers_wrong_leaves_nothing(place):
+    place.gateway.scores["1"] = [9.0, 9.0, 9.0]
+
+    with pytest.raises(StepFailed, match="answers row 0 of its sample"):
+        place.release("1")
+
+    assert place.objects() == {"services": [], "routes": []}
+    assert place.at_rest(None)
+
+
+def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
+    state = {"name": "kserve-container", "state": {"waiting": {"reason": reason, "message": message}}}
+    state |= {"image": "serving:1", "imageID": "", "ready": False, "restartCount": 0}
+    return {"phase": "Pending", "conditions": [], "containerStatuses": [state | more]}
+
+
+def killed(reason: str, code: int) -> dict[str, Any]:
+    ended = {
+        "terminated": {"exitCode": code, "reason": reason, "containerID": "x", "finishedAt": None, "startedAt": None}
+    }
+    return waiting("CrashLoopBackOff", restartCount=3, lastState=ended)
+
+
+HOPELESS = {
+    "image": (waiting("ImagePullBackOff", "Back-off pulling image"), r"image 'serving:1' can't be pulled: Back-off"),
+    "name": (waiting("InvalidImageName", "couldn't parse"), r"can't be pulled: couldn't parse"),
+    "secret": (waiting("CreateContainerConfigError", 'secret "x" not found'), r"can't be made: secret \"x\" not found"),
+    "memory": (killed("OOMKilled", 137), r"'kserve-container' ran out of memory \(its limit is 1Gi\)"),
+    "crash": (killed("Error", 1), r"'kserve-container' ends with exit code 1"),
+}
+
+
+@pytest.mark.parametrize("trouble", HOPELESS)
+def test_a_pod_that_can_never_start_ends_the_release_before_its_deadline(place, trouble):
+    status, sentence = HOPELESS[trouble]
+    place.release("1")
+    place.behaviour.pods["2"] = status
+    load = place.load()
+
+    with pytest.raises(StepFailed, match=rf"Release 2 does not start: .*{sentence}.*kubectl -n .* describe pod"):
+        place.release("2", start_s=60)
+
+    load.end()
+    assert place.at_rest("1")
+    assert load.lost == []
+
+
+def test_a_pod_that_finds_no_node_is_waited_for_until_the_deadline(place):
+    place.release("1")
+    full = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes: Too many pods.",
+    }
+    place.behaviour.pods["2"] = {"phase": "Pending", "conditions": [full]}
+
+    with pytest.raises(
+        StepFailed, match=r"is not ready after 3 s: no node has room for it: 0/1 nodes: Too many pods\."
+    ):
+        place.release("2", start_s=3)
+
+    assert place.at_rest("1")
+
+
+@pytest.mark.parametrize("place", [Behaviour(pods={"probe": waiting("ImagePullBackOff")})], indirect=True)
+def test_where_there_is_no_room_for_a_twin_the_way_that_needs_no_answer_is_taken(place):
+    place.release("1")
+
+    assert place.objects() == {"services": [f"{NAME}-v1"], "routes": [NAME]}
+
+
+def test_a_gateway_that_takes_up_no_route_is_named(place):
+    place.release("1")
+    place.behaviour.accepts = False
+
+    with pytest.raises(StepFailed, match=r"gateway does not take up the route .* \(no gateway has taken it up\)"):
+        place.release("2", pace=replace(PACE, route_s=1.5))
+
+
+def test_what_somebody_else_made_under_the_name_is_not_touched(place):
+    predictor = {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://theirs/"}}
+    theirs = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": {"name": NAME}}
+    place.controller.end()
+    place.api.make(SERVING, "inferenceservices", {**theirs, "spec": {"predictor": predictor}})
+
+    with pytest.raises(StepFailed, match=r"InferenceService 'made' in namespace .* is not this project's"):
+        place.release("1")
+
+    assert place.api.get(SERVING, "inferenceservices", NAME)["spec"]["predictor"] == predictor
+
+
+def test_a_model_that_no_pod_can_read_is_refused_before_anything_is_made(place, models):
+    plan = models.plans["1"] | {"storage_uri": "file:///here/model"}
+
+    with pytest.raises(InputError, match="no pod can read it"):
+        kserve.release(models.folder / "releases" / "1", plan, models.client, place.endpoint, 10, PACE)
+
+    assert place.objects() == {"services": [], "routes": []}
+
+
+def test_two_releases_at_once_are_one_release_and_one_refusal(place):
+    place.release("1")
+    outcomes: list[Any] = []
+
+    def attempt(version: str) -> None:
+        try:
+            outcomes.append(place.release(version))
+        except StepFailed as refused:
+            outcomes.append(str(refused))
+
+    threads = [threading.Thread(target=attempt, args=(version,)) for version in ("2", "3")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcome == "released" for outcome in outcomes) == [False, True]
+    assert any("Another release of this project is under way by" in outcome for outcome in outcomes)
+    assert place.at_rest(place.champion())
+
+
+# Where the step is killed: module, class, method, at which call, before or after it, and whether the alias has moved.
+KILLED_AT: dict[str, tuple[str, str, str, int, str, bool]] = {
+    "journal written": ("journal", "Journal", "write", 1, "after", False),
+    "candidate dark": ("cluster", "Cluster", "merge", 1, "after", False),
+    "asking alone": ("ingress", "Ingress", "await_accepted", 2, "after", False),
+    "before the alias": ("canary", "Canary", "widen", 1, "after", False),
+    "after the alias": ("canary", "Canary", "switch", 1, "before", True),
+    "traffic sent": ("cluster", "Cluster", "merge", 2, "after", True),
+    "asked publicly": ("ingress", "Ingress", "ask_publicly", 1, "after", True),
+    "renamed": ("canary", "Canary", "rename", 1, "after", True),
+}
+KILLED_SERVICES_AT = {
+    "candidate stands": ("services", "Services", "place", 1, "after", False),
+    "before the alias": ("services", "Services", "widen", 1, "after", False),
+    "after the alias": ("services", "Services", "switch", 1, "before", True),
+    "traffic sent": ("services", "Services", "switch", 1, "after", True),
+    "route names one": ("services", "Services", "_remove", 1, "before", True),
+    "renamed": ("services", "Services", "rename", 1, "after", True),
+}
+
+
+def kill(place: Place, version: str, boundary: tuple[str, str, str, int, str, bool]) -> None:
+    module, owner, method, count, when, _ = boundary
+    pace = {key: getattr(PACE, key) for key in ("route_s", "settle_s", "stuck_s", "lease_s", "poll_s")}
+    script = f"""
+        import json, os, signal
+        from pathlib import Path
+        from components.deployment import kserve
+        from components.deployment.kserve.pace import Pace
+        from components.deployment.kserve.{module} import {owner}
+        from components.shared import registry
+
+        real, calls = {owner}.{method}, 0
+        def killed(*given, **named):
+            global calls
+            calls += 1
+            if calls == {count} and {when == "before"}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = real(*given, **named)
+            if calls == {count}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+        {owner}.{method} = killed
+        plan = json.loads({json.dumps(place.models.plans[version])!r})
+        folder = Path({str(place.models.folder / "releases" / version)!r})
+        kserve.release(folder, plan, registry.open({place.models.uri!r}), {place.endpoint!r}, 10, Pace(**{pace!r}))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def killed_then(place: Place, boundary: Any, then: str) -> None:
+    place.release("1")
+    load = place.load()
+    kill(place, "2", boundary)
+    moved = boundary[-1]
+    assert place.champion() == ("2" if moved else "1")
+
+    outcome = place.release(then)
+
+    load.end()
+    assert outcome == ("unchanged" if moved and then == "2" else "released")
+    assert place.at_rest(then)
+    assert load.lost == []
+
+
+@pytest.mark.parametrize("boundary", KILLED_AT)
+def test_a_killed_release_is_finished_once_the_alias_moved_and_taken_back_before(place, boundary):
+    killed_then(place, KILLED_AT[boundary], "2")
+
+
+@pytest.mark.parametrize("boundary", ["asking alone", "after the alias"])
+def test_the_next_release_settles_one_that_was_killed(place, boundary):
+    killed_then(place, KILLED_AT[boundary], "3")
+
+
+@pytest.mark.parametrize("place", [OLD], indirect=True)
+@pytest.mark.parametrize("boundary", KILLED_SERVICES_AT)
+def test_a_killed_release_of_two_services_is_finished_or_taken_back(place, boundary):
+    killed_then(place, KILLED_SERVICES_AT[boundary], "3")
+
+
+@pytest.mark.parametrize("place", [Behaviour(), OLD], indirect=True, ids=["canary", "0.20"])
+@pytest.mark.parametrize("method", ["stand", "routed"])
+def test_a_first_release_that_was_killed_leaves_nothing_to_the_next(place, method):
+    kill(place, "1", ("canary", "Canary", method, 1, "after", False))
+
+    assert place.release("2") == "released"
+    assert place.at_rest("2")
+
+
+def test_a_release_whose_traffic_can_not_be_seen_goes_back_traffic_first(place):
+    place.release("1")
+    load = place.load()
+
+    class Late(dict):
+        """The candidate answers right alone and wrong as soon as the public asks."""
+
+    place.gateway.scores = Late(place.gateway.scores)
+    real: Callable[..., Any] = place.gateway.answer
+
+    def answer(controller: Any, host: str, path: str, body: bytes) -> tuple[int, bytes]:
+        status, content = real(controller, host, path, body)
+        if host == place.host and status == 200 and b'"2"' in content:
+            content = content.replace(b"0.1", b"0.7")
+        return status, content
+
+    place.gateway.answer = answer  # type: ignore[method-assign]
+
+    with pytest.raises(StepFailed, match=r"answers row 0 of its sample with 0\.7"):
+        place.release("2")
+
+    load.end()
+    assert place.at_rest("1")
+    assert load.lost == []
+
+
+RIGHTS = [
+    ("serving.kserve.io", "inferenceservices", ["get", "create", "patch", "delete"]),
+    ("serving.kserve.io", "servingruntimes", ["create", "patch"]),
+    ("gateway.networking.k8s.io", "httproutes", ["get", "create", "patch", "delete"]),
+    ("apps", "deployments", ["get"]),
+    ("", "pods", ["list"]),
+    ("", "pods/log", ["get"]),
+    ("", "events", ["list"]),
+    ("coordination.k8s.io", "leases", ["get", "create", "update"]),
+]
+# Without these two only the sentence about a pod that does not start gets shorter.
+SOFT = [("pods/log", "get"), ("events", "list")]
+TAKEN = [(group, resource, verb) for group, resource, verbs in RIGHTS for verb in verbs if (resource, verb) not in SOFT]
+
+
+def rules(without: tuple[str, str, str] | None) -> list[dict[str, Any]]:
+    kept = [
+        (group, resource, [verb for verb in verbs if (group, resource, verb) != without])
+        for group, resource, verbs in RIGHTS
+    ]
+    return [{"apiGroups": [group], "resources": [resource], "verbs": verbs} for group, resource, verbs in kept if verbs]
+
+
+@pytest.fixture
+def as_account(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    def become(without: tuple[str, str, str] | None) -> None:
+        file = tmp_path / "kubeconfig"
+        file.write_text(json.dumps(double.account(place.api, "step", rules(without))))
+        monkeypatch.setenv("KUBECONFIG", str(file))
+
+    return become
+
+
+@pytest.mark.parametrize("place", [Behaviour(), OLD], indirect=True, ids=["canary", "0.20"])
+def test_the_rights_that_the_readme_lists_are_enough(place, as_account):
+    as_account(None)
+
+    assert place.release("1") == "released"
+    assert place.release("2") == "released"
+    assert place.at_rest("2")
+
+
+@pytest.mark.parametrize("place", [OLD], indirect=True, ids=["0.20"])
+@pytest.mark.parametrize("without", TAKEN, ids=lambda right: f"{right[2]} {right[1]}")
+def test_each_right_is_needed_and_its_lack_is_named(place, as_account, without):
+    group, resource, verb = without
+    as_account(without)
+
+    what = f"{resource}.{group}" if group else resource
+    sentence = (
+        f"service account '{place.api.namespace}/step' may not {verb} {what} in namespace '{place.api.namespace}'"
+    )
+    with pytest.raises(StepFailed, match=sentence):
+        place.release("1")
+
+    assert place.champion() is None
