@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from components.shared import package, releases
+from components.shared import inference, package, releases
 from components.shared.errors import InputError, StepFailed
 from components.shared.files import read_json
 from pipelines import endpoint, project_file, report, runs, simulator, state, terminal
 from pipelines.local import training
 from pipelines.local.place import Place, open_place
 from pipelines.report import documents
+from pipelines.state import State
+from pipelines.targets import reading
+from pipelines.targets.model import Kfp
 from pipelines.view import View
 
 if TYPE_CHECKING:
@@ -155,11 +158,11 @@ def submit(
 
     Args:
         project: Its folder, or its project.yaml.
-        target: ``laptop``, ``docker`` or a target's file.
+        target: ``laptop``, ``docker``, ``kfp`` or a target's file.
         overrides: ``key=value`` for single keys of the target.
         seed: Of splits, search and training.
         use_cache: Take the outputs of steps that did not change from the cache.
-        wait: Wait for another run of this project instead of leaving.
+        wait: Wait for another run of this project on this machine instead of leaving.
         console: Where progress is shown; None is standard output.
 
     Returns:
@@ -168,8 +171,15 @@ def submit(
     Raises:
         InputError: If project, target or platform won't do, or another run is under way.
         StepFailed: If what the run needs can't be made.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM, when every task has ended.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, when every task has ended; a run on a cluster goes on.
     """
+    console = console or terminal.console()
+    where = state.root_of(Path(project))
+    if isinstance(chosen := reading.read(target, where, overrides), Kfp):
+        from pipelines.cluster import training as remote
+
+        record = remote.train(State(where, chosen.services), chosen, seed=seed, use_cache=use_cache, console=console)
+        return Finished(record, remote.page(record))
     with submitted(
         project, target=target, overrides=overrides, seed=seed, use_cache=use_cache, wait=wait, console=console
     ) as run:
@@ -185,10 +195,9 @@ def submitted(
     seed: int,
     use_cache: bool,
     wait: bool,
-    console: Console | None,
+    console: Console,
 ) -> Iterator[Finished]:
-    """Do what ``submit`` does, and keep the project's lock and the endpoint until the context is left."""
-    console = console or terminal.console()
+    """Do what ``submit`` does on this machine, and keep lock and endpoint until the context is left."""
     place, chosen = state.open_project(Path(project), target, overrides)
     prepared = training.prepare(place, chosen, lambda sentence: console.print(sentence, highlight=False))
     with state.exclusive(place, "run", wait=wait):
@@ -246,6 +255,9 @@ def ask(
         InputError: If nothing was released or a row is refused; the sentence names the field.
         StepFailed: If no server can be started, or it does not answer.
     """
+    where = state.root_of(Path(project))
+    if isinstance(cluster := reading.read(target, where, overrides), Kfp):
+        return _ask_gateway(State(where, cluster.services), cluster, rows)
     place, chosen = state.open_project(Path(project), target, overrides)
     read = project_file.read(place.project_file)
     endpoint.recover(place.endpoint, place.registry_uri)
@@ -272,14 +284,30 @@ def _server(folder: Path, where: Place) -> Iterator[None]:
             starting.result().stop()
 
 
-def _last_sample(place: state.State) -> list[dict[str, Any]]:
+def _ask_gateway(place: State, target: Kfp, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """Ask KServe's gateway for the project's model, as anybody outside of the cluster does."""
+    from components.deployment.kserve.address import Address
+
+    address = Address.parse(target.services.endpoint)
+    url = target.gateway_url or address.ingress
+    if url is None or address.domain is None:
+        raise InputError(
+            "the target does not say where its models answer; give gateway_url, as this machine reaches it, "
+            "and services.endpoint a 'domain', as in kserve://models?domain=example.com."
+        )
+    name = project_file.read(place.project_file).name
+    asked = _last_sample(place)[:1] if rows is None else rows
+    return inference.predict(url, name, asked, host=f"{name}-{address.namespace}.{address.domain}")
+
+
+def _last_sample(place: State) -> list[dict[str, Any]]:
     record = runs.latest_with(place.runs, "training.model")
     if record is None:
         raise InputError("No run has left a sample row; pass a row as JSON.")
     return sample(Path(record["artifacts"]["training.model"]))
 
 
-def _why_nothing(place: state.State) -> str:
+def _why_nothing(place: State) -> str:
     """Say what became of the last run, where there was one."""
     record = runs.latest(place.runs)
     if record is None:

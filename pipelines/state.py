@@ -84,13 +84,18 @@ class State:
             folder.mkdir(parents=True, exist_ok=True)
 
 
+def root_of(project: Path) -> Path:
+    """Return the folder of a project, which a path names by itself or by its project.yaml."""
+    return (project.parent if project.name == FILE_NAME else project).resolve()
+
+
 def open_project(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> tuple[State, Laptop | Docker]:
     """Return the state of the project that a path names (its folder, or its project.yaml), on a target.
 
     Raises:
         InputError: If there is no such target, it is wrong, or it is no place on this machine.
     """
-    root = (project.parent if project.name == FILE_NAME else project).resolve()
+    root = root_of(project)
     read = reading.read(target, root, overrides)
     if not isinstance(read, Laptop | Docker):
         raise InputError(
@@ -111,7 +116,7 @@ def open_cluster(project: Path, target: str = "kfp", overrides: Sequence[str] = 
     Raises:
         InputError: If there is no such target, it is wrong, or it is no cluster.
     """
-    root = (project.parent if project.name == FILE_NAME else project).resolve()
+    root = root_of(project)
     read = reading.read(target, root, overrides)
     if not isinstance(read, Kfp):
         raise InputError(

@@ -1,18 +1,14 @@
 """``perennial submit``: one training run on a cluster, followed to its end."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from pipelines import runs, state, terminal
-from pipelines.cluster import submission
-from pipelines.cluster.connection import Server
-from pipelines.cluster.following import Follower
-from pipelines.cluster.storage import Bucket
-from pipelines.view import View
+from pipelines.cluster import training
+from pipelines.commands import summary
 
 
 def submit(
@@ -33,31 +29,22 @@ def submit(
     """
     console = terminal.console()
     place, chosen = state.open_cluster(project, target, overrides)
-    prepared = submission.prepare(place, chosen, use_cache)
-    server = Server(chosen)
-    parameters = submission.arguments(prepared, Bucket(chosen.storage), seed, source_root)
-    version = submission.upload(server, prepared.pipeline, prepared.documents, submission.revision())
-    filed = experiment or chosen.experiment or prepared.project.name
-    now = datetime.now(UTC)
-    name = f"{prepared.pipeline} {now:%Y-%m-%d %H:%M:%S}"
-    run_id = submission.start(server, version, parameters, name, filed)
-    place.runs.mkdir(parents=True, exist_ok=True)
-    record = submission.record(prepared, run_id, now)
-    console.print(f"submitted run {run_id}, version {version.name}, experiment {escape(filed)!r}", highlight=False)
+    record = training.train(
+        place,
+        chosen,
+        seed=seed,
+        use_cache=use_cache,
+        experiment=experiment,
+        source_root=source_root,
+        wait=wait,
+        console=console,
+    )
     if not wait:
-        console.print(f"follow it with 'perennial logs {run_id}', all with 'perennial runs'", highlight=False)
         return runs.OK
-    try:
-        with View(record, console) as view:
-            Follower(server, record, view.changed, lambda said: console.print(escape(said))).to_the_end()
-    except KeyboardInterrupt:
-        console.print(
-            f"no longer watching; the run goes on. 'perennial logs {run_id}' shows it, "
-            f"'perennial runs --end {run_id}' ends it.",
-            highlight=False,
-        )
-        raise
-    show_end(record, console)
+    if record.exit_code in (runs.OK, runs.REJECTED) and "evaluation.report" in record.artifacts:
+        summary.show(record, training.page(record), place.root, console)
+    else:
+        show_end(record, console)
     assert record.exit_code is not None
     return record.exit_code
 

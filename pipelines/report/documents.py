@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # Where each document lies: the artifact of a step, and the file inside it ("" where the artifact is a file).
-_PLACES = {
+PLACES = {
     "snapshot": ("ingestion.snapshot", "snapshot.json"),
     "statistics": ("data_validation.statistics", "findings.json"),
     "champion": ("champion.model", "champion.json"),
@@ -51,7 +51,7 @@ class Documents:
 def read(artifacts: Mapping[str, str]) -> Documents:
     """Read every document that a run's artifacts hold."""
     found = {}
-    for name, (artifact, file) in _PLACES.items():
+    for name, (artifact, file) in PLACES.items():
         folder = artifacts.get(artifact)
         found[name] = _read(Path(folder) / file if file else Path(folder), name in _TEXTS) if folder else None
     return Documents(**found)

@@ -91,6 +91,9 @@ class Kfp(Section):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     pipeline_root: str | None = Field(None, description="Where artifacts go; default: as the server is set up.")
+    gateway_url: str | None = Field(
+        None, description="The models' gateway as this command reaches it; default: the ingress of services.endpoint."
+    )
     experiment: str | None = Field(None, description="Of the runs; default: the project's name.")
     any_version: bool = Field(False, description="Speak to a server that is older than this command's SDK.")
     start_deadline_s: float = Field(600, gt=0, description="Longest time that a pod may fail to start.")
