@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,15 @@ class Bucket:
             found = self._system.get_file_info(path)
             if found.type == fs.FileType.NotFound:
                 return False
-            (target.parent if found.is_file else target).mkdir(parents=True, exist_ok=True)
-            here = fs.LocalFileSystem()
-            if found.is_file:
-                fs.copy_files(path, str(target), source_filesystem=self._system, destination_filesystem=here)
-            else:
-                inner = fs.FileSelector(path, recursive=True)
-                fs.copy_files(inner, str(target), source_filesystem=self._system, destination_filesystem=here)
+            files = [found] if found.is_file else self._system.get_file_info(fs.FileSelector(path, recursive=True))
+            for file in (file for file in files if file.is_file):
+                place = target / file.path.removeprefix(path).lstrip("/")
+                # The name of an object is any text.
+                if not place.resolve().is_relative_to(target.resolve()):
+                    raise InputError(f"the bucket behind {uri} holds {file.path!r}, which leads elsewhere; remove it.")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with self._system.open_input_stream(file.path) as stream, place.open("wb") as written:
+                    shutil.copyfileobj(stream, written)
         return True
 
     def _put(self, file: Path, key: str) -> None:
