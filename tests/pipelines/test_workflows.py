@@ -161,3 +161,21 @@ def test_the_examples_of_the_docs_are_what_they_say():
     assert all(job["stage"] in yaml.safe_load(gitlab)["stages"] for job in jobs.values())
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (DOCS.parent / link).exists(), link
+
+
+def test_the_readme_calls_functions_with_arguments_that_they_take():
+    import ast
+    import inspect
+
+    from pipelines import api
+
+    [snippet] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    tree = ast.parse(snippet.replace(", ...}", "}"))
+    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    functions = [c for c in called if isinstance(c.func, ast.Attribute) and ast.unparse(c.func.value) == "api"]
+
+    assert {c.func.attr for c in functions} == {"submit", "load", "ask"}
+    for call in functions:
+        inspect.signature(getattr(api, call.func.attr)).bind(*call.args, **{k.arg: k.value for k in call.keywords})
+    for name in re.findall(r"run\.(\w+)", snippet):
+        assert hasattr(api.Finished, name), name
