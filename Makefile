@@ -1,6 +1,6 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint notebook bench lock compile diff-ir images push-images upload clean
+.PHONY: help run serve test lint notebook bench lock compile diff-ir images push-images upload infra cluster cluster-test clean
 # Keep bytecode, or every import of a heavy library compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
@@ -37,6 +37,12 @@ push-images: $(PERENNIAL)  ## Push them to the target's registry and lock the di
 	$(PERENNIAL) images push $(IN) && $(PERENNIAL) images lock $(IN)
 upload: $(PERENNIAL)    ## Upload the compiled pipeline to a target, named by its git revision
 	$(PERENNIAL) upload $(IN) $(if $(REVISION),--revision $(REVISION))
+infra: $(PERENNIAL)     ## Rewrite infra/rendered, what the overlays of infra/ come to
+	$(PERENNIAL) manifests --golden
+cluster: $(PERENNIAL)   ## Make a cluster on this machine with kind and all that Perennial needs (docs/cluster.md)
+	infra/cluster/cluster.sh
+cluster-test: $(PERENNIAL)  ## Run the example end to end on the cluster of KUBECONFIG, KFP_HOST and GATEWAY_URL
+	.venv/bin/python -m pytest tests/end_to_end/test_cluster.py
 clean:     ## Remove the virtualenv of this checkout (the user's cache stays)
 	rm -rf .venv
 

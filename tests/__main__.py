@@ -51,7 +51,8 @@ def rooms() -> dict[str, list[list[str]]]:
         if (tests / "components" / step).is_dir():
             by_lock.setdefault(environments.lock_hash(step), []).append(step)
     groups = [(steps, [str(tests / "components" / step) for step in steps]) for steps in by_lock.values()]
-    groups.append((["serving"], [str(tests / "serving")]))
+    # The server's lock holds the SDKs that know every field of a manifest.
+    groups.append((["serving", "infra"], [str(tests / "serving"), str(tests / "infra")]))
     for steps, folders in groups:
         python = environments.virtualenv(TOOLS, environments.lock_of(steps[0]), announce=_announce, name=steps[0])
         found["+".join(steps)] = [[str(python), "-m", "pytest", *folders]]

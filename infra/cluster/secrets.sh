@@ -4,7 +4,7 @@
 set -euo pipefail
 kubectl=${KUBECTL:-kubectl}
 services=${SERVICES:-perennial} models=${MODELS:-perennial-models} pipelines=${PIPELINES:-kubeflow}
-endpoint=${S3_ENDPOINT:-seaweedfs.perennial.svc.cluster.local:9000}
+endpoint=${S3_ENDPOINT:-seaweedfs.$services.svc.cluster.local:9000}
 
 key() { # key NAMESPACE SECRET KEY: its value, or nothing
   "$kubectl" -n "$1" get secret "$2" --ignore-not-found -o "go-template={{with index .data \"$3\"}}{{. | base64decode}}{{end}}"

@@ -322,7 +322,7 @@ SECRET_MATERIAL = {
     "an access key": r"\bAKIA[0-9A-Z]{16}\b",
     "a password in a URL": r"\w+://[^\s/:@$]+:[^\s/@${]+@",
     "a password": r"(?i)(password|passwd|secret_?(access_?)?key|secret|token|access_?key(_?id)?)[\"']?\s*[:=]\s*[\"']?"
-    r"(?!\s|[$({<]|perennial-|mlpipeline-|null|true|false)[^\s\"']{6,}",
+    r"(?!\s|[$%({<]|-\$|perennial-|mlpipeline-|null|true|false)[^\s\"']{6,}",
 }
 FILES = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "infra"],
