@@ -25,6 +25,8 @@ __all__ = ["Image", "build", "inspected", "listing", "names", "pinned", "reach",
 _MIB = 2**20
 # uv is silent while it downloads and compiles, an engine while it waits for a registry.
 _SILENCE_S = 3600
+# The locks hold hashes of wheels for other versions, too: nothing else would refuse them.
+_PYTHON = "import ensurepip, sys, venv; print(*sys.version_info[:2], sep='.')"
 # What a build may need of its surroundings to reach a package index.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _PASSED_ON = (*_PROXIES, "PIP_INDEX_URL", "UV_DEFAULT_INDEX")
@@ -145,6 +147,25 @@ def inspected(client: "DockerClient", target: str) -> dict[str, Any] | None:
     return found
 
 
+def output(client: "DockerClient", image: str, command: list[str]) -> str | None:
+    """Return what a command prints in an image, without a network and on a read-only root; None if it fails."""
+    from docker.errors import APIError
+
+    container = client.containers.create(
+        image, entrypoint=command, command=[], network_mode="none", read_only=True, tmpfs={"/tmp": ""}
+    )
+    try:
+        container.start()
+        if container.wait()["StatusCode"]:
+            return None
+        printed: bytes = container.logs(stderr=False)
+    except APIError:
+        return None
+    finally:
+        container.remove(force=True)
+    return printed.decode()
+
+
 def _alone(target: str) -> filelock.BaseFileLock:
     """Let the commands of this user make an image one after the other: the second one finds it."""
     folder = environments.cache_folder() / "builds"
@@ -192,16 +213,21 @@ def _pulled(client: "DockerClient", target: str, announce: Callable[[str], None]
 def _need_base(client: "DockerClient", base: str, announce: Callable[[str], None]) -> None:
     from docker.errors import APIError
 
-    if inspected(client, base):
-        return
-    announce(f"fetching {base}")
-    try:
-        client.images.pull(base)
-    except APIError as error:
+    if not inspected(client, base):
+        announce(f"fetching {base}")
+        try:
+            client.images.pull(base)
+        except APIError as error:
+            raise InputError(
+                f"the base image {base!r} is not on this engine and can't be pulled ({engine.explained(error)}); "
+                "log in to its registry, or name another with --base or images.base of the target file."
+            ) from None
+    found = output(client, base, ["python3", "-c", _PYTHON]) or "no python3 with venv and pip"
+    if found.strip() != "3.11":
         raise InputError(
-            f"the base image {base!r} is not on this engine and can't be pulled ({engine.explained(error)}); "
-            "log in to its registry, or name another with --base or images.base of the target file."
-        ) from None
+            f"the base image {base!r} has {found}, the images need Python 3.11 with venv and pip; name another with "
+            "--base or images.base of the target file."
+        )
 
 
 def _build(client: "DockerClient", made_of: Recipe, base: str, target: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared.errors import InputError, StepFailed
-from pipelines.containers import engine, images
+from pipelines.containers import images
 from pipelines.containers.recipes import Recipe, chosen, recipe, reference
 
 if TYPE_CHECKING:
@@ -99,20 +99,9 @@ def packages(lock: Path) -> dict[str, str]:
 
 
 def _survey(client: "DockerClient", target: str) -> dict[str, Any]:
-    from docker.errors import APIError, ContainerError
-
-    try:
-        said = client.containers.run(
-            target,
-            entrypoint=["python3", "-c", _SURVEY.read_text(encoding="utf-8")],
-            command=[],
-            network_mode="none",
-            read_only=True,
-            tmpfs={"/tmp": ""},
-            remove=True,
-        )
-    except (APIError, ContainerError) as error:
-        raise StepFailed(f"{target} could not be looked into ({engine.explained(error)}); build it again.") from None
+    said = images.output(client, target, ["python3", "-c", _SURVEY.read_text(encoding="utf-8")])
+    if said is None:
+        raise StepFailed(f"{target} could not be looked into: its python3 does not run; remove it and build it again.")
     survey: dict[str, Any] = json.loads(said)
     return survey
 

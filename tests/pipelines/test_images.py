@@ -377,6 +377,27 @@ def test_a_base_that_can_not_be_had_is_named():
         images.build(["gate"], base=base)
 
 
+def test_a_base_without_the_right_python_is_named():
+    client = engine.client_or_skip()
+    wrong = "perennial/wrong-base:test"
+    rest = {"custom_context": True, "tag": wrong, "dockerfile": "Dockerfile", "rm": True}
+    list(client.api.build(fileobj=archive(Dockerfile=f"FROM {engine.base()}\nENV PATH=/nowhere"), **rest))
+
+    with pytest.raises(InputError, match=f"the base image '{wrong}' has no python3 with venv and pip, the images need"):
+        images.build(["gate"], base=wrong)
+    client.images.remove(wrong)
+
+
+def archive(**files: str) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as made:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            made.addfile(entry, io.BytesIO(text.encode()))
+    return io.BytesIO(buffer.getvalue())
+
+
 def test_no_engine_is_one_sentence_and_a_listing_does_without(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
