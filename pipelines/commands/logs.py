@@ -10,7 +10,7 @@ from pipelines import runs, state, terminal
 from pipelines.cluster import listing
 from pipelines.cluster.connection import Server
 from pipelines.cluster.following import keep_logs
-from pipelines.cluster.running import show_end
+from pipelines.commands.submit import show_end
 
 
 def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step: str | None) -> None:
