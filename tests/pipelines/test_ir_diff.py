@@ -10,6 +10,7 @@ from components.champion.component import champion
 from components.ingestion.component import ingestion
 from components.shared.errors import InputError
 from pipelines import compilation, environments, ir_diff
+from tests.end_to_end.command import perennial
 
 GOLDEN = "pipelines/compiled/training.yaml"
 
@@ -142,3 +143,15 @@ def test_an_unknown_revision_is_a_sentence(repository):
 def test_a_revision_is_never_an_option(repository):
     with pytest.raises(InputError, match="no revision '--help'"):
         ir_diff.since("--help", repository, {})
+
+
+@pytest.mark.skipif(not (environments.ROOT / ".git").exists(), reason="this is no clone: there is no git history")
+def test_the_verb_compiles_what_is_here_and_writes_the_page(tmp_path):
+    git = ["git", "-C", str(environments.ROOT), "rev-parse", "HEAD"]
+    commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    written = tmp_path / "ir.md"
+    perennial("diff", commit, "--out", written, cwd=tmp_path)
+
+    assert written.read_text().startswith(f"### Compiled pipelines against `{commit}` (")
+    assert perennial("diff", commit, cwd=tmp_path).stdout == written.read_text()
+    assert "'nowhere'" in perennial("diff", "nowhere", cwd=tmp_path, expect=2).stderr
