@@ -8,7 +8,7 @@ A real server needs an image KFP_STUB_IMAGE (default: see below) with Python 3.1
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +23,10 @@ from pipelines import project_file, runs
 from pipelines.cluster import listing, placement, schedules, submission
 from pipelines.cluster.connection import Server
 from pipelines.cluster.following import Follower, keep_logs
+from pipelines.cluster.storage import Bucket
 from pipelines.environments import ROOT, steps
 from pipelines.targets import reading
-from pipelines.targets.model import Kfp
+from pipelines.targets.model import Kfp, Storage
 from tests.pipelines.cluster import stubs
 from tests.pipelines.cluster.double import Double, Recorder
 
@@ -226,6 +227,21 @@ def test_a_bundle_that_is_not_in_the_bucket_is_a_failure_of_the_step_that_reads_
     assert "No such file or directory" in record.reason
 
 
+def test_another_bundle_is_never_answered_from_the_cache_of_the_first(place, tmp_path):
+    server = place.server()
+    version = place.uploaded(server, stubs.bundled)
+    ended = []
+    for name in ("first", "first", "other"):
+        if ENDPOINT:
+            (tmp_path / name).write_text(name)
+            Bucket(Storage(uri=BUCKET, endpoint_url=os.environ["AWS_ENDPOINT_URL"])).put_bundle(tmp_path / name)
+        record = place.submitted(server, version, project_uri=f"{BUCKET}/bundles/{name}")
+        place.followed(server, record)
+        ended.append(record.step("split").state)
+
+    assert ended == ["done", "cached", "done"]
+
+
 def test_a_run_that_somebody_ends_says_so(place):
     server = place.server()
     record = place.submitted(server, place.uploaded(server, stubs.step), how="hung")
@@ -321,14 +337,17 @@ def test_a_server_of_this_version_is_taken(place):
     assert place.server().version
 
 
-Asked = Callable[[Any], Any]
+def test_a_field_that_the_server_does_not_know_is_refused(place):
+    """The double is as strict as the server."""
+    api = place.server().client._run_api.api_client
 
-
-def refusals(place: Place, asked: Asked) -> tuple[int, list[str]]:
-    """Ask a server something and return its refusal, and what a double noted of it."""
-    with pytest.raises(kfp_server_api.ApiException) as caught:
-        asked(place.server().client)
-    return caught.value.status, []
+    with pytest.raises(kfp_server_api.ApiException, match="400"):
+        api.call_api(
+            "/apis/v2beta1/experiments",
+            "POST",
+            body={"display_name": "a", "colour": "blue"},
+            header_params={"Content-Type": "application/json"},
+        )
 
 
 def test_a_parameter_that_is_missing_is_one_sentence(place):
