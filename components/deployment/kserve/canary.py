@@ -5,6 +5,7 @@ as many from the champion's smallest number, whatever the weights: what it would
 """
 
 import copy
+import re
 from typing import Any
 
 from components.deployment.kserve import routes
@@ -121,7 +122,7 @@ class Canary:
         try:
             self._cluster.apply(_with_canary(entry.service, [_entry(predictor, 1, 0)]), dry_run=True)
         except Refused as refused:
-            if refused.status in (400, 422) and "unknown field" in str(refused):
+            if unknown(str(refused)):
                 return False
             raise
         return True
@@ -203,6 +204,18 @@ class Canary:
     @staticmethod
     def _simple(parent: Document) -> Document:
         return {key: parent[key] for key in ("namespace", "name", "sectionName") if key in parent}
+
+
+def unknown(sentence: str) -> bool:
+    """Say whether an API server refuses the fields of a canary because it has never heard of them.
+
+    >>> unknown("failed to create typed patch object (/x; ...): .spec.canary: field not declared in schema")
+    True
+    >>> unknown('strict decoding error: unknown field "spec.predictor.modle"')
+    False
+    """
+    about = re.search(r"\.?spec\.(canary|predictor\.name)\b", sentence)
+    return about is not None and ("not declared in schema" in sentence or "unknown field" in sentence)
 
 
 def _entry(predictor: Document, pods: int, percent: int) -> Document:

@@ -182,4 +182,7 @@ def _sentence(refused: Any, status: int, kind: str, namespace: str) -> str:
         return (
             f"The cluster has no {kind}; install KServe and the Gateway API (docs/kserve.md says which) and run again."
         )
-    return f"The cluster refuses the {kind} ({status}): {message}"
+    # Kubernetes quotes the whole object before it says what is wrong with it.
+    if (said := message.rfind("strict decoding error")) > 0:
+        message = message[said:]
+    return f"The cluster refuses the {kind} ({status}): {message[:600]}"

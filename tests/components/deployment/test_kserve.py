@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from components.deployment import kserve
 from components.deployment.kserve.pace import Pace
@@ -437,15 +438,13 @@ def test_a_release_whose_traffic_can_not_be_seen_goes_back_traffic_first(place):
     assert load.lost == []
 
 
+# The Role that infra/ gives the pipeline.
+ROLE = yaml.safe_load((Path(__file__).parents[3] / "infra" / "base" / "models" / "role.yaml").read_text())
 RIGHTS = [
-    ("serving.kserve.io", "inferenceservices", ["get", "create", "patch", "delete"]),
-    ("serving.kserve.io", "servingruntimes", ["create", "patch"]),
-    ("gateway.networking.k8s.io", "httproutes", ["get", "create", "patch", "delete"]),
-    ("apps", "deployments", ["get"]),
-    ("", "pods", ["list"]),
-    ("", "pods/log", ["get"]),
-    ("", "events", ["list"]),
-    ("coordination.k8s.io", "leases", ["get", "create", "update"]),
+    (group, resource, rule["verbs"])
+    for rule in ROLE["rules"]
+    for group in rule["apiGroups"]
+    for resource in rule["resources"]
 ]
 # Without these two only the sentence about a pod that does not start gets shorter.
 SOFT = [("pods/log", "get"), ("events", "list")]

@@ -13,7 +13,7 @@ from components.deployment.kserve.pace import Pace
 from components.shared.errors import InputError, StepFailed
 
 
-@pytest.mark.parametrize("module", [address, pods, routes])
+@pytest.mark.parametrize("module", [address, canary, pods, routes])
 def test_the_examples_in_the_docstrings_are_true(module):
     assert doctest.testmod(module).failed == 0
 
@@ -153,6 +153,14 @@ def test_a_policy_that_refuses_is_quoted():
     assert "(403): admission webhook denied it: no such team" in refused(
         403, "admission webhook denied it: no such team"
     )
+
+
+def test_an_unknown_field_is_named_without_the_object_around_it():
+    answer = (
+        ' "" is invalid: patch: Invalid value: "{...}": strict decoding error: unknown field "spec.predictor.modle"'
+    )
+
+    assert refused(422, answer).endswith('(422): strict decoding error: unknown field "spec.predictor.modle"')
 
 
 def test_a_cluster_without_kserve_is_told_from_an_object_that_is_not_there():
