@@ -152,6 +152,23 @@ def test_the_only_rights_are_those_of_the_deployment_step(overlay):
         assert not {"secrets", "serviceaccounts", "roles", "rolebindings"} & set(rule["resources"])
 
 
+@pytest.mark.parametrize("path", ["components/deployment/README.md", "docs/cluster.md"])
+def test_the_role_is_what_the_step_says_it_needs(path):
+    """The tests of the deployment step show that each of these is enough, and needed."""
+    role = yaml.safe_load((rendered.INFRA / "base" / "models" / "role.yaml").read_text())
+    granted = {
+        (group, resource): rule["verbs"]
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    rows = re.findall(
+        r"^\| (?:`([\w.]+)`)? ?\| `([\w/]+)` \| ([a-z, ]+) \|", (rendered.ROOT / path).read_text(), re.MULTILINE
+    )
+
+    assert granted == {(group, resource): verbs.split(", ") for group, resource, verbs in rows}
+
+
 @pytest.mark.parametrize("overlay", rendered.OVERLAYS)
 def test_selectors_find_their_pods_and_nothing_else(overlay):
     documents = DOCUMENTS[overlay]
