@@ -143,14 +143,15 @@ class Follower:
         return next((step for step in self._record.steps if step.name.replace("_", "-") == task), None)
 
 
-def keep_logs(follower: Follower, record: Run) -> None:
-    """Fetch the log of every step that ran and has none yet."""
+def keep_logs(follower: Follower, record: Run, step: str | None = None) -> None:
+    """Fetch the log of every step that ran, or of one; those of a run that goes on are fetched anew each time."""
     workflow = follower.workflow()
-    for step in record.steps:
-        pods = workflow.task(step.name).pods
-        if step.log is None and pods and (text := follower.log(pods[-1])):
-            step.log = str(_write(record.folder / "logs" / f"{step.name}.log", text))
-    record.save()
+    for each in record.steps:
+        pods = workflow.task(each.name).pods if step in (None, each.name) and each.log is None else ()
+        if pods and (text := follower.log(pods[-1])):
+            each.log = str(_write(record.folder / "logs" / f"{each.name}.log", text))
+    if record.exit_code is not None:
+        record.save()
 
 
 def _write(path: Path, text: str) -> Path:

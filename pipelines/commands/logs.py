@@ -19,7 +19,7 @@ def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step
     server = Server(chosen)
     run_id = listing.find(server, run, place.runs)
     with listing.record_of(server, run_id, place.runs) as (record, follower):
-        keep_logs(follower, record)
+        keep_logs(follower, record, step and _known(record, step))
         if step is not None:
             click.echo(_log(record, step), nl=False)
             return
@@ -34,10 +34,14 @@ def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step
 
 
 def _log(record: runs.Run, name: str) -> str:
-    known = [step.name for step in record.steps]
-    if name.replace("-", "_") not in known:
-        raise InputError(f"there is no step {name!r}; known are {known}.")
-    step = record.step(name.replace("-", "_"))
+    step = record.step(_known(record, name))
     if step.log is None:
         raise InputError(f"the step {step.name} has no log: it is {step.state}; ask for one that ran.")
     return Path(step.log).read_text(encoding="utf-8", errors="replace")
+
+
+def _known(record: runs.Run, name: str) -> str:
+    known = [step.name for step in record.steps]
+    if name.replace("-", "_") not in known:
+        raise InputError(f"there is no step {name!r}; known are {known}.")
+    return name.replace("-", "_")

@@ -1,14 +1,12 @@
 """Bundle and tables travel through a bucket by their content: once, whole, and with a sentence where it refuses."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from components.ingestion import logic
 from components.shared import sources
@@ -28,28 +26,18 @@ PROJECT = {
 }
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Run a real S3 server on loopback."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def client(endpoint, monkeypatch):
+def client(s3, monkeypatch):
     """An empty bucket 'mlpipeline', and the variables with which everybody reaches it."""
     variables = {
         "AWS_ACCESS_KEY_ID": "somebody",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL": s3,
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=endpoint)
+    client = boto3.client("s3", endpoint_url=s3)
     client.create_bucket(Bucket="mlpipeline")
     yield client
     for entry in client.list_objects_v2(Bucket="mlpipeline").get("Contents", []):
