@@ -134,14 +134,15 @@ class Model:
 
 
 def simulate(project: str | Path = ".") -> dict[str, int]:
-    """Write the shipped example's tables where one is missing.
+    """Write the shipped example's tables where one is missing; a project with other tables brings its own.
 
     Returns:
-        Table to number of rows; empty where all are there.
+        Table to number of rows; empty where nothing was written.
     """
     place = state.open_state(Path(project))
     paths = [place.root / s.path for s in project_file.read(place.project_file).sources.values() if s.path]
-    return {} if all(path.exists() for path in paths) else simulator.write(paths[0].parent)
+    example = {f"{table}.parquet" for table in simulator.TABLES} == {path.name for path in paths}
+    return simulator.write(paths[0].parent) if example and not all(path.exists() for path in paths) else {}
 
 
 def submit(
@@ -297,7 +298,14 @@ def _ask_gateway(place: State, target: Kfp, rows: Sequence[Mapping[str, Any]] | 
         )
     name = project_file.read(place.project_file).name
     asked = _last_sample(place)[:1] if rows is None else rows
-    return inference.predict(url, name, asked, host=f"{name}-{address.namespace}.{address.domain}")
+    host = f"{name}-{address.namespace}.{address.domain}"
+    try:
+        return inference.predict(url, name, asked, host=host)
+    except StepFailed as failed:
+        raise StepFailed(
+            f"the models' gateway {url} does not answer for {host} ({str(failed).rstrip('.')}); "
+            "give gateway_url in the target file where this machine reaches it at another address."
+        ) from failed
 
 
 def _last_sample(place: State) -> list[dict[str, Any]]:

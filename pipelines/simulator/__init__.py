@@ -10,6 +10,6 @@
 """
 
 from pipelines.simulator.switches import SWITCHES, Switch, parse_switch
-from pipelines.simulator.writer import write
+from pipelines.simulator.writer import TABLES, write
 
-__all__ = ["SWITCHES", "Switch", "parse_switch", "write"]
+__all__ = ["SWITCHES", "TABLES", "Switch", "parse_switch", "write"]

@@ -17,6 +17,7 @@ from pipelines.simulator.calendar import ORIGIN, month_number, month_start
 from pipelines.simulator.population import Population
 from pipelines.simulator.switches import Faults, Switch, resolve
 
+TABLES = ("profiles", "usage", "contacts", "labels")
 LABEL_DELAY_DAYS = 30
 _BLOCK = 32_768
 _ROW_GROUP = 262_144
