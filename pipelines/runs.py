@@ -13,7 +13,8 @@ State = Literal["pending", "running", "done", "cached", "failed", "skipped"]
 
 OK, BUG, BAD_INPUT, REJECTED, BLOCKED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _CODES = {"InputError": BAD_INPUT, "GateRejected": REJECTED, "DataBlocked": BLOCKED, "StepFailed": FAILED}
-_OURS = re.compile(r"^components\.shared\.errors\.(\w+): (.+)$")
+# An error of a step's own is one of these by inheritance, which a log does not say: StepFailed's code.
+_OURS = re.compile(r"^components\.(?:\w+\.)+(\w+): (.+)$")
 # The order of the pipeline file, for those who look at a run; kfp's own IR sorts by name.
 ORDER = (
     "ingestion", "champion", "data_validation", "feature_retrieval", "split", "tuning", "training", "evaluation",

@@ -275,6 +275,16 @@ def test_a_full_disk_is_a_sentence(tmp_path, line):
     assert code == runs.FAILED and sentence.startswith("the disk is full")
 
 
+def test_the_sentence_of_an_error_of_a_steps_own_is_the_reason_and_not_the_error_that_caused_it(tmp_path):
+    (tmp_path / "step.log").write_text(
+        "kubernetes.client.exceptions.ApiException: (500)\nReason: Internal Server Error\n"
+        "The above exception was the direct cause of the following exception:\nTraceback (most recent call last):\n"
+        "components.deployment.kserve.cluster.Refused: The cluster refuses it (500): the webhook is away.\n"
+    )
+
+    assert runs.cause(tmp_path / "step.log", 1) == (runs.FAILED, "The cluster refuses it (500): the webhook is away.")
+
+
 def test_a_platform_without_wheels_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
