@@ -30,9 +30,8 @@ KINDS = [kind for kind in vars(types).values() if isinstance(kind, type) and iss
 
 def shown_as_comment(section: str) -> dict[str, Any]:
     """Read the keys of a section that stand in the file as comments."""
-    uncommented = re.sub(
-        r"^# (?=limits:|serving:|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )", "", TEXT[TEXT.index("\nlabel:") :], flags=re.M
-    )
+    commented = r"^# (?=(limits|resources|serving):|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )"
+    uncommented = re.sub(commented, "", TEXT[TEXT.index("\nlabel:") :], flags=re.M)
     plain, full = yaml.safe_load(TEXT).get(section, {}), yaml.safe_load(uncommented)[section]
     return {key: value for key, value in full.items() if key not in plain}
 
