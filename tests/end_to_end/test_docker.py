@@ -199,6 +199,17 @@ def test_without_an_engine_nothing_begins(laptop):
     assert records(laptop) == before
 
 
+def test_without_the_base_image_nothing_begins(laptop):
+    """The reference covers the base's name, so no image of another base stands in."""
+    before = records(laptop)
+    nowhere = "127.0.0.1:1/none:0"
+    done = perennial("run", "--target", "docker", "--set", f"images.base={nowhere}", cwd=laptop, expect=None)
+
+    assert done.returncode in (2, 5)
+    assert nowhere in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert records(laptop) == before
+
+
 def wait_until(holds: Any, process: "subprocess.Popen[bytes] | None" = None, timeout_s: float = 180) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():

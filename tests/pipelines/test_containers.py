@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -11,14 +12,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from kfp import dsl
 
 from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project
-from pipelines import runs
-from pipelines.containers import engine, settings, tasks
+from pipelines import compilation, runs
+from pipelines.containers import engine, images, settings, tasks
+from pipelines.local import execution
 from pipelines.local.limits import Limits
 from pipelines.state import State
 from pipelines.targets import reading
@@ -327,3 +332,107 @@ def test_a_link_out_of_the_project_is_followed(tmp_path):
         settings.check(target, project, State(tmp_path / "p", target.services))
     wider = read(tmp_path / "p", f"mounts={json.dumps([f'{tmp_path}:ro', str(tmp_path / 'p/.perennial')])}")
     settings.check(wider, project, State(tmp_path / "p", wider.services))
+
+
+def test_the_seam_on_kfp_is_as_it_was_when_this_was_written():
+    """kfp is pinned; whoever raises the pin learns here whether containers still come to us."""
+    import inspect
+
+    from kfp.local import docker_task_handler, task_dispatcher
+
+    run = inspect.signature(docker_task_handler.run_docker_container)
+    called = inspect.getsource(docker_task_handler.DockerTaskHandler.run)
+
+    assert [*run.parameters] == ["client", "image", "command", "volumes", "container_run_args"]
+    assert "run_docker_container(" in called and "get_volumes_to_mount" in called
+    assert task_dispatcher.docker_task_handler is docker_task_handler
+
+
+@dsl.component(base_image="perennial/gate", install_kfp_package=False)
+def flag(raised: bool) -> bool:
+    """Say where it runs, and return the argument."""
+    import sys
+
+    print("flag runs in", sys.executable)
+    return raised
+
+
+@dsl.component(base_image="perennial/gate", install_kfp_package=False)
+def refusing(text: str) -> str:
+    """Fail, as a step does that meets bad input."""
+    from components.shared.errors import DataBlocked
+
+    raise DataBlocked(text)
+
+
+@dsl.pipeline(name="branches-in-containers")
+def branches(raised: bool, text: str):
+    """One branch, or none."""
+    flagged = flag(raised=raised)
+    with dsl.If(flagged.output == True):  # noqa: E712
+        refusing(text=text)
+
+
+class Watcher:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def started(self, step: str, log: Path) -> None:
+        self.told.append(("started", step))
+
+    def finished(self, step: str, exit_code: int, seconds: float, outputs: dict[str, Any]) -> None:
+        self.told.append(("finished", step, exit_code, outputs))
+
+    def cached(self, step: str, outputs: dict[str, Any]) -> None:
+        self.told.append(("cached", step, outputs))
+
+
+def test_a_compiled_pipeline_runs_through_kfp_in_containers_and_what_was_swapped_is_put_back(client, state):
+    from kfp import compiler
+    from kfp.local import docker_task_handler
+
+    theirs = docker_task_handler.run_docker_container
+    [built] = images.build(["gate"], base=base())
+    compiler.Compiler().compile(branches, str(state.root / "p.yaml"))
+    symbolic = yaml.safe_load((state.root / "p.yaml").read_text())
+    ir = compilation.with_references(symbolic, {"gate": built.reference})
+    told = {}
+    for name, raised in (("one", True), ("two", True), ("three", False)):
+        watcher, folder = Watcher(), state.runs / name
+        folder.mkdir()
+        arguments = {"raised": raised, "text": "orders has 3 anomalies."}
+        execution.execute(ir, arguments, {"gate": built.reference}, place(state), watcher, folder, state.cache)
+        told[name] = watcher.told
+
+    failed = ("finished", "gate", 1, {})
+    assert told["one"] == [("started", "gate"), ("finished", "gate", 0, {"Output": True}), ("started", "gate"), failed]
+    assert told["two"] == [("cached", "gate", {"Output": True}), ("started", "gate"), failed]
+    assert told["three"] == [("started", "gate"), ("finished", "gate", 0, {"Output": False})]
+    assert runs.cause(state.runs / "one/logs/gate.log", 1) == (runs.BLOCKED, "orders has 3 anomalies.")
+    assert "flag runs in /opt/venv/bin/python3" in (state.runs / "three/logs/gate.log").read_text()
+    assert docker_task_handler.run_docker_container is theirs
+    assert running(client, state) == []
+
+
+@pytest.mark.parametrize(
+    ("info", "address", "sentence"),
+    [
+        ({"KernelVersion": "5.15.0-linuxkit"}, None, "runs on another system (kernel 5.15.0-linuxkit, here"),
+        ({"KernelVersion": platform.release()}, "tcp://10.0.0.1:2375", "tcp://10.0.0.1:2375 runs on another system"),
+        (
+            {"KernelVersion": platform.release(), "SecurityOptions": ["name=seccomp", "name=rootless"]},
+            None,
+            "maps users (name=rootless)",
+        ),
+    ],
+)
+def test_an_engine_that_shares_less_with_this_machine_is_refused(info, address, sentence, monkeypatch):
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    if address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+
+    with pytest.raises(InputError) as refused:
+        engine.check_here(SimpleNamespace(info=lambda: info))
+    assert sentence in str(refused.value)
