@@ -1,11 +1,14 @@
 """Are the pods of a release ready, and if not: why, and can it still get better?"""
 
+import logging
 import time
 from dataclasses import dataclass
 
 from components.deployment.kserve.cluster import Cluster, Document
 from components.deployment.kserve.pace import Pace
 from components.shared.errors import StepFailed
+
+logger = logging.getLogger(__name__)
 
 _IMAGE = {"ImagePullBackOff", "ErrImagePull", "RegistryUnavailable"}
 _NEVER = {"InvalidImageName", "ErrImageNeverPull"}
@@ -97,7 +100,7 @@ class Pods:
         self._cluster, self._pace = cluster, pace
 
     def wait(self, service: str, owner: str, release: str, count: int = 1) -> None:
-        """Wait until so many pods are ready and none of another template is left beside them.
+        """Wait until so many pods are ready; what keeps them is logged as it changes.
 
         Args:
             service: The Service, and the Deployment of the same name.
@@ -117,6 +120,8 @@ class Pods:
                 return
             now = time.monotonic()
             pod, found = self._worst(pods, service, owner)
+            if found is not None and found.kind not in since:
+                logger.warning("release %s is not ready yet: %s", release, found.sentence)
             since = {found.kind: since.get(found.kind, now)} if found else {}
             stuck = found is not None and not found.waits and now - since[found.kind] > self._pace.stuck_s
             if found is not None and (found.hopeless or stuck):
