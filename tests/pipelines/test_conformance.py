@@ -104,7 +104,9 @@ def test_a_step_imports_no_kfp_outside_its_face():
 
 def test_nothing_tinkers_with_the_import_path():
     assert [
-        str(path) for path in PYTHON if re.search(r"sys\.path(\.\w+\(| *\+?=[^=]|\[)", path.read_text()) and path != Path(__file__)
+        str(path)
+        for path in PYTHON
+        if re.search(r"sys\.path(\.\w+\(| *\+?=[^=]|\[)", path.read_text()) and path != Path(__file__)
     ] == []
 
 
