@@ -12,7 +12,7 @@ from pipelines.cluster.manifest import Pod, Workflow
 from pipelines.runs import Run, Step
 
 POLL_S = 2.0
-_ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
+ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 
 
 class Follower:
@@ -56,7 +56,7 @@ class Follower:
         workflow = self.workflow()
         for step in self._record.steps:
             self._note(step, workflow.task(step.name))
-        if state in _ENDED:
+        if state in ENDED:
             self._close(state, workflow)
             return True
         self._record.save()

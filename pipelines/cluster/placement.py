@@ -5,7 +5,7 @@ variables, secrets, resources and security context of the target and of the proj
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import yaml
@@ -23,7 +23,11 @@ LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-o
 
 
 def compile_(
-    definition: Any, target: Kfp, project: Project, references: Mapping[str, str], use_cache: bool = True
+    definition: Any,
+    target: Kfp,
+    project: Project,
+    references: Mapping[str, str],
+    never_cached: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Compile one pipeline for a cluster.
 
@@ -32,7 +36,7 @@ def compile_(
         target: The cluster.
         project: Whose resources hold.
         references: Step to image reference; what is missing keeps its symbolic name.
-        use_cache: False runs every step, even where nothing changed.
+        never_cached: Steps that run even where nothing changed, beside those of which the pipeline says so.
 
     Returns:
         Two documents: the pipeline and its platform, as KFP takes them in one file.
@@ -46,7 +50,7 @@ def compile_(
         if task.container_spec is not None:
             step = by_image[task.container_spec.image]
             place_task(task, step, target, project.resources.of(step))
-            if not use_cache:
+            if step in never_cached:
                 task.set_caching_options(False)
 
     documents = compilation.documents(_placed(definition, place))

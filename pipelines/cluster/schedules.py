@@ -6,6 +6,7 @@ from typing import Any
 
 from components.shared.errors import InputError
 from pipelines.cluster.connection import Server
+from pipelines.cluster.following import ENDED
 from pipelines.cluster.submission import Version, experiment_of
 
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
@@ -113,8 +114,30 @@ def resume(server: Server, schedule: Schedule) -> None:
         client.enable_recurring_run(schedule.id)
 
 
-def delete(server: Server, schedule: Schedule) -> None:
-    """Delete a schedule; the runs that it started stay."""
+def delete(server: Server, schedule: Schedule, experiment: str) -> None:
+    """Delete a schedule; the runs that it started and that have ended stay.
+
+    Raises:
+        InputError: If one of its runs goes on: the server would let it lie there, neither running nor ended.
+    """
+    pause(server, schedule)
+    with server.asked("list its runs") as client:
+        answer = client.list_runs(
+            page_size=100,
+            sort_by="created_at desc",
+            experiment_id=experiment_of(server, experiment),
+            namespace=server.target.namespace,
+        )
+    going = [
+        run.run_id
+        for run in answer.runs or []
+        if run.recurring_run_id == schedule.id and run.state not in {*ENDED, "CANCELING"}
+    ]
+    if going:
+        raise InputError(
+            f"the schedule {schedule.name!r} is paused, its run {going[0]} goes on; wait for it or end it with "
+            f"'perennial runs --end {going[0]}', then delete the schedule."
+        )
     with server.asked("delete a schedule") as client:
         client.delete_recurring_run(schedule.id)
 

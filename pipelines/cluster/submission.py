@@ -22,8 +22,6 @@ from pipelines.state import State
 from pipelines.targets.model import Kfp
 
 PIPELINE = "training"
-# The server puts a run's id in, so that what nobody can hash from outside is read anew by every run.
-_UNKNOWN = "unknown-[[RunUUID]]"
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,14 @@ class Version:
     """It was uploaded just now; else it was there."""
 
 
-def prepare(state: State, target: Kfp, use_cache: bool = True) -> Prepared:
+def prepare(state: State, target: Kfp, use_cache: bool = True, source_root: str | None = None) -> Prepared:
     """Read a project and compile its pipeline for a cluster.
 
     Args:
         state: The project's folders.
         target: The cluster.
         use_cache: False compiles a version that runs every step, even where nothing changed.
+        source_root: See ``arguments``; what nobody can hash from here, such as a database, is read by every run.
 
     Raises:
         InputError: If the project file won't do, or the pipeline can't run there.
@@ -74,8 +73,10 @@ def prepare(state: State, target: Kfp, use_cache: bool = True) -> Prepared:
     steps = compilation.images_of(compilation.symbolic(PIPELINE))
     images = target.images
     references = {name: digests.pinned(name, images.base, images.registry) for name in (*steps, "serving")}
+    hashed = source_root is None and all(source.path is not None for source in project.sources.values())
+    never_cached = () if use_cache and hashed else ("ingestion",) if use_cache else steps
     documents = placement.compile_(
-        compilation.pipelines()[PIPELINE], target, project, {step: references[step] for step in steps}, use_cache
+        compilation.pipelines()[PIPELINE], target, project, {step: references[step] for step in steps}, never_cached
     )
     return Prepared(state, target, project, documents, references)
 
@@ -143,7 +144,7 @@ def arguments(prepared: Prepared, bucket: storage.Bucket, seed: int, source_root
     return {
         "project_uri": bucket.put_bundle(bundled),
         "source_root": source_root,
-        "source_hash": source_hash or _UNKNOWN,
+        "source_hash": source_hash or f"unknown-{uuid.uuid4().hex}",
         "registry_uri": target.services.registry,
         "study_storage": target.services.studies,
         "endpoint": target.services.endpoint,

@@ -47,7 +47,7 @@ def train(
         InputError: If project, target, server or bucket won't do.
         KeyboardInterrupt: After Ctrl-C; the run goes on.
     """
-    prepared = submission.prepare(state, target, use_cache)
+    prepared = submission.prepare(state, target, use_cache, source_root)
     server, bucket = Server(target), Bucket(target.storage)
     parameters = submission.arguments(prepared, bucket, seed, source_root)
     version = submission.upload(server, prepared.pipeline, prepared.documents, submission.revision())

@@ -25,7 +25,7 @@ def create(
     """Create a schedule of the pipeline as it is now: version, bundle and images stay until it is made anew."""
     place, chosen = state.open_cluster(project, target, overrides)
     expression = schedules.check_cron(cron)
-    prepared = submission.prepare(place, chosen)
+    prepared = submission.prepare(place, chosen, source_root=source_root)
     server = Server(chosen)
     parameters = submission.arguments(prepared, Bucket(chosen.storage), seed, source_root)
     version = submission.upload(server, prepared.pipeline, prepared.documents, submission.revision())
@@ -56,7 +56,10 @@ def change(
     """Pause, resume or delete a schedule."""
     server, filed = _server(project, target, overrides, experiment)
     schedule = schedules.named(server, name, filed)
-    {"pause": schedules.pause, "resume": schedules.resume, "delete": schedules.delete}[verb](server, schedule)
+    if verb == "delete":
+        schedules.delete(server, schedule, filed)
+    else:
+        {"pause": schedules.pause, "resume": schedules.resume}[verb](server, schedule)
     done = {"pause": "paused", "resume": "resumed", "delete": "deleted"}[verb]
     terminal.console().print(f"{done} {name}", highlight=False)
 

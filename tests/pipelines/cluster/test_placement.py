@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.shared.images import image
 from components.shared.project import Project
 from pipelines import compilation, project_file
-from pipelines.cluster import lint, placement
+from pipelines.cluster import lint, placement, submission
 from pipelines.environments import ROOT, steps
+from pipelines.state import State
 from pipelines.targets import reading
 from pipelines.targets.model import Kfp
 from pipelines.training import training_pipeline
@@ -95,6 +97,29 @@ def test_the_bundle_is_imported_once_per_content_so_that_an_equal_one_hits_the_c
     importer = pipeline["deploymentSpec"]["executors"]["exec-importer"]["importer"]
     assert not importer.get("reimport")
     assert importer["artifactUri"] == {"runtimeParameter": "uri"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "root", "cached"),
+    [
+        ({"rows": {"path": "rows.csv"}}, None, True),
+        ({"rows": {"path": "rows.csv"}}, "s3://lake/tables", False),
+        ({"rows": {"database": "postgresql+psycopg://host/db", "query": "SELECT 1"}}, None, False),
+    ],
+)
+def test_tables_that_nobody_can_hash_from_here_are_read_by_every_run(tmp_path, sources, root, cached):
+    small = {
+        "name": "small", "task": "binary", "entity": "id", "event_time": "at", "sources": sources,
+        "label": {"source": "rows", "column": "y"},
+        "features": {"service": "small_v1", "columns": {"x": {"type": "numeric"}}},
+    }  # fmt: skip
+    (tmp_path / "project.yaml").write_text(yaml.safe_dump(small))
+
+    pipeline = submission.prepare(State(tmp_path, target().services), target(), source_root=root).documents[0]
+
+    tasks = pipeline["root"]["dag"]["tasks"]
+    assert bool(tasks["ingestion"]["cachingOptions"].get("enableCache")) is cached
+    assert tasks["split"]["cachingOptions"]["enableCache"]
 
 
 def step(pipeline: dict, name: str) -> dict:

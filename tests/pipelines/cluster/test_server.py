@@ -1,6 +1,7 @@
 """A cluster's verbs against what a real KFP API server says, and against a real one where KFP_ENDPOINT names it."""
 
 import os
+import time
 from pathlib import Path
 
 import kfp_server_api
@@ -206,9 +207,28 @@ def test_a_schedule_is_made_paused_resumed_and_deleted(place):
     assert not schedules.named(server, "nightly", EXPERIMENT).enabled
     schedules.resume(server, made)
     assert schedules.named(server, "nightly", EXPERIMENT).enabled
-    schedules.delete(server, made)
+    schedules.delete(server, made, EXPERIMENT)
     with pytest.raises(InputError, match="there is no schedule 'nightly'; known are"):
         schedules.named(server, "nightly", EXPERIMENT)
+
+
+def test_a_schedule_whose_run_goes_on_is_paused_and_not_deleted(place):
+    server = place.server()
+    version = place.uploaded(server, stubs.step)
+    experiment = f"{EXPERIMENT}-often"
+    made = schedules.create(server, "often", "*/5 * * * * *", version, {"how": "hung"}, experiment)
+    for _ in range(60):
+        going = [run for run in listing.newest(server, experiment, 5) if run.state in ("pending", "running")]
+        if going:
+            break
+        time.sleep(1 if ENDPOINT else 0.01)
+
+    with pytest.raises(InputError, match=r"is paused, its run .* goes on; wait for it or end it with 'perennial runs"):
+        schedules.delete(server, made, experiment)
+    assert not schedules.named(server, "often", experiment).enabled
+    if ENDPOINT:
+        server.client.terminate_run(going[0].id)
+        server.client.delete_recurring_run(made.id)
 
 
 def test_a_schedule_that_the_server_does_not_understand_is_one_sentence(place):
