@@ -258,7 +258,6 @@ def test_what_is_referred_to_is_there_or_is_in_the_list_of_docs_cluster_md(overl
 DNS = {(name, "dns", 53) for name in OURS}
 STEPS = {
     ("step", "ml-pipeline", 8887),
-    ("step", "ml-pipeline", 8888),
     ("step", "metadata", 8080),
     ("step", "mlflow", 5000),
     ("step", "gateway", 10080),

@@ -1,1 +1,1 @@
-# No features: 'perennial manifests' puts the features.py of the project's feature_repo here.
+"""No features: 'perennial manifests' puts the features.py of the project's feature_repo here."""
