@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,8 @@ class Server:
             InputError: If nothing or something else answers, it refuses us, or it is too old.
         """
         self.target, self.host = target, _with_scheme(target.host)
+        # It would tell of each retry, in the midst of the run's view.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.version = self._probe()
         # kfp prints, warns and keeps a file of its own under HOME, from which nothing is taken here.
         with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
