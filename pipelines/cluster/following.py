@@ -74,9 +74,11 @@ class Follower:
 
         try:
             path = f"/apis/v1alpha1/runs/{quote(self._id)}/nodes/{quote(pod.name)}/log"
-            return self._server.get(path).decode("utf-8", "replace")
+            text = self._server.get(path).decode("utf-8", "replace")
         except kfp_server_api.ApiException:
             return ""
+        # The server may say in the log's place why it has none.
+        return "" if text.startswith('{"error_message":') else text
 
     def terminate(self) -> None:
         """End the run at the server."""
@@ -134,7 +136,8 @@ class Follower:
         kept = self._record.folder / "logs" / f"{step.name if step else _task_of(pod.node)}.log"
         code, sentence = reasons.ended(pod, lambda: self.log(pod), kept)
         if step:
-            step.state, step.error, step.log = "failed", sentence, str(kept)
+            step.state, step.error = "failed", sentence
+            step.log = str(kept) if kept.exists() else None
             return code, sentence
         return code, f"{_task_of(pod.node)}: {sentence}"
 

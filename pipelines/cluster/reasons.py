@@ -35,15 +35,15 @@ def ended(pod: Pod, log: Callable[[], str], kept: Path) -> tuple[int, str]:
 
     Args:
         pod: The pod.
-        log: Fetches its log; called only where the log knows more than Kubernetes.
-        kept: Where to keep the log.
+        log: Fetches its log; empty where there is none.
+        kept: Where to keep the log, if there is one.
 
     Returns:
         The command's exit code (see ``pipelines.runs``) and one sentence.
     """
     message = pod.message or ""
-    text = log()
-    kept.write_text(text, encoding="utf-8")
+    if text := log():
+        kept.write_text(text, encoding="utf-8")
     if "OOMKilled" in message:
         return runs.FAILED, "it ran out of memory; raise memory_limit under 'resources' in project.yaml."
     if "longer than the specified deadline" in message:
@@ -51,6 +51,8 @@ def ended(pod: Pod, log: Callable[[], str], kept: Path) -> tuple[int, str]:
             runs.FAILED,
             "it did not end within its timeout_s under 'resources' in project.yaml; raise that or mend it.",
         )
+    if "Step exceeded its deadline" in message:
+        return runs.FAILED, "it had not started when the run was ended."
     if (why := waiting(pod)) and any(word in message for word in (*_NO_PULL, "Unschedulable")):
         return runs.FAILED, f"{why}."
     found = _EXIT_CODE.search(message)

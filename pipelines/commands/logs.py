@@ -36,7 +36,8 @@ def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step
 def _log(record: runs.Run, name: str) -> str:
     step = record.step(_known(record, name))
     if step.log is None:
-        raise InputError(f"the step {step.name} has no log: it is {step.state}; ask for one that ran.")
+        why = f", {step.error.rstrip('.')}" if step.error else ""
+        raise InputError(f"the step {step.name} has no log: it is {step.state}{why}; ask for one that ran.")
     return Path(step.log).read_text(encoding="utf-8", errors="replace")
 
 

@@ -97,6 +97,8 @@ def test_an_image_that_is_not_there_ends_the_run_after_the_deadline(place):
     assert "the image 'localhost/absent:1' can't be pulled (" in record.reason
     assert "not within start_deadline_s" in record.reason
     assert any(sentence.startswith("ingestion waits: the image 'localhost/absent:1' can't") for sentence in said)
+    keep_logs(Follower(place.server(), record, lambda step: None), record)
+    assert record.step("ingestion").log is None
 
 
 def test_a_pod_that_fits_no_node_ends_the_run_after_the_deadline(place):
