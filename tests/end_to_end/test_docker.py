@@ -42,9 +42,9 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def docker(laptop: Path) -> Path:
-    """The same tables and project file after a run in Docker."""
+    """The same tables and project file after a run in Docker; its cache was empty."""
     folder = laptop.with_name("docker")
-    said = perennial("run", "--no-cache", "--ask", *DOCKER, cwd=folder).stdout
+    said = perennial("run", "--ask", *DOCKER, cwd=folder).stdout
     assert "released version 1" in said and '"model_version": "1"' in said
     return folder
 
@@ -107,12 +107,11 @@ def test_no_container_is_left(docker):
 
 
 def test_a_second_run_takes_from_the_cache_what_did_not_change_and_releases_nothing(docker):
-    perennial("run", *DOCKER, cwd=docker)
     said = perennial("run", *DOCKER, cwd=docker).stdout
     cached = {step["name"] for step in records(docker)[-1]["steps"] if step["cached"]}
 
     assert "nothing to do" in said
-    assert cached >= {"ingestion", "data_validation", "split", "tuning", "training", "evaluation", "gate"}
+    assert cached >= {"ingestion", "feature_retrieval", "split", "tuning", "training"}
 
 
 def test_a_run_on_the_laptop_releases_into_a_server_in_a_container_and_stops_it_not(docker):
@@ -135,18 +134,18 @@ def test_a_run_on_the_laptop_releases_into_a_server_in_a_container_and_stops_it_
 @pytest.mark.parametrize(
     ("limit", "sentence"),
     [
-        ({"memory_limit": "48Mi"}, "tuning: it ran out of memory, it may use 48 MiB"),
-        ({"timeout_s": 1}, "tuning: it did not end within 1 s"),
+        ({"memory_limit": "48Mi"}, "training: it ran out of memory, it may use 48 MiB"),
+        ({"timeout_s": 1}, "training: it did not end within 1 s"),
     ],
     ids=["memory", "time"],
 )
 def test_a_step_beyond_its_limits_ends_the_run_with_its_sentence_and_the_champion_answers(docker, limit, sentence):
     before = releases.active(docker / ".perennial/endpoint")
-    edit(docker, resources={"steps": {"tuning": limit}})
+    edit(docker, resources={"steps": {"training": limit}})
     done = perennial("run", "--no-cache", *DOCKER, cwd=docker, expect=5)
     edit(docker, resources={"steps": {}})
 
-    assert sentence in done.stdout and "tuning.log" in done.stdout
+    assert sentence in done.stdout and "training.log" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert releases.active(docker / ".perennial/endpoint") == before
     assert before and f'"model_version": "{before}"' in perennial("predict", "--sample", cwd=docker).stdout
@@ -156,12 +155,11 @@ def test_a_step_beyond_its_limits_ends_the_run_with_its_sentence_and_the_champio
 @pytest.mark.parametrize(
     ("number", "step", "code"),
     [
-        (signal.SIGKILL, "ingestion", -9),
         (signal.SIGKILL, "training", -9),
         (signal.SIGKILL, "registration", -9),
         (signal.SIGKILL, "deployment", -9),
-        (signal.SIGTERM, "training", 130),
-        (signal.SIGINT, "evaluation", 130),
+        (signal.SIGTERM, "evaluation", 130),
+        (signal.SIGINT, "champion", 130),
     ],
 )
 def test_a_command_that_is_ended_leaves_no_container_and_the_champion_answers(docker, number, step, code):
@@ -169,7 +167,7 @@ def test_a_command_that_is_ended_leaves_no_container_and_the_champion_answers(do
     before = releases.active(place.endpoint)
     edit(docker, training={"learning_rate": 0.0015})
     process = subprocess.Popen(
-        [str(PERENNIAL), "run", "--no-cache", *DOCKER],
+        [str(PERENNIAL), "run", *DOCKER],
         cwd=docker,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
