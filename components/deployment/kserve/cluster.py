@@ -100,10 +100,11 @@ class Cluster:
         return self._call("PUT", path, document["kind"], body=document)
 
     def log(self, pod: str, container: str, *, previous: bool) -> list[str]:
-        """Return the last lines that a container wrote."""
+        """Return the last lines that a container wrote; none where its log is gone, which is no error to the node."""
         query = [("container", container), ("tailLines", "20"), ("previous", "true" if previous else "false")]
         text = self._call("GET", f"{self._path('Pod', pod)}/log", "Pod", query, answer="str")
-        return [line.strip() for line in str(text).splitlines() if line.strip()]
+        lines = [line.strip() for line in str(text).splitlines()]
+        return [line for line in lines if line and not line.startswith("unable to retrieve container logs")]
 
     def _path(self, kind: str, name: str | None = None, namespace: str | None = None) -> str:
         prefix, plural = _KINDS[kind]

@@ -73,6 +73,9 @@ def _of_container(status: Document, pod: Document) -> Trouble | None:
         )
     what = "the model's files could not be fetched" if name == "storage-initializer" else f"its container {name!r} ends"
     sentence = f"{what} with exit code {ended.get('exitCode')}"
+    # KServe has the end of its own container's log kept here, where it outlives the log.
+    if said := (ended.get("message") or "").strip().splitlines():
+        return Trouble("crash", f"{sentence}: {said[-1][:400]}", hopeless=restarts >= _CRASHES, waits=True)
     return Trouble("crash", sentence, hopeless=restarts >= _CRASHES, waits=True, log=name)
 
 
@@ -167,7 +170,8 @@ class Pods:
         sentence = found.sentence if found else self._event(pod) or "nothing says why"
         if found and found.log and pod and (line := self._last_line(pod, found.log)):
             sentence += f": {line}"
-        look = f"describe pod {pod}" if pod else "get inferenceservices,deployments,pods"
+        # The pod is taken away with the release, its events stay for an hour.
+        look = f"get events --field-selector involvedObject.name={pod}" if pod else "get inferenceservices,deployments"
         command = f"kubectl -n {self._cluster.namespace} {look}"
         return StepFailed(f"Release {release} {what}: {sentence.rstrip('.')}. {command!r} says more.")
 

@@ -215,11 +215,9 @@ def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
     return {"phase": "Pending", "conditions": [], "containerStatuses": [state | more]}
 
 
-def killed(reason: str, code: int) -> dict[str, Any]:
-    ended = {
-        "terminated": {"exitCode": code, "reason": reason, "containerID": "x", "finishedAt": None, "startedAt": None}
-    }
-    return waiting("CrashLoopBackOff", restartCount=3, lastState=ended)
+def killed(reason: str, code: int, **more: Any) -> dict[str, Any]:
+    ended = {"exitCode": code, "reason": reason, "containerID": "x", "finishedAt": None, "startedAt": None} | more
+    return waiting("CrashLoopBackOff", restartCount=3, lastState={"terminated": ended})
 
 
 HOPELESS = {
@@ -228,6 +226,7 @@ HOPELESS = {
     "secret": (waiting("CreateContainerConfigError", 'secret "x" not found'), r"can't be made: secret \"x\" not found"),
     "memory": (killed("OOMKilled", 137), r"'kserve-container' ran out of memory \(its limit is 1Gi\)"),
     "crash": (killed("Error", 1), r"'kserve-container' ends with exit code 1"),
+    "said": (killed("Error", 1, message="Traceback ...\nOSError: 403\n"), r"ends with exit code 1: OSError: 403\."),
 }
 
 
@@ -238,7 +237,7 @@ def test_a_pod_that_can_never_start_ends_the_release_before_its_deadline(place, 
     place.behaviour.pods["2"] = status
     load = place.load()
 
-    with pytest.raises(StepFailed, match=rf"Release 2 does not start: .*{sentence}.*kubectl -n .* describe pod"):
+    with pytest.raises(StepFailed, match=rf"Release 2 does not start: .*{sentence}.*kubectl -n .* get events --field"):
         place.release("2", start_s=60)
 
     load.end()
