@@ -80,6 +80,8 @@ def place_task(task: Any, step: str, target: Kfp, resources: DefaultResources) -
         kubernetes.set_image_pull_secrets(task, list(target.image_pull_secrets))
     for label, value in (LABELS | {"app.kubernetes.io/component": step}).items():
         kubernetes.add_pod_label(task, label, value)
+    # A pod without a deadline whose image can't be pulled stays for ever, where nobody watches the run.
+    kubernetes.set_timeout(task, resources.timeout_s or target.timeout_s)
     _limit(task, resources)
 
 
@@ -101,8 +103,6 @@ def _limit(task: Any, resources: DefaultResources) -> None:
         kubernetes.add_node_selector(task, label, value)
     for toleration in resources.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
-    if resources.timeout_s is not None:
-        kubernetes.set_timeout(task, resources.timeout_s)
     if resources.retries:
         task.set_retry(
             resources.retries,

@@ -47,9 +47,10 @@ def ended(pod: Pod, log: Callable[[], str], kept: Path) -> tuple[int, str]:
     if "OOMKilled" in message:
         return runs.FAILED, "it ran out of memory; raise memory_limit under 'resources' in project.yaml."
     if "longer than the specified deadline" in message:
-        return (
-            runs.FAILED,
-            "it did not end within its timeout_s under 'resources' in project.yaml; raise that or mend it.",
+        # Kubernetes says the same of a step that hung and of a pod that never started, and keeps no log of either.
+        return runs.FAILED, (
+            "it did not end within its timeout_s under 'resources' in project.yaml, "
+            "or its image could not be pulled in that time; mend it or raise that."
         )
     if "Step exceeded its deadline" in message:
         return runs.FAILED, "it had not started when the run was ended."

@@ -97,6 +97,9 @@ class Kfp(Section):
     experiment: str | None = Field(None, description="Of the runs; default: the project's name.")
     any_version: bool = Field(False, description="Speak to a server that is older than this command's SDK.")
     start_deadline_s: float = Field(600, gt=0, description="Longest time that a pod may fail to start.")
+    timeout_s: int = Field(
+        86_400, ge=1, description="Of a step for which the project file has none; it also ends what nobody watches."
+    )
 
 
 Target = Laptop | Docker | Kfp

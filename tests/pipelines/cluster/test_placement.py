@@ -85,7 +85,7 @@ def test_resources_reach_the_steps_that_they_are_for():
     assert placed["exec-tuning"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert placed["exec-tuning"]["tolerations"] == [{"effect": "NoSchedule", "key": "gpu", "operator": "Exists"}]
     assert placed["exec-tuning"]["activeDeadlineSeconds"] == "3600"
-    assert "activeDeadlineSeconds" not in placed["exec-split"]
+    assert placed["exec-split"]["activeDeadlineSeconds"] == "86400"
     assert pipeline["root"]["dag"]["tasks"]["split"]["retryPolicy"] == {
         "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "600s", "maxRetryCount": 2,
     }  # fmt: skip
