@@ -171,9 +171,10 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
     except (MlflowException, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise StepFailed(
-            f"The registry names the artifacts {uri}, which can't be read (the cause stands above); "
-            "put them back, and where the folder was moved or renamed, move it back."
+            f"The registry names the artifacts {uri}, which can't be read ({reason}); put them back, and where the "
+            "folder was moved or renamed, move it back; a bucket needs its address and credentials."
         ) from error
     Path(copied).rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
