@@ -46,13 +46,13 @@ if [ -z "$dry" ]; then
   command -v docker >/dev/null || die "there is no docker; kind runs the cluster in a container, so install a Docker engine."
   docker info >/dev/null 2>&1 || die "the Docker engine does not answer; start it ('docker info' says more)."
   command -v kind >/dev/null || die "there is no kind; install $KIND (https://kind.sigs.k8s.io)."
-  kind version | grep -qF "$KIND" || die "kind is '$(kind version)', the node's image belongs to $KIND; install that one."
+  [[ $(kind version) == *"$KIND"* ]] || die "kind is '$(kind version)', the node's image belongs to $KIND; install that one."
   command -v kubectl >/dev/null || die "there is no kubectl; install the one of Kubernetes 1.34."
   command -v git >/dev/null || die "there is no git; kubectl fetches the manifests of Kubeflow Pipelines with it."
   [ -x "$perennial" ] || die "there is no $perennial; run 'make cluster', which sets it up."
 fi
 
-if [ -n "$dry" ] || ! kind get clusters 2>/dev/null | grep -qx "$name"; then
+if [ -n "$dry" ] || ! kind get clusters 2>/dev/null | grep -x "$name" >/dev/null; then
   run kind create cluster --config "$here/kind.yaml" --image "$NODE_IMAGE" --wait 5m
 fi
 
@@ -62,7 +62,7 @@ ready cert-manager
 apply -f "$envoy_gateway"
 ready envoy-gateway-system
 
-echo '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}' | apply -f -
+apply -f - <<<'{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}'
 apply -f "$kserve/kserve-crds.yaml"
 wrap kserve kserve-config "$kserve/kserve.yaml"
 apply -k "$work/kserve"
