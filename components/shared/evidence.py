@@ -4,16 +4,18 @@ Promoted and rejected candidates are logged alike: the next run needs the statis
 passed validation, and a person wants to compare them.
 """
 
+import contextlib
 import hashlib
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared import bundle, files, registry
+from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.shared.registry import Evidence
 
@@ -103,7 +105,11 @@ def start_run(client: "MlflowClient", registry_uri: str, candidate: Candidate, o
 
 
 def log(client: "MlflowClient", run_id: str, evidence: Evidence, candidate: Candidate) -> None:
-    """Write parameters, metrics and the documents of a candidate into its run."""
+    """Write parameters, metrics and the documents of a candidate into its run.
+
+    Raises:
+        StepFailed: If the registry's bucket refuses.
+    """
     from mlflow.entities import Metric, Param
 
     now_ms = int(client.get_run(run_id).info.start_time)
@@ -113,15 +119,30 @@ def log(client: "MlflowClient", run_id: str, evidence: Evidence, candidate: Cand
     measured = [Metric(name, value, now_ms, 0) for name, value in metrics(candidate.evaluation).items()]
     for first in range(0, len(measured), _METRICS_PER_CALL):
         client.log_batch(run_id, metrics=measured[first : first + _METRICS_PER_CALL])
-    for name in ("statistics", "evaluation", "study"):
-        client.log_artifacts(run_id, str(evidence.paths[name]), name)
-    client.log_dict(run_id, dict(candidate.snapshot), "snapshot.json")
-    client.log_dict(run_id, dict(candidate.split), "split.json")
-    client.log_dict(run_id, dict(candidate.verdict), "verdict.json")
-    client.log_dict(run_id, dict(candidate.code), "code.json")
-    with tempfile.TemporaryDirectory() as folder:
+    with _stored(client, run_id), tempfile.TemporaryDirectory() as folder:
+        for name in ("statistics", "evaluation", "study"):
+            client.log_artifacts(run_id, str(evidence.paths[name]), name)
+        client.log_dict(run_id, dict(candidate.snapshot), "snapshot.json")
+        client.log_dict(run_id, dict(candidate.split), "split.json")
+        client.log_dict(run_id, dict(candidate.verdict), "verdict.json")
+        client.log_dict(run_id, dict(candidate.code), "code.json")
         bundle.extract(str(evidence.project), Path(folder))
         client.log_artifacts(run_id, folder, "project")
+
+
+@contextlib.contextmanager
+def _stored(client: "MlflowClient", run_id: str) -> Iterator[None]:
+    """Turn a bucket's refusal into one sentence; its client is there only where artifacts go to a bucket."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("boto3", "botocore"):
+            raise
+        reason = " ".join(str(error).split()).rpartition("An error occurred ")[2][:300].rstrip(".")
+        raise StepFailed(
+            f"The registry's artifacts go to {client.get_run(run_id).info.artifact_uri}, which does not take them "
+            f"({reason}); check the bucket, its address (MLFLOW_S3_ENDPOINT_URL) and the credentials."
+        ) from error
 
 
 def finish_run(client: "MlflowClient", run_id: str) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,38 @@ def test_the_run_holds_what_the_version_came_from(tmp_path):
     assert (artifacts / "statistics" / "rows.pb").exists()
     assert files.read_json(artifacts / "evaluation" / "evaluation.json")["primary"] == "auc"
     assert run.info.status == "FINISHED"
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A bucket that lets nobody in."""
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_bucket_that_refuses_is_one_sentence_and_there_is_no_version(tmp_path, monkeypatch):
+    uri, evidence = empty_registry(tmp_path / "state"), made_candidate.evidence(tmp_path / "candidate")
+    server = HTTPServer(("127.0.0.1", 0), _Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    client = registry.open(uri)
+    client.create_experiment("made", artifact_location="s3://bucket/made")
+
+    with pytest.raises(StepFailed, match=r"s3://bucket/made/.* does not take them \(.*Access Denied\);"):
+        _register(evidence, uri, tmp_path / "out")
+
+    server.shutdown()
+    assert registry.versions(client, "made") == []
 
 
 def test_the_same_candidate_gets_the_same_version_and_is_unchanged_once_it_is_champion(tmp_path):
