@@ -56,6 +56,9 @@ _override_option = click.option(
 )
 
 
+_seed_option = click.option("--seed", type=int, default=7, show_default=True, help="Of splits, search and training.")
+
+
 def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = _override_option(command)
     return click.option(
@@ -66,7 +69,7 @@ def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @_project_option
 @_target_options
-@click.option("--seed", type=int, default=7, show_default=True, help="Of splits, search and training.")
+@_seed_option
 @click.option("--no-cache", is_flag=True, help="Run every step, even where nothing changed.")
 @click.option("--wait", is_flag=True, help="Wait for a run that is under way instead of leaving.")
 @click.option("--simulate", is_flag=True, help="First write the shipped example's tables where they are missing.")
@@ -115,28 +118,25 @@ def compile_(project: Path, golden: bool, out: Path | None, target: str | None, 
 
 
 def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option("--experiment", help="Where runs are filed (default: the target's, or the project's name).")(
-        command
-    )
     command = _override_option(command)
     return click.option("--target", default="kfp", show_default=True, metavar="NAME|FILE", help="Which cluster.")(
         command
     )
 
 
+_experiment_option = click.option(
+    "--experiment", help="Where runs are filed (default: the target's, or the project's name)."
+)
 _source_option = click.option(
     "--source-root", metavar="URI", help="s3:// or gs:// folder with the tables (default: upload those that are here)."
 )
-_seed_option = click.option("--seed", type=int, default=7, show_default=True, help="Of splits, search and training.")
 
 
 @main.command()
 @_project_option
 @_cluster_options
 @click.option("--revision", help="Name of the version (default: the git revision).")
-def upload(
-    project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, revision: str | None
-) -> None:
+def upload(project: Path, target: str, overrides: tuple[str, ...], revision: str | None) -> None:
     """Upload the pipeline to a cluster, as a version named by its git revision; again does nothing."""
     from pipelines.commands import upload as verb
 
@@ -146,6 +146,7 @@ def upload(
 @main.command()
 @_project_option
 @_cluster_options
+@_experiment_option
 @_seed_option
 @_source_option
 @click.option("--no-cache", is_flag=True, help="Run every step, even where nothing changed.")
@@ -178,6 +179,7 @@ def submit(
 @main.command(name="runs")
 @_project_option
 @_cluster_options
+@_experiment_option
 @click.option("--last", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
 @click.option("--end", metavar="RUN", help="End this run instead.")
 def runs_(
@@ -197,9 +199,7 @@ def runs_(
 @_cluster_options
 @click.argument("run")
 @click.argument("step", required=False)
-def logs(
-    project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, run: str, step: str | None
-) -> None:
+def logs(project: Path, target: str, overrides: tuple[str, ...], run: str, step: str | None) -> None:
     """Show how the steps of a run on a cluster stand and why it failed, or what one STEP printed."""
     from pipelines.commands import logs as verb
 
@@ -214,6 +214,7 @@ def schedule() -> None:
 @schedule.command(name="create")
 @_project_option
 @_cluster_options
+@_experiment_option
 @_seed_option
 @_source_option
 @click.option("--cron", required=True, help="Six fields, UTC: second minute hour day month weekday ('0 30 6 * * *').")
@@ -246,6 +247,7 @@ def schedule_create(
 @schedule.command(name="list")
 @_project_option
 @_cluster_options
+@_experiment_option
 def schedule_list(project: Path, target: str, overrides: tuple[str, ...], experiment: str | None) -> None:
     """Show the schedules of a project."""
     from pipelines.commands import schedule as verb
@@ -257,6 +259,7 @@ def _schedule_verb(verb: str, help_: str) -> None:
     @schedule.command(name=verb, help=help_)
     @_project_option
     @_cluster_options
+    @_experiment_option
     @click.argument("name")
     def change(project: Path, target: str, overrides: tuple[str, ...], experiment: str | None, name: str) -> None:
         from pipelines.commands import schedule as module
@@ -404,7 +407,7 @@ def _images_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--registry", metavar="PREFIX", help="Prefix of the images, such as registry.example.com/team."),
         click.option("--base", metavar="IMAGE", help="Image with Python 3.11 that they start from."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the target."),
+        _override_option,
         click.option("--target", default="docker", show_default=True, help="A target's name, or its file."),
         _project_option,
         click.argument("names", nargs=-1, metavar="[NAME]..."),
@@ -469,8 +472,7 @@ def images_sbom(names: tuple[str, ...], out: Path, **place: Any) -> None:
 @click.argument("overlay", required=False)
 @click.option("--golden", is_flag=True, help="Rewrite infra/rendered instead, with symbolic images.")
 @click.option("--features/--no-features", default=True, help="Give the feature server the project's features.")
-@click.option("--target", default="kfp", show_default=True, metavar="NAME|FILE", help="The cluster.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the target.")
+@_cluster_options
 @_project_option
 def manifests(overlay: str | None, golden: bool, **options: Any) -> None:
     """Print what infra/ puts on a cluster, for 'kubectl apply --server-side': kind, production or a folder."""
