@@ -18,7 +18,7 @@ run: $(PERENNIAL)       ## Run the training pipeline on the shipped example, ser
 serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
 	$(PERENNIAL) serve
 notebook: $(PERENNIAL)  ## Open the notebook that submits, compares and asks
-	.venv/bin/python -m pipelines.notebook
+	.venv/bin/python -m pipelines.command.notebook
 test: $(PERENNIAL)      ## Everything CI requires; no Docker, no network once set up
 	.venv/bin/python -m tests
 lint: $(PERENNIAL)      ## Style and types

@@ -16,23 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from components.shared import inference, package, releases
+from components.shared import inference, releases
 from components.shared.errors import InputError, StepFailed
 from components.shared.files import read_json
-from pipelines import endpoint, project_file, report, runs, simulator, state, terminal
-from pipelines.local import training
-from pipelines.local.place import Place, open_place
-from pipelines.report import documents
-from pipelines.state import State
-from pipelines.targets import reading
+from components.shared.package import integrity as package
+from pipelines import runs, simulator
+from pipelines.command import terminal
+from pipelines.command.view import View
+from pipelines.project import project_file
+from pipelines.runs import report
+from pipelines.runs.report import documents
+from pipelines.targets import reading, state
+from pipelines.targets.local import endpoint, training
+from pipelines.targets.local.place import Place, open_place
 from pipelines.targets.model import Kfp
-from pipelines.view import View
+from pipelines.targets.state import State
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from components.evaluation.scoring import Package
+    from components.shared.package.model_package import ModelPackage
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Finished:
 class Model:
     """A model package in memory, asked with rows as the endpoint is."""
 
-    package: "Package"
+    package: "ModelPackage"
     sample: list[dict[str, Any]]
     """Rows that training kept; see the function of this name."""
 
@@ -177,7 +181,7 @@ def submit(
     console = console or terminal.console()
     where = state.root_of(Path(project))
     if isinstance(chosen := reading.read(target, where, overrides), Kfp):
-        from pipelines.cluster import training as remote
+        from pipelines.targets.kfp import training as remote
 
         record = remote.train(State(where, chosen.services), chosen, seed=seed, use_cache=use_cache, console=console)
         return Finished(record, remote.page(record))
@@ -222,10 +226,10 @@ def load(folder: Path) -> Model:
     Raises:
         StepFailed: If a file of the package is not what its manifest says.
     """
-    from components.evaluation.scoring import Package
+    from components.shared.package.model_package import ModelPackage
 
     package.verify(folder)
-    return Model(Package.open(folder), sample(folder))
+    return Model(ModelPackage.open(folder), sample(folder))
 
 
 def sample(folder: Path) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
 
 def _serve_package(arguments: argparse.Namespace) -> None:
     from components.shared.files import sha256
-    from components.shared.package import MANIFEST
+    from components.shared.package.integrity import MANIFEST
     from serving.release import Release
     from serving.served import Served
     from serving.server import Server

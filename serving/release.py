@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from components.shared import package
 from components.shared.files import read_json, sha256
+from components.shared.package import integrity as package
 from serving.refusal import Refused
 from serving.signature import Column, Signature
 

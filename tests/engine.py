@@ -24,7 +24,7 @@ def client_or_skip() -> "DockerClient":
     """Return a client of the engine; skip the test, and say why, where there is none or it lacks the base image."""
     from docker.errors import ImageNotFound
 
-    from pipelines.containers import engine
+    from pipelines.images import engine
 
     try:
         client = engine.connect()

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluation import plain, rule
-from components.evaluation.metrics import scorecard
-from components.evaluation.ranking import Floats
-from components.shared import value as money
-from components.shared.model.rows import Inputs
+from components.shared.inputs.rows import Inputs
+from components.shared.measures.metrics import scorecard
+from components.shared.measures.ranking import Floats
+from components.shared.measures.value import best_threshold
 from components.shared.project import Value
 
 
@@ -79,7 +79,7 @@ def _shaped(score: Floats, task: str) -> Floats:
 
 
 def _threshold(score: Floats, truth: NDArray, task: str, value: Value | None) -> float | None:
-    return money.best_threshold(score, truth.astype(bool), value) if task == "binary" else None
+    return best_threshold(score, truth.astype(bool), value) if task == "binary" else None
 
 
 def _better_than_constant(asked: rule.Rule, validation: Learnable, task: str, classes: list[str]) -> bool:

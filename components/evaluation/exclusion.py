@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared.model import rows
+from components.shared.inputs import rows
 
 # Cannot be part of an entity's text that a person would write.
 _SEPARATOR = "\x1f"

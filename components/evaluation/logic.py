@@ -8,15 +8,16 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.evaluation import baselines, bootstrap, exclusion, report, scoring
+from components.evaluation import baselines, exclusion, report
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
-from components.evaluation.metrics import scorecard
 from components.evaluation.report import Judged
-from components.evaluation.scoring import Package
 from components.shared import files
 from components.shared.errors import InputError
-from components.shared.model.rows import Inputs, texts
+from components.shared.inputs.rows import Inputs, texts
+from components.shared.measures import bootstrap, labels
+from components.shared.measures.metrics import scorecard
+from components.shared.package.model_package import ModelPackage
 from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
@@ -59,19 +60,19 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
     Raises:
         InputError: If the test rows cannot judge a model, or a slice or group names no column.
     """
-    package = Package.open(model)
+    package = ModelPackage.open(model)
     tables = {part: pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation", "test")}
     former = incumbent(project, champion, tables["test"], list(package.card["classes"] or []))
     rows = _unseen(project, model, tables, former)
     tables["test"] = rows.table
     label = project.label.column
-    classes = scoring.all_classes(rows.table, label, project.task, list(package.card["classes"] or []))
-    truth = scoring.labels(rows.table, label, classes)
-    scoring.check_judgeable(truth, label, classes)
+    classes = labels.all_classes(rows.table, label, project.task, list(package.card["classes"] or []))
+    truth = labels.labels(rows.table, label, classes)
+    labels.check_judgeable(truth, label, classes)
     inputs = package.inputs(rows.table)
     contenders = _contenders(project, package, tables, classes, inputs, former, seed)
     cards = {
-        name: scorecard(project.task, truth, scoring.widen(one.score, len(classes)), one.threshold)
+        name: scorecard(project.task, truth, labels.widen(one.score, len(classes)), one.threshold)
         for name, one in contenders.items()
     }
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
@@ -139,7 +140,7 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
 
 def _contenders(
     project: Project,
-    package: Package,
+    package: ModelPackage,
     tables: dict[str, pa.Table],
     classes: list[str],
     inputs: Inputs,
@@ -148,7 +149,7 @@ def _contenders(
 ) -> dict[str, baselines.Contender]:
     """Score the test rows with every model."""
     train, validation = (
-        baselines.Learnable(package.inputs(tables[part]), scoring.labels(tables[part], project.label.column, classes))
+        baselines.Learnable(package.inputs(tables[part]), labels.labels(tables[part], project.label.column, classes))
         for part in ("train", "validation")
     )
     names = (package.card["numeric"], package.card["categorical"])

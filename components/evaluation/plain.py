@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
-from components.evaluation.ranking import Floats
-from components.shared.model.rows import Inputs
+from components.shared.inputs.rows import Inputs
+from components.shared.measures.ranking import Floats
 
 _KNOTS = 5
 _CATEGORIES = 50

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.evaluation import bootstrap, fairness, money, robustness, scoring, slices
-from components.evaluation.calibration import calibration
-from components.evaluation.metrics import HIGHER_IS_BETTER, PRIMARY, Binary, Multiclass, Scorecard, scorecard
-from components.evaluation.ranking import Floats
-from components.evaluation.scoring import Package
-from components.shared.model.rows import Inputs
+from components.evaluation import robustness
+from components.shared.inputs.rows import Inputs
+from components.shared.measures import bootstrap, fairness, labels, slices, value_report
+from components.shared.measures.calibration import calibration
+from components.shared.measures.metrics import HIGHER_IS_BETTER, PRIMARY, Binary, Multiclass, Scorecard, scorecard
+from components.shared.measures.ranking import Floats
+from components.shared.package.model_package import ModelPackage
 from components.shared.project import Project
 
 # A confusion matrix beyond this many classes is read by nobody; the rarest share one row.
@@ -25,7 +26,7 @@ class Judged:
     """The test rows, their truth, and each model's scorecard: candidate, rule, plain, and champion if compared."""
 
     project: Project
-    package: Package
+    package: ModelPackage
     classes: list[str]
     tables: dict[str, pa.Table]
     inputs: Inputs
@@ -60,7 +61,7 @@ def numbers(judged: Judged) -> dict[str, Any]:
     inside = [judged.candidate.subset(part.rows) for part in parts]
     worth = None
     if judged.project.value is not None and isinstance(judged.candidate, Binary):
-        worth = money.per_row(judged.project.value, judged.candidate)
+        worth = value_report.per_row(judged.project.value, judged.candidate)
 
     def statistic(weights: Floats) -> dict[str, Floats]:
         found = dict(judged.candidate.measure(weights))
@@ -94,7 +95,7 @@ def _plain_numbers(judged: Judged, name: str) -> dict[str, float] | None:
     card = judged.cards[name]
     found = {metric: float(value[0]) for metric, value in card.measure(np.ones((1, len(judged.truth)))).items()}
     if judged.project.value is not None and isinstance(card, Binary):
-        found["value_per_1000"] = 1000 * float(money.per_row(judged.project.value, card).mean())
+        found["value_per_1000"] = 1000 * float(value_report.per_row(judged.project.value, card).mean())
     return found
 
 
@@ -179,7 +180,7 @@ def robustness_of(judged: Judged) -> list[dict[str, Any]]:
     std = robustness.standard_deviations(judged.package.inputs(judged.tables["train"]).numeric)
 
     def card_of(inputs: Inputs) -> Scorecard:
-        score = scoring.widen(judged.package.score(inputs), len(judged.classes))
+        score = labels.widen(judged.package.score(inputs), len(judged.classes))
         return scorecard(judged.project.task, judged.truth[chosen], score, card["threshold"])
 
     perturbed = robustness.perturbations(
@@ -195,7 +196,9 @@ def value_of(judged: Judged) -> dict[str, Any] | None:
     if judged.project.value is None or not isinstance(judged.candidate, Binary):
         return None
     champion = judged.cards.get("champion")
-    return money.report(judged.project.value, judged.candidate, champion if isinstance(champion, Binary) else None)
+    return value_report.report(
+        judged.project.value, judged.candidate, champion if isinstance(champion, Binary) else None
+    )
 
 
 def predictions(judged: Judged) -> pa.Table:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.metrics import Scorecard
-from components.evaluation.ranking import Floats
-from components.shared.model.rows import Inputs
+from components.shared.inputs.rows import Inputs
+from components.shared.measures.metrics import Scorecard
+from components.shared.measures.ranking import Floats
 
 _MOST_ROWS = 5_000
 _FEWEST_ROWS = 500

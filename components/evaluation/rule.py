@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.ranking import Floats
-from components.shared.model.encoding import frequent
-from components.shared.model.rows import Inputs
+from components.shared.inputs.categories import frequent
+from components.shared.inputs.rows import Inputs
+from components.shared.measures.ranking import Floats
 
 # A side of the question holds at least this share of the training rows.
 _SMALLEST_SIDE = 0.01

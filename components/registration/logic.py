@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.registration import card, manifest
+from components.registration import card
 from components.shared import files, registry
 from components.shared.errors import GateRejected
 from components.shared.evidence import COMMIT, OUTCOME, Candidate, finish_run, log, start_run
 from components.shared.registry import Evidence
+from components.shared.release import resources as manifest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,6 +1,6 @@
 """The project file as types: what a use case is, and nothing about where it runs.
 
-The parser with its helpful messages is ``pipelines.project_file``; steps only read a bundle that it wrote.
+The parser with its helpful messages is ``pipelines.project.project_file``; steps only read a bundle that it wrote.
 Each default stands here and nowhere else.
 """
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from components.shared import files, value
-from components.shared.model import fitting, network, prepare
+from components.shared import files
+from components.shared.learning import fitting, network, prepare
+from components.shared.measures import value
 from components.shared.project import Project, Training
 from components.training import package, parity
 

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared import files
-from components.shared.model import fitting, rows
-from components.shared.model.encoding import Encoding
-from components.shared.model.onnx_graph import graph
-from components.shared.model.targets import Target
+from components.shared.inputs import rows
+from components.shared.inputs.categories import category_text
+from components.shared.learning import fitting
+from components.shared.learning.encoding import Encoding
+from components.shared.learning.onnx_graph import graph
+from components.shared.learning.targets import Target
 from components.shared.project import Project, Training
-from components.shared.raw import category_text
 from components.training import parity
 
 _SAMPLE_ROWS = 3

@@ -9,9 +9,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from components.shared.errors import StepFailed
-from components.shared.model.encoding import Encoding
-from components.shared.model.rows import Inputs
-from components.shared.model.targets import Target
+from components.shared.inputs.rows import Inputs
+from components.shared.learning.encoding import Encoding
+from components.shared.learning.targets import Target
 
 TOLERANCE = 1e-5
 _EXTREMES = (np.nan, 0.0, -0.0, 1e-38, 1e30, -1e30, float(np.finfo(np.float32).max), float(np.finfo(np.float32).min))

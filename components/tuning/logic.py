@@ -12,12 +12,15 @@ from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import search, space
 from components.tuning.storage import alone
+from components.tuning.task import Task
 
 log = logging.getLogger(__name__)
 _METRIC = {"binary": "log loss", "multiclass": "log loss", "regression": "squared error of the standardised label"}
 # Fewer finished trials than this say nothing about what matters.
 _ENOUGH_FOR_IMPORTANCE = 5
-_SHARED_MODEL = Path(__file__).parents[1] / "shared" / "model"
+_SHARED = Path(__file__).parents[1] / "shared"
+# What a trial's result depends on besides rows and settings.
+_LEARNING_SOURCE = (_SHARED / "inputs", _SHARED / "learning")
 
 
 def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Path) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
         return _write(out, fixed, project, trials=[], resumed=0, importance=None)
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    task = search.Task(project, splits, seed, study_storage, key(project, splits, seed))
+    task = Task(project, splits, seed, study_storage, key(project, splits, seed))
     with alone(study_storage, task.key):
         study = search.open_study(task)
         finished = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
@@ -62,7 +65,11 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
 
 def key(project: Project, splits: Path, seed: int) -> str:
     """Name a study by all that its results depend on: rows, space, fixed values, inputs, seed, source of the model."""
-    source = {path.name: files.sha256(path) for path in sorted(_SHARED_MODEL.glob("*.py"))}
+    source = {
+        path.relative_to(_SHARED).as_posix(): files.sha256(path)
+        for folder in _LEARNING_SOURCE
+        for path in sorted(folder.glob("*.py"))
+    }
     told = project.model_dump(mode="json", include={"task", "label", "features", "training", "tuning"})
     rows = files.read_json(splits / "split.json")["content_hash"]
     return "study-" + files.digest([rows, told, seed, source])[:24]

@@ -1,8 +1,8 @@
 """What a trial is judged by: the validation loss of the network that its hyperparameters make."""
 
-from components.shared.model import fitting, prepare
+from components.shared.learning import fitting, prepare
 from components.shared.project import Training
-from components.tuning.search import Objective, Report, Task
+from components.tuning.task import Objective, Report, Task
 
 # Encodings that are kept for later trials; each holds all rows.
 _KEPT = 3

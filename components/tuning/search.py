@@ -7,9 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,21 +17,9 @@ from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project, Training, Tuning
 from components.tuning import space
 from components.tuning.storage import storage
+from components.tuning.task import Objective, Task
 
 log = logging.getLogger(__name__)
-Report = Callable[[int, float], None]
-Objective = Callable[[Training, Report], float]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a worker needs to know; all of it can be sent to another process."""
-
-    project: Project
-    splits: Path
-    seed: int
-    address: str
-    key: str
 
 
 def pruner(tuning: Tuning, epochs: int) -> optuna.pruners.BasePruner:

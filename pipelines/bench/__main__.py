@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from components.shared import telemetry
-from pipelines import environments, runs, terminal
+from pipelines import runs
 from pipelines.bench import serving
+from pipelines.command import terminal
+from pipelines.images import environments
 
 TOOLS = Path(__file__).with_name("requirements.txt")
 

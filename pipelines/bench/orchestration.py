@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 from kfp import compiler, dsl, local
 
-from pipelines import compilation, environments
-from pipelines.laptop.place import Processes
-from pipelines.laptop.processes import ProcessGroups
-from pipelines.local import execution
+from pipelines.definitions import compilation
+from pipelines.images import environments
+from pipelines.targets.laptop.place import Processes
+from pipelines.targets.laptop.processes import ProcessGroups
+from pipelines.targets.local import execution
 
 TASKS = 5
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from components.shared.errors import InputError
-from pipelines import typed_yaml
+from pipelines.project import typed_yaml
 from pipelines.targets.model import Docker, Kfp, Laptop, Target
 
 SHIPPED = Path(__file__).parent

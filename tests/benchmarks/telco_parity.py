@@ -26,7 +26,8 @@ from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
 from components.shared import files
-from components.shared.model import prepare, rows
+from components.shared.inputs import rows
+from components.shared.learning import prepare
 from components.shared.project import Project
 from components.training import logic as training
 from components.tuning import logic as tuning

@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from components.deployment.kserve.address import Address
-from pipelines.environments import ROOT
+from pipelines.images.environments import ROOT
 from pipelines.targets import reading
 from pipelines.targets.model import Kfp
 from tests.end_to_end.command import edit, perennial, records

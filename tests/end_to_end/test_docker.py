@@ -14,9 +14,10 @@ import pytest
 
 from components.shared import releases
 from components.shared.files import read_json
-from pipelines import state
-from pipelines.containers import engine, settings
-from pipelines.environments import ROOT
+from pipelines.images import engine
+from pipelines.images.environments import ROOT
+from pipelines.targets import state
+from pipelines.targets.docker import settings
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records
 from tests.engine import base, client_or_skip
 

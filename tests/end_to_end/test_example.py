@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.files import read_json
-from pipelines.environments import ROOT
+from pipelines.images.environments import ROOT
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records
 
 

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from components.shared import registry, releases
-from pipelines import project_file, state
+from pipelines.project import project_file
 from pipelines.runs import ORDER
+from pipelines.targets import state
 from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.shared import registry
-from pipelines import state
+from pipelines.targets import state
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records, write_table
 
 README = Path(__file__).parents[2] / "README.md"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from components.registration import manifest
 from components.shared.project import Serving
+from components.shared.release import resources as manifest
 from tests.infra import cluster, rendered
 
 KUBECONFIG = os.environ.get("KUBECONFIG", "")

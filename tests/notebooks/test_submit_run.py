@@ -14,7 +14,8 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from pipelines import environments, simulator
+from pipelines import simulator
+from pipelines.images import environments
 
 BOOK = environments.ROOT / "notebooks" / "submit_run.ipynb"
 # What the notebook found, for the claims below.

@@ -12,7 +12,7 @@ import pytest
 
 from components.shared.errors import InputError, StepFailed
 from pipelines import api, simulator
-from pipelines.environments import ROOT
+from pipelines.images.environments import ROOT
 
 
 @pytest.fixture

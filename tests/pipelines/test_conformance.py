@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components.registration import manifest
 from components.shared import telemetry
 from components.shared.project import Serving
-from pipelines import compilation, environments, locking
-from pipelines.laptop.processes import task_environment
+from components.shared.release import resources as manifest
+from pipelines.definitions import compilation
+from pipelines.images import environments, locking
+from pipelines.targets.laptop.processes import task_environment
 
 ROOT = environments.ROOT
 STEPS = environments.steps()

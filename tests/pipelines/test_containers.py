@@ -21,13 +21,16 @@ from kfp import dsl
 
 from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project
-from pipelines import compilation, runs
-from pipelines.containers import engine, images, settings, tasks
-from pipelines.local import execution
-from pipelines.local.limits import Limits
-from pipelines.state import State
+from pipelines import runs
+from pipelines.definitions import compilation
+from pipelines.images import builder as images
+from pipelines.images import engine
 from pipelines.targets import reading
+from pipelines.targets.docker import settings, tasks
+from pipelines.targets.local import execution
+from pipelines.targets.local.limits import Limits
 from pipelines.targets.model import Docker
+from pipelines.targets.state import State
 from tests.engine import base, client_or_skip
 
 if TYPE_CHECKING:

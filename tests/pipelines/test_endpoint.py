@@ -21,8 +21,8 @@ from components.deployment import logic
 from components.shared import inference, processes, registry, releases
 from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.files import read_json, sha256, write_json
-from pipelines import endpoint as local
-from pipelines import environments
+from pipelines.images import environments
+from pipelines.targets.local import endpoint as local
 
 ROOT = environments.ROOT
 NAME = "tiny"

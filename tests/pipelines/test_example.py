@@ -9,7 +9,7 @@ import yaml
 
 from components.shared import project as types
 from components.shared.project import Project
-from pipelines import project_file
+from pipelines.project import project_file
 
 TEXT = (Path(__file__).parents[2] / "project.yaml").read_text(encoding="utf-8")
 SECTIONS = [

@@ -15,9 +15,9 @@ import yaml
 from kfp import compiler, dsl
 
 from components.shared.errors import InputError, StepFailed
-from pipelines import environments
-from pipelines.commands import images as verb
-from pipelines.containers import digests, images, recipes, registries, sbom
+from pipelines.command.verbs import images as verb
+from pipelines.images import builder as images
+from pipelines.images import digests, environments, recipes, registries, sbom
 from tests import engine
 
 ROOT = environments.ROOT

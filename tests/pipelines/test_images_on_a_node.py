@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.containers import images
-from pipelines.environments import steps
+from pipelines.images import builder as images
+from pipelines.images.environments import steps
 from pipelines.targets.model import Images
 
 KUBECONFIG = os.environ.get("KUBECONFIG", "")

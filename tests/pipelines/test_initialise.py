@@ -15,7 +15,7 @@ from sklearn import datasets
 
 from components.ingestion import logic
 from components.shared.errors import InputError
-from pipelines import initialise, project_file
+from pipelines.project import initialise, project_file
 from tests.components import made_table
 
 # The public table of telephone customers, as CSV.

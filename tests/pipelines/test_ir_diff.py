@@ -9,10 +9,11 @@ from kfp import dsl
 from components.champion.component import champion
 from components.ingestion.component import ingestion
 from components.shared.errors import InputError
-from pipelines import compilation, environments, ir_diff
+from pipelines.definitions import compilation, ir_diff
+from pipelines.images import environments
 from tests.end_to_end.command import perennial
 
-GOLDEN = "pipelines/compiled/training.yaml"
+GOLDEN = "pipelines/definitions/compiled/training.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_no_change_is_said(repository):
 
 
 def test_pipelines_come_and_go(repository):
-    page = ir_diff.since("HEAD", repository, {"pipelines/compiled/monitoring.yaml": "root: {}"})
+    page = ir_diff.since("HEAD", repository, {"pipelines/definitions/compiled/monitoring.yaml": "root: {}"})
 
     assert "**monitoring**: the pipeline is new." in page and "**training**: the pipeline is gone." in page
 

@@ -18,11 +18,13 @@ from kfp.dsl import Artifact, Output
 from kfp.local import cache, subprocess_task_handler
 
 from components.shared.errors import InputError
-from pipelines import compilation, environments, runs
-from pipelines.laptop.place import Processes
-from pipelines.laptop.processes import ProcessGroups, task_environment
-from pipelines.local import execution
-from pipelines.local.limits import Limits
+from pipelines import runs
+from pipelines.definitions import compilation
+from pipelines.images import environments
+from pipelines.targets.laptop.place import Processes
+from pipelines.targets.laptop.processes import ProcessGroups, task_environment
+from pipelines.targets.local import execution
+from pipelines.targets.local.limits import Limits
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ import yaml
 from click.testing import CliRunner
 
 from components.shared.errors import InputError, StepFailed
-from pipelines import cli, manifests
-from pipelines.commands import manifests as verb
-from pipelines.environments import ROOT
+from pipelines.command import cli
+from pipelines.command.verbs import manifests as verb
+from pipelines.images import overlays as manifests
+from pipelines.images.environments import ROOT
 
 SCRIPTS = sorted((ROOT / "infra" / "cluster").glob("*.sh"))
 DIGEST = "registry.example.com/team/perennial/mlflow@sha256:" + "1" * 64

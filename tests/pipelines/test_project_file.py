@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from components.shared.errors import InputError
 from components.shared.project import Project, Resources
-from pipelines import project_file
-from pipelines.environments import ROOT
+from pipelines.images.environments import ROOT
+from pipelines.project import project_file
 
 SMALL = {
     "name": "small",

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from components.shared import files
-from pipelines.report import render
+from pipelines.runs.report import render
 from tests.components import made_candidate
 
 STEPS = ("ingestion", "champion", "data_validation", "feature_retrieval", "split", "tuning", "training", "evaluation",

@@ -10,8 +10,8 @@ import click
 import pytest
 import yaml
 
-from pipelines import cli
-from pipelines.environments import ROOT
+from pipelines.command import cli
+from pipelines.images.environments import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 DOCS = ROOT / "docs" / "ci.md"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import endpoint as local
+from pipelines.targets.local import endpoint as local
 from tests.serving import tiny
 
 ROOT = Path(__file__).resolve().parents[2]

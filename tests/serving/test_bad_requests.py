@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.shared import inference
-from pipelines import endpoint as local
+from pipelines.targets.local import endpoint as local
 from serving.refusal import Refused
 from serving.rest import read_body
 from tests.serving import tiny

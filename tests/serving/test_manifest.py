@@ -8,8 +8,8 @@ import pytest
 import yaml
 from kubernetes import client
 
-from components.registration import manifest
 from components.shared.evidence import Candidate
+from components.shared.release import resources as manifest
 from tests.components import made_candidate
 
 TYPES = {"inferenceservice": "V1beta1InferenceService", "servingruntime": "V1alpha1ServingRuntime"}

@@ -22,7 +22,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from components.shared import inference
-from pipelines import endpoint as local
+from pipelines.targets.local import endpoint as local
 from tests.serving import tiny
 
 ROWS = [*tiny.SAMPLE, {"usage": 3, "active": False, "plan": "東京"}]

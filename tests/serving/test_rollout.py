@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.shared import inference, processes, releases
-from pipelines import endpoint as local
+from pipelines.targets.local import endpoint as local
 from tests.serving import tiny
 from tests.serving.load import Load
 

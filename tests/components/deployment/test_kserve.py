@@ -21,10 +21,10 @@ import yaml
 
 from components.deployment import kserve
 from components.deployment.kserve.pace import Pace
-from components.registration import manifest
 from components.shared import registry
 from components.shared.errors import InputError, StepFailed
 from components.shared.evidence import Candidate
+from components.shared.release import resources as manifest
 from tests.components import made_candidate
 from tests.components.deployment import kserve_double as double
 from tests.components.deployment.kserve_double import GATEWAY, SERVING, Behaviour

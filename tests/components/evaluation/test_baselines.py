@@ -6,7 +6,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from components.evaluation import baselines, plain, rule
 from components.evaluation.baselines import Learnable
-from components.shared.model.rows import Inputs
+from components.shared.inputs.rows import Inputs
 
 NAMES = (["x", "z"], ["plan"])
 

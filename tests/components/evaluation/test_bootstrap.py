@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation import bootstrap
-from components.evaluation.metrics import scorecard
+from components.shared.measures import bootstrap
+from components.shared.measures.metrics import scorecard
 
 
 def mean_of(values: np.ndarray):

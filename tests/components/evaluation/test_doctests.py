@@ -1,4 +1,4 @@
-"""The examples in evaluation's docstrings are true."""
+"""The examples in the docstrings of the measures are true."""
 
 import doctest
 import importlib
@@ -8,6 +8,6 @@ import pytest
 
 @pytest.mark.parametrize(("module", "examples"), [("ranking", 2), ("bootstrap", 3), ("calibration", 1)])
 def test_examples_in_docstrings_hold(module, examples):
-    found = doctest.testmod(importlib.import_module(f"components.evaluation.{module}"))
+    found = doctest.testmod(importlib.import_module(f"components.shared.measures.{module}"))
 
     assert (found.failed, found.attempted) == (0, examples)

@@ -6,8 +6,8 @@ from fairlearn.metrics import demographic_parity_difference, equalized_odds_diff
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation import fairness
-from components.evaluation.metrics import scorecard
+from components.shared.measures import fairness
+from components.shared.measures.metrics import scorecard
 
 
 @settings(max_examples=8, deadline=None)

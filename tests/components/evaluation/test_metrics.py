@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from components.evaluation.metrics import HIGHER_IS_BETTER, PRIMARY, scorecard
-from components.evaluation.ranking import Ranking
+from components.shared.measures.metrics import HIGHER_IS_BETTER, PRIMARY, scorecard
+from components.shared.measures.ranking import Ranking
 
 
 def draw(seed: int, rows: int, ties: bool) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:

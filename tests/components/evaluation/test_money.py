@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation import money
-from components.evaluation.metrics import Binary, scorecard
+from components.shared.measures import value_report
+from components.shared.measures.metrics import Binary, scorecard
 from components.shared.project import Value
 
 OFFER = Value(benefit=8, success_rate=0.5, false_positive_cost=2)
@@ -21,13 +21,13 @@ def answers(found: int, missed: int, false_alarms: int, left_alone: int) -> Bina
 
 
 def test_the_lectures_campaign_keeps_400_customers_worth_3200_a_month():
-    report = money.report(OFFER, answers(800, 200, 0, 0), None)
+    report = value_report.report(OFFER, answers(800, 200, 0, 0), None)
 
     assert (report["kept"], report["total"]) == (400, 3_200)
 
 
 def test_the_lectures_false_positives_turn_it_into_a_loss_of_36400():
-    report = money.report(OFFER, answers(800, 200, 19_800, 79_200), None)
+    report = value_report.report(OFFER, answers(800, 200, 19_800, 79_200), None)
 
     assert report["total"] == -36_400
     assert report["per_1000"] == -364
@@ -36,7 +36,7 @@ def test_the_lectures_false_positives_turn_it_into_a_loss_of_36400():
 
 
 def test_at_the_break_even_precision_acting_is_worth_nothing():
-    assert money.report(OFFER, answers(100, 50, 200, 1_000), None)["total"] == 0
+    assert value_report.report(OFFER, answers(100, 50, 200, 1_000), None)["total"] == 0
 
 
 AMOUNT = st.floats(0, 1000, allow_nan=False)
@@ -59,7 +59,7 @@ def test_value_is_linear_in_each_cost(costs, success_rate, counts, data):
 
     def total(amount: float) -> float:
         value = Value(success_rate=success_rate, **(costs | {name: amount}))
-        return float(money.per_row(value, card).sum())
+        return float(value_report.per_row(value, card).sum())
 
     mixed = share * costs[name] + (1 - share) * other
     assert total(mixed) == pytest.approx(share * total(costs[name]) + (1 - share) * total(other), abs=1e-6, rel=1e-9)
@@ -70,9 +70,9 @@ def test_value_is_linear_in_each_cost(costs, success_rate, counts, data):
 def test_what_the_bootstrap_weighs_adds_up_to_the_total_and_no_model_exceeds_the_ceiling(costs, success_rate, counts):
     value, card = Value(success_rate=success_rate, **costs), answers(*counts)
 
-    report = money.report(value, card, None)
+    report = value_report.report(value, card, None)
 
-    assert money.per_row(value, card).sum() == pytest.approx(report["total"], abs=1e-6)
+    assert value_report.per_row(value, card).sum() == pytest.approx(report["total"], abs=1e-6)
     assert report["total"] <= report["ceiling"] + 1e-6
     assert max(point["value"] for point in report["curve"]) <= report["ceiling"] + 1e-6
 
@@ -81,6 +81,6 @@ def test_the_champion_is_valued_at_its_own_threshold():
     candidate = answers(10, 0, 0, 10)
     champion = Binary(candidate.truth, candidate.score, 0.95)
 
-    report = money.report(OFFER, candidate, champion)
+    report = value_report.report(OFFER, candidate, champion)
 
     assert (report["total"], report["champion_total"]) == (40, 0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from components.evaluation import robustness
-from components.evaluation.calibration import calibration
-from components.evaluation.metrics import scorecard
-from components.shared.model.rows import Inputs
+from components.shared.inputs.rows import Inputs
+from components.shared.measures.calibration import calibration
+from components.shared.measures.metrics import scorecard
 
 NUMERIC, CATEGORICAL = ["x", "flag", "idle"], ["plan", "region"]
 FEATURES = [

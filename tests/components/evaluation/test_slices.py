@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.evaluation import slices
-from components.evaluation.metrics import scorecard
 from components.shared.errors import InputError
+from components.shared.measures import slices
+from components.shared.measures.metrics import scorecard
 
 
 def table(**columns) -> pa.Table:

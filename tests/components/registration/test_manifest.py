@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from components.registration import manifest
 from components.shared.evidence import Candidate
 from components.shared.project import Serving
+from components.shared.release import resources as manifest
 from serving.__main__ import _parser
 from tests.components import made_candidate
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-import components.shared.model
+import components.shared.inputs
+import components.shared.learning
 import components.training
 import components.tuning
 
 MODULES = [
     f"{package.__name__}.{path.stem}"
-    for package in (components.shared.model, components.training, components.tuning)
+    for package in (components.shared.inputs, components.shared.learning, components.training, components.tuning)
     for path in sorted(Path(package.__path__[0]).glob("*.py"))
     if path.stem not in ("__init__", "component")
 ]

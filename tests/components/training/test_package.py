@@ -11,9 +11,10 @@ import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared import files, value
+from components.shared import files
 from components.shared.errors import StepFailed
-from components.shared.model import rows
+from components.shared.inputs import rows
+from components.shared.measures import value
 from components.training import logic, parity
 from tests.components import made_splits
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
-from components.shared.model import encoding, rows, targets
-from components.shared.model.rows import Inputs
-from components.shared.raw import category_text
+from components.shared.inputs import rows
+from components.shared.inputs.categories import category_text
+from components.shared.inputs.rows import Inputs
+from components.shared.learning import encoding, targets
 from tests.components import made_splits
 
 

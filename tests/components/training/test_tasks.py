@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared import files
-from components.shared.model import fitting, rows
-from components.shared.model.targets import Target
+from components.shared.inputs import rows
+from components.shared.learning import fitting
+from components.shared.learning.targets import Target
 from components.training import logic
 from tests.components import made_splits
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.project import Value
-from components.shared.value import (
+from components.shared.measures.value import (
     Counts,
     best_threshold,
     break_even_fpr,
@@ -17,6 +16,7 @@ from components.shared.value import (
     kept,
     total,
 )
+from components.shared.project import Value
 
 OFFER = Value(benefit=8, success_rate=0.5, false_positive_cost=2)
 COSTS = ("benefit", "false_positive_cost", "action_cost", "false_negative_cost")

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.project import Resources
-from pipelines import project_file, runs
-from pipelines.cluster import placement, submission
-from pipelines.cluster.connection import Server
-from pipelines.cluster.following import Follower
-from pipelines.environments import ROOT, steps
+from pipelines import runs
+from pipelines.images.environments import ROOT, steps
+from pipelines.project import project_file
 from pipelines.targets import reading
+from pipelines.targets.kfp import placement, submission
+from pipelines.targets.kfp.connection import Server
+from pipelines.targets.kfp.following import Follower
 from pipelines.targets.model import Kfp
 from tests.pipelines.cluster.double import Double, Recorder
 

@@ -9,8 +9,9 @@ from moto.server import ThreadedMotoServer
 
 from components.shared.errors import InputError
 from pipelines import api, runs
-from pipelines.cluster import artifacts, manifest
-from pipelines.cluster.storage import Bucket
+from pipelines.targets.kfp import artifacts
+from pipelines.targets.kfp import workflow as manifest
+from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
 
 ROOT = "minio://mlpipeline/v2/artifacts/churn-training"

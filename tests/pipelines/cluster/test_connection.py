@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from components.shared.errors import InputError, StepFailed
-from pipelines.cluster.connection import Server
-from pipelines.environments import ROOT
+from pipelines.images.environments import ROOT
 from pipelines.targets import reading
+from pipelines.targets.kfp.connection import Server
 from pipelines.targets.model import Kfp
 from tests.pipelines.cluster.double import Endpoint
 

@@ -7,13 +7,14 @@ import yaml
 
 from components.shared.images import image
 from components.shared.project import Project
-from pipelines import compilation, project_file
-from pipelines.cluster import lint, placement, submission
-from pipelines.environments import ROOT, steps
-from pipelines.state import State
+from pipelines.definitions import compilation
+from pipelines.definitions.training import training_pipeline
+from pipelines.images.environments import ROOT, steps
+from pipelines.project import project_file
 from pipelines.targets import reading
+from pipelines.targets.kfp import lint, placement, submission
 from pipelines.targets.model import Kfp
-from pipelines.training import training_pipeline
+from pipelines.targets.state import State
 
 REFERENCES = {step: f"registry.example.com/{image(step)}:0123456789abcdef" for step in steps()}
 

@@ -9,9 +9,9 @@ import pytest
 
 from components.shared.errors import InputError
 from pipelines import runs
-from pipelines.cluster import listing, schedules, submission
-from pipelines.cluster.following import Follower, keep_logs
-from pipelines.cluster.storage import Bucket
+from pipelines.targets.kfp import listing, schedules, submission
+from pipelines.targets.kfp.following import Follower, keep_logs
+from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
 from tests.pipelines.cluster import stubs
 from tests.pipelines.cluster.place import BUCKET, ENDPOINT, EXPERIMENT

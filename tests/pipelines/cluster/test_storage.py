@@ -12,7 +12,7 @@ from components.ingestion import logic
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project
-from pipelines.cluster.storage import Bucket
+from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
 
 PROJECT = {

@@ -9,8 +9,8 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines import cli
-from pipelines.cluster import submission
+from pipelines.command import cli
+from pipelines.targets.kfp import submission
 from tests.pipelines.cluster.place import ENDPOINT, forget
 
 PROJECT = """

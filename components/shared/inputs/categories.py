@@ -1,0 +1,36 @@
+"""How a raw value becomes a category: one definition, so that training and serving cannot differ."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+
+def category_text(value: Any) -> str:
+    """Return the text under which a category or a class is known to the model; missing is "".
+
+    A whole number reads the same whether a table kept it as an integer or, because of a gap, as a float.
+
+    >>> [category_text(v) for v in (3, 3.0, 2.5, True, "Zürich", None, float("nan"))]
+    ['3', '3', '2.5', 'true', 'Zürich', '', '']
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def frequent(column: Iterable[str], most: int) -> list[str]:
+    """Return the most frequent categories, ties in alphabetical order; missing is not among them.
+
+    >>> frequent(["b", "a", "", "b", "c", "a"], 2)
+    ['a', 'b']
+    """
+    seen = Counter(column)
+    seen.pop("", None)
+    return [word for word, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:most]]

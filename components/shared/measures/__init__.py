@@ -1,0 +1,1 @@
+"""How models are measured: metrics, intervals, slices, fairness, calibration, and money."""

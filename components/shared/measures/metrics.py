@@ -1,0 +1,225 @@
+"""Scorecards: one model's answers beside the truth, measured for many weightings of the rows at once.
+
+Each scorecard has ``primary(weights)`` for the metric that comparisons use, and ``measure(weights)`` for all of them.
+``weights`` is (resamples, rows); each result is (resamples,), NaN where a metric is undefined.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.shared.measures.ranking import Floats, Ranking
+
+PRIMARY = {"binary": "auc", "multiclass": "auc_ovr", "regression": "r2"}
+# None: neither direction is better by itself.
+HIGHER_IS_BETTER: dict[str, bool | None] = {
+    "auc": True,
+    "average_precision": True,
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "precision": True,
+    "recall": True,
+    "f1": True,
+    "auc_ovr": True,
+    "macro_f1": True,
+    "r2": True,
+    "value_per_1000": True,
+    "brier": False,
+    "log_loss": False,
+    "false_positive_rate": False,
+    "rmse": False,
+    "mae": False,
+    "selection_rate": None,
+    "mean_error": None,
+}
+# A probability of exactly 0 would make one wrong answer infinitely bad; this is float32's resolution.
+_EPSILON = 1e-7
+
+
+class Scorecard(Protocol):
+    """What the bootstrap, slices and robustness ask of a task."""
+
+    @property
+    def truth(self) -> NDArray:
+        """Return 0 or 1, the class number, or the label."""
+
+    @property
+    def score(self) -> Floats:
+        """Return the model's answers."""
+
+    def primary(self, weights: Floats) -> Floats:
+        """Return the metric that comparisons use."""
+
+    def measure(self, weights: Floats) -> dict[str, Floats]:
+        """Return every metric of the task by name."""
+
+    def subset(self, rows: NDArray[np.intp]) -> "Scorecard":
+        """Return the scorecard of some of the rows."""
+
+
+def scorecard(task: str, truth: NDArray, score: Floats, threshold: float | None) -> Scorecard:
+    """Make the scorecard of a task.
+
+    Args:
+        task: binary, multiclass or regression.
+        truth: (rows,) 0 or 1; class index; or the label itself.
+        score: (rows,) probability of the positive class; (rows, classes) probabilities; (rows,) prediction.
+        threshold: Scores at or above it are acted on (binary only; 0.5 when None).
+    """
+    if task == "binary":
+        return Binary(truth.astype(bool), score.astype(float), 0.5 if threshold is None else threshold)
+    if task == "multiclass":
+        return Multiclass(truth.astype(int), score.astype(float))
+    return Regression(truth.astype(float), score.astype(float))
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Probabilities of the positive class, and what acting at a threshold would do."""
+
+    truth: NDArray[np.bool_]
+    score: Floats
+    threshold: float
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        return Ranking.of(self.truth, self.score)
+
+    @cached_property
+    def acted(self) -> NDArray[np.bool_]:
+        """Which rows are predicted positive; a score equal to the threshold is."""
+        return self.score >= self.threshold
+
+    def primary(self, weights: Floats) -> Floats:
+        """Return the AUC."""
+        return self._ranking.auc(weights)
+
+    def subset(self, rows: NDArray[np.intp]) -> "Binary":
+        """Return the scorecard of some of the rows."""
+        return Binary(self.truth[rows], self.score[rows], self.threshold)
+
+    def roc(self) -> dict[str, list[float]]:
+        """Return the ROC curve."""
+        return self._ranking.roc()
+
+    def measure(self, weights: Floats) -> dict[str, Floats]:
+        """Return ranking, probability and decision metrics."""
+        certain = np.clip(self.score, _EPSILON, 1 - _EPSILON)
+        columns = np.stack(
+            [
+                np.ones(len(self.truth)),
+                self.acted & self.truth,
+                self.acted & ~self.truth,
+                ~self.acted & self.truth,
+                (self.score - self.truth) ** 2,
+                -np.where(self.truth, np.log(certain), np.log1p(-certain)),
+            ],
+            axis=1,
+        )
+        rows, tp, fp, fn, squares, surprise = (weights @ columns).T
+        tn = rows - tp - fp - fn
+        recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
+        return {
+            "auc": self.primary(weights),
+            "average_precision": self._ranking.average_precision(weights),
+            "brier": squares / rows,
+            "log_loss": surprise / rows,
+            "accuracy": (tp + tn) / rows,
+            "balanced_accuracy": (recall + specificity) / 2,
+            "precision": _ratio(tp, tp + fp),
+            "recall": recall,
+            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+            "false_positive_rate": 1 - specificity,
+            "selection_rate": (tp + fp) / rows,
+        }
+
+
+@dataclass(frozen=True)
+class Multiclass:
+    """Probabilities of k classes; the answer is the most probable one.
+
+    ``auc_ovr`` is the unweighted mean over classes of the AUC of one class against the rest. A class without a test row
+    (or with nothing but test rows) has no such AUC and is left out of the mean, in a resample as in the whole.
+    """
+
+    truth: NDArray[np.intp]
+    score: Floats
+
+    @cached_property
+    def _rankings(self) -> list[Ranking]:
+        return [Ranking.of(self.truth == c, self.score[:, c]) for c in np.unique(self.truth)]
+
+    @cached_property
+    def answer(self) -> NDArray[np.intp]:
+        """Index of the most probable class; the first of equals."""
+        return self.score.argmax(axis=1)
+
+    def primary(self, weights: Floats) -> Floats:
+        """Return the macro-averaged one-against-rest AUC."""
+        return _mean_of_defined(np.stack([ranking.auc(weights) for ranking in self._rankings]))
+
+    def subset(self, rows: NDArray[np.intp]) -> "Multiclass":
+        """Return the scorecard of some of the rows."""
+        return Multiclass(self.truth[rows], self.score[rows])
+
+    def measure(self, weights: Floats) -> dict[str, Floats]:
+        """Return ranking, probability and decision metrics; per-class means leave absent classes out."""
+        classes = np.arange(self.score.shape[1])
+        is_class = (self.truth[:, None] == classes).astype(float)
+        said_class = (self.answer[:, None] == classes).astype(float)
+        own = np.clip(self.score[np.arange(len(self.truth)), self.truth], _EPSILON, 1.0)
+        rows = weights.sum(axis=1)
+        hits, actual, said = weights @ (is_class * said_class), weights @ is_class, weights @ said_class
+        return {
+            "auc_ovr": self.primary(weights),
+            "accuracy": hits.sum(axis=1) / rows,
+            "balanced_accuracy": _mean_of_defined(_ratio(hits, actual).T),
+            "macro_f1": _mean_of_defined(np.where(actual > 0, _ratio(2 * hits, actual + said), np.nan).T),
+            "log_loss": weights @ -np.log(own) / rows,
+        }
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Predictions in the label's own unit."""
+
+    truth: Floats
+    score: Floats
+
+    def primary(self, weights: Floats) -> Floats:
+        """Return R squared."""
+        return self.measure(weights)["r2"]
+
+    def subset(self, rows: NDArray[np.intp]) -> "Regression":
+        """Return the scorecard of some of the rows."""
+        return Regression(self.truth[rows], self.score[rows])
+
+    def measure(self, weights: Floats) -> dict[str, Floats]:
+        """Return R squared (1 - residual / total variance), RMSE, MAE and the mean error (prediction - truth)."""
+        error = self.score - self.truth
+        # Centred first: the variance of a label of 1e9 +- 1 would otherwise drown in rounding.
+        centred = self.truth - self.truth.mean()
+        columns = np.stack([np.ones(len(error)), error, np.abs(error), error**2, centred, centred**2], axis=1)
+        rows, errors, absolute, squares, first, second = (weights @ columns).T
+        spread = second - first**2 / rows
+        return {
+            "r2": np.where(spread > 1e-12 * np.maximum(second, 1e-300), 1 - _ratio(squares, spread), np.nan),
+            "rmse": np.sqrt(squares / rows),
+            "mae": absolute / rows,
+            "mean_error": errors / rows,
+        }
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    """Divide; NaN where the whole is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0, part / whole, np.nan)
+
+
+def _mean_of_defined(by_class: Floats) -> Floats:
+    """Average over the first axis without the NaN; NaN where nothing is defined."""
+    defined = ~np.isnan(by_class)
+    return _ratio(np.where(defined, by_class, 0.0).sum(axis=0), defined.sum(axis=0).astype(float))

@@ -1,0 +1,187 @@
+"""Parts of the test rows, by the values of one column or several, and the worst of them.
+
+A slice is judged when it has ``min_support`` rows and, for classes, a tenth of that in each of at least two.
+Numbers with many values are cut at the quartiles of the training rows. The AUC inside a slice may lie below that of all
+rows for a faultless model: what the slice's own column explains no longer counts.
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from components.shared.errors import InputError
+from components.shared.inputs import rows
+from components.shared.measures import bootstrap
+from components.shared.measures.metrics import Regression, Scorecard
+from components.shared.measures.ranking import Floats
+
+_DISTINCT = 10
+_SHORTLIST = 20
+_SEARCH_RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which rows (indices into the test rows), and the column values that say so."""
+
+    where: dict[str, str]
+    rows: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as group numbers and the name of each group: a value, a span of numbers, or "missing"."""
+
+    codes: NDArray[np.intp]
+    names: list[str]
+
+    def texts(self) -> NDArray[np.object_]:
+        """Return the group name of each row."""
+        return np.array(self.names, dtype=object)[self.codes]
+
+
+class Groups:
+    """Columns of the test rows as groups, computed once each."""
+
+    def __init__(self, train: pa.Table, test: pa.Table) -> None:
+        """Keep both parts: bins are learned on ``train`` and applied to ``test``."""
+        self._train, self._test = train, test
+        self._known: dict[str, Column] = {}
+
+    def of(self, column: str) -> Column:
+        """Return the groups of one column, or say that there is no such column."""
+        if column not in self._test.column_names:
+            near = difflib.get_close_matches(column, self._test.column_names, 1)
+            raise InputError(
+                f"'{column}' is to be sliced or compared by, but the test rows hold {self._test.column_names}; "
+                + (f"did you mean '{near[0]}'?" if near else "name one of these in 'evaluation'.")
+            )
+        if column not in self._known:
+            self._known[column] = self._grouped(column)
+        return self._known[column]
+
+    def slices(self, columns: Sequence[str]) -> Iterator[Slice]:
+        """Split all test rows by the values of the columns together."""
+        groups = [self.of(column) for column in columns]
+        codes = groups[0].codes
+        for group in groups[1:]:
+            codes = np.unique(codes * len(group.names) + group.codes, return_inverse=True)[1]
+        order = np.argsort(codes, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+            if len(part):
+                where = {name: group.names[group.codes[part[0]]] for name, group in zip(columns, groups, strict=True)}
+                yield Slice(where, part)
+
+    def _grouped(self, column: str) -> Column:
+        kind = self._test.column(column).type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            known, values = (
+                table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+                for table in (self._train, self._test)
+            )
+            known = known[~np.isnan(known)]
+            if len(np.unique(known)) > _DISTINCT:
+                cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="inverted_cdf"))
+                return _spans(cuts, values)
+        names, codes = np.unique(rows.texts(self._test, column), return_inverse=True)
+        return Column(codes, [str(name) or "missing" for name in names])
+
+
+def _spans(cuts: Floats, values: Floats) -> Column:
+    edges = [f"{cut:.6g}" for cut in cuts]
+    between = [f"{low} to below {high}" for low, high in pairwise(edges)]
+    names = [f"below {edges[0]}", *between, f"{edges[-1]} or more", "missing"]
+    return Column(np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right")), names)
+
+
+def supported(part: Slice, card: Scorecard, min_support: int) -> bool:
+    """Tell whether a slice holds enough rows to be judged."""
+    if len(part.rows) < min_support:
+        return False
+    inside = card.subset(part.rows)
+    if isinstance(inside, Regression):
+        return bool(np.ptp(inside.truth) > 0)
+    _, counts = np.unique(inside.truth, return_counts=True)
+    return bool(len(counts) > 1 and np.sort(counts)[-2] >= max(2, min_support // 10))
+
+
+def entry(
+    part: Slice, own: bootstrap.Distribution, everyone: bootstrap.Distribution, plain: Scorecard, confidence: float
+) -> dict[str, Any]:
+    """Describe a slice: its primary metric with interval, and the paired difference to all rows with its own.
+
+    ``plain`` is the plain model's metric on the slice: where it is as low, the slice is hard, not the candidate bad.
+    """
+    inside, apart = own.interval(confidence), (own - everyone).interval(confidence)
+    return {
+        "where": part.where,
+        "rows": len(part.rows),
+        "metric": inside.value,
+        "low": inside.low,
+        "high": inside.high,
+        "difference": apart.value,
+        "difference_low": apart.low,
+        "difference_high": apart.high,
+        "plain": float(plain.subset(part.rows).primary(np.ones((1, len(part.rows))))[0]),
+    }
+
+
+def worst(
+    groups: Groups,
+    columns: Sequence[str],
+    card: Scorecard,
+    plain: Scorecard,
+    clusters: NDArray[np.intp],
+    *,
+    min_support: int,
+    confidence: float,
+    higher_is_better: bool,
+    seed: int,
+) -> dict[str, Any] | None:
+    """Search every value of every column for the slice with the largest loss, and say whether it could be chance.
+
+    Of many slices one is always the worst. So each of the twenty largest losses is divided by its bootstrap standard
+    error, and the normal p-value is multiplied by the number of slices searched (Bonferroni). The largest loss that
+    stays below 1 - confidence is returned; if none does, the largest of all, marked as no more than chance.
+    """
+    found = [part for column in columns for part in groups.slices([column]) if supported(part, card, min_support)]
+    found = [part for part in found if len(part.rows) < len(clusters)]
+    if not found:
+        return None
+    sign = 1.0 if higher_is_better else -1.0
+    ones = np.ones((1, len(clusters)))
+    inside = np.array([sign * card.subset(part.rows).primary(ones[:, part.rows])[0] for part in found])
+    shortlist = [found[i] for i in np.argsort(inside, kind="stable")[:_SHORTLIST]]
+    cards = [card.subset(part.rows) for part in shortlist]
+
+    def statistic(weights: Floats) -> dict[str, Floats]:
+        losses = {str(i): cards[i].primary(weights[:, part.rows]) for i, part in enumerate(shortlist)}
+        return losses | {"all": card.primary(weights)}
+
+    drawn = bootstrap.distributions(statistic, clusters, resamples=_SEARCH_RESAMPLES, seed=seed)
+    judged = []
+    for i, part in enumerate(shortlist):
+        apart = drawn[str(i)] - drawn["all"]
+        error = apart.standard_error()
+        p = min(1.0, len(found) * float(ndtr(sign * apart.value / error))) if error > 0 else 1.0
+        described = entry(part, drawn[str(i)], drawn["all"], plain, confidence)
+        judged.append(described | {"searched": len(found), "p_adjusted": p, "beyond_chance": p < 1 - confidence})
+    chosen = next((one for one in judged if one["beyond_chance"]), judged[0])
+    return chosen | {"remark": _remark(chosen)}
+
+
+def _remark(chosen: dict[str, Any]) -> str:
+    """Say what the search proves, and whether the plain model does better there."""
+    where = " and ".join(f"{column} = {value}" for column, value in chosen["where"].items())
+    p = f"p = {chosen['p_adjusted']:.2g} after Bonferroni's correction for {chosen['searched']} slices searched"
+    beside = f"the plain model has {chosen['plain']:.3f} there, the candidate {chosen['metric']:.3f}"
+    if chosen["beyond_chance"]:
+        return f"{where} is worse than all rows beyond chance ({p}); {beside}."
+    return f"{where} has the largest loss, but one of the slices must: no more than chance ({p}); {beside}."

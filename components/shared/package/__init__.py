@@ -1,0 +1,1 @@
+"""The model package: a folder that proves what it holds, and scores rows."""

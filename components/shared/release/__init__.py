@@ -1,0 +1,1 @@
+"""How a version comes to answer requests, on a laptop and on a cluster."""

@@ -1,0 +1,1 @@
+"""The command: its verbs and what it shows on a terminal."""

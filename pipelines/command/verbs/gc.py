@@ -1,0 +1,38 @@
+"""``perennial gc``: say what was removed and how much it freed."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from components.shared import registry
+from pipelines import runs
+from pipelines.project import project_file
+from pipelines.targets import state
+from pipelines.targets.local import housekeeping
+
+
+def gc(
+    project: Path,
+    *,
+    target: str = "laptop",
+    overrides: Sequence[str] = (),
+    keep: int,
+    cache_days: float | None,
+    dry_run: bool,
+    wait: bool,
+) -> None:
+    """Collect a project's state and, if asked, the user's cache."""
+    place = state.open_state(project, target, overrides)
+    name = project_file.read(place.project_file).name
+    with state.exclusive(place, "gc", wait=wait):
+        runs.settle(place.runs)
+        versions = [v.version for v in registry.versions(registry.open(place.registry_uri), name)]
+        removed = [housekeeping.collect(place, map(str, versions), keep, dry_run)]
+    if cache_days is not None:
+        removed.append(housekeeping.collect_cache(cache_days, dry_run, now=time.time()))
+    for item in (item for part in removed for item in part.items):
+        click.echo(f"{'would remove' if dry_run else 'removed'} {item}")
+    freed = sum(part.bytes for part in removed) / 2**20
+    click.echo(f"{'would free' if dry_run else 'freed'} {freed:.1f} MiB")

@@ -1,0 +1,99 @@
+"""``perennial images``: list, build, push and lock the images, and say what is in them."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from components.shared.errors import InputError, StepFailed
+from pipelines.command import terminal
+from pipelines.images import builder as images
+from pipelines.images import registries, sbom
+from pipelines.project.project_file import FILE_NAME
+from pipelines.targets import reading
+from pipelines.targets.model import Images, Laptop
+
+
+def place(
+    *, project: Path, target: str, overrides: Sequence[str], base: str | None = None, registry: str | None = None
+) -> Images:
+    """Return base and registry: a flag goes before the target file.
+
+    Raises:
+        InputError: If the target has no images.
+    """
+    root = project.parent if project.name == FILE_NAME else project
+    chosen = reading.read(target, root.resolve(), overrides)
+    if isinstance(chosen, Laptop):
+        raise InputError(f"target {target!r} runs processes, which have no images; name another with --target.")
+    given = {key: value for key, value in (("base", base), ("registry", registry)) if value is not None}
+    return chosen.images.model_copy(update=given)
+
+
+def show(names: Sequence[str], where: Images, as_json: bool) -> None:
+    """Print a table of the images, or a JSON list for a script; without an engine sizes are left open."""
+    console, why = terminal.console(), None
+    try:
+        client = images.reach()
+    except StepFailed as reason:
+        client, why = None, reason
+    found = images.listing(names, base=where.base, registry=where.registry, client=client)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(image) for image in found], indent=2))
+        return
+    console.print(_table(found))
+    if why:
+        console.print(f"what is built is not known: {why}")
+
+
+def build(names: Sequence[str], where: Images) -> None:
+    """Build what is missing; end with sizes and times."""
+    console = terminal.console()
+    built = images.build(names, base=where.base, registry=where.registry, announce=_announcer())
+    console.print(_table(built, times=True))
+
+
+def push(names: Sequence[str], where: Images) -> None:
+    """Push what the registry lacks; print the digests that it answered with."""
+    for reference, digest in registries.push(
+        names, base=where.base, registry=where.registry, announce=_announcer()
+    ).items():
+        print(f"{reference}  {digest}")
+
+
+def lock(names: Sequence[str], where: Images) -> None:
+    """Write the registry's digests into infra/images.lock."""
+    for reference, digest in registries.lock(names, base=where.base, registry=where.registry).items():
+        print(f"{reference}  {digest}")
+
+
+def bill(names: Sequence[str], where: Images, out: Path) -> None:
+    """Write a bill of materials per image."""
+    for path in sbom.write(names, base=where.base, registry=where.registry, folder=out):
+        print(path)
+
+
+def _announcer() -> Callable[[str], None]:
+    console = terminal.console()
+    return lambda sentence: console.print(sentence, highlight=False)
+
+
+def _table(found: Sequence[images.Image], times: bool = False) -> Table:
+    last = "seconds" if times else "digest"
+    table = Table("image", "reference", box=None)
+    for heading in ("MiB", "above base", "ceiling"):
+        table.add_column(heading, justify="right")
+    table.add_column(last, justify="right" if times else "left")
+    for image in found:
+        seconds = "unchanged" if image.seconds is None else f"{image.seconds:.1f}"
+        table.add_row(
+            image.name,
+            image.reference,
+            "-" if image.size_mib is None else str(image.size_mib),
+            "-" if image.above_base_mib is None else str(image.above_base_mib),
+            str(image.ceiling_mib),
+            seconds if times else (image.digest or "-"),
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Which pipelines there are, how they are compiled, and the compiled result that is committed."""

@@ -1,0 +1,202 @@
+"""From a step's lock to a virtualenv and an image reference: what a task runs in, without Docker.
+
+A virtualenv is keyed by lock, Python and platform; it lies in the user's cache, outlives the checkout and is shared by
+all projects. The source of a step is an immutable snapshot beside it, so an edit neither rebuilds a virtualenv nor
+leaks into a running task. The image reference covers both, and the recipe: equal references mean equal results.
+"""
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from components.shared.errors import InputError, StepFailed
+from components.shared.images import image
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "components" / "Dockerfile"
+_COMPLETE = ".complete"
+# What a step's image holds besides its lock; tests and papers are not part of what runs.
+_SOURCE_SUFFIXES = {".py", ".j2", ".css", ".sql", ".json"}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a task runs: an interpreter with the locked packages, and the snapshot of the source."""
+
+    name: str
+    reference: str
+    python: Path
+    source: Path
+
+
+def steps(root: Path = ROOT) -> list[str]:
+    """Name every step: a folder of components/ with a KFP face."""
+    return sorted(path.parent.name for path in (root / "components").glob("*/component.py"))
+
+
+def cache_folder() -> Path:
+    """Return the folder that outlives every checkout (``$XDG_CACHE_HOME/perennial``)."""
+    return Path(platformdirs.user_cache_dir("perennial"))
+
+
+def lock_of(name: str) -> Path:
+    """Return the hashed lock of a step, or of ``serving``."""
+    return (ROOT if name == "serving" else ROOT / "components") / name / "requirements.txt"
+
+
+def lock_hash(name: str) -> str:
+    """Hash what is installed for a step."""
+    return hashlib.sha256(lock_of(name).read_bytes()).hexdigest()
+
+
+def reference(name: str) -> str:
+    """Return the content-addressed image reference of a step.
+
+    It covers the lock, the step, components/shared, the recipe with its base, Python and the platform.
+    """
+    digest = hashlib.sha256(f"{_python_and_platform()}\0{lock_hash(name)}\0".encode())
+    if RECIPE.exists():
+        digest.update(RECIPE.read_bytes())
+    digest.update(_source_hash(name).encode())
+    return f"{image(name)}:{digest.hexdigest()[:16]}"
+
+
+def prepare(names: Iterable[str], announce: Callable[[str], None] | None = None) -> dict[str, Environment]:
+    """Build what is missing and return the environment of each name.
+
+    Args:
+        names: Steps, or ``serving``.
+        announce: Called with a name before its virtualenv is installed.
+
+    Raises:
+        InputError: If there is no wheel of TFDV for this platform.
+        StepFailed: If uv could not install a lock.
+    """
+    check_platform()
+    environments = {}
+    for name in names:
+        python = virtualenv(lock_of(name), announce=announce, name=name)
+        environments[name] = Environment(name, reference(name), python, snapshot(name))
+    return environments
+
+
+def check_platform() -> None:
+    """Refuse a platform on which the steps can't run, neither as processes nor as containers.
+
+    Raises:
+        InputError: Anywhere but on Linux x86-64.
+    """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise InputError(
+            f"tensorflow-data-validation has wheels for Linux x86-64 only, this is {platform.system()} "
+            f"{platform.machine()}; use such a machine (also for --target docker, whose containers share network and "
+            "process numbers with it), or a cluster: perennial submit."
+        )
+
+
+def virtualenv(*locks: Path, announce: Callable[[str], None] | None = None, name: str = "") -> Path:
+    """Return the interpreter of the virtualenv that holds exactly these hashed locks; build it if absent.
+
+    Later locks win where two pin the same package.
+    """
+    key = hashlib.sha256(_python_and_platform().encode())
+    for lock in locks:
+        key.update(hashlib.sha256(lock.read_bytes()).digest())
+    folder = cache_folder() / "virtualenvs" / key.hexdigest()[:16]
+    python = folder / "bin" / "python3"
+    if _use(folder):
+        return python
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{folder}.lock"):
+        if (folder / _COMPLETE).exists():
+            return python
+        if announce:
+            announce(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        _uv("venv", "--quiet", "--no-project", "--python", _base_python(), str(folder))
+        for lock in locks:
+            install = ("pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes")
+            _uv(*install, "--requirement", str(lock))
+        (folder / _COMPLETE).touch()
+    return python
+
+
+def snapshot(name: str) -> Path:
+    """Copy the source of a step into the cache, read-only, named by its content; return the folder to import from."""
+    folder = cache_folder() / "sources" / f"{name}-{_source_hash(name)[:16]}"
+    if _use(folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{folder}.lock"):
+        if not (folder / _COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            for path in source_files(name):
+                target = folder / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+                target.chmod(0o444)
+            (folder / _COMPLETE).touch()
+    return folder
+
+
+def last_used(folder: Path) -> float:
+    """Return when a virtualenv or snapshot was last handed out (seconds since the epoch; 0 if never completed)."""
+    mark = folder / _COMPLETE
+    return mark.stat().st_mtime if mark.exists() else 0.0
+
+
+def _use(folder: Path) -> bool:
+    """Say whether a folder of the cache is complete, and note that it was used."""
+    mark = folder / _COMPLETE
+    if not mark.exists():
+        return False
+    mark.touch()
+    return True
+
+
+def source_files(name: str, root: Path = ROOT) -> list[Path]:
+    """List what of the source runs in a step, or in ``serving``: its own folder and components/shared."""
+    own = root / "serving" if name == "serving" else root / "components" / name
+    files = [root / "components" / "__init__.py"]
+    for folder in (root / "components" / "shared", own):
+        files += files_of(folder)
+    return sorted(files)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """List the files below a folder that belong into an image: code and what it reads, no papers, locks or caches."""
+    return sorted(p for p in folder.rglob("*") if p.suffix in _SOURCE_SUFFIXES and "__pycache__" not in p.parts)
+
+
+def _source_hash(name: str) -> str:
+    digest = hashlib.sha256()
+    for path in source_files(name):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _python_and_platform() -> str:
+    return f"{platform.python_implementation()}-{platform.python_version()}-{platform.system()}-{platform.machine()}"
+
+
+def _base_python() -> str:
+    # The interpreter below our own virtualenv, so that all virtualenvs of a machine share one Python.
+    return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def _uv(*arguments: str) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    done = subprocess.run([str(uv), *arguments], capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-3:] or ["no message"]
+        raise StepFailed(
+            f"uv {arguments[0]} failed: {' '.join(' '.join(last).split())}; check the network and the disk."
+        )

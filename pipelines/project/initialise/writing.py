@@ -1,0 +1,120 @@
+"""Render the files of a project from what was guessed."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from components.shared.project import Project, Split
+from components.shared.sql import identifier
+from pipelines.project.initialise.guess import Guess
+from pipelines.project.initialise.profile import Column
+
+_DOMAIN = 100
+_DTYPES = {"numeric": "Float64", "boolean": "Bool", "categorical": "String"}
+_SMALL_TEST = 0.3
+_SMALL_ROWS = 1000
+
+
+def render(draft: Project, source: str, path: str, guess: Guess, columns: list[Column]) -> dict[str, str]:
+    """Return the content of each file by its path in the project."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(yaml=scalar, py=repr, sql=identifier, proto=proto, comment=comment)
+    test = _SMALL_TEST if guess.rows < _SMALL_ROWS else Split().test
+    test_rows = int(guess.rows * test)
+    view = f"{source}_features"
+    features = [each for each in guess.columns if each.role == "feature"]
+    values: dict[str, Any] = {
+        "guess": guess,
+        "draft": draft,
+        "declared": draft.sources[source],
+        "source": source,
+        "path": path,
+        "view": view,
+        "features": features,
+        "left_out": [each for each in guess.columns if each.role == "left out"],
+        "label": next(each.column for each in guess.columns if each.role == "label"),
+        "entity_type": next(each.column.type for each in guess.columns if each.role == "entity"),
+        "test": test,
+        "test_rows": test_rows,
+        "min_test_rows": min(50, max(1, test_rows // 2)),
+        "margin": plain_margin(test_rows),
+        "schema": [_schema(each, guess) for each in columns],
+        "dtypes": _DTYPES,
+        "imported": sorted({_DTYPES[str(each.type)] for each in features}),
+    }
+    targets = {
+        f"feature_repo/schema/{source}.pbtxt": "schema.pbtxt.j2",
+        "feature_repo/feature_store.yaml": "feature_store.yaml.j2",
+        "feature_repo/features.py": "features.py.j2",
+        f"feature_repo/sql/{view}.sql": "view.sql.j2",
+        "project.yaml": "project.yaml.j2",
+    }
+    return {target: environment.get_template(template).render(values) for target, template in targets.items()}
+
+
+def _schema(column: Column, guess: Guess) -> dict[str, Any]:
+    """Describe what a column may hold, loosely enough for the next batch of the same kind."""
+    role = next(each for each in guess.columns if each.column.name == column.name)
+    types = {"BIGINT": "INT", "DOUBLE": "FLOAT", "BOOLEAN": "INT", "TIMESTAMP": "INT", "VARCHAR": "BYTES"}
+    is_flag = column.type == "BOOLEAN" or (column.type == "BIGINT" and set(column.values) == {"0", "1"})
+    is_quantity = role.type == "numeric" or (role.role == "label" and guess.target.task == "regression")
+    is_open = role.role == "entity" or role.reason.startswith("an identifier") or len(column.values) < column.distinct
+    listed = column.type == "VARCHAR" and not is_open and role.type != "numeric" and len(column.values) <= _DOMAIN
+    share = column.present / column.rows
+    return {
+        "name": column.name,
+        # The next batch may hold fractions where this one happens to hold whole numbers only.
+        "type": "FLOAT" if column.type == "BIGINT" and is_quantity and not is_flag else types[column.type],
+        "is_time": column.type == "TIMESTAMP",
+        "is_flag": is_flag,
+        "values": sorted(column.values) if listed else [],
+        "is_label": role.role == "label",
+        "fraction": 1.0 if share == 1 else round(max(0.0, share - 0.1), 2),
+    }
+
+
+def scalar(value: Any) -> str:
+    """Write a value as YAML in one line, quoted only where it must be.
+
+    >>> print(scalar("tenure"), scalar("No"), scalar("mean: radius"), scalar(1), scalar(True))
+    tenure "No" "mean: radius" 1 true
+    """
+    if isinstance(value, str):
+        is_plain = re.fullmatch(r"[A-Za-z_][\w .()%-]*(?<! )", value) and yaml.safe_load(value) == value
+        return value if is_plain else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
+
+
+def proto(text: str) -> str:
+    r"""Write a text as a string of a text proto.
+
+    >>> print(proto('5" disk\n'))
+    "5\" disk\n"
+    """
+    marks = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return '"' + "".join(marks.get(each, each if ord(each) >= 32 else f"\\{ord(each):03o}") for each in text) + '"'
+
+
+def comment(text: str) -> str:
+    """Keep a text from ending the comment that it stands in."""
+    return " ".join(text.split())
+
+
+def plain_margin(test_rows: int) -> float:
+    """Return the loss against a plain model that this many rows can rule out, roughly; at least 0.01.
+
+    >>> plain_margin(100_000), plain_margin(100)
+    (0.01, 0.06)
+    """
+    return max(0.01, round(0.6 / math.sqrt(max(test_rows, 1)), 2))

@@ -1,5 +1,0 @@
-"""One HTML page per run that opens offline: what went in, what came out, and why it was released or not."""
-
-from pipelines.report.page import render
-
-__all__ = ["render"]

@@ -1,0 +1,117 @@
+"""The page: documents in, one HTML file out; everything that comes from data is escaped."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from components.shared import wording
+from pipelines.runs.report import charts, documents, tuning_charts
+from pipelines.runs.report.documents import Documents
+
+_FOLDER = Path(__file__).parent
+_NAME = "report.html"
+_TONES = {"finished": "good", "rejected": "fair", "interrupted": "fair"}
+_TONES |= dict.fromkeys(("data blocked", "bad input", "failed", "bug"), "bad")
+
+
+def render(run: Mapping[str, Any], folder: Path) -> Path:
+    """Write the report of one run, with what there is.
+
+    Args:
+        run: ``id``, ``project``, ``state``, ``exit_code``, ``started`` (ISO, UTC), ``steps`` (each with ``name``,
+            ``state``, ``seconds``, ``cached``, ``log``, ``error``), ``artifacts`` ("step.output" to its path), and
+            ``reason``, if there is one. Any artifact may be absent or half written.
+        folder: Where ``report.html`` goes; a reader sees the old one or the new one, never half.
+
+    Returns:
+        The file.
+    """
+    found = documents.read(run.get("artifacts") or {})
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    named = (wording.number, wording.signed, wording.interval, wording.money, wording.share, wording.where,
+             wording.duration, moment, markdown)  # fmt: skip
+    environment.filters.update({function.__name__: function for function in named})
+    page = environment.get_template("page.html.j2").render(
+        run=run,
+        d=found,
+        e=found.evaluation or {},
+        style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
+        tone=_TONES.get(run.get("state", ""), "plain"),
+        headline=headline(run, found),
+        seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
+        picture=pictures(found),
+        worst_first=charts.worst_first,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{_NAME}.partial"
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(folder / _NAME)
+    return folder / _NAME
+
+
+def headline(run: Mapping[str, Any], found: Documents) -> str:
+    """Say in one sentence how the run ended."""
+    state, reason = run.get("state"), run.get("reason") or ""
+    if state == "finished" and found.release:
+        version = found.release.get("version")
+        if found.release.get("unchanged"):
+            return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
+        return f"Version {version} was released."
+    if state == "rejected":
+        broken = [rule["reason"] for rule in (found.verdict or {}).get("rules", ()) if not rule["passed"]]
+        return "The candidate was not released: " + ("; ".join(broken) or reason or "the gate refused it") + "."
+    if state == "data blocked":
+        return reason or "The data has anomalies that the project file says must stop a run."
+    failed = next((step for step in run.get("steps") or () if step.get("state") == "failed"), None)
+    if failed:
+        return f"Step {failed['name']} failed: {failed.get('error') or reason or 'see its log'}"
+    return reason or f"The run is {state}."
+
+
+def pictures(found: Documents) -> dict[str, Markup]:
+    """Draw whatever the documents allow; the others are empty."""
+    evaluation, study = found.evaluation or {}, found.study or {}
+    return {
+        "comparisons": charts.comparisons(evaluation),
+        "metrics": charts.metrics(evaluation),
+        "roc": charts.roc(evaluation),
+        "calibration": charts.calibration(evaluation),
+        "slices": charts.slices(evaluation),
+        "shuffled": charts.drops(evaluation, shuffled=True),
+        "perturbed": charts.drops(evaluation, shuffled=False),
+        "value": charts.value(evaluation),
+        "trials": tuning_charts.trials(found.trials or [], study),
+        "intermediate": tuning_charts.intermediate(found.trials or []),
+        "history": tuning_charts.history(found.training or {}),
+    }
+
+
+def moment(text: Any) -> str:
+    """Write an ISO time as a person reads it.
+
+    >>> moment("2025-05-14T08:00:00+00:00")
+    '2025-05-14 08:00 UTC'
+    """
+    try:
+        return datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return str(text or wording.ABSENT)
+
+
+def markdown(text: str) -> Markup:
+    """Render Markdown that a step wrote; HTML inside it stays text, and its headings go below the page's own."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    for level in (4, 3, 2, 1):
+        body = body.replace(f"<h{level}>", f"<h{level + 2}>").replace(f"</h{level}>", f"</h{level + 2}>")
+    return Markup(body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>"))

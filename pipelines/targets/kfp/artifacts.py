@@ -1,0 +1,79 @@
+"""Bring what a run on a cluster left to this machine: what its steps wrote of it, and the model package."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.runs.report.documents import PLACES
+from pipelines.targets.kfp.storage import Bucket
+from pipelines.targets.kfp.workflow import Workflow
+
+MODEL = "training.model"
+
+
+def located(workflow: Workflow) -> dict[str, str]:
+    """Say where the artifacts of a run lie: ``step.output`` -> URI, as on this machine.
+
+    A step's driver tells its executor where to read and write. What came from the cache has no executor, but some later
+    step that has reads it.
+    """
+    read: dict[str, str] = {}
+    written: dict[str, str] = {}
+    for node in workflow.nodes:
+        given = {p["name"]: p.get("value") for p in node.get("inputs", {}).get("parameters", ())}
+        found = {p["name"]: p.get("value") for p in node.get("outputs", {}).get("parameters", ())}
+        patch = json.loads(found.get("pod-spec-patch") or "{}")
+        if "task-name" not in given or not patch.get("containers"):
+            continue
+        step = given["task-name"]
+        executor = _executor_input(patch["containers"][0]["command"])
+        sources = json.loads(given["task"] or "{}").get("inputs", {}).get("artifacts", {})
+        read |= {name: uri for key, uri in _uris(executor["inputs"]) if (name := _producer(sources.get(key, {})))}
+        if workflow.task(step).state == "done":
+            written |= {f"{step}.{key}": uri for key, uri in _uris(executor["outputs"])}
+    return {name.replace("-", "_"): uri for name, uri in (read | written).items()}
+
+
+def bring(uris: Mapping[str, str], bucket: Bucket, folder: Path) -> dict[str, str]:
+    """Copy what says how the run went, and the model package; large tables stay where they are.
+
+    Args:
+        uris: Of all artifacts; see ``located``.
+        bucket: The server that holds them.
+        folder: Takes ``<step>/<output>``.
+
+    Returns:
+        ``step.output`` -> path on this machine.
+
+    Raises:
+        InputError: If the bucket refuses.
+    """
+    brought = {}
+    for name, file in sorted({*PLACES.values(), (MODEL, "")}):
+        if name in uris:
+            target = folder.joinpath(*name.split("."))
+            if bucket.get(f"{uris[name]}/{file}".rstrip("/"), target / file if file else target):
+                brought[name] = str(target)
+    return brought
+
+
+def _executor_input(command: list[str]) -> dict[str, Any]:
+    """Read what the launcher is told; absent parts are empty."""
+    told: dict[str, Any] = json.loads(command[command.index("--executor_input") + 1])
+    return {"inputs": told.get("inputs", {}), "outputs": told.get("outputs", {})}
+
+
+def _uris(side: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in side.get("artifacts", {}).items():
+        for artifact in value.get("artifacts", ())[:1]:
+            yield name, artifact["uri"]
+
+
+def _producer(source: Mapping[str, Any]) -> str | None:
+    """Name the output that a task reads; through a condition kfp calls it ``pipelinechannel--<task>-<output>``."""
+    if produced := source.get("taskOutputArtifact"):
+        return f"{produced['producerTask']}.{produced['outputArtifactKey']}"
+    _, passed_on, name = source.get("componentInputArtifact", "").partition("pipelinechannel--")
+    task, _, output = name.rpartition("-")
+    return f"{task}.{output}" if passed_on else None

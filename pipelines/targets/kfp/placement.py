@@ -1,0 +1,127 @@
+"""Compile a pipeline for a cluster: the same steps, and beside them what only Kubernetes knows.
+
+The pipeline's function says nothing about a place. While kfp traces it once more, each of its tasks is given the
+variables, secrets, resources and security context of the target and of the project file.
+"""
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import yaml
+
+from components.shared.errors import InputError
+from components.shared.images import image
+from components.shared.project import DefaultResources, Project
+from pipelines.definitions import compilation
+from pipelines.images.environments import steps
+from pipelines.targets.kfp import lint
+from pipelines.targets.model import Kfp
+
+# Pods of our steps in queries and network policies.
+LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-of": "perennial"}
+
+
+def compile_(
+    definition: Any,
+    target: Kfp,
+    project: Project,
+    references: Mapping[str, str],
+    never_cached: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Compile one pipeline for a cluster.
+
+    Args:
+        definition: The pipeline.
+        target: The cluster.
+        project: Whose resources hold.
+        references: Step to image reference; what is missing keeps its symbolic name.
+        never_cached: Steps that run even where nothing changed, beside those of which the pipeline says so.
+
+    Returns:
+        Two documents: the pipeline and its platform, as KFP takes them in one file.
+
+    Raises:
+        InputError: If the result breaks a rule of KFP's backend.
+    """
+    by_image = {image(step): step for step in steps()}
+
+    def place(task: Any) -> None:
+        if task.container_spec is not None:
+            step = by_image[task.container_spec.image]
+            place_task(task, step, target, project.resources.of(step))
+            if step in never_cached:
+                task.set_caching_options(False)
+
+    documents = compilation.documents(_placed(definition, place))
+    pipeline = compilation.with_references(documents[0], {step: image(step) for step in steps()} | dict(references))
+    for problem in lint.problems(pipeline, documents[1], symbolic=not references):
+        raise InputError(f"the pipeline {definition.name!r} can't run on KFP: {problem}")
+    return [pipeline, documents[1]]
+
+
+def as_text(documents: list[dict[str, Any]]) -> str:
+    """Write the documents the same way every time."""
+    return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=120)
+
+
+def place_task(task: Any, step: str, target: Kfp, resources: DefaultResources) -> None:
+    """Give one traced task what a cluster has to know of it."""
+    from kfp import kubernetes
+
+    for variable, value in sorted(target.env.items()):
+        task.set_env_variable(variable, value)
+    for secret in target.secrets:
+        keys = {key: variable for variable, key in secret.env.items()}
+        kubernetes.use_secret_as_env(task, secret.name, keys, optional=secret.optional)
+    kubernetes.set_security_context(task, run_as_user=target.run_as_user, run_as_non_root=True)
+    kubernetes.set_image_pull_policy(task, target.image_pull_policy)
+    if target.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(target.image_pull_secrets))
+    for label, value in (LABELS | {"app.kubernetes.io/component": step}).items():
+        kubernetes.add_pod_label(task, label, value)
+    # A pod without a deadline whose image can't be pulled stays for ever, where nobody watches the run.
+    kubernetes.set_timeout(task, resources.timeout_s or target.timeout_s)
+    _limit(task, resources)
+
+
+def _limit(task: Any, resources: DefaultResources) -> None:
+    from kfp import kubernetes
+
+    for value, set_to in (
+        (resources.cpu, task.set_cpu_request),
+        (resources.cpu_limit, task.set_cpu_limit),
+        (resources.memory, task.set_memory_request),
+        (resources.memory_limit, task.set_memory_limit),
+    ):
+        if value is not None:
+            set_to(value)
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu_type)
+        task.set_accelerator_limit(resources.gpu)
+    for label, value in sorted(resources.node_selector.items()):
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in resources.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump())
+    if resources.retries:
+        task.set_retry(
+            resources.retries,
+            backoff_duration=f"{resources.retry_wait_s}s",
+            backoff_factor=resources.retry_factor,
+            backoff_max_duration=f"{resources.retry_wait_max_s}s",
+        )
+
+
+def _placed(definition: Any, place: Callable[[Any], None]) -> Any:
+    """Trace a pipeline once more and call ``place`` with each of its tasks."""
+    from kfp import dsl
+    from kfp.dsl.pipeline_context import Pipeline
+
+    @functools.wraps(definition.pipeline_func)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        outputs = definition.pipeline_func(*args, **kwargs)
+        for task in Pipeline.get_default_pipeline().tasks.values():
+            place(task)
+        return outputs
+
+    return dsl.pipeline(name=definition.name, description=definition.description)(traced)

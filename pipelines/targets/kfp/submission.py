@@ -1,0 +1,260 @@
+"""Bring a project to a cluster: its bundle and tables, its compiled pipeline as a version, a run of that version."""
+
+import hashlib
+import json
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from components.shared import bundle, sources
+from components.shared.errors import InputError
+from components.shared.project import Project
+from pipelines import runs
+from pipelines.definitions import compilation
+from pipelines.images import digests, lineage
+from pipelines.project import project_file
+from pipelines.targets.kfp import placement, storage
+from pipelines.targets.kfp.connection import Server
+from pipelines.targets.model import Kfp
+from pipelines.targets.state import State
+
+PIPELINE = "training"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A project, compiled for a cluster."""
+
+    state: State
+    target: Kfp
+    project: Project
+    documents: list[dict[str, Any]]
+    references: Mapping[str, str]
+    """Image reference of each step, and of ``serving``."""
+
+    @property
+    def steps(self) -> list[str]:
+        """Name the pipeline's steps in reading order."""
+        return [step for step in runs.ORDER if step in self.references]
+
+    @property
+    def pipeline(self) -> str:
+        """Name the pipeline at the server: several projects may share one."""
+        return f"{self.project.name}-{PIPELINE}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a pipeline at the server."""
+
+    pipeline_id: str
+    id: str
+    name: str
+    fresh: bool
+    """It was uploaded just now; else it was there."""
+
+
+def prepare(state: State, target: Kfp, use_cache: bool = True, source_root: str | None = None) -> Prepared:
+    """Read a project and compile its pipeline for a cluster.
+
+    Args:
+        state: The project's folders.
+        target: The cluster.
+        use_cache: False compiles a version that runs every step, even where nothing changed.
+        source_root: See ``arguments``; what nobody can hash from here, such as a database, is read by every run.
+
+    Raises:
+        InputError: If the project file won't do, or the pipeline can't run there.
+    """
+    project = project_file.read(state.project_file)
+    steps = compilation.images_of(compilation.symbolic(PIPELINE))
+    images = target.images
+    references = {name: digests.pinned(name, images.base, images.registry) for name in (*steps, "serving")}
+    hashed = source_root is None and all(source.path is not None for source in project.sources.values())
+    never_cached = () if use_cache and hashed else ("ingestion",) if use_cache else steps
+    documents = placement.compile_(
+        compilation.pipelines()[PIPELINE], target, project, {step: references[step] for step in steps}, never_cached
+    )
+    return Prepared(state, target, project, documents, references)
+
+
+def upload(server: Server, pipeline: str, documents: list[dict[str, Any]], revision: str) -> Version:
+    """Upload a pipeline's version unless the server has it; two at a time do no harm.
+
+    Args:
+        server: The server.
+        pipeline: Name of the pipeline; made if absent.
+        documents: What was compiled.
+        revision: Names the version; the same revision compiled for another target or project file becomes a version of
+            its own, named with the hash of its content, too.
+
+    Raises:
+        InputError: If the server refuses.
+    """
+    text = placement.as_text(documents)
+    content = hashlib.sha256(text.encode()).hexdigest()
+    pipeline_id = _pipeline(server, pipeline)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{pipeline}.yaml"
+        file.write_text(text, encoding="utf-8")
+        for name in (revision, f"{revision}-{content[:8]}"):
+            found = _version(server, pipeline_id, name)
+            fresh = found is None and _upload(server, pipeline_id, name, content, file)
+            found = found or _version(server, pipeline_id, name)
+            if found is not None and found.description == content:
+                return Version(pipeline_id, found.pipeline_version_id, name, fresh)
+    raise InputError(
+        f"the server at {server.host} holds a version {name!r} of {pipeline!r} that others uploaded; delete it there."
+    )
+
+
+def revision() -> str:
+    """Name what was compiled: the commit, and whether the files differ from it."""
+    code = lineage.code({})
+    return code["commit"][:12] + ("-dirty" if code["dirty"] == "true" else "")
+
+
+def arguments(prepared: Prepared, bucket: storage.Bucket, seed: int, source_root: str | None) -> dict[str, Any]:
+    """Upload what the pods have to read, and return the pipeline's parameters.
+
+    Args:
+        prepared: What is to run.
+        bucket: Where bundle and tables go.
+        seed: Of splits, search and training.
+        source_root: A folder in a bucket where others put the tables; None uploads those beside the project file.
+
+    Raises:
+        InputError: If a table is missing or can't be reached from a pod, or the bucket refuses.
+    """
+    state, project, target = prepared.state, prepared.project, prepared.target
+    if stranded := sorted(storage.unreachable(project)):
+        raise InputError(
+            f"the sources {stranded} are database files on this machine, which no pod reaches; "
+            "name a database server, or export them to parquet."
+        )
+    source_hash: str | None = None
+    if source_root is None:
+        # A table in a database hides no other: those that are files travel, and ingestion runs in every run.
+        source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
+        source_root = bucket.put_tables(project, state.root, source_hash or _files_hash(prepared))
+    bundled = bundle.write(project, state.project_file, state.bundles)
+    return {
+        "project_uri": bucket.put_bundle(bundled),
+        "source_root": source_root,
+        "source_hash": source_hash or f"unknown-{uuid.uuid4().hex}",
+        "registry_uri": target.services.registry,
+        "study_storage": target.services.studies,
+        "endpoint": target.services.endpoint,
+        "code": lineage.code(prepared.references),
+        "seed": seed,
+    }
+
+
+def _files_hash(prepared: Prepared) -> str:
+    """Hash the sources that are files, beside some that are none."""
+    files = {name: source for name, source in prepared.project.sources.items() if source.path is not None}
+    known = sources.source_hash(prepared.project.model_copy(update={"sources": files}), prepared.state.root)
+    return known or uuid.uuid4().hex
+
+
+def start(server: Server, version: Version, parameters: Mapping[str, Any], name: str, experiment: str) -> str:
+    """Create a run of a version and return its id.
+
+    Args:
+        server: The server.
+        version: Of the pipeline.
+        parameters: Of the pipeline.
+        name: The run's, as people see it.
+        experiment: It is filed under; made if absent.
+
+    Raises:
+        InputError: If the server refuses.
+    """
+    import kfp_server_api
+
+    target = server.target
+    experiment_id = experiment_of(server, experiment)
+    with server.asked("create a run") as client:
+        run = kfp_server_api.V2beta1Run(
+            experiment_id=experiment_id,
+            display_name=name,
+            pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(version.pipeline_id, version.id),
+            runtime_config=kfp_server_api.V2beta1RuntimeConfig(
+                parameters=dict(parameters), pipeline_root=target.pipeline_root
+            ),
+            service_account=target.service_account,
+        )
+        return str(client._run_api.run_service_create_run(run=run).run_id)
+
+
+def experiment_of(server: Server, name: str) -> str:
+    """Return the id of an experiment in the target's namespace; make it if absent."""
+    with server.asked(f"take the experiment {name!r}") as client:
+        return str(client.create_experiment(name, namespace=server.target.namespace).experiment_id)
+
+
+def record(prepared: Prepared, run_id: str, now: datetime) -> runs.Run:
+    """Begin the local record of a run at the server."""
+    made = runs.new(prepared.project.name, prepared.steps, prepared.state.runs, now)
+    made.remote = run_id
+    made.save()
+    return made
+
+
+def _pipeline(server: Server, name: str) -> str:
+    """Return the id of a pipeline; make it if absent, without a version."""
+    import kfp_server_api
+
+    if found := find_pipeline(server, name):
+        return found
+    with server.asked(f"make the pipeline {name!r}") as client:
+        pipeline = kfp_server_api.V2beta1Pipeline(display_name=name, namespace=server.target.namespace)
+        try:
+            return str(client._pipelines_api.pipeline_service_create_pipeline(pipeline=pipeline).pipeline_id)
+        except kfp_server_api.ApiException as error:
+            # Somebody else made it at the same time.
+            if error.status != HTTPStatus.CONFLICT or not (found := find_pipeline(server, name)):
+                raise
+            return found
+
+
+def find_pipeline(server: Server, name: str) -> str | None:
+    """Return the id of a pipeline in the target's namespace, or None."""
+    with server.asked("list its pipelines") as client:
+        answer = client._pipelines_api.pipeline_service_list_pipelines(
+            namespace=server.target.namespace, filter=_equals("display_name", name)
+        )
+    return str(answer.pipelines[0].pipeline_id) if answer.pipelines else None
+
+
+def _version(server: Server, pipeline_id: str, name: str) -> Any:
+    with server.asked("list a pipeline's versions") as client:
+        answer = client._pipelines_api.pipeline_service_list_pipeline_versions(
+            pipeline_id, filter=_equals("display_name", name)
+        )
+    return answer.pipeline_versions[0] if answer.pipeline_versions else None
+
+
+def _upload(server: Server, pipeline_id: str, name: str, content: str, file: Path) -> bool:
+    """Upload a version; return whether it is ours and not that of somebody who was faster."""
+    import kfp_server_api
+
+    with server.asked(f"take the version {name!r}") as client:
+        try:
+            client._upload_api.upload_pipeline_version(
+                str(file), name=name, pipelineid=pipeline_id, description=content
+            )
+        except kfp_server_api.ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            return False
+    return True
+
+
+def _equals(key: str, value: str) -> str:
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})

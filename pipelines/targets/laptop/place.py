@@ -1,0 +1,97 @@
+"""This machine's processes as a place: each task in the virtualenv of its image."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from components.shared.project import Project
+from pipelines.images import environments
+from pipelines.images.environments import Environment
+from pipelines.targets.laptop.processes import ProcessGroups, task_environment
+from pipelines.targets.local import endpoint, limits
+from pipelines.targets.local.limits import Limits
+from pipelines.targets.local.seam import Perform, Seam
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Runs each task as a process group."""
+
+    environments: Mapping[str, Environment]
+    groups: ProcessGroups
+    limits: Mapping[str, Limits]
+
+    def seam(self, perform: Perform) -> Seam:
+        """Return a seam in which kfp's subprocess handler is ours: it starts the compiled command as it is."""
+        from kfp.local import SubprocessRunner, status, subprocess_task_handler
+
+        processes = self
+
+        class Handler:
+            """Run one task; the five arguments are kfp's."""
+
+            def __init__(
+                self, image: str, full_command: list[str], pipeline_root: str, runner: object, env_vars: dict[str, str]
+            ) -> None:
+                self.image, self.command, self.env_vars = image, full_command, env_vars
+
+            def run(self) -> status.Status:
+                """Run the compiled command verbatim and wait."""
+                code = perform(self.image, self.command, self._start)
+                return status.Status.SUCCESS if code == 0 else status.Status.FAILURE
+
+            def _start(self, step: str, scratch: Path, output: IO[bytes]) -> int:
+                return processes.run(step, self.command, self.env_vars, scratch, output)
+
+        return Seam(SubprocessRunner(use_venv=False), ((subprocess_task_handler, "SubprocessTaskHandler", Handler),))
+
+    def run(
+        self, step: str, command: Sequence[str], variables: Mapping[str, str], scratch: Path, output: IO[bytes]
+    ) -> int:
+        """Run the command of a step in its virtualenv; return its exit code."""
+        environment = self.environments[step]
+        env = task_environment(environment.python, environment.source, scratch, os.environ) | dict(variables)
+        timeout_s = self.limits[step].timeout_s if step in self.limits else None
+        try:
+            return self.groups.run(command, env, scratch, output, timeout_s)
+        except TimeoutError:
+            return limits.hung(output, timeout_s)
+
+
+@dataclass(frozen=True)
+class Virtualenvs:
+    """The laptop: virtualenvs of its steps and of ``serving``."""
+
+    environments: Mapping[str, Environment]
+    limits: Mapping[str, Limits]
+
+    @classmethod
+    def prepared(cls, project: Project, names: Iterable[str], announce: Callable[[str], None]) -> "Virtualenvs":
+        """Install the virtualenvs that are missing."""
+        built = environments.prepare(
+            names, lambda name: announce(f"installing the packages of {name} (once per machine)")
+        )
+        return cls(built, limits.of(project, built))
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Content-addressed image reference of each virtualenv with its source."""
+        return {name: environment.reference for name, environment in self.environments.items()}
+
+    @contextmanager
+    def tasks(self, run: str) -> Iterator[Processes]:
+        """Take the tasks of a run as processes that end with the command."""
+        with ProcessGroups() as groups:
+            yield Processes(self.environments, groups, self.limits)
+
+    def serve(
+        self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, grpc_port: int | None = 0
+    ) -> endpoint.Running:
+        """Start a model server in the virtualenv of ``serving``."""
+        serving = self.environments["serving"]
+        return endpoint.start(
+            folder, python=serving.python, source=serving.source, host=host, port=port, grpc_port=grpc_port
+        )

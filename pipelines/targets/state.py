@@ -1,0 +1,169 @@
+"""Where a project keeps its state: one folder beside the project file, and one lock for those who change it."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import psutil
+
+from components.shared.errors import InputError
+from pipelines.project.project_file import FILE_NAME
+from pipelines.targets import reading
+from pipelines.targets.model import Docker, Kfp, Laptop, Services
+
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class State:
+    """The folders of a project, and the services of the target on which it runs; ``root`` holds project.yaml."""
+
+    root: Path
+    services: Services
+
+    @property
+    def folder(self) -> Path:
+        """All that is written at run time."""
+        return self.root / ".perennial"
+
+    @property
+    def project_file(self) -> Path:
+        """The project file itself."""
+        return self.root / FILE_NAME
+
+    @property
+    def bundles(self) -> Path:
+        """Content-addressed project bundles."""
+        return self.folder / "bundles"
+
+    @property
+    def cache(self) -> Path:
+        """kfp's task cache."""
+        return self.folder / "cache"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run."""
+        return self.folder / "runs"
+
+    @property
+    def studies(self) -> Path | None:
+        """Journals of tuning studies, which outlive a run; None where they are kept in a database."""
+        return None if "://" in self.services.studies else self.root / self.services.studies
+
+    @property
+    def study_storage(self) -> str:
+        """The studies as the tuning step is told of them."""
+        return str(self.studies or self.services.studies)
+
+    @property
+    def endpoint(self) -> Path:
+        """What the local endpoint and the deployment step agree on."""
+        return self.root / self.services.endpoint
+
+    @property
+    def registry_uri(self) -> str:
+        """The address of MLflow."""
+        return self.services.registry
+
+    @property
+    def registry_exists(self) -> bool:
+        """Say whether there is a registry to ask; a file is made by the first run."""
+        uri = self.registry_uri
+        return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
+
+    def create(self) -> None:
+        """Make the folders that a run writes to."""
+        folders = (self.bundles, self.cache, self.runs, self.studies, self.endpoint)
+        for folder in (folder for folder in folders if folder is not None):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def root_of(project: Path) -> Path:
+    """Return the folder of a project, which a path names by itself or by its project.yaml."""
+    return (project.parent if project.name == FILE_NAME else project).resolve()
+
+
+def open_project(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> tuple[State, Laptop | Docker]:
+    """Return the state of the project that a path names (its folder, or its project.yaml), on a target.
+
+    Raises:
+        InputError: If there is no such target, it is wrong, or it is no place on this machine.
+    """
+    root = root_of(project)
+    read = reading.read(target, root, overrides)
+    if not isinstance(read, Laptop | Docker):
+        raise InputError(
+            f"the target {target!r} is of kind {read.kind!r}, this verb works on this machine (laptop, docker); "
+            "use 'perennial submit', 'runs' and 'logs' there."
+        )
+    if "://" in read.services.endpoint:
+        raise InputError(
+            f"services.endpoint is {read.services.endpoint!r}, on this machine it is a folder; name one, "
+            "or submit to a cluster."
+        )
+    return State(root, read.services), read
+
+
+def open_cluster(project: Path, target: str = "kfp", overrides: Sequence[str] = ()) -> tuple[State, Kfp]:
+    """Return the state of a project, with the services of a cluster.
+
+    Raises:
+        InputError: If there is no such target, it is wrong, or it is no cluster.
+    """
+    root = root_of(project)
+    read = reading.read(target, root, overrides)
+    if not isinstance(read, Kfp):
+        raise InputError(
+            f"the target {target!r} is of kind {read.kind!r}, this verb speaks to a Kubeflow Pipelines server; "
+            "use 'perennial run' there, or take --target kfp."
+        )
+    return State(root, read.services), read
+
+
+def open_state(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> State:
+    """Return the state alone; see ``open_project``."""
+    return open_project(project, target, overrides)[0]
+
+
+@contextlib.contextmanager
+def exclusive(state: State, command: str, wait: bool) -> Iterator[None]:
+    """Hold the project's lock, which the kernel drops when its holder dies.
+
+    Args:
+        state: The project's state.
+        command: What the holder is doing, shown to whoever comes second.
+        wait: Wait for the holder instead of leaving.
+
+    Raises:
+        InputError: If another process holds the lock and ``wait`` is false; it names the process.
+    """
+    state.folder.mkdir(parents=True, exist_ok=True)
+    note = state.folder / "lock.json"
+    lock = filelock.FileLock(state.folder / "lock")
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout:
+        raise InputError(f"{_holder(note)} works on this project; wait for it with --wait, or stop it.") from None
+    try:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        note.write_text(json.dumps({"pid": os.getpid(), "command": command, "since": now}) + "\n", encoding="utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    """Name the process that holds the lock."""
+    try:
+        held = json.loads(note.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return "another process"
+    alive = "" if psutil.pid_exists(held["pid"]) else " (ending)"
+    return f"process {held['pid']}{alive}, 'perennial {held['command']}' since {held['since']},"
