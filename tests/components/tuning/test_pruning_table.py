@@ -5,6 +5,7 @@ import pytest
 
 from components.shared.project import Choice, Training, Tuning
 from components.tuning import search
+from components.tuning.task import Report
 from tests.components import made_splits
 
 FORMER = (
@@ -22,7 +23,7 @@ def epochs_of_the_fourth_trial(pruner: optuna.pruners.BasePruner) -> int:
     study = optuna.create_study(pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0))
     for losses in (*FORMER, FOURTH):
 
-        def objective(chosen: Training, report: search.Report, losses: tuple[float, ...] = losses) -> float:
+        def objective(chosen: Training, report: Report, losses: tuple[float, ...] = losses) -> float:
             for epoch, loss in enumerate(losses, start=1):
                 report(epoch, loss)
             return min(losses)
