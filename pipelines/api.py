@@ -19,7 +19,6 @@ from rich.console import Console
 from components.shared import inference, releases
 from components.shared.errors import InputError, StepFailed
 from components.shared.files import read_json
-from components.shared.package import integrity as package
 from pipelines import runs, simulator
 from pipelines.command import terminal
 from pipelines.command.view import View
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from components.shared.package.model_package import ModelPackage
+    from components.shared.package.table_model import TableModel
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Finished:
 class Model:
     """A model package in memory, asked with rows as the endpoint is."""
 
-    package: "ModelPackage"
+    package: "TableModel"
     sample: list[dict[str, Any]]
     """Rows that training kept; see the function of this name."""
 
@@ -226,10 +225,9 @@ def load(folder: Path) -> Model:
     Raises:
         StepFailed: If a file of the package is not what its manifest says.
     """
-    from components.shared.package.model_package import ModelPackage
+    from components.shared.package.table_model import TableModel
 
-    package.verify(folder)
-    return Model(ModelPackage.open(folder), sample(folder))
+    return Model(TableModel.open(folder), sample(folder))
 
 
 def sample(folder: Path) -> list[dict[str, Any]]:

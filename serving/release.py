@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from components.shared.files import read_json, sha256
-from components.shared.package import integrity as package
+from components.shared.package.model_package import ModelPackage
 from serving.refusal import Refused
 from serving.signature import Column, Signature
 
@@ -38,22 +36,16 @@ class Release:
     """
 
     def __init__(self, folder: Path, name: str, version: str, manifest_sha256: str | None = None) -> None:
-        package.verify(folder, manifest_sha256)
-        model = read_json(folder / "model.json")
+        self._package = ModelPackage.open(folder, manifest_sha256=manifest_sha256)
+        model = self._package.card
         self.name = name
         self.version = version
-        self.manifest_sha256 = sha256(folder / package.MANIFEST)
+        self.manifest_sha256 = self._package.manifest_sha256
         self.task: str = model["task"]
         self.classes: list[Any] = model["classes"] or []
         self.threshold: float | None = model["threshold"]
         self.signature = Signature(model)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            folder / "model.onnx", sess_options=options, providers=["CPUExecutionProvider"]
-        )
-        self._sample: list[dict[str, Any]] = read_json(folder / "sample.json")["rows"]
+        self._sample = self._package.sample()
 
     def warm(self) -> None:
         """Answer the sample, alone and repeated, so that the first real request finds everything allocated."""
@@ -64,7 +56,7 @@ class Release:
     def answer(self, columns: Mapping[str, Column], rows: int) -> Answer:
         """Score the rows; see ``Signature.encode`` for what may be refused."""
         encoded = self.signature.encode(columns, rows)
-        scores: np.ndarray = self._session.run(["score"], encoded.tensors)[0]
+        scores = self._package.score(encoded.tensors)
         if not np.isfinite(scores).all():
             row = int(np.argwhere(~np.isfinite(scores))[0][0])
             raise Refused(400, f"Row {row}: the model has no finite score for values so extreme.", "infinite")

@@ -8,7 +8,7 @@ import pyarrow as pa
 from components.evaluation import exclusion
 from components.shared import files
 from components.shared.errors import InputError
-from components.shared.package.model_package import ModelPackage
+from components.shared.package.table_model import TableModel
 from components.shared.project import Project
 
 
@@ -17,7 +17,7 @@ class Incumbent:
     """The champion's version (None before the first release), its model where it can be asked, else the reason."""
 
     version: str | None
-    package: ModelPackage | None
+    package: TableModel | None
     reason: str | None
     seen: pa.Array | None
 
@@ -34,7 +34,7 @@ def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]
     version = files.read_json(folder / "champion.json")["version"]
     if version is None:
         return Incumbent(None, None, None, None)
-    package = ModelPackage.open(folder / "package")
+    package = TableModel.open(folder / "package")
     reason = _difference(project, package, test, classes)
     if reason is not None:
         return Incumbent(version, None, f"champion version {version} cannot be compared: {reason}", None)
@@ -42,7 +42,7 @@ def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]
     return Incumbent(version, package, None, seen)
 
 
-def _difference(project: Project, package: ModelPackage, test: pa.Table, classes: list[str]) -> str | None:
+def _difference(project: Project, package: TableModel, test: pa.Table, classes: list[str]) -> str | None:
     """Say what keeps the champion from being judged on these rows."""
     card = package.card
     if card["task"] != project.task:

@@ -17,7 +17,7 @@ from components.shared.errors import InputError
 from components.shared.inputs.rows import Inputs, texts
 from components.shared.measures import bootstrap, labels
 from components.shared.measures.metrics import scorecard
-from components.shared.package.model_package import ModelPackage
+from components.shared.package.table_model import TableModel
 from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
     Raises:
         InputError: If the test rows cannot judge a model, or a slice or group names no column.
     """
-    package = ModelPackage.open(model)
+    package = TableModel.open(model)
     tables = {part: pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation", "test")}
     former = incumbent(project, champion, tables["test"], list(package.card["classes"] or []))
     rows = _unseen(project, model, tables, former)
@@ -140,7 +140,7 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
 
 def _contenders(
     project: Project,
-    package: ModelPackage,
+    package: TableModel,
     tables: dict[str, pa.Table],
     classes: list[str],
     inputs: Inputs,

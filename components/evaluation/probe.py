@@ -1,6 +1,6 @@
-"""Run as a script: load one exported model, answer its first row many times, print latency and memory as JSON.
+"""Run as a module: load one exported model, score one row many times, print latency and memory as JSON.
 
-The row holds zeros and known categories: what it holds hardly changes the time of an answer.
+The row holds zeros and known categories: its values hardly change the time of a call.
 """
 
 import gc
@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+
+from components.shared.package.session import OUTPUT, open_session
 
 _WARM_UP = 50
 _CALLS = 1_000
@@ -19,10 +20,7 @@ _SECONDS = 2.0
 
 def main(model: str, card_file: str) -> None:
     """Measure and print."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_session(Path(model))
     card = json.loads(Path(card_file).read_text(encoding="utf-8"))
     row: dict[str, np.ndarray] = {}
     if card["numeric"]:
@@ -32,13 +30,13 @@ def main(model: str, card_file: str) -> None:
             [[(card["vocabulary"].get(n) or [""])[0] for n in card["categorical"]]], dtype=object
         )
     for _ in range(_WARM_UP):
-        session.run(["score"], row)
+        session.run([OUTPUT], row)
     gc.disable()
     taken: list[float] = []
     end = time.perf_counter() + _SECONDS
     while len(taken) < _CALLS and time.perf_counter() < end:
         start = time.perf_counter()
-        session.run(["score"], row)
+        session.run([OUTPUT], row)
         taken.append(1000 * (time.perf_counter() - start))
     p50, p99 = np.quantile(taken, [0.5, 0.99])
     print(json.dumps({"latency_ms_p50": float(p50), "latency_ms_p99": float(p99), "memory_mib": _peak_mib()}))

@@ -13,7 +13,7 @@ from components.shared.measures import bootstrap, fairness, labels, slices, valu
 from components.shared.measures.calibration import calibration
 from components.shared.measures.metrics import HIGHER_IS_BETTER, PRIMARY, Binary, Multiclass, Scorecard, scorecard
 from components.shared.measures.ranking import Floats
-from components.shared.package.model_package import ModelPackage
+from components.shared.package.table_model import TableModel
 from components.shared.project import Project
 
 # A confusion matrix beyond this many classes is read by nobody; the rarest share one row.
@@ -26,7 +26,7 @@ class Judged:
     """The test rows, their truth, and each model's scorecard: candidate, rule, plain, and champion if compared."""
 
     project: Project
-    package: ModelPackage
+    package: TableModel
     classes: list[str]
     tables: dict[str, pa.Table]
     inputs: Inputs

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from components.shared.errors import StepFailed
 from components.shared.inputs.rows import Inputs
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.targets import Target
+from components.shared.package.session import OUTPUT, open_session
 
 TOLERANCE = 1e-5
 _EXTREMES = (np.nan, 0.0, -0.0, 1e-38, 1e30, -1e30, float(np.finfo(np.float32).max), float(np.finfo(np.float32).min))
@@ -63,8 +63,7 @@ def check(
     """
     feed = asked.feed()
     try:
-        session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
-        exported_scores = session.run(["score"], feed)[0]
+        exported_scores = open_session(exported, threads=0).run([OUTPUT], feed)[0]
     except Exception as error:  # onnxruntime raises its own classes, which share no base but Exception
         cause = " ".join(str(error).split())[:300]
         raise StepFailed(f"the exported model cannot answer: {cause}; it was not kept.") from error

@@ -1,53 +1,63 @@
-"""A model package, asked through ONNX Runtime as the endpoint asks it."""
+"""A model package: verified, opened, and ready to score tensors. Imports neither pyarrow nor pandas."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import pyarrow as pa
+from numpy.typing import NDArray
 
-from components.shared import files
-from components.shared.errors import StepFailed
-from components.shared.inputs import rows
-from components.shared.inputs.rows import Inputs
-from components.shared.measures.ranking import Floats
-
-_BATCH = 8192
+from components.shared.files import read_json, sha256
+from components.shared.package import integrity
+from components.shared.package.session import OUTPUT, open_session
 
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A trained model and what its package says of it (``model.json``)."""
+    """A trained model whose files are those of its manifest, and the content of its ``model.json`` (``card``)."""
 
     folder: Path
     card: dict[str, Any]
+    manifest_sha256: str
     session: onnxruntime.InferenceSession
 
     @staticmethod
-    def open(folder: Path, *, threads: int = 0) -> "ModelPackage":
-        """Load the exported model; 0 threads leaves the number to ONNX Runtime."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-        return ModelPackage(folder, files.read_json(folder / "model.json"), session)
+    def open(folder: Path, *, manifest_sha256: str | None = None, threads: int = 1) -> "ModelPackage":
+        """Verify a package and load its model.
 
-    def inputs(self, table: pa.Table) -> Inputs:
-        """Take the model's features from a table."""
-        return rows.inputs(table, self.card["numeric"], self.card["categorical"])
+        Args:
+            folder: The package.
+            manifest_sha256: Expected SHA-256 of the manifest itself; None skips that one check.
+            threads: Threads of one call; 0 lets ONNX Runtime decide.
 
-    def score(self, inputs: Inputs) -> Floats:
-        """Answer all rows; float64, as metrics want it."""
-        answers = [
-            self.session.run(["score"], inputs.take(np.arange(start, min(start + _BATCH, len(inputs)))).feed())[0]
-            for start in range(0, len(inputs), _BATCH)
-        ]
-        score = np.concatenate(answers).astype(np.float64)
-        if not np.isfinite(score).all():
-            raise StepFailed(
-                f"the model answers {int((~np.isfinite(score)).sum())} of {score.size} times with a number that is not "
-                "finite; every score must be. Lower the learning rate, or look for extreme values in the features."
-            )
-        return score
+        Raises:
+            StepFailed: If the package differs from its manifest.
+        """
+        integrity.verify(folder, manifest_sha256)
+        return ModelPackage(
+            folder,
+            read_json(folder / "model.json"),
+            sha256(folder / integrity.MANIFEST),
+            open_session(folder / "model.onnx", threads=threads),
+        )
+
+    def sample(self) -> list[dict[str, Any]]:
+        """Return the rows that training kept, to show what a request holds."""
+        rows: list[dict[str, Any]] = read_json(self.folder / "sample.json")["rows"]
+        return rows
+
+    def score(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Score the model's input tensors.
+
+        Args:
+            tensors: ``numeric`` (rows, features) float32 with NaN where missing, and ``categorical`` (rows, features)
+                text objects with "" where missing; one without features is absent.
+
+        Returns:
+            (rows,) float32, or (rows, classes) for a multiclass model. A score can be infinite or NaN if a number in
+            ``tensors`` is extreme.
+        """
+        scores: NDArray[np.float32] = self.session.run([OUTPUT], tensors)[0]
+        return scores

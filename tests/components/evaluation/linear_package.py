@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 
+from components.shared.files import sha256, write_json
+from components.shared.package import integrity
+
 
 def write_package(
     folder: Path,
@@ -50,6 +53,8 @@ def write_package(
     (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
     nothing = pa.table({"id": pa.array([], pa.string()), "at": pa.array([], pa.timestamp("us", "UTC"))})
     pq.write_table(nothing if seen is None else seen, folder / "seen.parquet")
+    digests = {path.name: sha256(path) for path in folder.iterdir()}
+    write_json(folder / integrity.MANIFEST, {"files": digests})
     return folder
 
 

@@ -298,7 +298,7 @@ def test_a_model_that_answers_with_no_number_is_refused(tmp_path):
     shutil.rmtree(tmp_path / "model")
     run.package("model", float("inf"))
 
-    with pytest.raises(StepFailed, match="a number that is not finite"):
+    with pytest.raises(StepFailed, match="scores are not finite"):
         run.evaluate()
 
 
