@@ -18,7 +18,7 @@ _NUMBERS = {"BIGINT", "DOUBLE", "BOOLEAN"}
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnSummary:
     """One column over all rows; ``low`` and ``high`` are of numbers and truth values only."""
 
     type: str
@@ -34,7 +34,7 @@ class Exact:
     """A table over all rows; ``values`` counts the values of columns that have a domain."""
 
     rows: int
-    columns: dict[str, Column]
+    columns: dict[str, ColumnSummary]
     values: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
 
@@ -118,25 +118,25 @@ class Table:
                     )
         return noted
 
-    def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> Column:
+    def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> ColumnSummary:
         """Join a column's statistics of all row groups; ask the rows where a file has none, or numbers are infinite."""
         present = rows - sum(part.null_count for part in parts)
         filled = [part for part in parts if part.num_values]
         name = identifier(column)
         if not all(part.has_min_max for part in filled):
             same = self._ask(f"SELECT min({name}) IS NOT DISTINCT FROM max({name}) FROM {self._rows}")[0][0]
-            return Column(type_, present, same and present in (0, rows))
+            return ColumnSummary(type_, present, same and present in (0, rows))
         low, high = min((part.min for part in filled), default=None), max((part.max for part in filled), default=None)
         is_constant = low == high and present in (0, rows)
         if type_ not in _NUMBERS or low is None or high is None:
-            return Column(type_, present, is_constant)
+            return ColumnSummary(type_, present, is_constant)
         if math.isfinite(low) and math.isfinite(high):
-            return Column(type_, present, is_constant, 0, low, high)
+            return ColumnSummary(type_, present, is_constant, 0, low, high)
         found = self._ask(
             f"SELECT count_if(isinf({name})), min({name}) FILTER (WHERE isfinite({name})), "
             f"max({name}) FILTER (WHERE isfinite({name})) FROM {self._rows}"
         )[0]
-        return Column(type_, present, is_constant, *found)
+        return ColumnSummary(type_, present, is_constant, *found)
 
     def _counts(self, column: str) -> list[tuple[str, int]]:
         name = identifier(column)

@@ -12,7 +12,7 @@ from components.shared.project import Project
 
 
 @dataclass(frozen=True)
-class Counts:
+class LabelCounts:
     """What became of the rows of the label's source."""
 
     left_out_young: int
@@ -48,7 +48,7 @@ def demand(name: str, known: list[str], where: str, role: str) -> None:
     raise InputError(f"{role} {name!r} is not a column of {where}; {hint}. Correct the name in project.yaml.")
 
 
-def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> Counts:
+def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> LabelCounts:
     """Check the label's source and make the table ``_examples`` (row, entity, event_time, label) of what can be used.
 
     A label that is missing and younger than its delay has not come yet: the row is left out. ``row`` numbers the
@@ -101,7 +101,7 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
         connection,
         "SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (SELECT count(*) AS n FROM _examples GROUP BY entity, event_time)",
     )[0]
-    return Counts(left_out_young=young, left_out_missing=missing, duplicates=duplicates)
+    return LabelCounts(left_out_young=young, left_out_missing=missing, duplicates=duplicates)
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, values: list[object] | None = None) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from components.shared.project import Project
 
 
 @dataclass(frozen=True)
-class View:
+class ViewSpec:
     """One feature view as far as a service needs it."""
 
     name: str
@@ -66,7 +66,7 @@ def load(repo: Path) -> list[Any]:
     return list({id(value): value for value in vars(module).values() if isinstance(value, kinds)}.values())
 
 
-def views(objects: list[Any], project: Project) -> list[View]:
+def views(objects: list[Any], project: Project) -> list[ViewSpec]:
     """List the views and columns that the project's feature service consists of, in the service's order.
 
     Raises:
@@ -85,7 +85,7 @@ def views(objects: list[Any], project: Project) -> list[View]:
     return found
 
 
-def _view(view: FeatureView, keys: list[str], projection: Any, project: Project) -> View:
+def _view(view: FeatureView, keys: list[str], projection: Any, project: Project) -> ViewSpec:
     source = view.batch_source
     if not isinstance(source, FileSource):
         raise InputError(
@@ -102,7 +102,7 @@ def _view(view: FeatureView, keys: list[str], projection: Any, project: Project)
             f"The feature view {view.name!r} is keyed by {keys}; expected the project's entity {project.entity!r} "
             "alone. Set its entities in features.py."
         )
-    return View(
+    return ViewSpec(
         name=view.name,
         path=source.path,
         entity=project.entity,
@@ -112,7 +112,7 @@ def _view(view: FeatureView, keys: list[str], projection: Any, project: Project)
     )
 
 
-def _check(found: list[View], project: Project) -> None:
+def _check(found: list[ViewSpec], project: Project) -> None:
     delivered = [name for view in found for name in view.features]
     service = f"the feature service {project.features.service!r}"
     for name in project.features.columns:

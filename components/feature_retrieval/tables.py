@@ -6,11 +6,11 @@ import duckdb
 
 from components.feature_retrieval import names
 from components.feature_retrieval.examples import demand, quoted
-from components.feature_retrieval.repository import View
+from components.feature_retrieval.repository import ViewSpec
 from components.shared.errors import InputError
 
 
-def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: View) -> int:
+def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec) -> int:
     """Write the rows of one view, reduced to the entities, times and columns that the examples can ask for.
 
     Rows of one entity with equal times are a tie that a join could break either way: the one whose values are
@@ -63,7 +63,7 @@ def _check_entity(connection: duckdb.DuckDBPyConnection, file: str, kind: str, e
         raise InputError(f"{entity!r} of {file} is {kind}, but {wanted} in the label's source; cast one of them.")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, view: View, times: list[str], target: Path) -> int:
+def _write(connection: duckdb.DuckDBPyConnection, view: ViewSpec, times: list[str], target: Path) -> int:
     entity = quoted(view.entity)
     columns = ", ".join(
         [

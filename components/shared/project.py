@@ -1,116 +1,132 @@
-"""The project file as types: what a use case is, and nothing about where it runs.
+"""The types of the project file, which describes a use case and not where it runs.
 
-The parser with its helpful messages is ``pipelines.project.project_file``; steps only read a bundle that it wrote.
-Each default stands here and nowhere else.
+``pipelines.project.project_file`` parses the file and reports mistakes; the steps read the project from a bundle.
+This module is the only place that defines the defaults.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-# A DNS label with room for what KServe appends, as the project names its model, endpoint and Kubernetes resources.
+# A DNS label, short enough for the suffixes that KServe appends: the name is used for Kubernetes resources.
 ResourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-Column = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x1f]+$")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x1f]+$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Reaction = Literal["block", "warn", "ignore"]
-# An amount as Kubernetes writes it: 500m, 2, 256Mi.
+# A Kubernetes quantity: 500m, 2, 256Mi.
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$"
-# The same as KFP takes them from a pipeline.
+# KFP accepts a narrower syntax for the resources of a pipeline's steps.
 _CPU = r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$"
 _MEMORY = r"^[0-9]+(Ki|M|Mi|G|Gi|T|Ti)?$"
 
 
 class Section(BaseModel):
-    """A part of the project file: immutable, and a key that it does not know is an error."""
+    """A section of the project file: immutable; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Section):
-    """One table: a CSV or parquet file beside the project file, or a query to a database."""
+    """One source table: a CSV or parquet file, or the result of a database query."""
 
     path: str | None = Field(
-        None, description="CSV or parquet file (or folder of parquet), relative to the project file."
+        None, description="CSV file, parquet file or folder of parquet files, relative to the project file."
     )
-    database: str | None = Field(None, description="SQLAlchemy URL without credentials, or duckdb:///file.")
-    query: str | None = Field(None, description="SQL that the database answers with this table.")
+    database: str | None = Field(None, description="SQLAlchemy URL without credentials, or duckdb:///file.duckdb.")
+    query: str | None = Field(None, description="SQL query whose result is the table.")
     credentials_env: str | None = Field(
         None,
         pattern=r"^[A-Z][A-Z0-9_]*$",
-        description="Environment variable that holds 'user:password' for the database.",
+        description="Name of the environment variable that holds 'user:password' for the database.",
     )
-    time: Column | None = Field(None, description="Column with the time of a row, UTC.")
+    time: ColumnName | None = Field(None, description="Column that holds the time of each row (UTC).")
     constant_time: AwareDatetime | None = Field(
-        None, description="The table has no time: ingestion adds the column named by 'time' with this one value."
+        None, description="For a table without a time: ingestion adds the column 'time' with this value in every row."
     )
-    row_number: Column | None = Field(
-        None, description="The table has no entity: ingestion adds a column of this name that counts its rows from 1."
+    row_number: ColumnName | None = Field(
+        None,
+        description="For a table without an entity: ingestion adds a column of this name with the row number, from 1.",
     )
-    null_values: tuple[str, ...] = Field(("",), description="Texts of a CSV that mean 'missing'; blanks always do.")
-    rows_min: int = Field(1, ge=0, description="Smallest batch that is plausible.")
-    rows_max: int | None = Field(None, ge=1, description="Largest batch that is plausible.")
+    null_values: tuple[str, ...] = Field(
+        ("",), description="Values of a CSV file that mean 'missing', in addition to blank values."
+    )
+    rows_min: int = Field(1, ge=0, description="Smallest plausible number of rows; validation reports fewer.")
+    rows_max: int | None = Field(None, ge=1, description="Largest plausible number of rows; validation reports more.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Source":
         if (self.path is None) == (self.database is None):
-            raise ValueError("a source has either a 'path' or a 'database'")
+            raise ValueError("a source needs exactly one of 'path' and 'database'")
         if (self.database is None) != (self.query is None):
-            raise ValueError("'database' and 'query' go together")
+            raise ValueError("'database' and 'query' must be set together")
         if self.constant_time is not None and self.time is None:
-            raise ValueError("'constant_time' needs 'time', the name of the column to add")
+            raise ValueError("'constant_time' requires 'time', the name of the column to add")
         return self
 
 
 class Label(Section):
-    """What is predicted, and when it becomes known."""
+    """The value to predict, and when it becomes known."""
 
-    source: Name = Field(description="The source whose rows are the examples: entity, event time and label.")
-    column: Column
-    positive: str | int | float | bool | None = Field(None, description="The answer that is acted on (binary only).")
-    delay_days: int = Field(0, ge=0, description="How long after the event time the label may be missing.")
+    source: Name = Field(
+        description="Source whose rows are the examples; it has the entity, the event time and the label."
+    )
+    column: ColumnName = Field(description="Column of the source that holds the label.")
+    positive: str | int | float | bool | None = Field(
+        None, description="Label value that calls for action (binary only); default: the last value in sorted order."
+    )
+    delay_days: int = Field(
+        0, ge=0, description="Days after the event time until the label is known; until then it may be missing."
+    )
     missing: Literal["refuse", "drop"] = Field(
-        "refuse", description="What to do with a missing label older than the delay."
+        "refuse",
+        description="What to do when a label is still missing after the delay: refuse the table or drop the row.",
     )
 
 
-class Feature(Section):
-    """One input of the model, and what a request may hold for it."""
+class FeatureSpec(Section):
+    """One input of the model and the values that a request may hold for it."""
 
-    type: Literal["numeric", "categorical", "boolean"]
-    missing: bool = Field(True, description="May a request leave this feature empty (null)?")
+    type: Literal["numeric", "categorical", "boolean"] = Field(description="Type of the feature's values.")
+    missing: bool = Field(True, description="Whether a request may omit the value (null).")
 
 
 class Features(Section):
-    """The model's inputs, as the Feast feature service delivers them."""
+    """The model's inputs, delivered by a Feast feature service."""
 
-    service: Name
-    columns: dict[Column, Feature] = Field(min_length=1)
+    service: Name = Field(description="Name of the Feast feature service in feature_repo/features.py.")
+    columns: dict[ColumnName, FeatureSpec] = Field(
+        min_length=1, description="Features that the model uses, by name; the service may deliver more."
+    )
 
 
 class Split(Section):
-    """Which rows train, which choose, which judge. Shares are of all labelled rows."""
+    """How the labelled rows are split into training, validation and test rows."""
 
-    method: Literal["time", "hash", "random"] = "time"
-    validation: Share = 0.15
-    test: Share = 0.2
-    gap_days: int | None = Field(None, ge=0, description="Days left out before each cut; default: the label's delay.")
+    method: Literal["time", "hash", "random"] = Field(
+        "time", description="time: the newest rows are the test rows; hash: by entity; random: stratified by class."
+    )
+    validation: Share = Field(0.15, description="Share of the rows that choose hyperparameters and the threshold.")
+    test: Share = Field(0.2, description="Share of the rows that measure the model.")
+    gap_days: int | None = Field(
+        None, ge=0, description="Days to leave out before each cut (method time); default: label.delay_days."
+    )
 
 
 class Range(Section):
-    """A numeric hyperparameter between two bounds, both inclusive."""
+    """A numeric hyperparameter that is searched between two inclusive bounds."""
 
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-    step: float | None = Field(None, gt=0, description="Grid of values; needed by the grid sampler.")
+    low: float = Field(description="Lowest value, inclusive.")
+    high: float = Field(description="Highest value, inclusive.")
+    log: bool = Field(False, description="Whether to sample on a logarithmic scale.")
+    integer: bool = Field(False, description="Whether to sample integers only.")
+    step: float | None = Field(None, gt=0, description="Distance between values; required by the grid sampler.")
 
 
 class Choice(Section):
-    """A hyperparameter with a list of values."""
+    """A hyperparameter that is searched in a list of values."""
 
-    choices: tuple[int | float | str | bool, ...] = Field(min_length=1)
+    choices: tuple[int | float | str | bool, ...] = Field(min_length=1, description="Values to choose from.")
 
 
 def _default_space() -> dict[str, Range | Choice]:
@@ -126,174 +142,212 @@ def _default_space() -> dict[str, Range | Choice]:
 class Tuning(Section):
     """The search for hyperparameters."""
 
-    sampler: Literal["tpe", "random", "grid", "gp"] = "tpe"
-    pruner: Literal["median", "hyperband", "none"] = "median"
-    trials: int = Field(8, ge=0, description="0 takes the fixed hyperparameters of 'training' as they are.")
-    timeout_s: float | None = Field(None, gt=0)
-    workers: int = Field(1, ge=1, le=64)
-    startup_trials: int = Field(3, ge=0, description="Trials that are never pruned.")
-    warmup_epochs: int = Field(3, ge=0, description="Epochs of a trial before which it is not pruned.")
-    max_rows: int | None = Field(200_000, ge=100, description="Train a trial on at most this many rows.")
-    space: dict[str, Range | Choice] = Field(default_factory=_default_space)
+    sampler: Literal["tpe", "random", "grid", "gp"] = Field("tpe", description="Optuna sampler; gp requires PyTorch.")
+    pruner: Literal["median", "hyperband", "none"] = Field("median", description="Optuna pruner.")
+    trials: int = Field(8, ge=0, description="Number of trials; 0 skips the search and uses the values of 'training'.")
+    timeout_s: float | None = Field(None, gt=0, description="Seconds after which no new trial starts.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes; the search is reproducible with one only.")
+    startup_trials: int = Field(3, ge=0, description="Number of first trials that are never pruned.")
+    warmup_epochs: int = Field(3, ge=0, description="Number of first epochs in which a trial is never pruned.")
+    max_rows: int | None = Field(200_000, ge=100, description="Largest number of training rows of a trial.")
+    space: dict[str, Range | Choice] = Field(
+        default_factory=_default_space, description="Hyperparameters to search, by name."
+    )
 
 
 class Training(Section):
-    """Fixed hyperparameters (where tuning does not set them) and the stopping rule."""
+    """Hyperparameters that the search leaves fixed, and the rule for early stopping."""
 
-    learning_rate: float = Field(0.003, gt=0)
-    l2: float = Field(1e-3, ge=0)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    learning_rate: float = Field(0.003, gt=0, description="Learning rate of Adam at the start of training.")
+    l2: float = Field(1e-3, ge=0, description="Weight of the L2 penalty.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout rate of the hidden layers.")
     hidden: str = Field(
-        "32", pattern=r"^(none|\d+(,\d+)*)$", description="Widths of the deep part, 'none' for a wide model."
+        "32", pattern=r"^(none|\d+(,\d+)*)$", description="Widths of the hidden layers, or 'none' for a linear model."
     )
-    bins: int = Field(16, ge=2, le=256, description="Buckets of each numeric feature (quantiles).")
-    embedding: int = Field(4, ge=1, le=64, description="Width of a category's embedding in the deep part.")
+    bins: int = Field(16, ge=2, le=256, description="Largest number of quantile buckets of a numeric feature.")
+    embedding: int = Field(4, ge=1, le=64, description="Width of the embedding of a category.")
     max_vocabulary: int = Field(
-        1000, ge=2, description="Most frequent categories kept; the others are out-of-vocabulary."
+        1000, ge=2, description="Most categories kept per feature; rarer ones are treated as unknown."
     )
-    batch_size: int = Field(256, ge=1)
-    epochs: int = Field(60, ge=1)
-    patience: int = Field(5, ge=1, description="Epochs without a better validation loss before training stops.")
-    class_weight: Literal["none", "balanced"] = "none"
+    batch_size: int = Field(256, ge=1, description="Rows per step; small tables use smaller batches.")
+    epochs: int = Field(60, ge=1, description="Largest number of epochs.")
+    patience: int = Field(5, ge=1, description="Epochs without a lower validation loss after which training stops.")
+    class_weight: Literal["none", "balanced"] = Field(
+        "none", description="balanced: give every class the same total weight."
+    )
 
 
 class Value(Section):
-    """Money of one decision (binary): act on a predicted positive, leave the others alone."""
+    """What a decision is worth (binary): the model's user acts on predicted positives only."""
 
-    currency: str = "USD"
-    benefit: float = Field(1.0, ge=0, description="Gained when acting on a true positive succeeds.")
-    success_rate: float = Field(1.0, ge=0, le=1, description="How often acting on a true positive succeeds.")
-    false_positive_cost: float = Field(1.0, ge=0)
-    action_cost: float = Field(0.0, ge=0, description="Spent on each acted-on row, right or wrong.")
-    false_negative_cost: float = Field(0.0, ge=0)
+    currency: str = Field("USD", description="Currency of all amounts, for display.")
+    benefit: float = Field(1.0, ge=0, description="Gain when an action on a true positive succeeds.")
+    success_rate: float = Field(1.0, ge=0, le=1, description="Share of the actions on true positives that succeed.")
+    false_positive_cost: float = Field(1.0, ge=0, description="Cost of an action on a false positive.")
+    action_cost: float = Field(0.0, ge=0, description="Cost of every action, on true and false positives.")
+    false_negative_cost: float = Field(0.0, ge=0, description="Cost of a positive that nobody acted on.")
 
 
 class Evaluation(Section):
-    """How a model is measured."""
+    """How a model is evaluated."""
 
-    confidence: Share = 0.95
-    resamples: int = Field(500, ge=50, description="Bootstrap resamples.")
-    slices: tuple[Column | tuple[Column, ...], ...] = Field((), description="Features, or tuples of them, to slice by.")
-    fairness: tuple[Column, ...] = Field((), description="Columns that hold the groups to compare.")
-    min_support: int = Field(50, ge=1, description="Rows below which a slice is not judged.")
-    find_worst: bool = Field(True, description="Also search all features for the worst slice.")
+    confidence: Share = Field(0.95, description="Confidence level of all intervals.")
+    resamples: int = Field(500, ge=50, description="Number of bootstrap resamples.")
+    slices: tuple[ColumnName | tuple[ColumnName, ...], ...] = Field(
+        (), description="Features, or combinations of features, to slice the test rows by."
+    )
+    fairness: tuple[ColumnName, ...] = Field((), description="Columns whose groups are compared.")
+    min_support: int = Field(50, ge=1, description="Smallest number of rows of a slice that is evaluated.")
+    find_worst: bool = Field(True, description="Whether to search all features for the worst slice.")
 
 
 class Gate(Section):
-    """What a candidate must show. A rule set to null is off."""
+    """The rules that a candidate must pass. A rule set to null is off."""
 
-    beat_rule: bool = Field(True, description="First release: better than the rule, by the bootstrap's bound.")
-    plain_margin: float | None = Field(0.01, ge=0, description="First release: tolerated loss against the plain model.")
-    champion_margin: float | None = Field(0.01, ge=0, description="Later: tolerated loss against the champion.")
-    floors: dict[str, float] = Field(default_factory=dict, description="Metric -> lowest value (higher is better).")
-    ceilings: dict[str, float] = Field(default_factory=dict, description="Metric -> highest value (lower is better).")
-    slice_gap: float | None = Field(None, ge=0, description="Largest loss of a supported slice against all rows.")
-    fairness_gap: float | None = Field(None, ge=0, le=1, description="Largest gap in selection rate between groups.")
-    value_positive: bool = Field(False, description="Acting on the model must earn money on the test rows.")
-    latency_ms: float | None = Field(None, gt=0, description="Highest median latency of one row.")
-    size_mib: float | None = Field(None, gt=0, description="Largest exported model.")
-    min_test_rows: int = Field(50, ge=1)
+    beat_rule: bool = Field(
+        True, description="First release: the candidate must be significantly better than a rule of thumb."
+    )
+    plain_margin: float | None = Field(
+        0.01, ge=0, description="First release: how much worse than a plain model the candidate may be."
+    )
+    champion_margin: float | None = Field(
+        0.01, ge=0, description="Later releases: how much worse than the champion the candidate may be."
+    )
+    floors: dict[str, float] = Field(default_factory=dict, description="Lowest value of each metric, by its name.")
+    ceilings: dict[str, float] = Field(default_factory=dict, description="Highest value of each metric, by its name.")
+    slice_gap: float | None = Field(
+        None, ge=0, description="How much worse than on all rows the metric may be on a slice."
+    )
+    fairness_gap: float | None = Field(
+        None, ge=0, le=1, description="Largest difference in selection rate between groups."
+    )
+    value_positive: bool = Field(False, description="Whether the model must earn money on the test rows.")
+    latency_ms: float | None = Field(None, gt=0, description="Highest median latency of one row, in milliseconds.")
+    size_mib: float | None = Field(None, gt=0, description="Largest size of the exported model, in MiB.")
+    min_test_rows: int = Field(50, ge=1, description="Smallest number of test rows.")
 
 
 class Validation(Section):
-    """Which anomalies stop a run."""
+    """How a run reacts to anomalies in the data: block, warn or ignore."""
 
-    schema_anomalies: Reaction = "block"
-    drift: Reaction = "warn"
-    duplicates: Reaction = "warn"
-    constant_columns: Reaction = "warn"
-    batch_size: Reaction = "block"
-    segments: Reaction = "block"
+    schema_anomalies: Reaction = Field("block", description="Data that violates feature_repo/schema.")
+    drift: Reaction = Field("warn", description="A distribution that differs from the last accepted snapshot.")
+    duplicates: Reaction = Field("warn", description="Duplicate rows or columns.")
+    constant_columns: Reaction = Field("warn", description="Columns with the same value in every row.")
+    batch_size: Reaction = Field("block", description="Fewer rows than rows_min or more than rows_max of a source.")
+    segments: Reaction = Field("block", description="Values that are missing in one segment only.")
     drift_threshold: float = Field(
-        0.1, gt=0, le=1, description="Jensen-Shannon divergence (numbers) or L-infinity norm (texts)."
+        0.1, gt=0, le=1, description="Largest Jensen-Shannon divergence (numbers) or L-infinity distance (texts)."
     )
-    segment_columns: dict[str, tuple[Column, ...]] = Field(
-        default_factory=dict, description="Source -> columns whose values are checked one by one."
+    segment_columns: dict[str, tuple[ColumnName, ...]] = Field(
+        default_factory=dict, description="Columns whose values are the segments to check, by source."
     )
     segment_missing_max: float = Field(
-        0.1, gt=0, le=1, description="Largest rise of a segment's missing share above that of the other rows."
+        0.1, gt=0, le=1, description="How much the missing share of a segment may exceed that of the other rows."
     )
 
 
-class Release(Section):
-    """How a promoted model takes over."""
+class ReleaseSettings(Section):
+    """How a promoted model is released."""
 
-    strategy: Literal["basic"] = "basic"
+    strategy: Literal["basic"] = Field("basic", description="basic: switch all traffic at once.")
     tolerance: float = Field(
-        1e-5, gt=0, description="Largest difference between the sample's answer and what training said."
+        1e-5, gt=0, description="Largest difference between the server's answers and those recorded in training."
     )
 
 
-class Serving(Section):
-    """How the model server stands on a cluster; a local endpoint needs none of it."""
+class ServingSettings(Section):
+    """How the model server runs on a cluster; a local endpoint ignores this section."""
 
-    cpu: str = Field("100m", pattern=_QUANTITY, description="CPU that a pod asks for.")
-    memory: str = Field("256Mi", pattern=_QUANTITY, description="Memory that a pod asks for.")
-    memory_limit: str = Field("1Gi", pattern=_QUANTITY, description="Memory above which a pod is killed.")
-    replicas_min: int = Field(1, ge=1, description="Pods that always run.")
-    replicas_max: int = Field(3, ge=1, description="Pods that load may make it.")
-    scale_metric: Literal["cpu", "memory"] = Field("cpu", description="What makes it more pods ...")
-    scale_target: int = Field(80, ge=1, description="... above this share of what they asked for, in percent.")
-    log_url: str | None = Field(None, description="HTTP sink for KServe's request log, none without it.")
-    log_mode: Literal["all", "request", "response"] = "all"
-    start_s: int = Field(300, ge=10, description="Longest time that a pod may take until it answers.")
-    drain_s: int = Field(10, ge=0, description="Time that a pod still answers after it was told to end.")
+    cpu: str = Field("100m", pattern=_QUANTITY, description="CPU request of a pod.")
+    memory: str = Field("256Mi", pattern=_QUANTITY, description="Memory request of a pod.")
+    memory_limit: str = Field("1Gi", pattern=_QUANTITY, description="Memory limit of a pod.")
+    replicas_min: int = Field(1, ge=1, description="Smallest number of pods.")
+    replicas_max: int = Field(3, ge=1, description="Largest number of pods.")
+    scale_metric: Literal["cpu", "memory"] = Field("cpu", description="Resource whose usage scales the pods.")
+    scale_target: int = Field(80, ge=1, description="Usage above which pods are added, in percent of the request.")
+    log_url: str | None = Field(None, description="HTTP sink for KServe's request log; no log without it.")
+    log_mode: Literal["all", "request", "response"] = Field("all", description="What KServe logs of each exchange.")
+    start_s: int = Field(300, ge=10, description="Seconds in which a pod must become ready.")
+    drain_s: int = Field(10, ge=0, description="Seconds for which a terminating pod still answers requests.")
 
     @model_validator(mode="after")
-    def _in_order(self) -> "Serving":
+    def _in_order(self) -> "ServingSettings":
         if self.replicas_min > self.replicas_max:
             raise ValueError(f"'replicas_min' {self.replicas_min} exceeds 'replicas_max' {self.replicas_max}")
         return self
 
 
 class Toleration(Section):
-    """A taint of a node that a step's pod bears."""
+    """A node taint that a step's pod tolerates."""
 
-    key: str | None = Field(None, description="Of the taint; none means every taint.")
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    key: str | None = Field(None, description="Key of the taint; null matches every key.")
+    operator: Literal["Equal", "Exists"] = Field("Equal", description="How the taint's value is compared.")
+    value: str | None = Field(None, description="Value of the taint, for the operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Effect of the taint; null matches every effect."
+    )
+
+
+# The keys of a step and of 'default' are the same; a subclass that sets a default must repeat the description.
+_STEP = {
+    "cpu": "CPU request of the step's pod.",
+    "cpu_limit": "CPU limit of the step.",
+    "memory": "Memory request of the step's pod.",
+    "memory_limit": "Memory limit of the step.",
+    "gpu": "Number of accelerators.",
+    "gpu_type": "Resource name of the accelerator on the nodes.",
+    "node_selector": "Labels that a node must have.",
+    "tolerations": "Node taints that the step's pod tolerates.",
+    "timeout_s": "Seconds after which the step is stopped and the run fails.",
+    "retries": "How often a failed step is retried.",
+    "retry_wait_s": "Seconds before the first retry.",
+    "retry_factor": "Factor by which the wait grows with each retry.",
+    "retry_wait_max_s": "Longest wait between retries, in seconds.",
+}
 
 
 class StepResources(Section):
-    """What one step may take, where it may run and how often it is tried; None is as 'default' says."""
+    """Resources, placement and retries of one step; null means the value of 'default'."""
 
-    cpu: str | None = Field(None, pattern=_CPU, description="CPU that a pod asks for.")
-    cpu_limit: str | None = Field(None, pattern=_CPU, description="CPU that it gets at most.")
-    memory: str | None = Field(None, pattern=_MEMORY, description="Memory that a pod asks for.")
-    memory_limit: str | None = Field(None, pattern=_MEMORY, description="Memory above which a step is killed.")
-    gpu: int | None = Field(None, ge=0, description="Accelerators.")
-    gpu_type: str | None = Field(None, min_length=1, description="Name of the accelerator's resource on a node.")
-    node_selector: dict[str, str] | None = Field(None, description="Labels of the nodes that are fit.")
-    tolerations: tuple[Toleration, ...] | None = None
-    timeout_s: int | None = Field(None, ge=1, description="A step that takes longer is ended.")
-    retries: int | None = Field(None, ge=0, le=10, description="Times that a step is tried again.")
-    retry_wait_s: int | None = Field(None, ge=0, description="Wait before the first retry ...")
-    retry_factor: float | None = Field(None, ge=1, description="... which grows by this factor ...")
-    retry_wait_max_s: int | None = Field(None, ge=0, description="... up to this.")
+    cpu: str | None = Field(None, pattern=_CPU, description=_STEP["cpu"])
+    cpu_limit: str | None = Field(None, pattern=_CPU, description=_STEP["cpu_limit"])
+    memory: str | None = Field(None, pattern=_MEMORY, description=_STEP["memory"])
+    memory_limit: str | None = Field(None, pattern=_MEMORY, description=_STEP["memory_limit"])
+    gpu: int | None = Field(None, ge=0, description=_STEP["gpu"])
+    gpu_type: str | None = Field(None, min_length=1, description=_STEP["gpu_type"])
+    node_selector: dict[str, str] | None = Field(None, description=_STEP["node_selector"])
+    tolerations: tuple[Toleration, ...] | None = Field(None, description=_STEP["tolerations"])
+    timeout_s: int | None = Field(None, ge=1, description=_STEP["timeout_s"])
+    retries: int | None = Field(None, ge=0, le=10, description=_STEP["retries"])
+    retry_wait_s: int | None = Field(None, ge=0, description=_STEP["retry_wait_s"])
+    retry_factor: float | None = Field(None, ge=1, description=_STEP["retry_factor"])
+    retry_wait_max_s: int | None = Field(None, ge=0, description=_STEP["retry_wait_max_s"])
 
 
 class DefaultResources(StepResources):
-    """The same with the defaults filled in."""
+    """Resources, placement and retries of every step that does not set its own."""
 
-    gpu: int = Field(0, ge=0)
-    gpu_type: str = Field("nvidia.com/gpu", min_length=1)
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
-    retries: int = Field(0, ge=0, le=10)
-    retry_wait_s: int = Field(30, ge=0)
-    retry_factor: float = Field(2.0, ge=1)
-    retry_wait_max_s: int = Field(600, ge=0)
+    gpu: int = Field(0, ge=0, description=_STEP["gpu"])
+    gpu_type: str = Field("nvidia.com/gpu", min_length=1, description=_STEP["gpu_type"])
+    node_selector: dict[str, str] = Field(default_factory=dict, description=_STEP["node_selector"])
+    tolerations: tuple[Toleration, ...] = Field((), description=_STEP["tolerations"])
+    retries: int = Field(0, ge=0, le=10, description=_STEP["retries"])
+    retry_wait_s: int = Field(30, ge=0, description=_STEP["retry_wait_s"])
+    retry_factor: float = Field(2.0, ge=1, description=_STEP["retry_factor"])
+    retry_wait_max_s: int = Field(600, ge=0, description=_STEP["retry_wait_max_s"])
 
 
 class Resources(Section):
-    """What the steps may take, for all and for each by its name."""
+    """Resources of the steps: a default, and exceptions by step."""
 
-    default: DefaultResources = DefaultResources()
-    steps: dict[Name, StepResources] = Field(default_factory=dict, description="Step -> what differs from 'default'.")
+    default: DefaultResources = Field(DefaultResources(), description="Resources of every step.")
+    steps: dict[Name, StepResources] = Field(
+        default_factory=dict, description="Resources that differ from 'default', by step."
+    )
 
     def of(self, step: str) -> DefaultResources:
-        """Return what holds for a step.
+        """Return the resources of a step: its own values, and the defaults for the others.
 
         >>> resources = Resources(default={"memory": "2Gi", "retries": 1}, steps={"tuning": {"retries": 0}})
         >>> resources.of("tuning").memory, resources.of("tuning").retries, resources.of("training").retries
@@ -303,32 +357,34 @@ class Resources(Section):
         return DefaultResources.model_validate(self.default.model_dump() | own)
 
 
-class Limits(Section):
-    """What is refused before it costs anything."""
+class SizeLimits(Section):
+    """Sizes above which a table or a request is rejected."""
 
-    columns: int = Field(500, ge=1)
-    request_rows: int = Field(10_000, ge=1)
-    request_mib: float = Field(8.0, gt=0)
+    columns: int = Field(500, ge=1, description="Largest number of columns of a source.")
+    request_rows: int = Field(10_000, ge=1, description="Largest number of rows in a request.")
+    request_mib: float = Field(8.0, gt=0, description="Largest size of a request body, in MiB.")
 
 
 class Project(Section):
-    """Everything about one use case."""
+    """The complete description of a use case."""
 
-    name: ResourceName
-    task: Literal["binary", "multiclass", "regression"]
-    entity: Column
-    event_time: Column
-    sources: dict[Name, Source] = Field(min_length=1)
-    label: Label
-    features: Features
-    split: Split = Split()
-    tuning: Tuning = Tuning()
-    training: Training = Training()
-    value: Value | None = None
-    evaluation: Evaluation = Evaluation()
-    gate: Gate = Gate()
-    validation: Validation = Validation()
-    release: Release = Release()
-    serving: Serving = Serving()
-    resources: Resources = Resources()
-    limits: Limits = Limits()
+    name: ResourceName = Field(description="Name of the model, its endpoint and its Kubernetes resources.")
+    task: Literal["binary", "multiclass", "regression"] = Field(description="Type of the prediction.")
+    entity: ColumnName = Field(description="Column that identifies what an example is about.")
+    event_time: ColumnName = Field(
+        description="Column with the time of the prediction; features that became known later are not used."
+    )
+    sources: dict[Name, Source] = Field(min_length=1, description="Source tables, by name.")
+    label: Label = Field(description="The value to predict.")
+    features: Features = Field(description="The model's inputs.")
+    split: Split = Field(Split(), description="How rows are split for training, validation and testing.")
+    tuning: Tuning = Field(Tuning(), description="The hyperparameter search.")
+    training: Training = Field(Training(), description="Fixed hyperparameters and early stopping.")
+    value: Value | None = Field(None, description="What a decision is worth; without it, the threshold maximises F1.")
+    evaluation: Evaluation = Field(Evaluation(), description="How a model is evaluated.")
+    gate: Gate = Field(Gate(), description="Rules that a candidate must pass.")
+    validation: Validation = Field(Validation(), description="How a run reacts to anomalies in the data.")
+    release: ReleaseSettings = Field(ReleaseSettings(), description="How a promoted model is released.")
+    serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
+    resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
+    limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")

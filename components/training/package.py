@@ -18,8 +18,8 @@ from components.shared.inputs import rows
 from components.shared.inputs.categories import category_text
 from components.shared.learning import fitting
 from components.shared.learning.encoding import Encoding
+from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.onnx_graph import graph
-from components.shared.learning.targets import Target
 from components.shared.project import Project, Training
 from components.training import parity
 
@@ -35,7 +35,7 @@ class Trained:
     hyperparameters: dict[str, Any]
     seed: int
     encoding: Encoding
-    target: Target
+    target: LabelEncoding
     fit: fitting.Fit
     model: keras.Model
     threshold: float | None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.shared.errors import StepFailed
 from components.shared.inputs.rows import Inputs
 from components.shared.learning.encoding import Encoding
-from components.shared.learning.targets import Target
+from components.shared.learning.labels import LabelEncoding
 from components.shared.package.session import OUTPUT, open_session
 
 TOLERANCE = 1e-5
@@ -20,7 +20,7 @@ _REAL_ROWS = 512
 _ODD_ROWS = 256
 
 
-def tolerance(target: Target, share: float = TOLERANCE) -> float:
+def tolerance(target: LabelEncoding, share: float = TOLERANCE) -> float:
     """Return the largest tolerated difference of two scores: a share of probability 1, or of the label's own size."""
     return share if target.task != "regression" else share * (abs(target.mean) + target.scale)
 

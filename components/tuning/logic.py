@@ -12,7 +12,7 @@ from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import search, space
 from components.tuning.storage import alone
-from components.tuning.task import Task
+from components.tuning.task import StudyTask
 
 log = logging.getLogger(__name__)
 _METRIC = {"binary": "log loss", "multiclass": "log loss", "regression": "squared error of the standardised label"}
@@ -45,7 +45,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
         return _write(out, fixed, project, trials=[], resumed=0, importance=None)
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    task = Task(project, splits, seed, study_storage, key(project, splits, seed))
+    task = StudyTask(project, splits, seed, study_storage, key(project, splits, seed))
     with alone(study_storage, task.key):
         study = search.open_study(task)
         finished = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))

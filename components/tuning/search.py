@@ -17,7 +17,7 @@ from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project, Training, Tuning
 from components.tuning import space
 from components.tuning.storage import storage
-from components.tuning.task import Objective, Task
+from components.tuning.task import Objective, StudyTask
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def sampler(tuning: Tuning, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, tuning.trials // 4), multivariate=True)
 
 
-def open_study(task: Task) -> optuna.Study:
+def open_study(task: StudyTask) -> optuna.Study:
     """Open or create the study of a task."""
     return optuna.create_study(
         study_name=task.key,
@@ -58,7 +58,7 @@ def open_study(task: Task) -> optuna.Study:
     )
 
 
-def resume(study: optuna.Study, task: Task) -> int:
+def resume(study: optuna.Study, task: StudyTask) -> int:
     """Queue again what a kill or a failure cut short; return how many trials are still to run."""
     tuning = task.project.tuning
     if "://" in task.address:
@@ -83,7 +83,7 @@ def resume(study: optuna.Study, task: Task) -> int:
     return max(0, wanted - done)
 
 
-def run(study: optuna.Study, task: Task, remaining: int) -> None:
+def run(study: optuna.Study, task: StudyTask, remaining: int) -> None:
     """Run the remaining trials, in this process or in several beside each other."""
     tuning = task.project.tuning
     deadline = None if tuning.timeout_s is None else time.time() + tuning.timeout_s
@@ -117,12 +117,14 @@ def run(study: optuna.Study, task: Task, remaining: int) -> None:
         )
 
 
-def _worker(task: Task, slots: Any, deadline: float | None, number: int) -> None:
+def _worker(task: StudyTask, slots: Any, deadline: float | None, number: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _work(open_study(task), task, lambda: slots.acquire(block=False), deadline, number)
 
 
-def _work(study: optuna.Study, task: Task, ticket: Callable[[], bool], deadline: float | None, worker: int) -> None:
+def _work(
+    study: optuna.Study, task: StudyTask, ticket: Callable[[], bool], deadline: float | None, worker: int
+) -> None:
     """Take trials until there are no tickets or no time left."""
     from components.tuning import objective
 

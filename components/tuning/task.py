@@ -11,7 +11,7 @@ Objective = Callable[[Training, Report], float]
 
 
 @dataclass(frozen=True)
-class Task:
+class StudyTask:
     """What a worker needs to know; all of it can be sent to another process."""
 
     project: Project

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from components.shared.project import Serving
+from components.shared.project import ServingSettings
 from components.shared.release import resources as manifest
 from tests.infra import cluster, rendered
 
@@ -104,7 +104,7 @@ def test_the_namespace_of_models_admits_a_model_as_kserve_makes_it(kubernetes, a
     """KServe puts a container of its own before ours, which only the patch of the overlays makes admissible."""
     prefix, documents, _ = applied
     [patch] = rendered.of_kind(documents, "ClusterStorageContainer")
-    [server] = manifest.serving_runtime(Serving(), "perennial/serving:1")["spec"]["containers"]
+    [server] = manifest.serving_runtime(ServingSettings(), "perennial/serving:1")["spec"]["containers"]
     fetch = {"name": "storage-initializer", "image": "kserve/storage-initializer:v0.21.0"}
     pod = {
         "apiVersion": "v1",

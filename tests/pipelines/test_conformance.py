@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.shared import telemetry
-from components.shared.project import Serving
+from components.shared.project import ServingSettings
 from components.shared.release import resources as manifest
 from pipelines.definitions import compilation
 from pipelines.images import environments, locking
@@ -191,7 +191,7 @@ def test_onnx_runtime_leaves_no_device_id_behind(step, tmp_path):
 
 def test_every_way_to_start_a_process_turns_reports_home_off():
     recipe = environments.RECIPE.read_text()
-    [container] = manifest.serving_runtime(Serving(), "serving:1")["spec"]["containers"]
+    [container] = manifest.serving_runtime(ServingSettings(), "serving:1")["spec"]["containers"]
 
     assert {entry["name"]: entry["value"] for entry in container["env"]} == telemetry.OFF
     assert [f"{name}={value}" for name, value in telemetry.OFF.items() if f"{name}={value}" not in recipe] == []

@@ -47,7 +47,7 @@ def test_a_small_file_is_enough_and_the_types_hold_the_defaults(tmp_path):
         (changed(tuning={"trails": 3}), r"no key 'trails' in 'tuning'; did you mean 'trials'"),
         (changed(tuning={"trials": -1}), r"tuning.trials: .*greater than or equal to 0, got -1"),
         (changed(sources={"rows": {"pth": "rows.csv"}}), r"no key 'pth' in 'sources.rows'; did you mean 'path'"),
-        (changed(sources={"rows": {"path": "a", "database": "b"}}), r"either a 'path' or a 'database'"),
+        (changed(sources={"rows": {"path": "a", "database": "b"}}), r"exactly one of 'path' and 'database'"),
         (changed(sources={"../rows": {"path": "a"}}), r"sources"),
         (changed(name="a/b"), r"name: .*pattern"),
         (changed(entity="a/b"), r"entity: .*pattern"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.shared.learning import network
 from components.shared.learning.adam import Adam
 from components.shared.learning.encoding import Encoding
-from components.shared.learning.targets import Target
+from components.shared.learning.labels import LabelEncoding
 from components.shared.project import Training
 
 # Small tables get smaller batches, so that an epoch has at least about this many steps.
@@ -65,10 +65,11 @@ def steady(seed: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def class_weights(labels: NDArray[np.float32], target: Target, scheme: str) -> NDArray[np.float32]:
+def class_weights(labels: NDArray[np.float32], target: LabelEncoding, scheme: str) -> NDArray[np.float32]:
     """Return one weight per class, 1 on average over rows; ``balanced`` gives each class the same total.
 
-    >>> class_weights(np.array([0, 0, 0, 0, 1], np.float32), Target("binary", ("no", "yes")), "balanced").tolist()
+    >>> label = LabelEncoding("binary", ("no", "yes"))
+    >>> class_weights(np.array([0, 0, 0, 0, 1], np.float32), label, "balanced").tolist()
     [0.625, 2.5]
     """
     if target.classes is None:
@@ -89,7 +90,7 @@ def fit(
     train: Rows,
     validation: Rows,
     encoding: Encoding,
-    target: Target,
+    target: LabelEncoding,
     chosen: Training,
     *,
     seed: int,
@@ -136,7 +137,7 @@ def fit(
     return result
 
 
-def loss_of(target: Target, logits: Any, labels: Any) -> Any:
+def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:
     """Return one loss per row: cross-entropy, or the squared error of the standardised value."""
     if target.task == "multiclass":
         return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
@@ -146,7 +147,7 @@ def loss_of(target: Target, logits: Any, labels: Any) -> Any:
 
 
 def _compiled(
-    model: network.WideDeep, optimizer: Adam, train: Rows, validation: Rows, target: Target, l2: float
+    model: network.WideDeep, optimizer: Adam, train: Rows, validation: Rows, target: LabelEncoding, l2: float
 ) -> tuple[Callable[[Any], Any], Callable[[], Any]]:
     """Return the function of one epoch over given batches, and that of the validation loss."""
     held = {name: tf.constant(values) for name, values in train.encoded.items()}
@@ -176,7 +177,7 @@ def _compiled(
     return learn, judge
 
 
-def _prior(train: Rows, target: Target) -> NDArray[np.float32]:
+def _prior(train: Rows, target: LabelEncoding) -> NDArray[np.float32]:
     """Start from the answer of a model without inputs: the log-odds of each class, or the mean."""
     if target.task == "regression":
         return np.zeros(1, np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.shared.learning.encoding import Encoding
-from components.shared.learning.targets import Target
+from components.shared.learning.labels import LabelEncoding
 from components.shared.project import Training
 
 register = keras.saving.register_keras_serializable(package="perennial")
@@ -144,8 +144,9 @@ class WideDeep(keras.layers.Layer):
         return super().get_config() | self.sizes | deep
 
 
-@register
-class Answer(keras.layers.Layer):
+# Registered under the name that saved models already hold.
+@keras.saving.register_keras_serializable(package="perennial", name="Answer")
+class ScoreLayer(keras.layers.Layer):
     """Logits -> probability (n,), probabilities (n, classes), or a value (n,) in the label's unit."""
 
     def __init__(self, task: str, mean: float, scale: float, **kwargs: Any) -> None:
@@ -166,7 +167,7 @@ class Answer(keras.layers.Layer):
         return super().get_config() | {"task": self.task, "mean": self.mean, "scale": self.scale}
 
 
-def core(encoding: Encoding, target: Target, chosen: Training) -> WideDeep:
+def core(encoding: Encoding, target: LabelEncoding, chosen: Training) -> WideDeep:
     """Make the trainable part, with fresh weights."""
     layer = WideDeep(
         width=encoding.width if encoding.low else 0,
@@ -192,13 +193,13 @@ def preprocessing(encoding: Encoding) -> dict[str, keras.layers.Layer]:
     return layers
 
 
-def assemble(encoding: Encoding, target: Target, trained: WideDeep) -> keras.Model:
+def assemble(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> keras.Model:
     """Join preprocessing, trained network and answer: raw inputs in, ``score`` out."""
     layers = preprocessing(encoding)
     shapes = {"numeric": (len(encoding.low), "float32"), "categorical": (len(encoding.vocabulary), "string")}
     raw = {name: keras.Input((shapes[name][0],), dtype=shapes[name][1], name=name) for name in layers}
     encoded = {_ENCODED[name]: layers[name](tensor) for name, tensor in raw.items()}
-    score = Answer(target.task, target.mean, target.scale, name="score")(trained(**encoded))
+    score = ScoreLayer(target.task, target.mean, target.scale, name="score")(trained(**encoded))
     return keras.Model(inputs=raw, outputs=score, name="perennial")
 
 

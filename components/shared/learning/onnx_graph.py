@@ -11,8 +11,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from components.shared.learning.encoding import Encoding
+from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.network import WideDeep
-from components.shared.learning.targets import Target
 
 _OPSETS = {"": 20, "ai.onnx.ml": 3}
 
@@ -37,7 +37,7 @@ class _Graph:
         return output
 
 
-def graph(encoding: Encoding, target: Target, trained: WideDeep) -> onnx.ModelProto:
+def graph(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> onnx.ModelProto:
     """Write the model as ONNX: inputs ``numeric`` and ``categorical`` as far as they exist, output ``score``."""
     made = _Graph()
     inputs, features, answer = [], [], made.constant(trained.bias.numpy())
@@ -112,7 +112,7 @@ def _deep(made: _Graph, features: list[str], trained: WideDeep) -> str:
     return made.add("MatMul", deep, made.constant(trained.kernels[-1].numpy()))
 
 
-def _answer(made: _Graph, target: Target, logits: str) -> str:
+def _answer(made: _Graph, target: LabelEncoding, logits: str) -> str:
     if target.task == "multiclass":
         return made.add("Softmax", logits, axis=1, name="score")
     column = made.add("Reshape", logits, made.constant([-1], np.int64))

@@ -36,7 +36,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Column:
+class GroupedColumn:
     """A column as group numbers and the name of each group: a value, a span of numbers, or "missing"."""
 
     codes: NDArray[np.intp]
@@ -53,9 +53,9 @@ class Groups:
     def __init__(self, train: pa.Table, test: pa.Table) -> None:
         """Keep both parts: bins are learned on ``train`` and applied to ``test``."""
         self._train, self._test = train, test
-        self._known: dict[str, Column] = {}
+        self._known: dict[str, GroupedColumn] = {}
 
-    def of(self, column: str) -> Column:
+    def of(self, column: str) -> GroupedColumn:
         """Return the groups of one column, or say that there is no such column."""
         if column not in self._test.column_names:
             near = difflib.get_close_matches(column, self._test.column_names, 1)
@@ -79,7 +79,7 @@ class Groups:
                 where = {name: group.names[group.codes[part[0]]] for name, group in zip(columns, groups, strict=True)}
                 yield Slice(where, part)
 
-    def _grouped(self, column: str) -> Column:
+    def _grouped(self, column: str) -> GroupedColumn:
         kind = self._test.column(column).type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             known, values = (
@@ -91,14 +91,14 @@ class Groups:
                 cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="inverted_cdf"))
                 return _spans(cuts, values)
         names, codes = np.unique(rows.texts(self._test, column), return_inverse=True)
-        return Column(codes, [str(name) or "missing" for name in names])
+        return GroupedColumn(codes, [str(name) or "missing" for name in names])
 
 
-def _spans(cuts: Floats, values: Floats) -> Column:
+def _spans(cuts: Floats, values: Floats) -> GroupedColumn:
     edges = [f"{cut:.6g}" for cut in cuts]
     between = [f"{low} to below {high}" for low, high in pairwise(edges)]
     names = [f"below {edges[0]}", *between, f"{edges[-1]} or more", "missing"]
-    return Column(np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right")), names)
+    return GroupedColumn(np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right")), names)
 
 
 def supported(part: Slice, card: Scorecard, min_support: int) -> bool:

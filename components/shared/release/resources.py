@@ -10,7 +10,7 @@ import yaml
 from components.shared import files, registry, telemetry
 from components.shared.evidence import COMMIT, Candidate
 from components.shared.images import image
-from components.shared.project import Project, Serving
+from components.shared.project import Project, ServingSettings
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -101,7 +101,7 @@ def _storage(uri: str) -> str:
     return uri if uri.startswith("file:") else uri.rstrip("/") + "/"
 
 
-def _scale(serving: Serving) -> dict[str, Any]:
+def _scale(serving: ServingSettings) -> dict[str, Any]:
     scale: dict[str, Any] = {
         "minReplicas": serving.replicas_min,
         "maxReplicas": serving.replicas_max,
@@ -130,7 +130,7 @@ def _pod(project: Project, version: str) -> dict[str, Any]:
     }
 
 
-def serving_runtime(serving: Serving, reference: str) -> dict[str, Any]:
+def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
     """Describe the runtime; KServe fills the service's name in for ``{{.Name}}``.
 
     It is named by its content: projects that agree share one, and a new image makes a new one beside the champion's.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from components.shared.errors import InputError
 from components.shared.sql import identifier
-from pipelines.project.initialise.profile import Column
+from pipelines.project.initialise.profile import ColumnProfile
 
 Role = Literal["entity", "time", "label", "feature", "left out"]
 _TRUE = {"yes": "no", "y": "n", "true": "false", "t": "f", "1": "0", "1.0": "0.0"}
@@ -20,7 +20,7 @@ _ID_WORDS = {"id", "uuid", "guid", "key", "index", "number", "no", "nr"}
 class ColumnGuess:
     """The role of one column, and for a feature its type, name and SQL."""
 
-    column: Column
+    column: ColumnProfile
     role: Role
     reason: str
     type: Literal["numeric", "categorical", "boolean"] | None = None
@@ -29,7 +29,7 @@ class ColumnGuess:
 
 
 @dataclass(frozen=True)
-class Target:
+class TaskGuess:
     """What is predicted."""
 
     task: Literal["binary", "multiclass", "regression"]
@@ -42,7 +42,7 @@ class Guess:
     """What was taken for what, and where it was written."""
 
     name: str
-    target: Target
+    target: TaskGuess
     entity: str
     event_time: str
     rows: int
@@ -57,7 +57,7 @@ class Guess:
         return [(each.column.name, each.type or each.role, each.reason) for each in self.columns]
 
 
-def target(label: Column) -> Target:
+def target(label: ColumnProfile) -> TaskGuess:
     """Guess the task from the label's values.
 
     Raises:
@@ -71,22 +71,22 @@ def target(label: Column) -> Target:
         )
     if label.distinct == 2:
         positive, reason = _positive(label)
-        return Target("binary", _typed(positive, label.type), f"two values; {reason}")
+        return TaskGuess("binary", _typed(positive, label.type), f"two values; {reason}")
     if label.type == "TIMESTAMP":
         raise InputError(
             f"the label '{label.name}' holds times; expected numbers or classes. Name another with --label."
         )
     if label.type in ("BIGINT", "DOUBLE") and (label.distinct > _CLASSES or not label.is_whole):
-        return Target("regression", None, f"{label.distinct:,} different numbers")
+        return TaskGuess("regression", None, f"{label.distinct:,} different numbers")
     if label.distinct > _MAX_CLASSES or label.distinct * 2 > label.present:
         raise InputError(
             f"the label '{label.name}' has {label.distinct:,} classes in {label.present:,} rows; expected at most "
             f"{_MAX_CLASSES}, each with several rows. Group them or name another column with --label."
         )
-    return Target("multiclass", None, f"{label.distinct} classes")
+    return TaskGuess("multiclass", None, f"{label.distinct} classes")
 
 
-def feature(column: Column, name: str, event_time: str, target: Target) -> ColumnGuess:
+def feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess) -> ColumnGuess:
     """Guess whether and how the model should see a column.
 
     Args:
@@ -101,7 +101,7 @@ def feature(column: Column, name: str, event_time: str, target: Target) -> Colum
     return replace(found, reason=f"{found.reason}; blank in {column.missing:,} of {column.rows:,} rows")
 
 
-def _feature(column: Column, name: str, event_time: str, target: Target) -> ColumnGuess:
+def _feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess) -> ColumnGuess:
     raw = identifier(column.name)
     whole = column.present == column.rows
     if column.distinct == 0:
@@ -140,7 +140,7 @@ def _feature(column: Column, name: str, event_time: str, target: Target) -> Colu
     return _category(column, name, raw)
 
 
-def _category(column: Column, name: str, raw: str) -> ColumnGuess:
+def _category(column: ColumnProfile, name: str, raw: str) -> ColumnGuess:
     if column.distinct > 100 and (column.distinct > 0.5 * column.present or column.length > 60):
         return ColumnGuess(
             column,
@@ -153,14 +153,14 @@ def _category(column: Column, name: str, raw: str) -> ColumnGuess:
     return ColumnGuess(column, "feature", reason, "categorical", name, raw)
 
 
-def _positive(label: Column) -> tuple[str, str]:
+def _positive(label: ColumnProfile) -> tuple[str, str]:
     pair = _truth(label)
     if pair:
         return pair[0], f"{pair[0]!r} is the answer that is acted on"
     return label.values[1], f"{label.values[1]!r} is the rarer one, taken for the answer that is acted on"
 
 
-def _truth(column: Column) -> tuple[str, str] | None:
+def _truth(column: ColumnProfile) -> tuple[str, str] | None:
     """Return how the column spells true and false; None if it holds something else."""
     if column.type == "BOOLEAN":
         return "true", "false"
@@ -173,14 +173,14 @@ def _truth(column: Column) -> tuple[str, str] | None:
     return None
 
 
-def _truth_sql(column: Column, pair: tuple[str, str]) -> str:
+def _truth_sql(column: ColumnProfile, pair: tuple[str, str]) -> str:
     raw = identifier(column.name)
     if column.type in ("BIGINT", "DOUBLE"):
         return f"CASE {raw} WHEN 1 THEN true WHEN 0 THEN false END"
     return f"CASE lower(trim({raw})) WHEN '{pair[0].lower()}' THEN true WHEN '{pair[1].lower()}' THEN false END"
 
 
-def _is_id(column: Column) -> bool:
+def _is_id(column: ColumnProfile) -> bool:
     if column.type not in ("BIGINT", "VARCHAR") or column.distinct < column.present or column.present < 20:
         return False
     last = column.name.replace("-", "_").replace(" ", "_").lower().rstrip("_").split("_")[-1]

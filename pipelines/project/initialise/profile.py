@@ -17,7 +17,7 @@ _CODE = "^[+-]?0[0-9]|_|^[0-9]{19,}$"
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnProfile:
     """One column of the snapshot; shares are of the values that are not missing."""
 
     name: str
@@ -84,7 +84,7 @@ def check_column(table: Path, column: str, flag: str) -> None:
         raise InputError(columns.unknown(table.stem, column, flag, known))
 
 
-def take(draft: Project, source: str, folder: Path) -> list[Column]:
+def take(draft: Project, source: str, folder: Path) -> list[ColumnProfile]:
     """Ingest the table into ``folder`` and profile each of its columns."""
     logic.ingest(draft, "/", folder / "snapshot")
     described = files.read_json(folder / "snapshot" / "snapshot.json")["tables"][source]
@@ -94,7 +94,7 @@ def take(draft: Project, source: str, folder: Path) -> list[Column]:
         return [_column(engine, rows, name, described["columns"][name], draft.label.column) for name in order]
 
 
-def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str) -> Column:
+def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str) -> ColumnProfile:
     raw = identifier(name)
     count, present, distinct = engine.execute(
         f"SELECT count(*), count({raw}), count(DISTINCT {raw}) FROM {rows}"
@@ -124,4 +124,4 @@ def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str,
             f"SELECT count(DISTINCT ({raw}, {identifier(label)})), count(DISTINCT {identifier(label)}) FROM {rows}"
         ).fetchall()[0]
         extra["label_twin"] = both == distinct == labels and present == count
-    return Column(name, type_, count, present, distinct, values, **extra)  # type: ignore[arg-type]
+    return ColumnProfile(name, type_, count, present, distinct, values, **extra)  # type: ignore[arg-type]

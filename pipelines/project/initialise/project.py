@@ -12,7 +12,7 @@ from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines.project.initialise import guess, profile, writing
 from pipelines.project.initialise.guess import ColumnGuess, Guess
-from pipelines.project.initialise.profile import Column
+from pipelines.project.initialise.profile import ColumnProfile
 
 CONSTANT_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 """The event time of every row of a table that has none."""
@@ -56,7 +56,7 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
     return Guess(**{**found.__dict__, "files": tuple(out / name for name in contents)})
 
 
-def _guess(draft: Project, source: str, columns: list[Column], entity: str | None, time: str | None) -> Guess:
+def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: str | None, time: str | None) -> Guess:
     """Decide on every column and on what holds for the table as a whole."""
     by_name = {each.name: each for each in columns}
     label = by_name[draft.label.column]
@@ -98,7 +98,7 @@ def _guess(draft: Project, source: str, columns: list[Column], entity: str | Non
     )
 
 
-def _notes(draft: Project, label: Column, entity: str | None, time: str | None, split: str) -> list[str]:
+def _notes(draft: Project, label: ColumnProfile, entity: str | None, time: str | None, split: str) -> list[str]:
     """Say what was assumed."""
     notes = []
     if not entity:
@@ -114,7 +114,7 @@ def _notes(draft: Project, label: Column, entity: str | None, time: str | None, 
     return notes
 
 
-def _entity(column: Column, named: bool) -> ColumnGuess:
+def _entity(column: ColumnProfile, named: bool) -> ColumnGuess:
     if column.type not in ("VARCHAR", "BIGINT"):
         raise InputError(
             f"the entity '{column.name}' holds {column.type}; expected texts or whole numbers. Name another one."

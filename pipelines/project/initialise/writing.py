@@ -12,7 +12,7 @@ import yaml
 from components.shared.project import Project, Split
 from components.shared.sql import identifier
 from pipelines.project.initialise.guess import Guess
-from pipelines.project.initialise.profile import Column
+from pipelines.project.initialise.profile import ColumnProfile
 
 _DOMAIN = 100
 _DTYPES = {"numeric": "Float64", "boolean": "Bool", "categorical": "String"}
@@ -20,7 +20,7 @@ _SMALL_TEST = 0.3
 _SMALL_ROWS = 1000
 
 
-def render(draft: Project, source: str, path: str, guess: Guess, columns: list[Column]) -> dict[str, str]:
+def render(draft: Project, source: str, path: str, guess: Guess, columns: list[ColumnProfile]) -> dict[str, str]:
     """Return the content of each file by its path in the project."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -63,7 +63,7 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
     return {target: environment.get_template(template).render(values) for target, template in targets.items()}
 
 
-def _schema(column: Column, guess: Guess) -> dict[str, Any]:
+def _schema(column: ColumnProfile, guess: Guess) -> dict[str, Any]:
     """Describe what a column may hold, loosely enough for the next batch of the same kind."""
     role = next(each for each in guess.columns if each.column.name == column.name)
     types = {"BIGINT": "INT", "DOUBLE": "FLOAT", "BOOLEAN": "INT", "TIMESTAMP": "INT", "VARCHAR": "BYTES"}

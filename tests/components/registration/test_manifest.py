@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.shared.evidence import Candidate
-from components.shared.project import Serving
+from components.shared.project import ServingSettings
 from components.shared.release import resources as manifest
 from serving.__main__ import _parser
 from tests.components import made_candidate
@@ -48,7 +48,9 @@ def test_the_runtime_serves_any_project_from_the_image_that_the_code_names(docum
 
 
 def test_a_new_image_makes_a_new_runtime_and_the_same_one_does_not():
-    one, same, other = (manifest.serving_runtime(Serving(), f"serving:{tag}")["metadata"]["name"] for tag in "aab")
+    one, same, other = (
+        manifest.serving_runtime(ServingSettings(), f"serving:{tag}")["metadata"]["name"] for tag in "aab"
+    )
 
     assert one == same != other
     assert one.startswith("perennial-")

@@ -12,7 +12,7 @@ from components.shared.errors import InputError
 from components.shared.inputs import rows
 from components.shared.inputs.categories import category_text
 from components.shared.inputs.rows import Inputs
-from components.shared.learning import encoding, targets
+from components.shared.learning import encoding, labels
 from tests.components import made_splits
 
 
@@ -87,21 +87,21 @@ def test_a_label_with_one_answer_is_refused():
     table = pa.table({"answer": ["no", "no"]})
 
     with pytest.raises(InputError, match=r"'answer' is \['no'\] in all 2 training rows"):
-        targets.learn(made_splits.project(), table, table)
+        labels.learn(made_splits.project(), table, table)
 
 
 def test_three_answers_are_not_binary():
     table = pa.table({"answer": ["no", "yes", "maybe"]})
 
     with pytest.raises(InputError, match=r"has 3 different values.*set 'task: multiclass'"):
-        targets.learn(made_splits.project(), table, table)
+        labels.learn(made_splits.project(), table, table)
 
 
 def test_the_positive_answer_may_be_written_as_a_number_or_as_a_boolean():
     table = pa.table({"answer": [True, False]})
     label = {"source": "rows", "column": "answer", "positive": 1}
 
-    assert targets.learn(made_splits.project(label=label), table, table).classes == ("false", "true")
+    assert labels.learn(made_splits.project(label=label), table, table).classes == ("false", "true")
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
@@ -109,7 +109,7 @@ def test_a_row_without_a_label_is_refused(task):
     table = pa.table({"answer": pa.array([0.0, 1.0, None])})
 
     with pytest.raises(InputError, match="'answer' is missing in 1 of 3 training rows"):
-        targets.learn(made_splits.project(task), table, table)
+        labels.learn(made_splits.project(task), table, table)
 
 
 def test_a_positive_answer_that_no_row_has_is_refused():
@@ -117,4 +117,4 @@ def test_a_positive_answer_that_no_row_has_is_refused():
     label = {"source": "rows", "column": "answer", "positive": "Yes"}
 
     with pytest.raises(InputError, match=r"'positive' is 'Yes', but 'answer' holds \['no', 'yes'\]"):
-        targets.learn(made_splits.project(label=label), table, table)
+        labels.learn(made_splits.project(label=label), table, table)

@@ -12,7 +12,7 @@ import pytest
 from components.shared import files
 from components.shared.inputs import rows
 from components.shared.learning import fitting
-from components.shared.learning.targets import Target
+from components.shared.learning.labels import LabelEncoding
 from components.training import logic
 from tests.components import made_splits
 
@@ -116,7 +116,7 @@ def test_a_category_that_training_never_saw_is_answered_as_an_average_one(tmp_pa
 
 def test_balanced_weights_give_each_class_the_same_total():
     labels = np.array([0] * 90 + [1] * 10, np.float32)
-    weights = fitting.class_weights(labels, Target("binary", ("no", "yes")), "balanced")
+    weights = fitting.class_weights(labels, LabelEncoding("binary", ("no", "yes")), "balanced")
 
     assert weights[0] * 90 == pytest.approx(weights[1] * 10)
     assert weights[labels.astype(int)].mean() == pytest.approx(1)

@@ -14,7 +14,7 @@ from components.shared.project import Project
 
 
 @dataclass(frozen=True)
-class Target:
+class LabelEncoding:
     """How labels are read. ``classes``: negative first (binary), or all in order, or None (regression).
 
     ``mean`` and ``scale`` bring a regression's answer back to the label's unit; 0 and 1 otherwise.
@@ -39,7 +39,7 @@ class Target:
         return np.array([number[text] for text in rows.texts(table, column)], np.float32)
 
 
-def learn(project: Project, train: pa.Table, validation: pa.Table) -> Target:
+def learn(project: Project, train: pa.Table, validation: pa.Table) -> LabelEncoding:
     """Learn the classes, or the unit of a regression, from the rows that the model may see."""
     column = project.label.column
     for name, table in (("training", train), ("validation", validation)):
@@ -63,14 +63,14 @@ def learn(project: Project, train: pa.Table, validation: pa.Table) -> Target:
         )
     seen |= set(rows.texts(validation, column))
     if project.task == "multiclass":
-        return Target("multiclass", tuple(sorted(seen, key=_natural)))
+        return LabelEncoding("multiclass", tuple(sorted(seen, key=_natural)))
     if len(seen) > 2:
         raise InputError(
             f"label '{column}' has {len(seen)} different values, for example {sorted(seen, key=_natural)[:5]}, but the "
             "task is binary; set 'task: multiclass' or 'task: regression', or derive a label with two values."
         )
     positive = _positive(project, train, seen)
-    return Target("binary", (*(seen - {positive}), positive))
+    return LabelEncoding("binary", (*(seen - {positive}), positive))
 
 
 def _positive(project: Project, train: pa.Table, seen: set[str]) -> str:
@@ -90,7 +90,7 @@ def _positive(project: Project, train: pa.Table, seen: set[str]) -> str:
     return text
 
 
-def _unit(train: pa.Table, column: str) -> Target:
+def _unit(train: pa.Table, column: str) -> LabelEncoding:
     kind = train.column(column).type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise InputError(f"label '{column}' holds {kind}, but the task is regression; cast it, or change the task.")
@@ -98,7 +98,7 @@ def _unit(train: pa.Table, column: str) -> Target:
     scale = float(values.std())
     if not scale > 0:
         raise InputError(f"label '{column}' is {values[0]} in all training rows; there is nothing to predict.")
-    return Target("regression", None, float(values.mean()), scale)
+    return LabelEncoding("regression", None, float(values.mean()), scale)
 
 
 def _natural(text: str) -> tuple[int, float, str]:
