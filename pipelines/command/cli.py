@@ -440,6 +440,15 @@ def images_build(names: tuple[str, ...], **place: Any) -> None:
     verb.build(names, verb.place(**place))
 
 
+@images.command(name="context")
+@click.argument("name")
+def images_context(name: str) -> None:
+    """Write the build context of an image as a tar archive, for 'docker build -'."""
+    from pipelines.command.verbs import images as verb
+
+    verb.context(name)
+
+
 @images.command(name="push")
 @_images_options
 def images_push(names: tuple[str, ...], **place: Any) -> None:

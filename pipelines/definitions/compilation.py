@@ -116,7 +116,7 @@ def write(folder: Path, target: str | None = None, project: Path = Path(), overr
 
 def for_target(name: str, target: str, project: Path, overrides: Sequence[str] = ()) -> str:
     """Compile one pipeline for a place; see ``write``."""
-    from pipelines.images import digests, environments
+    from pipelines.images import digests, recipes
     from pipelines.targets import reading
     from pipelines.targets.model import Kfp, Laptop
 
@@ -124,7 +124,7 @@ def for_target(name: str, target: str, project: Path, overrides: Sequence[str] =
     chosen = reading.read(target, root, overrides)
     used = images_of(symbolic(name))
     if isinstance(chosen, Laptop):
-        return as_text(with_references(symbolic(name), {step: environments.reference(step) for step in used}))
+        return as_text(with_references(symbolic(name), {step: recipes.reference(step) for step in used}))
     images = chosen.images
     references = {step: digests.pinned(step, images.base, images.registry) for step in used}
     if isinstance(chosen, Kfp):

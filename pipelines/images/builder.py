@@ -235,9 +235,9 @@ def _build(client: "DockerClient", made_of: Recipe, base: str, target: str) -> N
     answers = client.api.build(
         fileobj=io.BytesIO(made_of.context()),
         custom_context=True,
-        dockerfile=made_of.dockerfile.as_posix(),
+        dockerfile="Dockerfile",
         tag=target,
-        buildargs={**passed_on, **made_of.arguments, "BASE": base},
+        buildargs={**passed_on, "BASE": base},
         labels=_labels(made_of),
         platform="linux/amd64",
         rm=True,

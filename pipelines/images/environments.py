@@ -1,8 +1,8 @@
-"""From a step's lock to a virtualenv and an image reference: what a task runs in, without Docker.
+"""From a lock and a source to what a task runs in, without Docker: a virtualenv, and a snapshot of the source.
 
 A virtualenv is keyed by lock, Python and platform; it lies in the user's cache, outlives the checkout and is shared by
 all projects. The source of a step is an immutable snapshot beside it, so an edit neither rebuilds a virtualenv nor
-leaks into a running task. The image reference covers both, and the recipe: equal references mean equal results.
+leaks into a running task. A snapshot holds exactly what the step needs at run time (see ``closure``).
 """
 
 import hashlib
@@ -18,13 +18,14 @@ import filelock
 import platformdirs
 
 from components.shared.errors import InputError, StepFailed
-from components.shared.images import image
+from pipelines.images.recipes import ROOT, python_and_platform, recipe, reference, steps
 
-ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "components" / "Dockerfile"
+__all__ = [
+    "ROOT", "Environment", "cache_folder", "check_platform", "last_used", "lock_hash", "lock_of", "prepare", "snapshot",
+    "steps", "virtualenv",
+]  # fmt: skip
+
 _COMPLETE = ".complete"
-# What a step's image holds besides its lock; tests and papers are not part of what runs.
-_SOURCE_SUFFIXES = {".py", ".j2", ".css", ".sql", ".json"}
 
 
 @dataclass(frozen=True)
@@ -37,36 +38,19 @@ class Environment:
     source: Path
 
 
-def steps(root: Path = ROOT) -> list[str]:
-    """Name every step: a folder of components/ with a KFP face."""
-    return sorted(path.parent.name for path in (root / "components").glob("*/component.py"))
-
-
 def cache_folder() -> Path:
     """Return the folder that outlives every checkout (``$XDG_CACHE_HOME/perennial``)."""
     return Path(platformdirs.user_cache_dir("perennial"))
 
 
 def lock_of(name: str) -> Path:
-    """Return the hashed lock of a step, or of ``serving``."""
-    return (ROOT if name == "serving" else ROOT / "components") / name / "requirements.txt"
+    """Return the hashed lock of an image, such as a step's or that of ``serving``."""
+    return ROOT / recipe(name).lock
 
 
 def lock_hash(name: str) -> str:
-    """Hash what is installed for a step."""
-    return hashlib.sha256(lock_of(name).read_bytes()).hexdigest()
-
-
-def reference(name: str) -> str:
-    """Return the content-addressed image reference of a step.
-
-    It covers the lock, the step, components/shared, the recipe with its base, Python and the platform.
-    """
-    digest = hashlib.sha256(f"{_python_and_platform()}\0{lock_hash(name)}\0".encode())
-    if RECIPE.exists():
-        digest.update(RECIPE.read_bytes())
-    digest.update(_source_hash(name).encode())
-    return f"{image(name)}:{digest.hexdigest()[:16]}"
+    """Hash what is installed for a step, or for ``serving``."""
+    return recipe(name).lock_hash
 
 
 def prepare(names: Iterable[str], announce: Callable[[str], None] | None = None) -> dict[str, Environment]:
@@ -107,7 +91,7 @@ def virtualenv(*locks: Path, announce: Callable[[str], None] | None = None, name
 
     Later locks win where two pin the same package.
     """
-    key = hashlib.sha256(_python_and_platform().encode())
+    key = hashlib.sha256(python_and_platform().encode())
     for lock in locks:
         key.update(hashlib.sha256(lock.read_bytes()).digest())
     folder = cache_folder() / "virtualenvs" / key.hexdigest()[:16]
@@ -131,17 +115,18 @@ def virtualenv(*locks: Path, announce: Callable[[str], None] | None = None, name
 
 def snapshot(name: str) -> Path:
     """Copy the source of a step into the cache, read-only, named by its content; return the folder to import from."""
-    folder = cache_folder() / "sources" / f"{name}-{_source_hash(name)[:16]}"
+    contents = recipe(name)
+    folder = cache_folder() / "sources" / f"{name}-{contents.source_hash[:16]}"
     if _use(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{folder}.lock"):
         if not (folder / _COMPLETE).exists():
             shutil.rmtree(folder, ignore_errors=True)
-            for path in source_files(name):
-                target = folder / path.relative_to(ROOT)
+            for path in contents.source:
+                target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+                shutil.copyfile(ROOT / path, target)
                 target.chmod(0o444)
             (folder / _COMPLETE).touch()
     return folder
@@ -160,31 +145,6 @@ def _use(folder: Path) -> bool:
         return False
     mark.touch()
     return True
-
-
-def source_files(name: str, root: Path = ROOT) -> list[Path]:
-    """List what of the source runs in a step, or in ``serving``: its own folder and components/shared."""
-    own = root / "serving" if name == "serving" else root / "components" / name
-    files = [root / "components" / "__init__.py"]
-    for folder in (root / "components" / "shared", own):
-        files += files_of(folder)
-    return sorted(files)
-
-
-def files_of(folder: Path) -> list[Path]:
-    """List the files below a folder that belong into an image: code and what it reads, no papers, locks or caches."""
-    return sorted(p for p in folder.rglob("*") if p.suffix in _SOURCE_SUFFIXES and "__pycache__" not in p.parts)
-
-
-def _source_hash(name: str) -> str:
-    digest = hashlib.sha256()
-    for path in source_files(name):
-        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _python_and_platform() -> str:
-    return f"{platform.python_implementation()}-{platform.python_version()}-{platform.system()}-{platform.machine()}"
 
 
 def _base_python() -> str:

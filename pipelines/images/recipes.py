@@ -1,40 +1,56 @@
-"""What an image is made of: recipe, lock, source. The files that are hashed are the files that a build sees."""
+"""What an image is made of: instructions, lock, source. The files that are hashed are the files that a build gets."""
 
 import hashlib
 import io
+import json
+import platform
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from components.shared.errors import InputError
 from components.shared.images import image
-from pipelines.images import environments
+from pipelines.images.closure import closure, imported_by_functions
 
+ROOT = Path(__file__).resolve().parents[2]
+# The one recipe; what an image adds to it is in the 'image.yaml' of its folder.
+DOCKERFILE = Path("infra") / "Dockerfile"
 # Images run here, whatever computes their references.
 PLATFORM = "CPython-3.11-linux/amd64"
 # Largest sizes, in MiB above the base.
 CEILINGS = Path("infra") / "image_sizes.yaml"
 _UV = Path("infra") / "uv.txt"
+_SETTINGS = "image.yaml"
+# A string's hash decides the order of a set: with a fixed seed a step gives the same result every time.
+_STEP_SETTINGS: dict[str, Any] = {"environment": {"PYTHONHASHSEED": "0"}}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one image is built; all paths are relative to the root of the repository."""
+    """How one image, or the virtualenv and source that a laptop takes instead, is made."""
 
     name: str
     root: Path
-    dockerfile: Path
-    lock: Path
-    source: tuple[Path, ...]
-    arguments: Mapping[str, str]
+    folder: Path
+    """The folder of the step, of ``serving`` or of the service, relative to ``root`` as all paths here."""
+    modules: tuple[str, ...]
+    """What is started in it; none for a service, which has no source of ours."""
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """All files that the build sees."""
-        return tuple(sorted({self.dockerfile, self.lock, _UV, *self.source}))
+    def lock(self) -> Path:
+        """The hashed lock of what is installed."""
+        return self.folder / "requirements.txt"
+
+    @cached_property
+    def source(self) -> tuple[Path, ...]:
+        """What the modules need at run time, see ``closure``."""
+        files = closure(self.modules, self.root)
+        return tuple(path.relative_to(self.root) for path in files)
 
     @property
     def lock_hash(self) -> str:
@@ -44,39 +60,85 @@ class Recipe:
     @property
     def source_hash(self) -> str:
         """SHA-256 of the names and contents of the source."""
-        return self._digest(self.source)
+        return _digest(self._source())
 
-    def tag(self, base: str) -> str:
-        """Return 16 hexadecimal digits for recipe, lock, source, the base's name, Python and platform."""
-        parts = [PLATFORM, base, *(f"{key}={value}" for key, value in sorted(self.arguments.items()))]
-        return hashlib.sha256("\0".join([*parts, self._digest(self.files)]).encode()).hexdigest()[:16]
+    def tag(self, base: str | None) -> str:
+        """Return 16 hexadecimal digits that change with anything that may change what runs.
+
+        Args:
+            base: The name of the image that it starts from: the tag covers everything that a build gets. None is this
+                machine's interpreter: the tag covers its version, the platform, the lock and the source.
+        """
+        if base is None:
+            where = [python_and_platform(), _digest(self._lock() | self._source())]
+        else:
+            where = [PLATFORM, base, _digest(self.files())]
+        return hashlib.sha256("\0".join(where).encode()).hexdigest()[:16]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files that a build gets, by their names in its context; the source is below ``source/``."""
+        source = {f"source/{name}": content for name, content in self._source().items()}
+        uv = (self.root / _UV).read_bytes()
+        return {"Dockerfile": self._dockerfile().encode(), "uv.txt": uv, **self._lock(), **source}
 
     def context(self) -> bytes:
         """Return the build context as a tar archive: exactly ``files``, without times and owners."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for path in self.files:
-                content = (self.root / path).read_bytes()
-                entry = tarfile.TarInfo(path.as_posix())
+            # An image without source of ours copies an empty folder.
+            folder = tarfile.TarInfo("source")
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(folder)
+            for name, content in sorted(self.files().items()):
+                entry = tarfile.TarInfo(name)
                 entry.size, entry.mode = len(content), 0o644
                 archive.addfile(entry, io.BytesIO(content))
         return buffer.getvalue()
 
-    def _digest(self, files: Iterable[Path]) -> str:
-        digest = hashlib.sha256()
-        for path in files:
-            content = hashlib.sha256((self.root / path).read_bytes()).digest()
-            digest.update(f"{path.as_posix()}\0".encode() + content)
-        return digest.hexdigest()
+    def _dockerfile(self) -> str:
+        """Return the common recipe, followed by what this image adds to it."""
+        common = (self.root / DOCKERFILE).read_text(encoding="utf-8")
+        path = self.root / self.folder / _SETTINGS
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else _STEP_SETTINGS
+        return common + instructions(settings)
+
+    def _lock(self) -> dict[str, bytes]:
+        return {"requirements.txt": (self.root / self.lock).read_bytes()}
+
+    def _source(self) -> dict[str, bytes]:
+        return {path.as_posix(): (self.root / path).read_bytes() for path in self.source}
 
 
-def names(root: Path = environments.ROOT) -> list[str]:
-    """Name every image: the steps, ``serving``, and each service of infra/ that has a recipe and a lock."""
-    services = sorted(p.parent.name for p in (root / "infra").glob("*/Dockerfile") if _lock(p.parent).exists())
-    return [*environments.steps(root), "serving", *services]
+def instructions(settings: Mapping[str, Any]) -> str:
+    """Write the settings of an image as the last lines of its Dockerfile.
+
+    Args:
+        settings: ``environment`` (name to value), ``ports``, ``entrypoint`` and ``command`` (lists); each is optional.
+
+    >>> print(instructions({"ports": [5000], "entrypoint": ["mlflow"], "command": ["server"]}), end="")
+    EXPOSE 5000
+    ENTRYPOINT ["mlflow"]
+    CMD ["server"]
+    """
+    lines = [f"ENV {name}={value}" for name, value in settings.get("environment", {}).items()]
+    lines += [f"EXPOSE {' '.join(map(str, ports))}"] if (ports := settings.get("ports")) else []
+    for key, instruction in (("entrypoint", "ENTRYPOINT"), ("command", "CMD")):
+        lines += [f"{instruction} {json.dumps(settings[key])}"] if key in settings else []
+    return "".join(f"{line}\n" for line in lines)
 
 
-def chosen(wanted: Iterable[str], root: Path = environments.ROOT) -> list[str]:
+def steps(root: Path = ROOT) -> list[str]:
+    """Name every step: a folder of components/ with a KFP face."""
+    return sorted(path.parent.name for path in (root / "components").glob("*/component.py"))
+
+
+def names(root: Path = ROOT) -> list[str]:
+    """Name every image: the steps, ``serving``, and each service of infra/ that has image settings."""
+    services = sorted(path.parent.name for path in (root / "infra").glob(f"*/{_SETTINGS}"))
+    return [*steps(root), "serving", *services]
+
+
+def chosen(wanted: Iterable[str], root: Path = ROOT) -> list[str]:
     """Return the images named, ``data-validation`` or ``data_validation``, or all when none is named.
 
     Raises:
@@ -89,34 +151,23 @@ def chosen(wanted: Iterable[str], root: Path = environments.ROOT) -> list[str]:
     return asked or known
 
 
-def recipe(name: str, root: Path = environments.ROOT) -> Recipe:
+def recipe(name: str, root: Path = ROOT) -> Recipe:
     """Return the recipe of an image."""
-    arguments: dict[str, str] = {}
-    if name in environments.steps(root):
-        folder, source = root / "components" / name, environments.source_files(name, root)
-        dockerfile, arguments = root / "components" / "Dockerfile", {"COMPONENT": name}
-    elif name == "serving":
-        folder, source = root / "serving", environments.source_files(name, root)
-        dockerfile = folder / "Dockerfile"
-    else:
-        folder = root / "infra" / name
-        source, dockerfile = environments.files_of(folder), folder / "Dockerfile"
-    return Recipe(
-        name=name,
-        root=root,
-        dockerfile=dockerfile.relative_to(root),
-        lock=_lock(folder).relative_to(root),
-        source=tuple(path.relative_to(root) for path in source),
-        arguments=arguments,
-    )
+    if name == "serving":
+        return Recipe(name, root, Path("serving"), ("serving.__main__",))
+    face = root / "components" / name / "component.py"
+    if face.exists():
+        return Recipe(name, root, face.parent.relative_to(root), tuple(imported_by_functions(face, root)))
+    return Recipe(name, root, Path("infra") / name, ())
 
 
-def reference(name: str, base: str, registry: str = "", root: Path = environments.ROOT) -> str:
+def reference(name: str, base: str | None = None, registry: str = "", root: Path = ROOT) -> str:
     """Return the content-addressed reference of an image: equal references mean equal contents.
 
     Args:
         name: A step, ``serving``, or a service of infra/.
-        base: Name of the image that it starts from; its content is not looked at.
+        base: Name of the image that it starts from, whose content is not looked at; None is what runs on a laptop: the
+            lock's virtualenv and the source under this machine's interpreter.
         registry: Prefix such as ``registry.example.com/team``; none is this machine's engine.
         root: Where components/, serving/ and infra/ lie.
     """
@@ -132,7 +183,7 @@ def repository(name: str, registry: str = "") -> str:
     return f"{registry.rstrip('/')}/{image(name)}".lstrip("/")
 
 
-def ceiling(name: str, root: Path = environments.ROOT) -> int:
+def ceiling(name: str, root: Path = ROOT) -> int:
     """Return the largest size that an image may have above its base, in MiB.
 
     Raises:
@@ -144,5 +195,13 @@ def ceiling(name: str, root: Path = environments.ROOT) -> int:
     return int(table[name])
 
 
-def _lock(folder: Path) -> Path:
-    return folder / "requirements.txt"
+def python_and_platform() -> str:
+    """Describe this machine's interpreter, as far as it decides what a lock installs."""
+    return f"{platform.python_implementation()}-{platform.python_version()}-{platform.system()}-{platform.machine()}"
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
+    return digest.hexdigest()

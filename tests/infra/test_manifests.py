@@ -116,7 +116,7 @@ def test_an_image_is_ours_by_its_symbolic_name_or_pinned(overlay, workload):
     for container in rendered.containers(workload):
         repository, _, tag = container["image"].partition(":")
         folder = rendered.INFRA / repository.removeprefix("perennial/").replace("-", "_")
-        ours = repository.startswith("perennial/") and not tag and (folder / "Dockerfile").exists()
+        ours = repository.startswith("perennial/") and not tag and (folder / "image.yaml").exists()
         assert ours or (tag and tag != "latest"), container["image"]
         assert container["imagePullPolicy"] == "IfNotPresent"
 

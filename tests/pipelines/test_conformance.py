@@ -11,7 +11,7 @@ from components.shared import telemetry
 from components.shared.project import ServingSettings
 from components.shared.release import resources as manifest
 from pipelines.definitions import compilation
-from pipelines.images import environments, locking
+from pipelines.images import environments, locking, recipes
 from pipelines.targets.laptop.processes import task_environment
 
 ROOT = environments.ROOT
@@ -164,11 +164,6 @@ def test_a_lock_imports_where_its_step_runs(step):
     assert done.stdout.endswith("imported\n"), done.stderr
 
 
-def test_an_image_reference_changes_with_lock_and_source_and_with_nothing_else():
-    assert environments.reference("gate") == environments.reference("gate")
-    assert environments.reference("gate").split(":")[1] != environments.reference("split").split(":")[1]
-
-
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -190,7 +185,7 @@ def test_onnx_runtime_leaves_no_device_id_behind(step, tmp_path):
 
 
 def test_every_way_to_start_a_process_turns_reports_home_off():
-    recipe = environments.RECIPE.read_text()
+    recipe = (ROOT / recipes.DOCKERFILE).read_text()
     [container] = manifest.serving_runtime(ServingSettings(), "serving:1")["spec"]["containers"]
 
     assert {entry["name"]: entry["value"] for entry in container["env"]} == telemetry.OFF

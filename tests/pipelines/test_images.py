@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests import engine
 ROOT = environments.ROOT
 BASE = "base:1"
 NAMES = images.names()
+PERENNIAL = str(Path(sys.executable).with_name("perennial"))
 REGISTRY = shutil.which("docker-registry")
 
 
@@ -36,14 +38,15 @@ def checkout(tmp_path) -> Path:
     for path in (ROOT / "infra").iterdir():
         if path.is_file():
             shutil.copy(path, root / "infra")
-        elif (path / "Dockerfile").exists():
+        elif (path / "image.yaml").exists():
             shutil.copytree(path, root / "infra" / path.name)
     return root
 
 
 def test_every_step_the_server_and_the_services_have_an_image():
     assert set(environments.steps()) | {"serving"} <= set(NAMES)
-    assert [name for name in NAMES if not (ROOT / recipes.recipe(name).dockerfile).exists()] == []
+    assert {"mlflow", "feature_server"} <= set(NAMES)
+    assert [name for name in NAMES if not (ROOT / recipes.recipe(name).lock).exists()] == []
 
 
 def test_every_image_and_nothing_else_has_a_ceiling():
@@ -56,7 +59,7 @@ def test_every_image_and_nothing_else_has_a_ceiling():
         "components/gate/requirements.txt",
         "components/gate/logic.py",
         "components/shared/errors.py",
-        "components/Dockerfile",
+        "infra/Dockerfile",
         "infra/uv.txt",
     ],
 )
@@ -67,12 +70,32 @@ def test_a_reference_changes_with_lock_source_and_recipe(checkout, changed):
     assert images.reference("gate", BASE, root=checkout) != before
 
 
-def test_a_reference_changes_with_the_base_and_when_a_file_comes_or_goes(checkout):
+def test_a_reference_changes_with_the_base_and_when_a_needed_file_comes_or_goes(checkout):
     before = images.reference("gate", BASE, root=checkout)
-    (checkout / "components" / "gate" / "more.py").touch()
 
     assert images.reference("gate", "base:2", root=checkout) != before
+    (checkout / "components" / "gate" / "page.html.j2").touch()
     assert images.reference("gate", BASE, root=checkout) != before
+
+
+def test_a_server_has_another_reference_with_other_settings_and_a_step_has_not(checkout):
+    before = {name: images.reference(name, BASE, root=checkout) for name in NAMES}
+    path = checkout / "infra" / "mlflow" / "image.yaml"
+    path.write_text(path.read_text().replace("5000", "5001"))
+    changed = [name for name in NAMES if images.reference(name, BASE, root=checkout) != before[name]]
+
+    assert changed == ["mlflow"]
+
+
+def test_on_this_machine_a_reference_covers_lock_source_and_interpreter_but_no_recipe(checkout, monkeypatch):
+    before = recipes.reference("gate", root=checkout)
+    (checkout / "infra" / "Dockerfile").write_text("FROM scratch")
+
+    assert recipes.reference("gate", root=checkout) == before == recipes.reference("gate")
+    (checkout / "components" / "gate" / "requirements.txt").write_text("other")
+    assert recipes.reference("gate", root=checkout) != before
+    monkeypatch.setattr("platform.python_version", lambda: "3.11.99")
+    assert recipes.reference("gate") != before
 
 
 @pytest.mark.parametrize(
@@ -83,7 +106,9 @@ def test_a_reference_changes_with_the_base_and_when_a_file_comes_or_goes(checkou
         "components/gate/component.yaml",
         "components/gate/__pycache__/logic.cpython-311.pyc",
         "components/gate/.env",
+        "components/gate/unused.py",
         "components/split/logic.py",
+        "components/shared/learning/fitting.py",
         "serving/server.py",
         "infra/image_sizes.yaml",
         "tests/components/gate/test_gate.py",
@@ -117,21 +142,40 @@ def test_a_build_sees_recipe_locks_and_source_and_no_other_file(checkout, name):
     with tarfile.open(fileobj=io.BytesIO(recipes.recipe(name, checkout).context())) as archive:
         seen = archive.getnames()
 
-    allowed = re.compile(r".*\.(py|j2|css|sql|json)|.*/requirements\.txt|.*/Dockerfile|infra/uv\.txt")
+    allowed = re.compile(r"source(/.*\.(py|j2|css|sql|json))?|requirements\.txt|Dockerfile|uv\.txt")
     assert [path for path in seen if not allowed.fullmatch(path)] == []
-    assert {str(path) for path in recipes.recipe(name, checkout).files} == set(seen)
+    assert {"source", *recipes.recipe(name, checkout).files()} == set(seen)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_installs_hashed_wheels_alike_and_ends_as_nobody(name):
-    text, pattern = (ROOT / recipes.recipe(name).dockerfile).read_text(), r"(?ms)^FROM \$\{BASE\} AS packages\n.*?\n\n"
+def test_the_recipe_installs_hashed_wheels_and_ends_as_nobody():
+    text = (ROOT / recipes.DOCKERFILE).read_text()
     [last] = re.findall(r"(?ms)^FROM \$\{BASE\}\n.*\Z", text)
 
-    # What installs is the same, word for word: that is what lets images share layers.
-    assert re.findall(pattern, text) == re.findall(pattern, environments.RECIPE.read_text())
     assert re.findall(r"(?m)^USER (.*)$", text) == ["65532:65532"]
     assert not re.search(r"\b(apt-get|apk|gcc|build-essential|curl|wget)\b", text)
     assert "RUN" not in last and "/opt/uv" not in last
+
+
+@pytest.mark.parametrize(
+    ("name", "ports", "entrypoint"),
+    [
+        ("gate", "", ""),
+        ("serving", "8080 8081", '["python3", "-m", "serving"]'),
+        ("mlflow", "5000", '["mlflow"]'),
+        ("feature_server", "6566", '["feast"]'),
+    ],
+)
+def test_an_image_adds_settings_only_behind_the_common_recipe(name, ports, entrypoint):
+    """What comes before is equal word for word: that is what lets images share layers."""
+    common, text = (ROOT / recipes.DOCKERFILE).read_text(), recipes.recipe(name).files()["Dockerfile"].decode()
+    added = text.removeprefix(common)
+
+    assert text.startswith(common)
+    assert re.findall(r"(?m)^EXPOSE (.*)$", added) == [ports][: bool(ports)]
+    assert re.findall(r"(?m)^ENTRYPOINT (.*)$", added) == [entrypoint][: bool(entrypoint)]
+    # A server with a fixed seed would be open to requests that are made to collide.
+    assert ("PYTHONHASHSEED=0" in added) == (name in environments.steps())
+    assert "USER" not in added
 
 
 def test_an_unknown_image_is_named_with_those_that_are_known():
@@ -311,9 +355,9 @@ print(bool(sources), sorted({p.rpartition("/")[2].split(".")[0] for p in sources
 def test_a_compiled_component_runs_in_it(gate, tmp_path):
     @dsl.component(base_image=gate.reference, install_kfp_package=False)
     def twice(text: str) -> str:
-        from components.shared.images import image
+        from components.gate import rules
 
-        return f"{text} {text} {image('gate')}"
+        return f"{text} {text} {rules.__name__}"
 
     compiler.Compiler().compile(twice, str(tmp_path / "ir.yaml"))
     [executor] = yaml.safe_load((tmp_path / "ir.yaml").read_text())["deploymentSpec"]["executors"].values()
@@ -322,7 +366,7 @@ def test_a_compiled_component_runs_in_it(gate, tmp_path):
     command = [*executor["container"]["command"], *executor["container"]["args"]]
     said = run(gate.reference, *[json.dumps(asked) if part == "{{$}}" else part for part in command])
 
-    assert '{"parameterValues": {"Output": "so so perennial/gate"}}' in said
+    assert '{"parameterValues": {"Output": "so so components.gate.rules"}}' in said
 
 
 def test_an_image_has_what_its_bill_of_materials_says(gate, tmp_path):
@@ -339,12 +383,12 @@ def test_a_build_by_hand_makes_the_same_image(gate):
     if not shutil.which("docker"):
         pytest.skip("the docker command is not installed")
     target = "perennial/gate:by-hand"
-    command = ["docker", "build", "-f", "components/Dockerfile", "--build-arg", "COMPONENT=gate"]
-    command += ["--build-arg", f"BASE={engine.base()}", "-t", target, "."]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    written = subprocess.run([PERENNIAL, "images", "context", "gate"], capture_output=True, check=True)
+    command = ["docker", "build", "--build-arg", f"BASE={engine.base()}", "-t", target, "-"]
+    done = subprocess.run(command, input=written.stdout, capture_output=True)
     listing = "cd /app && find . -type f -name '*.py' | sort && cat components/gate/logic.py && ls /opt/venv/lib/*/*"
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.decode()
     assert run(target, "sh", "-c", listing) == run(gate.reference, "sh", "-c", listing)
     engine.client_or_skip().images.remove(target)
 

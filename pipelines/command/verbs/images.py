@@ -1,7 +1,8 @@
-"""``perennial images``: list, build, push and lock the images, and say what is in them."""
+"""``perennial images``: list, build, push and lock the images, write their build contexts, and say what is in them."""
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.table import Table
 from components.shared.errors import InputError, StepFailed
 from pipelines.command import terminal
 from pipelines.images import builder as images
-from pipelines.images import registries, sbom
+from pipelines.images import recipes, registries, sbom
 from pipelines.project.project_file import FILE_NAME
 from pipelines.targets import reading
 from pipelines.targets.model import Images, Laptop
@@ -53,6 +54,12 @@ def build(names: Sequence[str], where: Images) -> None:
     console = terminal.console()
     built = images.build(names, base=where.base, registry=where.registry, announce=_announcer())
     console.print(_table(built, times=True))
+
+
+def context(name: str) -> None:
+    """Write the build context of one image to standard output."""
+    [name] = recipes.chosen([name])
+    sys.stdout.buffer.write(recipes.recipe(name).context())
 
 
 def push(names: Sequence[str], where: Images) -> None:
