@@ -1,6 +1,6 @@
 """``python -m serving``: serve an endpoint's folder, or one model package.
 
-On a laptop: ``python -m serving --endpoint DIR --port N --grpc-port N``; the folder says what answers.
+On a laptop: ``python -m serving --endpoint DIR --port N --grpc-port N``; the folder names the releases.
 In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0 --port 8080 --grpc-port 8081``.
 """
 
@@ -17,10 +17,10 @@ from components.shared.errors import InputError, PerennialError
 
 
 def main() -> int:
-    """Serve until told to stop; return the exit code."""
+    """Serve until the process is asked to end; return the exit code."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # KServe reads the command line at import and must not take ours for its own.
+    # KServe parses the command line at import; it must not see ours.
     sys.argv[1:] = []
     try:
         if arguments.endpoint:
@@ -40,13 +40,16 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         _take(lock, endpoint)
         releases.write_starting(endpoint, os.getpid())
         try:
+            from serving.exchange import Exchange
             from serving.rollout import Rollout
             from serving.served import Served
-            from serving.server import Server
+            from serving.server import ModelServerProcess
 
             served = Served()
             rollout = Rollout(endpoint, served)
-            server = Server(served, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+            server = ModelServerProcess(
+                Exchange(served), arguments.host, arguments.port, arguments.grpc_port, arguments.owned
+            )
             server.run(rollout.settle, rollout.follow, lambda where: releases.write_server(endpoint, where))
         finally:
             releases.write_server(endpoint, None)
@@ -55,43 +58,45 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
 def _serve_package(arguments: argparse.Namespace) -> None:
     from components.shared.files import sha256
     from components.shared.package.integrity import MANIFEST
-    from serving.release import Release
+    from serving.exchange import Exchange
+    from serving.release import ServedRelease
     from serving.served import Served
-    from serving.server import Server
+    from serving.server import ModelServerProcess
 
     served = Served()
 
     async def settle() -> None:
         version = arguments.version or sha256(arguments.model_dir / MANIFEST)[:12]
-        release = Release(arguments.model_dir, arguments.name, version, arguments.manifest_sha256)
+        release = ServedRelease(arguments.model_dir, arguments.name, version, arguments.manifest_sha256)
         release.warm()
         served.loaded[version] = release
         served.activate(release)
 
-    Server(served, arguments.host, arguments.port, arguments.grpc_port, arguments.owned).run(settle)
+    server = ModelServerProcess(Exchange(served), arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+    server.run(settle)
 
 
 def _take(lock: TextIO, endpoint: Path) -> None:
-    """Hold the folder for the life of this process; the system lets go of it even after a SIGKILL."""
+    """Lock the folder for the life of this process; the system releases the lock even after a SIGKILL."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as taken:
+    except BlockingIOError as locked:
         other = releases.server(endpoint)
         who = f"process {other.pid} at {other.rest_url}" if other else "a process that is starting or ending"
-        raise InputError(f"The endpoint {endpoint} is served already by {who}; stop that one first.") from taken
+        raise InputError(f"the endpoint {endpoint} is already served by {who}; stop that first.") from locked
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, allow_abbrev=False)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--endpoint", type=Path, help="folder that says which release answers")
+    what.add_argument("--endpoint", type=Path, help="folder that names the releases")
     what.add_argument("--model-dir", type=Path, help="one model package, served as it is")
     parser.add_argument("--name", default="model", help="name of the model of --model-dir")
     parser.add_argument("--version", help="version of the model of --model-dir; default: from its manifest's hash")
     parser.add_argument(
         "--manifest-sha256", help="hash of the manifest of --model-dir as registered; refused if it differs"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless said otherwise")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: loopback")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
     parser.add_argument("--owned", action="store_true", help="end when standard input closes")

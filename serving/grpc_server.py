@@ -1,28 +1,28 @@
-"""The Open Inference Protocol over gRPC: KServe's server on our host, with our answers and refusals."""
+"""The Open Inference Protocol over gRPC: KServe's server on our host; inference is decoded, exchanged and encoded."""
 
 import logging
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
 from grpc import aio
-from kserve.metrics import PREDICT_HIST_TIME
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from kserve.protocol.grpc.servicer import InferenceServicer
 
-from serving import metrics, tensors, v2
-from serving.refusal import Refused, short
-from serving.release import Answer, Release
-from serving.served import Served
-from serving.signature import Column
+from serving import entity, kserve_model, request_id, tensors, v2
+from serving.entity import Entity
+from serving.exchange import Exchange, RequestHead, ScoredRequest
+from serving.refusal import RequestRefused, short
+from serving.release import ServedRelease
+from serving.signature import Column, Signature
 
 logger = logging.getLogger(__name__)
 
 CEILING_BYTES = 256 * 2**20
-"""No message beyond this is read at all; a release's own limit is checked on the message."""
+"""A larger message is not read at all; the release's own limit is checked on the message."""
 _CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -41,27 +41,76 @@ _CONTENTS = {
 }
 
 
-class Servicer(InferenceServicer):
+class GrpcBody:
+    """One request message."""
+
+    def __init__(self, request: pb.ModelInferRequest) -> None:
+        self._request = request
+
+    def request_id(self) -> str | None:
+        """Take the id from the field ``id``."""
+        return request_id.from_field(self._request.id)
+
+    def entity(self) -> Entity | None:
+        """Take the entity from the parameter ``entity``, or one per row from ``entities``, a JSON list in a text."""
+        parameters = self._request.parameters
+        if not parameters:
+            return None
+        if "entities" in parameters:
+            return entity.from_json_text(parameters["entities"].string_param)
+        if "entity" not in parameters:
+            return None
+        parameter = parameters["entity"]
+        kind = parameter.WhichOneof("parameter_choice")
+        return entity.from_json(getattr(parameter, kind) if kind else "")
+
+    def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
+        """Turn the tensors into columns."""
+        return _columns(self._request, release.signature)
+
+    def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:
+        """Write the answer as a message."""
+        release = scored.release
+        response = pb.ModelInferResponse(
+            model_name=release.name, model_version=release.version, id=scored.request.request_id
+        )
+        for name, (datatype, shape, data) in v2.outputs(scored).items():
+            output = response.outputs.add(name=name, datatype=datatype, shape=shape)
+            if datatype == "BYTES":
+                output.contents.bytes_contents.extend(text.encode() for text in data)
+            else:
+                output.contents.fp32_contents.extend(data)
+        return response
+
+
+class GrpcServicer(InferenceServicer):
     """KServe's servicer, with inference and readiness answered from the releases."""
 
-    def __init__(self, served: Served, data_plane: DataPlane) -> None:
+    def __init__(self, exchange: Exchange, data_plane: DataPlane) -> None:
         super().__init__(data_plane, None)
-        self._served = served
+        self._exchange = exchange
+        self._served = exchange.served
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: aio.ServicerContext) -> pb.ModelInferResponse:
-        """Answer one request."""
-        return await self._guarded(context, "grpc", lambda: self._infer(request))
+        """Answer one request; its id is in the answer and in the trailing metadata."""
+        head = RequestHead(
+            "grpc", request.model_name, request.model_version or None, _metadata_id(context), request.ByteSize()
+        )
+        reply = await self._exchange.answer(head, partial(GrpcBody, request))
+        context.set_trailing_metadata(((request_id.HEADER, reply.request_id),))
+        if reply.refusal is not None:
+            await _abort(context, reply.refusal)
+        return reply.content
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: aio.ServicerContext) -> pb.ModelReadyResponse:
-        """Say whether the model, or one version of it, answers."""
-        return await self._guarded(
+        """Tell whether the model, or one version of it, answers."""
+        return await _answered(
             context,
-            None,
             lambda: pb.ModelReadyResponse(ready=self._served.pick(request.name, request.version) is not None),
         )
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: aio.ServicerContext) -> pb.ServerReadyResponse:
-        """Say whether a release answers."""
+        """Tell whether a release answers."""
         return pb.ServerReadyResponse(ready=self._served.active is not None)
 
     async def ModelMetadata(
@@ -75,73 +124,63 @@ class Servicer(InferenceServicer):
                 name=release.name,
                 versions=[release.version],
                 platform="onnxruntime",
-                inputs=self._served.get_input_types(),
-                outputs=self._served.get_output_types(),
+                inputs=kserve_model.input_types(self._served),
+                outputs=kserve_model.output_types(self._served),
             )
 
-        return await self._guarded(context, None, described)
+        return await _answered(context, described)
 
     async def RepositoryModelLoad(self, request: Any, context: aio.ServicerContext) -> None:
         """Refuse: releases come through the endpoint's folder only."""
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "Models are released, not loaded by request.")
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "models are released, not loaded by request.")
 
     async def RepositoryModelUnload(self, request: Any, context: aio.ServicerContext) -> None:
         """Refuse: releases come through the endpoint's folder only."""
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "Models are released, not unloaded by request.")
-
-    async def _guarded(self, context: aio.ServicerContext, protocol: str | None, answer: Callable[[], Any]) -> Any:
-        name = self._served.name or "unknown"
-        try:
-            made = answer()
-        except Refused as refusal:
-            status, sentence, reason = refusal.status, refusal.sentence, refusal.reason
-        except Exception:
-            logger.exception("a gRPC request met a bug")
-            status, sentence, reason = 500, "The server met a bug; its log says more.", "bug"
-        else:
-            if protocol:
-                metrics.REQUESTS.labels(name, protocol, "OK").inc()
-            return made
-        code = _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT)
-        if protocol:
-            metrics.REQUESTS.labels(name, protocol, code.name).inc()
-            metrics.ERRORS.labels(name, reason).inc()
-        await context.abort(code, sentence)
-
-    def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        release = self._served.pick(request.model_name, request.model_version)
-        if request.ByteSize() > release.signature.request_bytes:
-            raise Refused(
-                413,
-                f"The request has {request.ByteSize()} bytes; at most {release.signature.request_bytes} are taken.",
-                "bytes",
-            )
-        columns, rows = _columns(release, request)
-        start = time.perf_counter()
-        answer = release.answer(columns, rows)
-        PREDICT_HIST_TIME.labels(release.name).observe(time.perf_counter() - start)
-        metrics.count_rows(release.name, answer)
-        return _response(release, answer, request.id)
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "models are released, not unloaded by request.")
 
 
-def _columns(release: Release, request: pb.ModelInferRequest) -> tuple[dict[str, Column], int]:
-    signature = release.signature
+async def _answered(context: aio.ServicerContext, answer: Callable[[], Any]) -> Any:
+    """Answer a request about the model, which is not counted."""
+    try:
+        return answer()
+    except RequestRefused as refusal:
+        await _abort(context, refusal)
+    except Exception:
+        logger.exception("a gRPC request about the model failed unexpectedly")
+        await context.abort(grpc.StatusCode.INTERNAL, "the server failed unexpectedly; its log has the details.")
+
+
+async def _abort(context: aio.ServicerContext, refusal: RequestRefused) -> None:
+    await context.abort(_CODES.get(refusal.status, grpc.StatusCode.INVALID_ARGUMENT), refusal.sentence)
+
+
+def _metadata_id(context: aio.ServicerContext) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == request_id.HEADER:
+            return request_id.from_header(value if isinstance(value, str) else None)
+    return None
+
+
+def _columns(request: pb.ModelInferRequest, signature: Signature) -> tuple[dict[str, Column], int]:
     names = [tensor.name for tensor in request.inputs]
-    if twice := sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
-        raise Refused(400, f"Feature {short(twice[0])} is given twice.", "json")
+    if len(set(names)) < len(names):
+        twice = min(name for name in names if names.count(name) > 1)
+        raise RequestRefused(400, f"feature {short(twice)} is given twice.", "json")
     signature.check_names(names, "")
     raw = request.raw_input_contents
     if raw and len(raw) != len(names):
-        raise Refused(400, f"{len(raw)} raw tensors for {len(names)} inputs.", "shape")
+        raise RequestRefused(
+            400, f"the request has {len(raw)} raw tensors for {len(names)} inputs; expected one each.", "shape"
+        )
     counts = {}
     for tensor in request.inputs:
         tensors.check_datatype(signature, tensor.name, tensor.datatype)
         counts[tensor.name] = tensors.rows_of(tensor.name, tensor.shape)
-    rows = tensors.one_count(counts)
+    rows = tensors.common_rows(counts)
     signature.check_rows(rows)
     columns: dict[str, Column] = {}
-    for place, tensor in enumerate(request.inputs):
-        column = tensors.from_raw(tensor.name, tensor.datatype, raw[place], rows) if raw else _contents(tensor, rows)
+    for index, tensor in enumerate(request.inputs):
+        column = tensors.from_raw(tensor.name, tensor.datatype, raw[index], rows) if raw else _contents(tensor, rows)
         if "missing" in tensor.parameters:
             column = tensors.with_missing(tensor.name, column, tensor.parameters["missing"].string_param)
         columns[tensor.name] = column
@@ -150,7 +189,9 @@ def _columns(release: Release, request: pb.ModelInferRequest) -> tuple[dict[str,
 
 def _contents(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> Column:
     if tensor.datatype not in _CONTENTS:
-        raise Refused(400, f"Feature {short(tensor.name)}: {tensor.datatype} is taken as raw contents only.", "type")
+        raise RequestRefused(
+            400, f"feature {short(tensor.name)}: {tensor.datatype} is supported as raw contents only.", "type"
+        )
     values = getattr(tensor.contents, _CONTENTS[tensor.datatype])
     if tensor.datatype == "BYTES":
         return tensors.from_bytes(tensor.name, values, rows)
@@ -160,19 +201,8 @@ def _contents(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> Colum
     return tensors.from_numbers(tensor.name, values, rows)
 
 
-def _response(release: Release, answer: Answer, request_id: str) -> pb.ModelInferResponse:
-    response = pb.ModelInferResponse(model_name=release.name, model_version=answer.version, id=request_id)
-    for name, (datatype, shape, data) in v2.outputs(answer).items():
-        output = response.outputs.add(name=name, datatype=datatype, shape=shape)
-        if datatype == "BYTES":
-            output.contents.bytes_contents.extend(text.encode() for text in data)
-        else:
-            output.contents.fp32_contents.extend(data)
-    return response
-
-
-async def start(served: Served, data_plane: DataPlane, host: str, port: int) -> tuple[aio.Server, str]:
-    """Start the server; return it with the address it got (port 0 takes any free one)."""
+async def start(exchange: Exchange, data_plane: DataPlane, host: str, port: int) -> tuple[aio.Server, str]:
+    """Start the server; return it with its address (port 0 takes any free one)."""
     server = aio.server(
         options=[
             ("grpc.max_receive_message_length", CEILING_BYTES),
@@ -181,14 +211,14 @@ async def start(served: Served, data_plane: DataPlane, host: str, port: int) -> 
             ("grpc.so_reuseport", 0),
         ]
     )
-    stubs.add_GRPCInferenceServiceServicer_to_server(Servicer(served, data_plane), server)
+    stubs.add_GRPCInferenceServiceServicer_to_server(GrpcServicer(exchange, data_plane), server)
     bound = server.add_insecure_port(f"{bracketed(host)}:{port}")
     await server.start()
     return server, f"{bracketed(host)}:{bound}"
 
 
 def bracketed(host: str) -> str:
-    """Write a host as it stands in front of a port.
+    """Write a host as a URL needs it in front of a port.
 
     >>> bracketed("::1"), bracketed("127.0.0.1")
     ('[::1]', '127.0.0.1')

@@ -1,13 +1,13 @@
-"""A request that is not answered, for a reason its sender can act on."""
+"""A request that is not answered, for a reason that its sender can act on."""
 
 
-class Refused(Exception):
-    """Answered with a 4xx (or 503 before the first release) and one sentence.
+class RequestRefused(Exception):
+    """A request gets an HTTP status other than 200 and one sentence.
 
     Args:
         status: HTTP status; gRPC maps it to its own code.
-        sentence: What is wrong, what was expected.
-        reason: A short constant for the error counter.
+        sentence: What is wrong, what was expected; lower case at its start.
+        reason: A short constant for the error counter; serving/README.md lists them.
     """
 
     def __init__(self, status: int, sentence: str, reason: str) -> None:

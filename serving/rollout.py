@@ -9,8 +9,8 @@ import yaml
 from components.shared import releases
 from components.shared.errors import StepFailed
 from components.shared.files import from_uri, read_json
-from serving.refusal import Refused
-from serving.release import Release
+from serving.refusal import RequestRefused
+from serving.release import ServedRelease
 from serving.served import Served
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Rollout:
             served.activate(served.loaded[active])
 
 
-def load(endpoint: Path, version: str) -> Release:
+def load(endpoint: Path, version: str) -> ServedRelease:
     """Load and warm the release whose manifests lie in the endpoint's folder."""
     folder = releases.folder(endpoint, version)
     try:
@@ -94,14 +94,14 @@ def load(endpoint: Path, version: str) -> Release:
         raise StepFailed(
             f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only."
         )
-    release = Release(from_uri(uri), name, version, manifest_sha256)
+    release = ServedRelease(from_uri(uri), name, version, manifest_sha256)
     release.warm()
     return release
 
 
 def _sentence(broken: Exception) -> str:
     said = str(broken).partition("\n")[0]
-    return said if isinstance(broken, StepFailed | Refused) else f"{type(broken).__name__}: {said}"
+    return said if isinstance(broken, StepFailed | RequestRefused) else f"{type(broken).__name__}: {said}"
 
 
 def _stamp(path: Path) -> object:

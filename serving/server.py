@@ -1,4 +1,4 @@
-"""KServe's ModelServer as one process: our door in front, our host, and an end that finishes what was begun."""
+"""KServe's ModelServer as one process: our routes in front, our host, and an end that finishes requests in flight."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,14 @@ from typing import Any
 import uvloop
 from grpc import aio
 from kserve import ModelServer
-from kserve.model_repository import ModelRepository
 from kserve.protocol.rest.server import RESTServer
 
 from components.shared import processes, releases
 from components.shared.errors import StepFailed
 from serving import grpc_server
-from serving.rest import Door
-from serving.served import Served
+from serving.exchange import Exchange
+from serving.kserve_model import ServedRepository
+from serving.rest import InferenceRoutes
 
 logger = logging.getLogger(__name__)
 
@@ -28,43 +28,29 @@ Step = Callable[[], Coroutine[Any, Any, None]]
 Announce = Callable[[releases.Server | None], None]
 
 _GRACE_S = 10
+_OBSERVERS_S = 5.0
+"""Longest wait, at the end, for observers of the requests that were answered."""
 
 
-class Repository(ModelRepository):
-    """KServe's view of the models: the one that is active, under whatever name it has."""
+class RestServer(RESTServer):
+    """KServe's REST application without its timing middleware, behind our inference routes."""
 
-    def __init__(self, served: Served) -> None:
-        super().__init__()
-        self._served = served
-
-    def get_models(self) -> dict[str, Served]:
-        """Return the active model by its name."""
-        return {self._served.name: self._served} if self._served.active is not None else {}
-
-    def get_model(self, name: str) -> Served | None:
-        """Return the active model if this is its name."""
-        return self.get_models().get(name)
-
-
-class Rest(RESTServer):
-    """KServe's REST application without its timing middleware, behind our door."""
-
-    def __init__(self, server: "Server", host: str, port: int) -> None:
+    def __init__(self, server: "ModelServerProcess", host: str, port: int) -> None:
         super().__init__("", server.dataplane, server.model_repository_extension, port, grace_period=_GRACE_S)
         self.config.host = host
         self.config.access_log = self.config.proxy_headers = False
-        self._served = server.served
+        self._exchange = server.exchange
 
     def _add_middlewares(self, app: object) -> None:
         """Add none: timing every request costs an eighth of the throughput."""
 
     def create_application(self) -> None:
-        """Build KServe's application and put the door before it."""
+        """Build KServe's application and put the inference routes in front of it."""
         from kserve.model_server import app
 
         self._register_endpoints(app)
         self._add_exception_handlers(app)
-        self.config.app = Door(app, self._served)
+        self.config.app = InferenceRoutes(app, self._exchange)
 
     async def serve(self, listener: socket.socket) -> None:
         """Answer until ``end`` is called; requests in flight are finished."""
@@ -74,7 +60,7 @@ class Rest(RESTServer):
         await self._server.serve(sockets=[listener])
 
     def end(self) -> None:
-        """Accept no more connections, finish what was begun."""
+        """Accept no more connections; requests in flight are finished."""
         self._server.should_exit = True
 
     async def started(self, serving: asyncio.Task[None]) -> None:
@@ -83,21 +69,21 @@ class Rest(RESTServer):
             await asyncio.sleep(0.005)
 
 
-class Server(ModelServer):
+class ModelServerProcess(ModelServer):
     """One process that serves one model's releases on REST and gRPC.
 
     Args:
-        served: The releases.
+        exchange: Answers the requests.
         host: Address to listen on.
         port: REST port; 0 takes any free one.
         grpc_port: gRPC port, 0 for any free one, None for no gRPC.
         owned: End when standard input closes, as it does when the process that started this one dies.
     """
 
-    def __init__(self, served: Served, host: str, port: int, grpc_port: int | None, owned: bool) -> None:
-        super().__init__(http_port=port, registered_models=Repository(served), enable_latency_logging=False)
-        self.served = served
-        self._host, self._wanted_grpc_port, self._owned = host, grpc_port, owned
+    def __init__(self, exchange: Exchange, host: str, port: int, grpc_port: int | None, owned: bool) -> None:
+        super().__init__(http_port=port, registered_models=ServedRepository(exchange), enable_latency_logging=False)
+        self.exchange = exchange
+        self._host, self._grpc_port, self._owned = host, grpc_port, owned
         # KServe writes a traceback for every request that it answers with a 404; a bug still reaches uvicorn's log.
         logging.getLogger("kserve").setLevel(logging.CRITICAL)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -110,8 +96,8 @@ class Server(ModelServer):
 
         Args:
             settle: Awaited once before the first request.
-            follow: Runs beside the server, to bring new releases.
-            announce: Told where the server listens when it does, and None when it is about to end.
+            follow: Runs beside the server and loads new releases.
+            announce: Called with the server's addresses once it listens, and with None when it is about to end.
         """
         with (
             _listen(self._host, self.http_port) as listener,
@@ -125,7 +111,7 @@ class Server(ModelServer):
         await settle()
         grpc, address = await self._start_grpc()
         port = listener.getsockname()[1]
-        rest = Rest(self, self._host, port)
+        rest = RestServer(self, self._host, port)
         serving = asyncio.create_task(rest.serve(listener))
         stopping = asyncio.create_task(stop.wait())
         following = asyncio.create_task(follow()) if follow else None
@@ -144,6 +130,7 @@ class Server(ModelServer):
             if grpc:
                 await grpc.stop(_GRACE_S)
             await serving
+            await asyncio.to_thread(self.exchange.observers.close, _OBSERVERS_S)
             logger.info("ended")
 
     def _stop_by_signals(self, stop: asyncio.Event) -> None:
@@ -154,15 +141,15 @@ class Server(ModelServer):
             loop.add_reader(sys.stdin.fileno(), _until_closed, stop)
 
     async def _start_grpc(self) -> tuple[aio.Server | None, str | None]:
-        if self._wanted_grpc_port is None:
+        if self._grpc_port is None:
             return None, None
         try:
-            return await grpc_server.start(self.served, self.dataplane, self._host, self._wanted_grpc_port)
-        except RuntimeError as broken:
+            return await grpc_server.start(self.exchange, self.dataplane, self._host, self._grpc_port)
+        except RuntimeError as error:
             raise StepFailed(
-                f"gRPC can't listen on {self._host}:{self._wanted_grpc_port}; it is taken or not allowed, "
+                f"gRPC can't listen on {self._host}:{self._grpc_port}; the port is in use or not allowed, "
                 "choose another gRPC port."
-            ) from broken
+            ) from error
 
 
 def _until_closed(stop: asyncio.Event) -> None:
@@ -174,10 +161,10 @@ def _until_closed(stop: asyncio.Event) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), backlog=2048, family=_family(host))
-    except OSError as broken:
+    except OSError as error:
         raise StepFailed(
-            f"Can't listen on {host}:{port} ({broken.strerror}); it is taken or not allowed, choose another port."
-        ) from broken
+            f"can't listen on {host}:{port} ({error.strerror}); the port is in use or not allowed, choose another port."
+        ) from error
     listener.setblocking(False)
     return listener
 

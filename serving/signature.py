@@ -1,4 +1,4 @@
-"""What a request may hold: the model's features, read from ``model.json``, as a check and an encoder in one."""
+"""What a request may contain: the model's features, read from ``model.json``, as a check and an encoder in one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.refusal import Refused, short, shown
+from serving.refusal import RequestRefused, short, shown
 
 Column = Sequence[Any] | np.ndarray
 """One feature's values: JSON values with None = missing, or floats with NaN = missing."""
@@ -16,8 +16,8 @@ _TYPES: dict[str, set[type]] = {"numeric": {int, float}, "boolean": {bool}, "cat
 
 
 @dataclass(frozen=True)
-class Feature:
-    """One input of the model, and whether a request may leave it empty."""
+class SignatureFeature:
+    """One input of the model, and whether its value may be missing."""
 
     name: str
     type: str
@@ -25,8 +25,8 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """The model's input tensors, and the features of each row that hold a category never seen."""
+class EncodedRows:
+    """The model's input tensors, and per row the features whose category was never seen in training."""
 
     tensors: dict[str, np.ndarray]
     unseen: list[list[str]]
@@ -40,7 +40,9 @@ class Signature:
     """
 
     def __init__(self, model: Mapping[str, Any]) -> None:
-        self.features = {f["name"]: Feature(f["name"], f["type"], bool(f["missing"])) for f in model["features"]}
+        self.features = {
+            f["name"]: SignatureFeature(f["name"], f["type"], bool(f["missing"])) for f in model["features"]
+        }
         self.names = frozenset(self.features)
         self.request_rows = int(model["limits"]["request_rows"])
         self.request_bytes = int(float(model["limits"]["request_mib"]) * 2**20)
@@ -48,25 +50,27 @@ class Signature:
         self._categorical = tuple(self.features[name] for name in model["categorical"])
         self._vocabulary = {name: frozenset(words) | {""} for name, words in model["vocabulary"].items()}
 
-    def check_names(self, given: Sequence[str] | Mapping[str, Any], where: str) -> None:
+    def check_names(self, names: Sequence[str] | Mapping[str, Any], where: str) -> None:
         """Refuse absent and unknown features, naming them."""
-        if absent := sorted(self.names - set(given)):
-            raise Refused(400, f"{where}feature {short(absent[0])} is absent; expected {self._listed()}.", "absent")
-        if unknown := sorted(set(given) - self.names):
-            raise Refused(
+        if absent := sorted(self.names - set(names)):
+            raise RequestRefused(
+                400, f"{where}feature {short(absent[0])} is absent; expected {self._listed()}.", "absent"
+            )
+        if unknown := sorted(set(names) - self.names):
+            raise RequestRefused(
                 400, f"{where}feature {short(unknown[0])} is unknown; expected {self._listed()}.", "unknown_feature"
             )
 
     def check_rows(self, rows: int) -> None:
         """Refuse a request without rows, or with too many."""
         if rows == 0:
-            raise Refused(400, "The request holds no rows; expected at least one.", "no_rows")
+            raise RequestRefused(400, "the request has no rows; expected at least one.", "no_rows")
         if rows > self.request_rows:
-            raise Refused(
-                413, f"The request holds {rows} rows; at most {self.request_rows} are answered at once.", "rows"
+            raise RequestRefused(
+                413, f"the request has {rows} rows; at most {self.request_rows} are answered at once, split it.", "rows"
             )
 
-    def encode(self, columns: Mapping[str, Column], rows: int) -> Encoded:
+    def encode(self, columns: Mapping[str, Column], rows: int) -> EncodedRows:
         """Check every value and build the model's tensors.
 
         Args:
@@ -74,7 +78,7 @@ class Signature:
             rows: Number of rows, checked before.
 
         Raises:
-            Refused: At the first value that the signature forbids, naming its feature and row (from 0).
+            RequestRefused: At the first value that the signature forbids, naming its feature and row (from 0).
         """
         tensors: dict[str, np.ndarray] = {}
         if self._numeric:
@@ -82,7 +86,7 @@ class Signature:
         unseen: list[list[str]] = [[] for _ in range(rows)]
         if self._categorical:
             tensors["categorical"] = self._encode_categories(columns, unseen)
-        return Encoded(tensors, unseen)
+        return EncodedRows(tensors, unseen)
 
     def _encode_numbers(self, columns: Mapping[str, Column]) -> np.ndarray:
         values = [columns[feature.name] for feature in self._numeric]
@@ -92,10 +96,10 @@ class Signature:
             # A number beyond float32 becomes infinite here; the model must never see one.
             matrix = np.array(values, dtype=np.float32)
         if np.isinf(matrix).any():
-            place, row = np.argwhere(np.isinf(matrix))[0]
-            raise Refused(
+            index, row = np.argwhere(np.isinf(matrix))[0]
+            raise RequestRefused(
                 400,
-                f"Feature {short(self._numeric[place].name)}, row {row}: number {values[place][row]} is infinite or "
+                f"feature {short(self._numeric[index].name)}, row {row}: number {values[index][row]} is infinite or "
                 "beyond the range of a 32-bit number.",
                 "infinite",
             )
@@ -103,16 +107,16 @@ class Signature:
 
     def _encode_categories(self, columns: Mapping[str, Column], unseen: list[list[str]]) -> np.ndarray:
         matrix = np.empty((len(unseen), len(self._categorical)), dtype=object)
-        for place, feature in enumerate(self._categorical):
+        for index, feature in enumerate(self._categorical):
             column = columns[feature.name]
             if _check(feature, column):
                 column = ["" if value is None else value for value in column]
-            known = self._vocabulary[feature.name]
-            if not known.issuperset(column):
+            vocabulary = self._vocabulary[feature.name]
+            if not vocabulary.issuperset(column):
                 for row, value in enumerate(column):
-                    if value not in known:
+                    if value not in vocabulary:
                         unseen[row].append(feature.name)
-            matrix[:, place] = column
+            matrix[:, index] = column
         return matrix
 
     def _listed(self) -> str:
@@ -120,26 +124,26 @@ class Signature:
         return f"{names}" if len(names) <= 30 else f"{names[:30]} and {len(names) - 30} more"
 
 
-def _check(feature: Feature, column: Column) -> bool:
-    """Refuse a wrong type or a forbidden gap; return whether values are missing."""
+def _check(feature: SignatureFeature, column: Column) -> bool:
+    """Refuse a wrong type or a missing value that is required; return whether values are missing."""
     if isinstance(column, np.ndarray):
         missing = bool(np.isnan(column).any())
         row = int(np.isnan(column).argmax()) if missing else 0
     else:
-        kinds = set(map(type, column))
-        wrong = kinds - _TYPES[feature.type] - {type(None)}
+        types = set(map(type, column))
+        wrong = types - _TYPES[feature.type] - {type(None)}
         if wrong:
             row = next(i for i, value in enumerate(column) if type(value) in wrong)
-            raise Refused(
+            raise RequestRefused(
                 400,
-                f"Feature {short(feature.name)}, row {row}: expected {_EXPECTED[feature.type]}, "
+                f"feature {short(feature.name)}, row {row}: expected {_EXPECTED[feature.type]}, "
                 f"got {shown(column[row])}.",
                 "type",
             )
-        missing = type(None) in kinds or (feature.type == "categorical" and "" in column)
+        missing = type(None) in types or (feature.type == "categorical" and "" in column)
         row = next(i for i, value in enumerate(column) if value is None or value == "") if missing else 0
     if missing and not feature.missing:
-        raise Refused(
-            400, f"Feature {short(feature.name)}, row {row}: a value is required, it may not be missing.", "missing"
+        raise RequestRefused(
+            400, f"feature {short(feature.name)}, row {row}: a value is required; it is missing.", "missing"
         )
     return missing

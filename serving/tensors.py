@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.refusal import Refused, short, shown
+from serving.refusal import RequestRefused, short, shown
 from serving.signature import Column, Signature
 
 NUMBERS: dict[str, np.dtype[Any]] = {
@@ -18,38 +18,38 @@ NUMBERS: dict[str, np.dtype[Any]] = {
 }
 _ACCEPTED = {"numeric": (*NUMBERS,), "boolean": ("BOOL",), "categorical": ("BYTES",)}
 DATATYPE = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
-"""What the model's metadata asks for; any other number type is taken as well."""
+"""Datatypes in the model's metadata; any other number type is accepted as well."""
 
 
 def check_datatype(signature: Signature, name: str, datatype: Any) -> None:
     """Refuse a tensor whose datatype cannot hold its feature."""
     accepted = _ACCEPTED[signature.features[name].type]
     if datatype not in accepted:
-        raise Refused(
-            400, f"Feature {short(name)}: datatype {short(datatype)}; expected one of {list(accepted)}.", "type"
+        raise RequestRefused(
+            400, f"feature {short(name)}: datatype {short(datatype)}; expected one of {list(accepted)}.", "type"
         )
 
 
 def rows_of(name: str, shape: Sequence[Any]) -> int:
-    """Return the rows that a shape of (n,) or (n, 1) promises."""
+    """Return the rows that a shape of (n,) or (n, 1) describes."""
     sizes = list(shape)
     if len(sizes) == 2 and sizes[1] == 1:
         sizes = sizes[:1]
     if len(sizes) != 1 or type(sizes[0]) is not int or sizes[0] < 0:
-        raise Refused(
-            400, f"Feature {short(name)}: shape {str(list(shape))[:80]}; expected [rows] or [rows, 1].", "shape"
+        raise RequestRefused(
+            400, f"feature {short(name)}: shape {str(list(shape))[:80]}; expected [rows] or [rows, 1].", "shape"
         )
     return sizes[0]
 
 
-def one_count(rows: dict[str, int]) -> int:
+def common_rows(rows: dict[str, int]) -> int:
     """Return the number of rows on which all features agree."""
     first = next(iter(rows), None)
     for name, count in rows.items():
         if count != rows[first]:  # type: ignore[index]
-            raise Refused(
+            raise RequestRefused(
                 400,
-                f"Feature {short(name)} has {count} rows and {short(first)} has {rows[first]}; "  # type: ignore[index]
+                f"feature {short(name)} has {count} rows and {short(first)} has {rows[first]}; "  # type: ignore[index]
                 "expected the same number in every feature.",
                 "shape",
             )
@@ -57,9 +57,9 @@ def one_count(rows: dict[str, int]) -> int:
 
 
 def check_length(name: str, length: int, rows: int) -> None:
-    """Refuse data that its shape does not describe."""
+    """Refuse data whose length is not that of its shape."""
     if length != rows:
-        raise Refused(400, f"Feature {short(name)}: {length} values for a shape of {rows} rows.", "shape")
+        raise RequestRefused(400, f"feature {short(name)}: {length} values for a shape of {rows} rows.", "shape")
 
 
 def from_raw(name: str, datatype: str, raw: bytes, rows: int) -> Column:
@@ -69,24 +69,24 @@ def from_raw(name: str, datatype: str, raw: bytes, rows: int) -> Column:
     if datatype == "BOOL":
         check_length(name, len(raw), rows)
         if set(raw) - {0, 1}:
-            raise Refused(400, f"Feature {short(name)}: a BOOL byte is neither 0 nor 1.", "type")
+            raise RequestRefused(400, f"feature {short(name)}: a BOOL byte is neither 0 nor 1.", "type")
         return [bool(value) for value in raw]
     if len(raw) % NUMBERS[datatype].itemsize:
-        raise Refused(
-            400, f"Feature {short(name)}: {len(raw)} bytes are no whole number of {datatype} values.", "shape"
+        raise RequestRefused(
+            400, f"feature {short(name)}: {len(raw)} bytes are not a whole number of {datatype} values.", "shape"
         )
     return from_numbers(name, np.frombuffer(raw, dtype=NUMBERS[datatype]), rows)
 
 
 def from_numbers(name: str, values: Any, rows: int) -> np.ndarray:
-    """Take numbers as float64; NaN is refused, because missing values are named by row."""
+    """Take numbers as float64; NaN is refused, because missing values are named by their rows."""
     column = np.array(values, dtype=np.float64)
     check_length(name, len(column), rows)
     if np.isnan(column).any():
         row = int(np.isnan(column).argmax())
-        raise Refused(
+        raise RequestRefused(
             400,
-            f"Feature {short(name)}, row {row}: NaN is not a value; "
+            f"feature {short(name)}, row {row}: NaN is not a value; "
             "name missing rows in the tensor's parameter 'missing' ('0,7'), or send null in JSON.",
             "infinite",
         )
@@ -99,33 +99,37 @@ def from_bytes(name: str, values: Sequence[bytes], rows: int) -> list[str]:
     try:
         return [value.decode() for value in values]
     except UnicodeDecodeError as broken:
-        raise Refused(400, f"Feature {short(name)}: a text is not UTF-8.", "json") from broken
+        raise RequestRefused(400, f"feature {short(name)}: a text is not UTF-8.", "json") from broken
 
 
 def with_missing(name: str, column: Column, rows: Any) -> Column:
     """Empty the rows that the tensor's parameter ``missing`` names, as '0,7'."""
     try:
-        places = [int(part) for part in rows.split(",") if part.strip()]
+        named = [int(part) for part in rows.split(",") if part.strip()]
     except (AttributeError, ValueError) as broken:
-        raise Refused(
-            400, f"Feature {short(name)}: parameter 'missing' is {shown(rows)}; expected '0,7'.", "type"
+        raise RequestRefused(
+            400, f"feature {short(name)}: parameter 'missing' is {shown(rows)}; expected '0,7'.", "type"
         ) from broken
     emptied = np.array(column, dtype=np.float64) if isinstance(column, np.ndarray) else list(column)
-    for place in places:
-        if not 0 <= place < len(emptied):
-            raise Refused(400, f"Feature {short(name)}: parameter 'missing' names row {place}, there is none.", "shape")
-        emptied[place] = np.nan if isinstance(emptied, np.ndarray) else None
+    for row in named:
+        if not 0 <= row < len(emptied):
+            raise RequestRefused(
+                400,
+                f"feature {short(name)}: parameter 'missing' names row {row}; there are {len(emptied)} rows.",
+                "shape",
+            )
+        emptied[row] = np.nan if isinstance(emptied, np.ndarray) else None
     return emptied
 
 
 def _split(name: str, raw: bytes) -> list[bytes]:
-    values, place = [], 0
-    while place < len(raw):
-        if place + 4 > len(raw):
-            raise Refused(400, f"Feature {short(name)}: the BYTES tensor ends within a length.", "shape")
-        (length,) = struct.unpack_from("<I", raw, place)
-        place += 4 + length
-        if place > len(raw):
-            raise Refused(400, f"Feature {short(name)}: the BYTES tensor ends within a text.", "shape")
-        values.append(raw[place - length : place])
+    values, offset = [], 0
+    while offset < len(raw):
+        if offset + 4 > len(raw):
+            raise RequestRefused(400, f"feature {short(name)}: the BYTES tensor ends within a length.", "shape")
+        (length,) = struct.unpack_from("<I", raw, offset)
+        offset += 4 + length
+        if offset > len(raw):
+            raise RequestRefused(400, f"feature {short(name)}: the BYTES tensor ends within a text.", "shape")
+        values.append(raw[offset - length : offset])
     return values

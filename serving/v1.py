@@ -4,50 +4,91 @@ from typing import Any
 
 import orjson
 
-from serving import json_body
-from serving.refusal import Refused, short
-from serving.release import Answer, Release
+from serving import entity, json_body
+from serving.entity import Entity
+from serving.exchange import ScoredRequest
+from serving.refusal import RequestRefused, short
+from serving.release import ServedRelease
+from serving.signature import Column
+
+_KEYS = {"instances", "entity", "signature_name"}
 
 
-def respond(release: Release, body: bytes) -> tuple[bytes, Answer]:
-    """Answer one request body."""
-    document = json_body.parse(body)
-    answer = _answer(release, document)
-    instances = document["instances"]
-    json_body.check_duplicates(body, len(document) + len(instances) * len(release.signature.names))
-    return orjson.dumps(_described(release, answer)), answer
+class _V1Request:
+    """One parsed request; its id can only be in a header.
+
+    Args:
+        document: The JSON object.
+        body: The bytes it was parsed from, to find keys that are given twice; None where there are none.
+    """
+
+    def __init__(self, document: dict[str, Any], body: bytes | None = None) -> None:
+        self._document = document
+        self._body = body
+
+    def request_id(self) -> str | None:
+        """Return None: the protocol has no id."""
+        return None
+
+    def entity(self) -> Entity | None:
+        """Take the entity from the key beside the instances."""
+        value = self._document.get("entity")
+        return None if value is None else entity.from_json(value)
+
+    def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
+        """Turn the instances into columns."""
+        document, signature = self._document, release.signature
+        if "instances" not in document:
+            raise RequestRefused(
+                400, "the body has no 'instances'; expected {\"instances\": [{feature: value}]}.", "json"
+            )
+        if unknown := sorted(document.keys() - _KEYS):
+            raise RequestRefused(
+                400,
+                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity'.",
+                "json",
+            )
+        instances = document["instances"]
+        if type(instances) is not list:
+            raise RequestRefused(400, "'instances' is not a list; expected one object of features per row.", "json")
+        signature.check_rows(len(instances))
+        for row, instance in enumerate(instances):
+            if type(instance) is not dict:
+                raise RequestRefused(400, f"'instances', row {row}, is not an object of features.", "json")
+            if instance.keys() != signature.names:
+                signature.check_names(instance, f"row {row}: ")
+        if self._body is not None:
+            json_body.check_duplicates(self._body, len(document) + len(instances) * len(signature.names))
+        return {name: [row[name] for row in instances] for name in signature.names}, len(instances)
 
 
-def predict(release: Release, document: dict[str, Any]) -> dict[str, Any]:
-    """Answer one parsed document."""
-    return _described(release, _answer(release, document))
+class V1Document(_V1Request):
+    """One request that is parsed already, answered as a JSON object."""
+
+    def encode(self, scored: ScoredRequest) -> dict[str, Any]:
+        """Describe each row's score, decision and flags."""
+        return _described(scored)
 
 
-def _answer(release: Release, document: dict[str, Any]) -> Answer:
-    if "instances" not in document:
-        raise Refused(400, "The body has no 'instances'; expected {\"instances\": [{feature: value}]}.", "json")
-    if unknown := sorted(document.keys() - {"instances", "signature_name"}):
-        raise Refused(400, f"The body holds {short(unknown[0])}; expected 'instances' only.", "json")
-    instances = document["instances"]
-    if type(instances) is not list:
-        raise Refused(400, "'instances' is not a list; expected one object of features per row.", "json")
-    signature = release.signature
-    signature.check_rows(len(instances))
-    for row, instance in enumerate(instances):
-        if type(instance) is not dict:
-            raise Refused(400, f"'instances', row {row}, is not an object of features.", "json")
-        if instance.keys() != signature.names:
-            signature.check_names(instance, f"Row {row}: ")
-    return release.answer({name: [row[name] for row in instances] for name in signature.names}, len(instances))
+class V1Body(_V1Request):
+    """One request as bytes, answered as bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(json_body.parse(body), body)
+
+    def encode(self, scored: ScoredRequest) -> bytes:
+        """Write the answer as JSON."""
+        return orjson.dumps(_described(scored))
 
 
-def _described(release: Release, answer: Answer) -> dict[str, Any]:
-    decisions = answer.decisions or [None] * len(answer.unseen)
-    rows = zip(answer.scores.tolist(), decisions, answer.unseen, strict=True)
+def _described(scored: ScoredRequest) -> dict[str, Any]:
+    unseen = scored.encoded.unseen
+    decisions = scored.decisions or [None] * len(unseen)
     return {
-        "model_name": release.name,
-        "model_version": answer.version,
+        "model_name": scored.release.name,
+        "model_version": scored.release.version,
         "predictions": [
-            {"score": score, "decision": decision, "out_of_vocabulary": unseen} for score, decision, unseen in rows
+            {"score": score, "decision": decision, "out_of_vocabulary": names}
+            for score, decision, names in zip(scored.scores.tolist(), decisions, unseen, strict=True)
         ],
     }

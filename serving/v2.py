@@ -4,135 +4,199 @@ The binary data extension is understood in requests (``Inference-Header-Content-
 """
 
 import itertools
-import uuid
 from typing import Any
 
 import orjson
 
-from serving import json_body, tensors
-from serving.refusal import Refused, short, shown
-from serving.release import Answer, Release
-from serving.signature import Column
+from serving import entity, json_body, request_id, tensors
+from serving.entity import Entity
+from serving.exchange import ScoredRequest
+from serving.refusal import RequestRefused, short, shown
+from serving.release import ServedRelease
+from serving.signature import Column, Signature
 
 _INTEGERS = {name for name in tensors.NUMBERS if "INT" in name}
 
 
-def respond(release: Release, body: bytes, json_length: int | None = None) -> tuple[bytes, Answer]:
-    """Answer one request body.
+class _V2Request:
+    """One parsed request.
 
     Args:
-        release: Who answers.
+        document: The JSON object.
+        binary: Raw tensors that follow it; None in a request without the binary data extension.
+        head: The bytes of the JSON, to find keys that are given twice; None where there are none.
+    """
+
+    def __init__(self, document: dict[str, Any], binary: bytes | None, head: bytes | None) -> None:
+        self._document = document
+        self._binary = binary
+        self._head = head
+
+    def request_id(self) -> str | None:
+        """Take the id from the field ``id``."""
+        return request_id.from_field(self._document.get("id"))
+
+    def entity(self) -> Entity | None:
+        """Take the entity from the request's parameter ``entity``."""
+        parameters = self._document.get("parameters")
+        if parameters is None:
+            return None
+        if type(parameters) is not dict:
+            raise RequestRefused(400, "'parameters' is not an object.", "json")
+        return entity.from_json(parameters.get("entity"))
+
+    def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
+        """Turn the tensors into columns, and check which outputs the answer must hold."""
+        inputs = _inputs(self._document, release.signature)
+        columns, rows = _columns(inputs, release.signature, self._binary)
+        self._check_outputs(release)
+        if self._head is not None:
+            parts = [self._document, *self._document["inputs"], *(self._document.get("outputs") or [])]
+            keys = sum(len(part) + len(part.get("parameters") or ()) for part in parts)
+            json_body.check_duplicates(self._head, keys)
+        return columns, rows
+
+    def described(self, scored: ScoredRequest) -> dict[str, Any]:
+        """Describe the answer's tensors."""
+        requested = self._document.get("outputs")
+        names = {output["name"] for output in requested} if requested else None
+        return {
+            "model_name": scored.release.name,
+            "model_version": scored.release.version,
+            "id": scored.request.request_id,
+            "outputs": [
+                {"name": name, "datatype": datatype, "shape": shape, "data": data}
+                for name, (datatype, shape, data) in outputs(scored).items()
+                if names is None or name in names
+            ],
+        }
+
+    def _check_outputs(self, release: ServedRelease) -> None:
+        requested = self._document.get("outputs") or []
+        if type(requested) is not list or not all(
+            type(output) is dict and type(output.get("name")) is str for output in requested
+        ):
+            raise RequestRefused(400, "'outputs' is not a list of objects with a 'name'.", "json")
+        for output in requested:
+            if type(output.get("parameters", {})) not in (dict, type(None)):
+                raise RequestRefused(400, f"output {short(output['name'])}: 'parameters' is not an object.", "json")
+            if output["name"] not in release.outputs:
+                raise RequestRefused(
+                    400,
+                    f"output {short(output['name'])} is unknown; expected one of {sorted(release.outputs)}.",
+                    "unknown_output",
+                )
+
+
+class V2Document(_V2Request):
+    """One request that is parsed already, answered as a JSON object."""
+
+    def __init__(self, document: dict[str, Any], binary: bytes | None = None) -> None:
+        super().__init__(document, binary, None)
+
+    def encode(self, scored: ScoredRequest) -> dict[str, Any]:
+        """Return the answer as a JSON object."""
+        return self.described(scored)
+
+
+class V2Body(_V2Request):
+    """One request as bytes, answered as bytes.
+
+    Args:
         body: JSON, followed by raw tensors if ``json_length`` is given.
         json_length: Bytes of JSON at the start of the body.
     """
-    head = body if json_length is None else body[:json_length]
-    document = json_body.parse(head)
-    columns, rows = _columns(release, document, None if json_length is None else body[json_length:])
-    wanted = _wanted(document)
-    parts = [document, *document["inputs"], *(document.get("outputs") or [])]
-    json_body.check_duplicates(head, sum(len(part) + len(part.get("parameters") or ()) for part in parts))
-    answer = release.answer(columns, rows)
-    return orjson.dumps(_described(release, answer, document.get("id") or str(uuid.uuid4()), wanted)), answer
+
+    def __init__(self, body: bytes, json_length: int | None = None) -> None:
+        head = body if json_length is None else body[:json_length]
+        super().__init__(json_body.parse(head), None if json_length is None else body[json_length:], head)
+
+    def encode(self, scored: ScoredRequest) -> bytes:
+        """Write the answer as JSON."""
+        return orjson.dumps(self.described(scored))
 
 
-def outputs(answer: Answer) -> dict[str, tuple[str, list[int], list[Any]]]:
+def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]]:
     """Return datatype, shape and flat values of each output."""
-    rows = len(answer.unseen)
+    rows = scored.request.rows
     described: dict[str, tuple[str, list[int], list[Any]]] = {
-        "score": ("FP32", list(answer.scores.shape), answer.scores.ravel().tolist())
+        "score": ("FP32", list(scored.scores.shape), scored.scores.ravel().tolist())
     }
-    if answer.decisions is not None:
-        described["decision"] = ("BYTES", [rows], [_text(decision) for decision in answer.decisions])
-    described["out_of_vocabulary"] = ("BYTES", [rows], [_listed(names) for names in answer.unseen])
+    if scored.decisions is not None:
+        described["decision"] = ("BYTES", [rows], [_text(decision) for decision in scored.decisions])
+    described["out_of_vocabulary"] = ("BYTES", [rows], [_listed(names) for names in scored.encoded.unseen])
     return described
 
 
-def _columns(release: Release, document: dict[str, Any], binary: bytes | None) -> tuple[dict[str, Column], int]:
+def _inputs(document: dict[str, Any], signature: Signature) -> dict[str, dict[str, Any]]:
+    """Return the tensors by name; exactly the signature's features."""
     if type(document.get("inputs")) is not list:
-        raise Refused(400, "The body has no list 'inputs'; expected one tensor per feature.", "json")
-    signature = release.signature
+        raise RequestRefused(400, "the body has no list 'inputs'; expected one tensor per feature.", "json")
     inputs: dict[str, dict[str, Any]] = {}
     for tensor in document["inputs"]:
         if type(tensor) is not dict or type(tensor.get("name")) is not str:
-            raise Refused(400, "An input is not an object with a 'name'.", "json")
+            raise RequestRefused(400, "an input is not an object with a 'name'.", "json")
         if tensor["name"] in inputs:
-            raise Refused(400, f"Feature {short(tensor['name'])} is given twice.", "json")
+            raise RequestRefused(400, f"feature {short(tensor['name'])} is given twice.", "json")
         if type(tensor.get("parameters", {})) not in (dict, type(None)):
-            raise Refused(400, f"Feature {short(tensor['name'])}: 'parameters' is not an object.", "json")
+            raise RequestRefused(400, f"feature {short(tensor['name'])}: 'parameters' is not an object.", "json")
         inputs[tensor["name"]] = tensor
     if inputs.keys() != signature.names:
         signature.check_names(inputs, "")
+    return inputs
+
+
+def _columns(
+    inputs: dict[str, dict[str, Any]], signature: Signature, binary: bytes | None
+) -> tuple[dict[str, Column], int]:
     counts = {}
     for name, tensor in inputs.items():
         tensors.check_datatype(signature, name, tensor.get("datatype"))
         if type(tensor.get("shape")) is not list:
-            raise Refused(400, f"Feature {short(name)} has no 'shape'; expected [rows].", "shape")
+            raise RequestRefused(400, f"feature {short(name)} has no 'shape'; expected [rows].", "shape")
         counts[name] = tensors.rows_of(name, tensor["shape"])
-    rows = tensors.one_count(counts)
+    rows = tensors.common_rows(counts)
     signature.check_rows(rows)
     columns: dict[str, Column] = {}
-    place = 0
+    offset = 0
     for name, tensor in inputs.items():
         parameters = tensor.get("parameters") or {}
         if "binary_data_size" in parameters:
-            raw, place = _raw(name, parameters["binary_data_size"], binary, place)
+            raw, offset = _raw(name, parameters["binary_data_size"], binary, offset)
             columns[name] = tensors.from_raw(name, tensor["datatype"], raw, rows)
         else:
             columns[name] = _values(name, tensor, rows)
         if "missing" in parameters:
             columns[name] = tensors.with_missing(name, columns[name], parameters["missing"])
-    if binary is not None and place != len(binary):
-        raise Refused(400, f"{len(binary) - place} bytes follow the last tensor.", "shape")
+    if binary is not None and offset != len(binary):
+        raise RequestRefused(400, f"{len(binary) - offset} bytes follow the last tensor; expected none.", "shape")
     return columns, rows
 
 
 def _values(name: str, tensor: dict[str, Any], rows: int) -> list[Any]:
     data = tensor.get("data")
     if type(data) is not list:
-        raise Refused(400, f"Feature {short(name)} has no list 'data'.", "json")
+        raise RequestRefused(400, f"feature {short(name)} has no list 'data'.", "json")
     if len(tensor["shape"]) == 2 and all(type(row) is list for row in data):
         data = list(itertools.chain.from_iterable(data))
     tensors.check_length(name, len(data), rows)
     if tensor["datatype"] in _INTEGERS and float in set(map(type, data)):
         row = next(i for i, value in enumerate(data) if type(value) is float)
-        raise Refused(400, f"Feature {short(name)}, row {row}: {shown(data[row])} is not {tensor['datatype']}.", "type")
+        raise RequestRefused(
+            400, f"feature {short(name)}, row {row}: {shown(data[row])} is not {tensor['datatype']}.", "type"
+        )
     return data
 
 
-def _raw(name: str, size: Any, binary: bytes | None, place: int) -> tuple[bytes, int]:
-    if binary is None or type(size) is not int or not 0 <= size <= len(binary) - place:
-        raise Refused(
-            400, f"Feature {short(name)}: 'binary_data_size' is {shown(size)}, which the body lacks.", "shape"
+def _raw(name: str, size: Any, binary: bytes | None, offset: int) -> tuple[bytes, int]:
+    if binary is None or type(size) is not int or not 0 <= size <= len(binary) - offset:
+        raise RequestRefused(
+            400,
+            f"feature {short(name)}: 'binary_data_size' is {shown(size)}; the body has "
+            f"{0 if binary is None else len(binary) - offset} bytes of raw tensors left.",
+            "shape",
         )
-    return binary[place : place + size], place + size
-
-
-def _wanted(document: dict[str, Any]) -> set[str] | None:
-    if type(document.get("id", "")) not in (str, type(None)):
-        raise Refused(400, f"'id' is {shown(document['id'])}; expected text.", "json")
-    asked = document.get("outputs") or []
-    if type(asked) is not list or not all(type(one) is dict and type(one.get("name")) is str for one in asked):
-        raise Refused(400, "'outputs' is not a list of objects with a 'name'.", "json")
-    for part in (document, *asked):
-        if type(part.get("parameters", {})) not in (dict, type(None)):
-            raise Refused(400, "'parameters' is not an object.", "json")
-    return {one["name"] for one in asked} if asked else None
-
-
-def _described(release: Release, answer: Answer, request_id: str, wanted: set[str] | None) -> dict[str, Any]:
-    made = outputs(answer)
-    if wanted is not None and (unknown := sorted(wanted - made.keys())):
-        raise Refused(400, f"Output {short(unknown[0])} is unknown; expected one of {sorted(made)}.", "unknown_output")
-    return {
-        "model_name": release.name,
-        "model_version": answer.version,
-        "id": request_id,
-        "outputs": [
-            {"name": name, "datatype": datatype, "shape": shape, "data": data}
-            for name, (datatype, shape, data) in made.items()
-            if wanted is None or name in wanted
-        ],
-    }
+    return binary[offset : offset + size], offset + size
 
 
 def _listed(names: list[str]) -> str:

@@ -19,4 +19,4 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Running]
     with local.start(endpoint, python=Path(sys.executable), source=ROOT) as server:
         yield server
         assert server.process.poll() is None
-        assert "met a bug" not in (endpoint / local.LOG).read_text()
+        assert "failed unexpectedly" not in (endpoint / local.LOG).read_text()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from components.shared import inference
 from pipelines.targets.local import endpoint as local
-from serving.refusal import Refused
+from serving.refusal import RequestRefused
 from serving.rest import read_body
 from tests.serving import tiny
 
@@ -84,7 +84,7 @@ BAD_V1 = {
     "a row that is no object": (b'{"instances": [3]}', 400, "row 0, is not an object"),
     "no rows": (b'{"instances": []}', 400, "no rows"),
     "too many rows": (json.dumps({"instances": [GOOD] * 301}).encode(), 413, "301 rows; at most 300"),
-    "an absent feature": (without("plan"), 400, "Row 1: feature 'plan' is absent"),
+    "an absent feature": (without("plan"), 400, "row 1: feature 'plan' is absent"),
     "an unknown feature": (one(colour="red"), 400, "feature 'colour' is unknown"),
     "an endless name": (one(**{"x" * 5000: 1}), 400, "…' is unknown"),
     "a text for a number": (one(usage="12"), 400, "'usage', row 0: expected a number, got text '12'"),
@@ -198,7 +198,7 @@ def test_a_body_that_does_not_arrive_is_given_up():
     async def never() -> Any:
         await asyncio.Event().wait()
 
-    with pytest.raises(Refused, match=r"did not arrive within 0\.05 s") as refused:
+    with pytest.raises(RequestRefused, match=r"did not arrive within 0\.05 s") as refused:
         asyncio.run(read_body(never, {b"content-length": b"9"}, limit=100, timeout_s=0.05))
 
     assert refused.value.status == 408

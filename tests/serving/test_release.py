@@ -1,5 +1,6 @@
 """A release answers each task in its own shape, and is loaded only if every byte is as registered."""
 
+import asyncio
 import json
 import math
 import subprocess
@@ -10,10 +11,13 @@ import pytest
 
 from components.shared.errors import StepFailed
 from components.shared.files import sha256, write_json
-from serving import v1, v2
-from serving.refusal import Refused
-from serving.release import Release
+from serving.exchange import Exchange, RequestHead
+from serving.refusal import RequestRefused
+from serving.release import ServedRelease
+from serving.served import Served
 from serving.signature import Signature
+from serving.v1 import V1Body
+from serving.v2 import V2Body
 from tests.serving import tiny
 
 ROWS = list(tiny.SAMPLE)
@@ -29,13 +33,27 @@ def tensors(rows: list[dict]) -> bytes:
     return json.dumps({"inputs": inputs}).encode()
 
 
+def answer(release: ServedRelease, body: bytes, protocol: str = "v1") -> bytes:
+    """Return what the exchange answers, or raise what it refuses."""
+    served = Served()
+    served.loaded["1"] = release
+    served.activate(release)
+    head = RequestHead(protocol, tiny.NAME, None, None, len(body))
+    read = V1Body if protocol == "v1" else V2Body
+    reply = asyncio.run(Exchange(served).answer(head, lambda: read(body)))
+    if reply.refusal is not None:
+        raise reply.refusal
+    assert reply.content is not None
+    return reply.content
+
+
 def test_multiclass_answers_a_share_per_class_and_decides_for_the_largest(tmp_path: Path):
-    release = Release(tiny.package(tmp_path / "model", task="multiclass"), tiny.NAME, "1")
+    release = ServedRelease(tiny.package(tmp_path / "model", task="multiclass"), tiny.NAME, "1")
     powers = [[math.exp(z), 1.0, math.exp(-z)] for z in map(tiny.logit, ROWS)]
     expected = [[power / sum(row) for power in row] for row in powers]
 
-    predictions = json.loads(v1.respond(release, BODY)[0])["predictions"]
-    outputs = {output["name"]: output for output in json.loads(v2.respond(release, tensors(ROWS))[0])["outputs"]}
+    predictions = json.loads(answer(release, BODY))["predictions"]
+    outputs = {output["name"]: output for output in json.loads(answer(release, tensors(ROWS), "v2"))["outputs"]}
 
     assert [p["score"] for p in predictions] == [pytest.approx(row, abs=1e-6) for row in expected]
     assert [p["decision"] for p in predictions] == ["up", "up", "up"]
@@ -44,10 +62,10 @@ def test_multiclass_answers_a_share_per_class_and_decides_for_the_largest(tmp_pa
 
 
 def test_regression_answers_a_number_and_decides_nothing(tmp_path: Path):
-    release = Release(tiny.package(tmp_path / "model", task="regression"), tiny.NAME, "1")
+    release = ServedRelease(tiny.package(tmp_path / "model", task="regression"), tiny.NAME, "1")
 
-    predictions = json.loads(v1.respond(release, BODY)[0])["predictions"]
-    outputs = json.loads(v2.respond(release, tensors(ROWS))[0])["outputs"]
+    predictions = json.loads(answer(release, BODY))["predictions"]
+    outputs = json.loads(answer(release, tensors(ROWS), "v2"))["outputs"]
 
     assert [p["score"] for p in predictions] == pytest.approx([tiny.logit(row) for row in ROWS], abs=1e-6)
     assert [p["decision"] for p in predictions] == [None] * 3
@@ -55,10 +73,10 @@ def test_regression_answers_a_number_and_decides_nothing(tmp_path: Path):
 
 
 def test_a_score_that_is_not_finite_is_refused_naming_the_row(tmp_path: Path):
-    release = Release(tiny.package(tmp_path / "model", task="regression", bias=float("inf")), tiny.NAME, "1")
+    release = ServedRelease(tiny.package(tmp_path / "model", task="regression", bias=float("inf")), tiny.NAME, "1")
 
-    with pytest.raises(Refused, match="Row 0: the model has no finite score"):
-        v1.respond(release, BODY)
+    with pytest.raises(RequestRefused, match="row 0: the model has no finite score"):
+        answer(release, BODY)
 
 
 def test_a_model_of_numbers_only_has_no_text_tensor():
@@ -114,7 +132,7 @@ def test_a_package_that_differs_from_its_manifest_is_not_loaded(tmp_path: Path, 
     spoil(folder)
 
     with pytest.raises(StepFailed, match=sentence):
-        Release(folder, tiny.NAME, "1")
+        ServedRelease(folder, tiny.NAME, "1")
 
 
 def test_a_package_sealed_again_after_the_release_is_not_loaded(tmp_path: Path):
@@ -124,7 +142,7 @@ def test_a_package_sealed_again_after_the_release_is_not_loaded(tmp_path: Path):
     tiny.seal(folder)
 
     with pytest.raises(StepFailed, match="not the manifest that was released"):
-        Release(folder, tiny.NAME, "1", released)
+        ServedRelease(folder, tiny.NAME, "1", released)
 
 
 def test_a_pod_serves_only_the_package_that_the_registry_holds(tmp_path: Path):

@@ -1,0 +1,191 @@
+"""The one place where a request is answered, whichever protocol carried it.
+
+1. Resolve the request id and the entity.
+2. Pick the release.
+3. Decode the columns by the release's signature.
+4. Encode the features, score and decide; this is what the latency measures.
+5. Encode the answer, count the request, and hand it to the observers.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from serving import entity as entities
+from serving import metrics
+from serving.entity import Entity
+from serving.observers import Observers
+from serving.refusal import RequestRefused
+from serving.release import ServedRelease
+from serving.request_id import UuidV7Generator
+from serving.served import Served
+from serving.signature import Column, EncodedRows
+
+logger = logging.getLogger(__name__)
+
+_LARGE_BYTES = 128 * 1024
+"""A larger request is answered in a thread, so that it does not delay the small ones."""
+
+Content = TypeVar("Content")
+ContentOut = TypeVar("ContentOut", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What is known of a request before its body is read.
+
+    ``protocol`` is "v1", "v2", "grpc" or "kserve"; ``request_id`` comes from a header, None if there is none.
+    """
+
+    protocol: str
+    model: str
+    version: str | None
+    request_id: str | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """One decoded request: exactly the signature's features, each with ``rows`` values."""
+
+    request_id: str
+    protocol: str
+    model: str
+    version: str | None
+    entity: Entity | None
+    columns: Mapping[str, Column]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRequest:
+    """A request and its answer: the encoded features, the release that scored them, and the time that took.
+
+    ``scores`` is (rows,) or (rows, classes); ``decisions`` is None where the model takes none. ``received_at_ns`` is
+    nanoseconds since 1970 in UTC; ``latency_s`` covers encoding the features, scoring and deciding.
+    """
+
+    request: InferenceRequest
+    release: ServedRelease
+    encoded: EncodedRows
+    scores: np.ndarray
+    decisions: list[Any] | None
+    received_at_ns: int
+    latency_s: float
+
+
+class RequestBody(Protocol[ContentOut]):
+    """The body of a request in one protocol: decodes the request and encodes the answer."""
+
+    def request_id(self) -> str | None:
+        """Return the id in the body, None if there is none."""
+
+    def entity(self) -> Entity | None:
+        """Return whom the rows describe, None if the request does not say."""
+
+    def columns(self, release: ServedRelease) -> tuple[Mapping[str, Column], int]:
+        """Return the features as columns, and the number of rows; everything the protocol itself forbids is refused."""
+
+    def encode(self, scored: ScoredRequest) -> ContentOut:
+        """Write the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Content]):
+    """What goes back: the content where ``status`` is 200, otherwise the refusal."""
+
+    request_id: str
+    status: int
+    content: Content | None
+    refusal: RequestRefused | None
+
+
+class Exchange:
+    """Answer requests from the releases in memory.
+
+    Args:
+        served: The releases.
+        generate_id: Returns a new request id.
+        clock_ns: Nanoseconds since 1970 in UTC.
+        timer_s: A monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        served: Served,
+        *,
+        generate_id: Callable[[], str] | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+        timer_s: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.served = served
+        self.observers = Observers()
+        self._generate_id = generate_id or UuidV7Generator()
+        self._clock_ns = clock_ns
+        self._timer_s = timer_s
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-request")
+
+    async def answer(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
+        """Answer one request, a large one in a thread.
+
+        Args:
+            head: What is known of the request.
+            read: Parses the body; may raise RequestRefused.
+        """
+        if head.size_bytes > _LARGE_BYTES:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, head, read)
+        return self._answer(head, read)
+
+    def refuse(self, protocol: str, request_id: str | None, refusal: RequestRefused) -> Reply[Any]:
+        """Refuse and count a request whose body was not read."""
+        metrics.count_refusal(self.served.name, protocol, refusal)
+        return Reply(request_id or self._generate_id(), refusal.status, None, refusal)
+
+    def fail(self, protocol: str, request_id: str | None) -> Reply[Any]:
+        """Log the exception being handled, which is a bug, and answer with status 500."""
+        request_id = request_id or self._generate_id()
+        logger.exception("request %r over %s failed unexpectedly", request_id, protocol)
+        bug = RequestRefused(500, f"the server failed unexpectedly; its log has the details of {request_id!r}.", "bug")
+        return self.refuse(protocol, request_id, bug)
+
+    def _answer(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
+        request_id = head.request_id
+        try:
+            body = read()
+            request_id = body.request_id() or request_id or self._generate_id()
+            scored = self._score(head, request_id, body)
+            content = body.encode(scored)
+        except RequestRefused as refusal:
+            return self.refuse(head.protocol, request_id, refusal)
+        except Exception:
+            return self.fail(head.protocol, request_id)
+        metrics.count_answer(scored)
+        self.observers.publish(scored)
+        return Reply(request_id, 200, content, None)
+
+    def _score(self, head: RequestHead, request_id: str, body: RequestBody[Any]) -> ScoredRequest:
+        entity = body.entity()
+        release = self.served.pick(head.model, head.version, self._sticky_key(entity, request_id))
+        limit = release.signature.request_bytes
+        if head.size_bytes > limit:
+            raise RequestRefused(413, f"the request has {head.size_bytes} bytes; the limit is {limit}.", "bytes")
+        columns, rows = body.columns(release)
+        entities.check_rows(entity, rows)
+        request = InferenceRequest(request_id, head.protocol, head.model, head.version, entity, columns, rows)
+        received_at_ns, start = self._clock_ns(), self._timer_s()
+        encoded = release.signature.encode(columns, rows)
+        scores = release.score(encoded)
+        decisions = release.decide(scores)
+        return ScoredRequest(request, release, encoded, scores, decisions, received_at_ns, self._timer_s() - start)
+
+    def _sticky_key(self, entity: Entity | None, request_id: str) -> str:
+        """Return what the routing chooses by: a request with one entity per row is not split."""
+        routing = self.served.routing
+        by_entity = routing is None or routing.sticky_key == "entity"
+        return entity if by_entity and isinstance(entity, str) else request_id

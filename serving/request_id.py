@@ -1,0 +1,85 @@
+"""The id of a request: the client's own where it is safe to repeat, otherwise a new time-ordered UUID."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serving.refusal import RequestRefused, shown
+
+HEADER = "x-request-id"
+"""Name of the HTTP header and of the gRPC metadata key, in requests and in answers."""
+MAX_LENGTH = 128
+_VALID = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_NS_PER_MS = 1_000_000
+
+
+def is_valid(text: str) -> bool:
+    """Tell whether an id may be repeated in a header and in a log line.
+
+    It has 1 to 128 printable ASCII characters and neither begins nor ends with a blank.
+
+    >>> is_valid("order 17/3"), is_valid("a\\r\\nSet-Cookie: b"), is_valid(" a"), is_valid("Zürich")
+    (True, False, False, False)
+    """
+    return len(text) <= MAX_LENGTH and _VALID.fullmatch(text) is not None
+
+
+def from_field(value: Any) -> str | None:
+    """Take the id from the protocol's own field, which an answer must repeat exactly; None if absent or empty.
+
+    Raises:
+        RequestRefused: If it can't be repeated.
+    """
+    if value is None or value == "":
+        return None
+    if type(value) is not str:
+        raise RequestRefused(400, f"'id' is {shown(value)}; expected text.", "id")
+    if not is_valid(value):
+        raise RequestRefused(
+            400,
+            f"'id' is {shown(value)}; expected 1 to {MAX_LENGTH} printable ASCII characters, no blank at either end.",
+            "id",
+        )
+    return value
+
+
+def from_header(value: str | None) -> str | None:
+    """Take the id from a header, which a proxy may have set: one that can't be repeated is replaced, not refused."""
+    return value if value is not None and is_valid(value) else None
+
+
+class UuidV7Generator:
+    """Generate UUIDs of version 7 (RFC 9562), each greater than the one before in this process.
+
+    The 12 bits after the milliseconds hold their fraction (section 6.2, method 3), so a unit is 244 ns; where the clock
+    stalls or goes back, the next unit is taken. The remaining 62 bits are random.
+
+    Args:
+        clock_ns: Nanoseconds since 1970 in UTC.
+        random_bytes: Returns that many random bytes.
+    """
+
+    def __init__(
+        self, clock_ns: Callable[[], int] = time.time_ns, random_bytes: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._random_bytes = random_bytes
+        self._last = 0
+        # Large requests are answered in a thread beside the event loop.
+        self._lock = threading.Lock()
+
+    def __call__(self) -> str:
+        """Return a new id in lower case.
+
+        >>> UuidV7Generator(lambda: 1_645_557_742_000_000_000, bytes)()
+        '017f22e2-79b0-7000-8000-000000000000'
+        """
+        with self._lock:
+            units = max((self._clock_ns() << 12) // _NS_PER_MS, self._last + 1)
+            self._last = units
+        random = int.from_bytes(self._random_bytes(8)) & (1 << 62) - 1
+        text = f"{units >> 12:012x}{7 << 12 | units & 0xFFF:04x}{1 << 63 | random:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
