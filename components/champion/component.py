@@ -7,12 +7,15 @@ from components.shared.images import image
 
 
 @dsl.component(base_image=image("champion"), install_kfp_package=False)
-def champion(project: Input[Artifact], registry_uri: str, model: Output[Model], accepted: Output[Artifact]) -> None:
+def champion(
+    project: Input[Artifact], registry_uri: str, registry_state: str, model: Output[Model], accepted: Output[Artifact]
+) -> None:
     """Fetch the champion's package and the last accepted statistics; both may be absent."""
     from pathlib import Path
 
     from components.champion import logic
     from components.shared import bundle
 
-    version = logic.fetch(bundle.project(project.path), registry_uri, Path(model.path), Path(accepted.path))
+    state = registry_state or None
+    version = logic.fetch(bundle.project(project.path), registry_uri, Path(model.path), Path(accepted.path), state)
     model.metadata["version"] = version or "none"

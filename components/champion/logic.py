@@ -6,14 +6,16 @@ Both are copied out of the registry, so that the steps after this one see files 
 import logging
 from pathlib import Path
 
-from components.shared import files, registry
+from components.shared import files, registry, registry_state
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
 
 
-def fetch(project: Project, registry_uri: str, model_out: Path, accepted_out: Path) -> str | None:
+def fetch(
+    project: Project, registry_uri: str, model_out: Path, accepted_out: Path, expected_state: str | None = None
+) -> str | None:
     """Copy the champion and the last accepted statistics out of the registry; either may be absent.
 
     Args:
@@ -21,12 +23,13 @@ def fetch(project: Project, registry_uri: str, model_out: Path, accepted_out: Pa
         registry_uri: A laptop's SQLite file or a server.
         model_out: Receives ``champion.json`` and, with a champion, its model package in ``package/``.
         accepted_out: Receives ``accepted.json`` and, after a first accepted run, ``statistics/``.
+        expected_state: The digest by which the outputs are cached, see ``registry_state``; None if they are not.
 
     Returns:
         The champion's version, or None before the first release.
 
     Raises:
-        StepFailed: If the champion's package is not what was registered.
+        StepFailed: If the champion's package is not what was registered, or the registry is not in the expected state.
     """
     client = registry.open(registry_uri)
     version = registry.version_by_alias(client, project.name, registry.CHAMPION)
@@ -50,6 +53,12 @@ def fetch(project: Project, registry_uri: str, model_out: Path, accepted_out: Pa
         "snapshot_hash": run.data.tags.get(registry.SNAPSHOT) if run else None,
     }
     files.write_json(accepted_out / "accepted.json", accepted)
+    # Checked last: what was copied before a change that happens from here on is what the digest covers.
+    if expected_state is not None and registry_state.read(client, project.name).digest != expected_state:
+        raise StepFailed(
+            f"the registry changed while the run started (the champion is now {champion['version'] or 'absent'}); "
+            "expected it unchanged until the champion was fetched, run again."
+        )
     _log.info("champion %s, last accepted run %s", champion["version"], accepted["run_id"])
     return champion["version"]
 

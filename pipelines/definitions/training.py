@@ -29,12 +29,14 @@ def training_pipeline(
     study_storage: str,
     endpoint: str,
     code: Dict[str, str],
+    registry_state: str = "",
     seed: int = 7,
 ) -> None:
     """Train one candidate, judge it, and release it only when it may replace the champion."""
     project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output
     snapshot = ingestion(project=project, source_root=source_root, source_hash=source_hash).output
-    incumbent = champion(project=project, registry_uri=registry_uri)
+    incumbent = champion(project=project, registry_uri=registry_uri, registry_state=registry_state)
+    # A target that passes the state of the registry may cache this step by it.
     incumbent.set_caching_options(False)
     validated = data_validation(project=project, snapshot=snapshot, accepted=incumbent.outputs["accepted"])
     training_set = feature_retrieval(project=project, snapshot=snapshot).after(validated)
