@@ -83,7 +83,7 @@ def _take(lock: TextIO, endpoint: Path) -> None:
     except BlockingIOError as locked:
         other = releases.server(endpoint)
         who = f"process {other.pid} at {other.rest_url}" if other else "a process that is starting or ending"
-        raise InputError(f"the endpoint {endpoint} is already served by {who}; stop that first.") from locked
+        raise InputError(f"the endpoint {endpoint} is served already by {who}; stop that one first.") from locked
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -209,7 +209,7 @@ def test_one_folder_has_one_server(running, python):
     assert local.find(running.endpoint) == running.server
 
 
-@pytest.mark.parametrize("kind, said", [("port", "Can't"), ("grpc_port", "gRPC can't")])
+@pytest.mark.parametrize("kind, said", [("port", "can't"), ("grpc_port", "gRPC can't")])
 def test_a_taken_port_is_a_sentence(python, tmp_path, kind, said):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -245,7 +245,7 @@ def test_the_server_ends_with_the_command_that_started_it_even_by_sigkill(python
     script = f"""
         import time
         from pathlib import Path
-        from pipelines import endpoint
+        from pipelines.targets.local import endpoint
         python, source = Path({str(python)!r}), Path({str(ROOT)!r})
         endpoint.start(Path({str(tmp_path)!r}), python=python, source=source, grpc_port=None)
         time.sleep(600)
