@@ -1,0 +1,3 @@
+"""How steps are joined into pipelines, and where pipelines run."""
+
+__version__ = "0.2.0"

@@ -2,56 +2,86 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.errors import InputError, StepFailed
 from pipelines.images import environments
 
-# kfp's executor needs none of kfp's dependencies in a task, and they can't be installed beside TFDV.
+# kfp's executor needs none of kfp's dependencies in a task, and they cannot be installed beside TFDV.
 _STEP_CONFIG = environments.ROOT / "components" / "uv.toml"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A hashed lock, and the files that declare what it must satisfy.
+
+    Args:
+        path: The lock.
+        sources: ``requirements.in`` files, or ``setup.cfg`` for what the package declares.
+        extras: Extras of ``setup.cfg`` that are locked, too.
+        config: Settings of uv; None takes its defaults.
+    """
+
+    path: Path
+    sources: tuple[Path, ...]
+    extras: tuple[str, ...] = ()
+    config: Path | None = None
+
+    @classmethod
+    def of(cls, source: Path, config: Path | None = None) -> "Lock":
+        """Return the lock that lies beside a ``requirements.in``."""
+        return cls(source.with_suffix(".txt"), (source,), config=config)
+
+    def command(self) -> list[str]:
+        """Return the arguments of uv that write the lock."""
+        arguments = ["pip", "compile", "--quiet", "--python-version", "3.11", "--generate-hashes", "--no-header"]
+        arguments += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+        arguments += [f"--extra={extra}" for extra in self.extras]
+        arguments += ["--config-file", str(self.config)] if self.config else []
+        return [*arguments, *map(str, self.sources), "--output-file", str(self.path)]
 
 
 def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
-    Names are steps, ``serving``, ``command``, ``notebooks``, ``tests``, ``benchmarks`` and ``uv``.
-    Versions that still fit are kept; remove a lock to take the newest.
+    Names are steps, services of infra/, ``serving``, ``command``, ``notebooks``, ``tests``, ``benchmarks``, ``bench`` and
+    ``uv``.
+    Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
         InputError: If a name is unknown.
-        StepFailed: If no set of versions fits.
+        StepFailed: If no set of versions satisfies the sources.
     """
-    known = _known()
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise InputError(f"there is nothing to lock for {unknown}; known are {sorted(known)}.")
+    known = locks()
+    if unknown := sorted(set(names) - set(known)):
+        raise InputError(f"there is nothing to lock for {unknown}; expected some of {sorted(known)}.")
     for name in names or known:
-        source, config = known[name]
-        target = source.with_suffix(".txt")
-        command = ["pip", "compile", "--quiet", "--python-version", "3.11", "--generate-hashes", "--no-header"]
-        command += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
-        command += ["--config-file", str(config)] if config else []
         uv = Path(sys.executable).parent / "uv"
-        done = subprocess.run(
-            [str(uv), *command, str(source), "--output-file", str(target)], capture_output=True, text=True
-        )
+        done = subprocess.run([str(uv), *known[name].command()], capture_output=True, text=True)
         if done.returncode:
-            raise StepFailed(f"no versions fit {source.name} of {name}: {' '.join(done.stderr.split())}")
-        yield target
+            raise StepFailed(
+                f"no set of versions satisfies the requirements of {name}: {' '.join(done.stderr.split())}"
+            )
+        yield known[name].path
 
 
-def _known() -> dict[str, tuple[Path, Path | None]]:
+def locks() -> Mapping[str, Lock]:
+    """Return every lock by its name."""
     root = environments.ROOT
-    known: dict[str, tuple[Path, Path | None]] = {
-        step: (root / "components" / step / "requirements.in", _STEP_CONFIG) for step in environments.steps()
-    }
-    return known | {
-        "serving": (root / "serving" / "requirements.in", None),
-        "command": (root / "requirements.in", None),
-        "notebooks": (root / "notebooks" / "requirements.in", None),
-        "tests": (root / "tests" / "requirements.in", None),
-        "benchmarks": (root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
-        "uv": (root / "infra" / "uv.in", None),
-        **{path.parent.name: (path, None) for path in sorted((root / "infra").glob("*/requirements.in"))},
+    package = root / "setup.cfg"
+    notebooks = root / "notebooks" / "requirements.in"
+    return {
+        **{
+            step: Lock.of(root / "components" / step / "requirements.in", _STEP_CONFIG) for step in environments.steps()
+        },
+        "serving": Lock.of(root / "serving" / "requirements.in"),
+        "command": Lock(root / "requirements.txt", (package,), extras=("test",)),
+        "notebooks": Lock(notebooks.with_suffix(".txt"), (package, notebooks), extras=("test",)),
+        "tests": Lock.of(root / "tests" / "requirements.in"),
+        "benchmarks": Lock.of(root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
+        "bench": Lock.of(root / "pipelines" / "bench" / "requirements.in"),
+        "uv": Lock.of(root / "infra" / "uv.in"),
+        **{path.parent.name: Lock.of(path) for path in sorted((root / "infra").glob("*/requirements.in"))},
     }

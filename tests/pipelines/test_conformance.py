@@ -134,10 +134,9 @@ def test_a_component_yaml_loads_as_a_component(step):
     assert loaded.name == step.replace("_", "-")
 
 
-@pytest.mark.parametrize("name", list(locking._known()))
+@pytest.mark.parametrize("name", list(locking.locks()))
 def test_every_lock_is_hashed_and_names_no_index(name):
-    source, _ = locking._known()[name]
-    text = source.with_suffix(".txt").read_text()
+    text = locking.locks()[name].path.read_text()
     pinned = re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?==", text, re.MULTILINE)
 
     assert pinned and text.count("--hash=sha256:") >= len(pinned)
