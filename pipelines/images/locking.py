@@ -46,8 +46,8 @@ class Lock:
 def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
-    Names are steps, services of infra/, ``serving``, ``command``, ``notebooks``, ``tests``, ``benchmarks``, ``bench`` and
-    ``uv``.
+    Names are steps, services of infra/, and ``serving``, ``command``, ``notebooks``, ``tests``, ``benchmarks``,
+    ``bench`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
