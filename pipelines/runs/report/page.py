@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from components.shared import wording
-from pipelines.runs.report import charts, documents, tuning_charts
+from pipelines.runs.report import charts, documents, kept_pictures, tuning_charts
 from pipelines.runs.report.documents import Documents
 
 _FOLDER = Path(__file__).parent
@@ -25,13 +25,15 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
     Args:
         run: ``id``, ``project``, ``state``, ``exit_code``, ``started`` (ISO, UTC), ``steps`` (each with ``name``,
             ``state``, ``seconds``, ``cached``, ``log``, ``error``), ``artifacts`` ("step.output" to its path), and
-            ``reason``, if there is one. Any artifact may be absent or half written.
+            ``reason`` and ``repeats`` (the id of a run beside this one, whose results it has), if there is one. Any
+            artifact may be absent or half written.
         folder: Where ``report.html`` goes; a reader sees the old one or the new one, never half.
 
     Returns:
         The file.
     """
     found = documents.read(run.get("artifacts") or {})
+    original = folder.parent / run["repeats"] if run.get("repeats") else None
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -50,7 +52,7 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
         tone=_TONES.get(run.get("state", ""), "plain"),
         headline=headline(run, found),
         seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
-        picture=pictures(found),
+        picture=kept_pictures.pictures(folder, original, lambda: pictures(found)),
         worst_first=charts.worst_first,
     )
     folder.mkdir(parents=True, exist_ok=True)
