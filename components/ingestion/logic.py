@@ -1,6 +1,5 @@
 """Copy every source of a project into an immutable parquet snapshot."""
 
-import errno
 import hashlib
 import logging
 import shutil
@@ -12,7 +11,7 @@ import duckdb
 
 from components.ingestion import columns, database, plain, table, text_file
 from components.shared import files, sources
-from components.shared.errors import InputError, PerennialError, StepFailed
+from components.shared.errors import InputError, PerennialError, StepFailed, is_disk_full
 from components.shared.project import Project, Source
 from components.shared.sql import literal
 
@@ -56,7 +55,7 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
     except OSError as problem:
-        if problem.errno != errno.ENOSPC:
+        if not is_disk_full(problem):
             raise
         raise StepFailed(
             f"The disk is full while the snapshot is written to {out.parent}; expected room for a copy of the sources. "

@@ -8,7 +8,6 @@ before that is no version to anybody here, and the next registration takes it aw
 """
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared import telemetry
-from components.shared.errors import StepFailed
+from components.shared.errors import StepFailed, is_disk_full
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -169,7 +168,7 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
     try:
         copied = download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=client.tracking_uri)
     except (MlflowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise StepFailed(

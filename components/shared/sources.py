@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.shared.errors import InputError
+from components.shared import files
+from components.shared.errors import InputError, is_disk_full
 from components.shared.project import Project, Source
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -143,7 +144,7 @@ def answered(uri: str, name: str | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as problem:
-        if getattr(problem, "errno", None) == 28:
+        if is_disk_full(problem):
             raise
         sentence = " ".join(str(problem).split()).rstrip(".")
         raise InputError(
@@ -175,23 +176,15 @@ def source_hash(project: Project, root: Path, cache: Path | None = None) -> str 
         for file in local_files(name, source, root):
             status = file.stat()
             key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-            content = known.get(key) or _file_hash(file)
+            content = known.get(key) or files.sha256(file)
             if time.time() - status.st_mtime > _SETTLED_S:
                 seen[key] = content
             digest.update(
                 f"{name}\0{file.relative_to(root) if file.is_relative_to(root) else file}\0{content}\n".encode()
             )
     if cache is not None and seen != known:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(".partial")
-        partial.write_text(json.dumps(seen, sort_keys=True, indent=1) + "\n", encoding="utf-8")
-        partial.replace(cache)
+        files.write_json(cache, seen)
     return digest.hexdigest()
-
-
-def _file_hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_cache(cache: Path | None) -> dict[str, str]:
