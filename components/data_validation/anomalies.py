@@ -1,23 +1,23 @@
-"""Where a table's statistics break its schema or differ from the last accepted ones."""
+"""Find where a table's statistics violate its schema or differ from the last accepted statistics."""
 
 from typing import Any
 
 from components.data_validation import quiet, schema
-from components.data_validation.finding import Noted
+from components.data_validation.finding import Anomaly
 
 
 def find(
     statistics: Any, reviewed: Any, source: str, accepted: Any | None = None, environment: str = schema.TRAINING
-) -> list[Noted]:
+) -> list[Anomaly]:
     """Compare statistics with a schema, and with accepted statistics if there are any.
 
     Args:
-        statistics: Of the table at hand.
-        reviewed: The schema, with the comparisons it asks for.
-        source: The table's name, for the sentences.
-        accepted: Statistics of the last accepted snapshot of the same table.
-        environment: What the schema requires differs between ``TRAINING`` and ``SERVING``, where the label is absent;
-            a schema without environments requires all of its columns everywhere.
+        statistics: Statistics of the table.
+        reviewed: The schema, with its drift and skew comparators.
+        source: Name of the table, for the messages.
+        accepted: Statistics of the table in the last accepted snapshot, if there is one.
+        environment: ``TRAINING``, or ``SERVING``, where the label is absent. A schema without environments requires
+            all of its columns in both.
     """
     result = quiet.tfdv().validate_statistics(
         statistics,
@@ -26,28 +26,28 @@ def find(
         previous_statistics=accepted,
         serving_statistics=accepted,
     )
-    noted = []
+    anomalies = []
     for info in result.anomaly_info.values():
         column = info.path.step[0] if info.path.step else None
         for reason in info.reason:
-            noted.append(_noted(source, column, type(info).Type.Name(reason.type), reason))
+            anomalies.append(_anomaly(source, column, type(info).Type.Name(reason.type), reason))
     if result.HasField("dataset_anomaly_info"):
         info = result.dataset_anomaly_info
-        noted += [_noted(source, None, type(info).Type.Name(reason.type), reason) for reason in info.reason]
-    return noted
+        anomalies += [_anomaly(source, None, type(info).Type.Name(reason.type), reason) for reason in info.reason]
+    return anomalies
 
 
-def _noted(source: str, column: str | None, kind: str, reason: Any) -> Noted:
-    what = f"'{column}'" if column else "the table"
-    said = " ".join(reason.description.split()).rstrip(".")
+def _anomaly(source: str, column: str | None, kind: str, reason: Any) -> Anomaly:
+    subject = f"'{column}'" if column else "the table"
+    details = " ".join(reason.description.split()).rstrip(".")
     if kind.startswith("COMPARATOR_"):
         sentence = (
-            f"{what} is not distributed as in the last accepted snapshot ({said}); expected a smaller difference. "
-            "See what changed at its source, or raise validation.drift_threshold."
+            f"the distribution of {subject} differs from the last accepted snapshot ({details}); expected a smaller "
+            "difference. Check what changed at the source, or raise validation.drift_threshold."
         )
-        return Noted(column, "drift", sentence)
+        return Anomaly(column, "drift", sentence)
     sentence = (
-        f"{what} breaks the schema, {reason.short_description.lower()} ({said}); expected what "
-        f"feature_repo/schema/{source}.pbtxt says. Correct the data, or review the schema."
+        f"{subject} violates the schema: {reason.short_description.lower()} ({details}); expected data that conforms "
+        f"to feature_repo/schema/{source}.pbtxt. Correct the data or update the schema."
     )
-    return Noted(column, "schema_anomalies", sentence)
+    return Anomaly(column, "schema_anomalies", sentence)

@@ -1,4 +1,4 @@
-"""KFP face of data validation: statistics, anomalies and a report, or a blocked run."""
+"""KFP component of data validation: statistics, findings and a report; a blocking finding stops the run."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Output
@@ -14,7 +14,7 @@ def data_validation(
     statistics: Output[Artifact],
     report: Output[HTML],
 ) -> None:
-    """Check the snapshot against its schema and the last accepted snapshot; raise DataBlocked if it must stop."""
+    """Check the snapshot against its schema and the last accepted snapshot; raise DataBlocked if a finding blocks."""
     from pathlib import Path
 
     from components.data_validation import logic

@@ -1,4 +1,4 @@
-"""What is known of all rows of a table, not of a sample: missing values, ranges, duplicates, segments."""
+"""Exact figures over all rows of a table, not a sample: missing values, ranges, duplicates, segments."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from components.data_validation.finding import Noted
+from components.data_validation.finding import Anomaly
 from components.shared.sql import identifier, literal
 
-_SEGMENT_ROWS = 50  # Below this a segment's share of missing values says little.
-_SEGMENTS = 200  # More values than this are not segments but identifiers.
+_SEGMENT_ROWS = 50  # The share of missing values of a smaller segment is too uncertain.
+_SEGMENTS = 200  # A column with more values is an identifier, not a segment.
 _DOMAIN_VALUES = 1000
 _NUMBERS = {"BIGINT", "DOUBLE", "BOOLEAN"}
 
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """One column over all rows; ``low`` and ``high`` are of numbers and truth values only."""
+    """Figures of one column over all rows; ``low`` and ``high`` are set for numbers and booleans only."""
 
     type: str
     present: int
@@ -31,7 +31,7 @@ class ColumnSummary:
 
 @dataclass(frozen=True)
 class Exact:
-    """A table over all rows; ``values`` counts the values of columns that have a domain."""
+    """Figures of a table over all rows; ``values`` has the counts of the values of columns with a domain."""
 
     rows: int
     columns: dict[str, ColumnSummary]
@@ -39,10 +39,10 @@ class Exact:
 
 
 class Table:
-    """A parquet file, opened for counting."""
+    """A parquet file that can be queried for exact figures."""
 
     def __init__(self, path: Path, types: dict[str, str], memory: str = "1GB") -> None:
-        """Open the file; ``types`` are those of the snapshot."""
+        """Open the file; ``types`` are the column types in ``snapshot.json``."""
         self._types = types
         self._path = path
         self._rows = f"read_parquet({literal(str(path))}, file_row_number=true)"
@@ -55,117 +55,124 @@ class Table:
         )
 
     def measure(self, domains: list[str]) -> Exact:
-        """Read what the file itself knows of its columns, and count the values of those in ``domains``."""
+        """Read the column statistics of the file, and count the values of the columns in ``domains``."""
         metadata = pq.ParquetFile(self._path).metadata
-        places = {metadata.schema.column(index).name: index for index in range(metadata.num_columns)}
+        positions = {metadata.schema.column(index).name: index for index in range(metadata.num_columns)}
         columns = {}
         for column, type_ in self._types.items():
             parts = [
-                metadata.row_group(group).column(places[column]).statistics for group in range(metadata.num_row_groups)
+                metadata.row_group(group).column(positions[column]).statistics
+                for group in range(metadata.num_row_groups)
             ]
             columns[column] = self._column(column, type_, metadata.num_rows, parts)
         return Exact(metadata.num_rows, columns, {column: self._counts(column) for column in domains})
 
-    def duplicates(self, exact: Exact, ignored: set[str]) -> list[Noted]:
-        """Find rows that stand twice, and columns that hold the same in every row."""
-        named = [column for column in self._types if column not in ignored]
-        hashed = f"hash({', '.join(identifier(column) for column in named)})"
-        again = self._ask(f"SELECT count(*) - count(DISTINCT {hashed}) FROM {self._rows}")[0][0]
-        noted = []
-        if again:
-            noted.append(
-                Noted(
+    def duplicates(self, exact: Exact, ignored: set[str]) -> list[Anomaly]:
+        """Find duplicate rows and duplicate columns."""
+        compared = [column for column in self._types if column not in ignored]
+        hashed = f"hash({', '.join(identifier(column) for column in compared)})"
+        repeats = self._query(f"SELECT count(*) - count(DISTINCT {hashed}) FROM {self._rows}")[0][0]
+        anomalies = []
+        if repeats:
+            anomalies.append(
+                Anomaly(
                     None,
                     "duplicates",
-                    f"{again:,} of {exact.rows:,} rows repeat an earlier row; expected each row once. "
-                    "Remove them where the table is made.",
+                    f"{repeats:,} of {exact.rows:,} rows duplicate an earlier row; expected unique rows. "
+                    "Remove the duplicates where the table is created.",
                 )
             )
-        for left, right in self._twins(exact, named):
-            noted.append(
-                Noted(
+        for left, right in self._twins(exact, compared):
+            anomalies.append(
+                Anomaly(
                     right,
                     "duplicates",
-                    f"'{right}' holds the same as '{left}' in every row; expected columns that differ. Drop one.",
+                    f"'{right}' has the same values as '{left}' in every row; expected different columns. Drop one.",
                 )
             )
-        return noted
+        return anomalies
 
-    def segments(self, exact: Exact, by: str, most: float) -> list[Noted]:
-        """Find columns whose values are missing in one segment far more often than in all other rows."""
+    def segments(self, exact: Exact, by: str, threshold: float) -> list[Anomaly]:
+        """Find columns whose values are missing far more often in one segment than in all other rows.
+
+        Args:
+            exact: Figures of the table.
+            by: The column whose values are the segments.
+            threshold: Largest tolerated difference in the share of missing values.
+        """
         others = [column for column in self._types if column != by]
         counts = ", ".join(f"count({identifier(column)})" for column in others)
-        groups = self._ask(
+        groups = self._query(
             f"SELECT CAST({identifier(by)} AS VARCHAR), count(*), {counts} FROM {self._rows} GROUP BY 1 "
             f"HAVING count(*) >= {_SEGMENT_ROWS} ORDER BY 2 DESC, 1 LIMIT {_SEGMENTS}"
         )
-        noted = []
-        for value, size, *present in groups:
-            for column, here in zip(others, present, strict=True):
+        anomalies = []
+        for value, size, *present_counts in groups:
+            for column, present in zip(others, present_counts, strict=True):
                 rest = exact.rows - size
-                elsewhere = 1 - (exact.columns[column].present - here) / rest if rest else 0.0
-                share = 1 - here / size
+                elsewhere = 1 - (exact.columns[column].present - present) / rest if rest else 0.0
+                share = 1 - present / size
                 chance = _chance(1 - exact.columns[column].present / exact.rows, size, rest) if rest else 1.0
-                if share - elsewhere > max(most, chance):
-                    noted.append(
-                        Noted(
+                if share - elsewhere > max(threshold, chance):
+                    anomalies.append(
+                        Anomaly(
                             column,
                             "segments",
                             f"'{column}' is missing in {share:.1%} of the {size:,} rows where '{by}' is "
-                            f"{_shown(value)}, and in {elsewhere:.1%} of the others; expected at most {most:.0%} more. "
-                            "Repair what delivers this segment, or raise validation.segment_missing_max.",
+                            f"{_shown(value)}, and in {elsewhere:.1%} of the others; expected at most {threshold:.0%} "
+                            "more. Fix the source of this segment, or raise validation.segment_missing_max.",
                         )
                     )
-        return noted
+        return anomalies
 
     def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> ColumnSummary:
-        """Join a column's statistics of all row groups; ask the rows where a file has none, or numbers are infinite."""
+        """Combine a column's statistics of all row groups; query the rows if some are absent or not finite."""
         present = rows - sum(part.null_count for part in parts)
         filled = [part for part in parts if part.num_values]
         name = identifier(column)
         if not all(part.has_min_max for part in filled):
-            same = self._ask(f"SELECT min({name}) IS NOT DISTINCT FROM max({name}) FROM {self._rows}")[0][0]
-            return ColumnSummary(type_, present, same and present in (0, rows))
+            is_same = self._query(f"SELECT min({name}) IS NOT DISTINCT FROM max({name}) FROM {self._rows}")[0][0]
+            return ColumnSummary(type_, present, is_same and present in (0, rows))
         low, high = min((part.min for part in filled), default=None), max((part.max for part in filled), default=None)
         is_constant = low == high and present in (0, rows)
         if type_ not in _NUMBERS or low is None or high is None:
             return ColumnSummary(type_, present, is_constant)
         if math.isfinite(low) and math.isfinite(high):
             return ColumnSummary(type_, present, is_constant, 0, low, high)
-        found = self._ask(
+        figures = self._query(
             f"SELECT count_if(isinf({name})), min({name}) FILTER (WHERE isfinite({name})), "
             f"max({name}) FILTER (WHERE isfinite({name})) FROM {self._rows}"
         )[0]
-        return ColumnSummary(type_, present, is_constant, *found)
+        return ColumnSummary(type_, present, is_constant, *figures)
 
     def _counts(self, column: str) -> list[tuple[str, int]]:
         name = identifier(column)
-        return self._ask(
+        return self._query(
             f"SELECT {name}, count(*) FROM {self._rows} WHERE {name} IS NOT NULL GROUP BY 1 "
             f"ORDER BY 2 DESC, 1 LIMIT {_DOMAIN_VALUES}"
         )
 
-    def _twins(self, exact: Exact, named: list[str]) -> list[tuple[str, str]]:
-        """Compare columns in full whose hashes over all rows agree."""
-        prints = ", ".join(f"bit_xor(hash(file_row_number, {identifier(column)}))" for column in named)
-        row = self._ask(f"SELECT {prints} FROM {self._rows}")[0]
+    def _twins(self, exact: Exact, compared: list[str]) -> list[tuple[str, str]]:
+        """Return pairs of equal columns; only columns with equal hashes are compared row by row."""
+        hashes = ", ".join(f"bit_xor(hash(file_row_number, {identifier(column)}))" for column in compared)
+        row = self._query(f"SELECT {hashes} FROM {self._rows}")[0]
         first: dict[tuple[Any, str], str] = {}
         twins = []
-        for column, fingerprint in zip(named, row, strict=True):
-            known = first.setdefault((fingerprint, self._types[column]), column)
-            if known == column or exact.columns[column].is_constant:
+        for column, fingerprint in zip(compared, row, strict=True):
+            original = first.setdefault((fingerprint, self._types[column]), column)
+            if original == column or exact.columns[column].is_constant:
                 continue
-            differ = f"{identifier(known)} IS DISTINCT FROM {identifier(column)}"
-            if not self._ask(f"SELECT 1 FROM {self._rows} WHERE {differ} LIMIT 1"):
-                twins.append((known, column))
+            differ = f"{identifier(original)} IS DISTINCT FROM {identifier(column)}"
+            if not self._query(f"SELECT 1 FROM {self._rows} WHERE {differ} LIMIT 1"):
+                twins.append((original, column))
         return twins
 
-    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+    def _query(self, query: str) -> list[tuple[Any, ...]]:
         return self._engine.execute(query).fetchall()
 
 
 def _chance(share: float, size: int, rest: int) -> float:
-    """Return a difference between two groups that chance alone hardly ever makes (four standard errors)."""
+    """Return a difference between two groups that is unlikely by chance (four standard errors)."""
     return 4 * math.sqrt(share * (1 - share) * (1 / size + 1 / rest))
 
 
@@ -173,38 +180,38 @@ def _shown(value: str | None) -> str:
     return "missing" if value is None else repr(value)
 
 
-def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int | None) -> list[Noted]:
-    """Judge the size of the batch, constant columns and infinite numbers."""
-    noted = []
+def plain_findings(exact: Exact, ignored: set[str], rows_min: int, rows_max: int | None) -> list[Anomaly]:
+    """Find an implausible number of rows, constant columns and infinite numbers."""
+    anomalies = []
     if exact.rows < rows_min or (rows_max is not None and exact.rows > rows_max):
         expected = f"at least {rows_min:,}" if rows_max is None else f"{rows_min:,} to {rows_max:,}"
-        noted.append(
-            Noted(
+        anomalies.append(
+            Anomaly(
                 None,
                 "batch_size",
                 f"the table has {exact.rows:,} rows; expected {expected}. "
-                "Check what delivers it, or change rows_min and rows_max of the source.",
+                "Check the source, or change its rows_min and rows_max.",
             )
         )
     for name, column in exact.columns.items():
         if name in ignored:
             continue
         if column.infinite:
-            noted.append(
-                Noted(
+            anomalies.append(
+                Anomaly(
                     name,
                     "schema_anomalies",
                     f"'{name}' is infinite in {column.infinite:,} rows; expected finite numbers. "
-                    "Correct where they are computed, often a division by zero.",
+                    "Correct their computation, often a division by zero.",
                 )
             )
         if column.is_constant and exact.rows > 1:
-            said = "has no value in any row" if column.present == 0 else "holds the same in every row"
-            noted.append(
-                Noted(
+            problem = "has no value in any row" if column.present == 0 else "has the same value in every row"
+            anomalies.append(
+                Anomaly(
                     name,
                     "constant_columns",
-                    f"'{name}' {said}; expected values that differ. Drop it, or repair its source.",
+                    f"'{name}' {problem}; expected different values. Drop the column or fix its source.",
                 )
             )
-    return noted
+    return anomalies

@@ -1,4 +1,4 @@
-"""What validation found, and what the project file says to do about it."""
+"""Findings of validation, and the reaction that the project file defines for each kind."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -6,13 +6,13 @@ from typing import Any, Literal
 from components.shared.project import Reaction, Validation
 
 Kind = Literal["schema_anomalies", "batch_size", "segments", "drift", "duplicates", "constant_columns"]
-# The order in which reasons are named: what is wrong with the data before what has merely changed.
+# The order of the reasons: invalid data before changed data.
 KINDS: tuple[Kind, ...] = ("schema_anomalies", "batch_size", "segments", "drift", "duplicates", "constant_columns")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as expected, as a sentence for people."""
+    """One deviation from the expected data, and the reaction to it."""
 
     source: str
     column: str | None
@@ -21,25 +21,28 @@ class Finding:
     sentence: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the finding as it stands in ``findings.json``."""
+        """Return the finding as it is written to ``findings.json``."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Noted:
-    """A finding before the project file has said what to do about it."""
+class Anomaly:
+    """One deviation from the expected data, before its reaction is looked up in the project file."""
 
     column: str | None
     kind: Kind
     sentence: str
 
 
-def judged(noted: list[Noted], source: str, rules: Validation) -> list[Finding]:
-    """Give each finding its reaction; what the project file ignores is left out."""
-    findings = [Finding(source, each.column, each.kind, getattr(rules, each.kind), each.sentence) for each in noted]
-    return sorted((each for each in findings if each.reaction != "ignore"), key=rank)
+def with_reactions(anomalies: list[Anomaly], source: str, rules: Validation) -> list[Finding]:
+    """Add to each anomaly its reaction; anomalies that the project file ignores are left out."""
+    findings = [
+        Finding(source, anomaly.column, anomaly.kind, getattr(rules, anomaly.kind), anomaly.sentence)
+        for anomaly in anomalies
+    ]
+    return sorted((finding for finding in findings if finding.reaction != "ignore"), key=rank)
 
 
 def rank(finding: Finding) -> tuple[bool, int, str, str]:
-    """Sort key: what blocks first, then by kind, source and column."""
+    """Return the sort key of a finding: blocking findings first, then by kind, source and column."""
     return finding.reaction != "block", KINDS.index(finding.kind), finding.source, finding.column or ""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from components.data_validation import anomalies, report, schema, statistics
 from components.data_validation.exact import Exact, Table, plain_findings
-from components.data_validation.finding import Finding, Noted, judged, rank
+from components.data_validation.finding import Anomaly, Finding, rank, with_reactions
 from components.shared import bundle, files
 from components.shared.errors import DataBlocked
 from components.shared.project import Project
@@ -19,17 +19,17 @@ _NAMED = 3
 
 
 def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: Path, report_out: Path) -> list[Finding]:
-    """Write statistics, findings and a report, whatever is found.
+    """Write statistics, findings and a report, even if findings block the run.
 
     Args:
-        bundle_path: The project's bundle, with ``feature_repo/schema/<source>.pbtxt`` per source.
-        snapshot: What ingestion wrote.
+        bundle_path: The project bundle, with ``feature_repo/schema/<source>.pbtxt`` per source.
+        snapshot: The snapshot folder that ingestion wrote.
         accepted: ``accepted.json`` and, if a snapshot was accepted before, its ``statistics/<source>.pb``.
-        statistics_out: Folder for ``<source>.pb``, ``findings.json`` and, where no schema was written, a guess at one.
-        report_out: One HTML file that needs nothing else.
+        statistics_out: Folder for ``<source>.pb``, ``findings.json`` and an inferred schema where there is none.
+        report_out: Self-contained HTML file.
 
     Returns:
-        All findings that the project file does not ignore, those that block first.
+        All findings that the project file does not ignore, blocking findings first.
     """
     project = bundle.project(bundle_path)
     tables = files.read_json(snapshot / "snapshot.json")["tables"]
@@ -37,13 +37,13 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
     findings: list[Finding] = []
     described = {}
     for source in sorted(tables):
-        former = _accepted(accepted, source)
-        found, summary = _check(
-            project, bundle_path, source, tables[source]["columns"], snapshot, former, statistics_out
+        previous = _accepted(accepted, source)
+        source_findings, summary = _check(
+            project, bundle_path, source, tables[source]["columns"], snapshot, previous, statistics_out
         )
-        findings += found
+        findings += source_findings
         described[source] = summary
-        log.info("%s: %d rows, %d findings", source, summary["rows"], len(found))
+        log.info("%s: %d rows, %d findings", source, summary["rows"], len(source_findings))
     findings.sort(key=rank)
     result = {
         "blocked": any(each.reaction == "block" for each in findings),
@@ -60,14 +60,14 @@ def stop_if_blocked(findings: list[Finding]) -> None:
     """Stop the run if a finding blocks.
 
     Raises:
-        DataBlocked: With the worst reasons in one sentence.
+        DataBlocked: If a finding blocks; the message has the most important reasons.
     """
     blocking = [each for each in findings if each.reaction == "block"]
     if not blocking:
         return
-    more = f"; and {len(blocking) - _NAMED} more, see the report of data validation" if len(blocking) > _NAMED else ""
+    more = f"; and {len(blocking) - _NAMED} more, see the data validation report" if len(blocking) > _NAMED else ""
     reasons = "; ".join(f"source '{each.source}': {each.sentence.rstrip('.')}" for each in blocking[:_NAMED])
-    raise DataBlocked(f"The data stops this run: {reasons}{more}.")
+    raise DataBlocked(f"the data failed validation: {reasons}{more}.")
 
 
 def _check(
@@ -92,30 +92,32 @@ def _check(
     if exact.rows > statistics.SAMPLE_ROWS:
         statistics.correct(computed, exact)
     (statistics_out / f"{source}.pb").write_bytes(computed.SerializeToString(deterministic=True))
-    noted: list[Noted] = []
+    deviations: list[Anomaly] = []
     if reviewed is None:
         reviewed = schema.infer(computed)
         (statistics_out / f"{source}.pbtxt").write_text(schema.text(reviewed), encoding="utf-8")
-        log.warning("%s has no schema; the guess %s.pbtxt beside its statistics wants review", source, source)
+        log.warning("%s has no schema; review the inferred %s.pbtxt among the statistics", source, source)
     compared = schema.with_comparators(reviewed, project.validation.drift_threshold, added | times | {project.entity})
-    noted += anomalies.find(computed, compared, source, accepted)
-    noted += plain_findings(exact, added, declared.rows_min, declared.rows_max)
-    noted += table.duplicates(exact, {declared.row_number} if declared.row_number else set())
+    deviations += anomalies.find(computed, compared, source, accepted)
+    deviations += plain_findings(exact, added, declared.rows_min, declared.rows_max)
+    deviations += table.duplicates(exact, {declared.row_number} if declared.row_number else set())
     for column in project.validation.segment_columns.get(source, ()):
         if column in types:
-            noted += table.segments(exact, column, project.validation.segment_missing_max)
-    return judged(noted, source, project.validation), _summary(exact, computed)
+            deviations += table.segments(exact, column, project.validation.segment_missing_max)
+    return with_reactions(deviations, source, project.validation), _summary(exact, computed)
 
 
 def _summary(exact: Exact, computed: Any) -> dict[str, Any]:
-    """Describe a table for the report: shares and ranges over all rows, the rest as TFDV saw it."""
-    seen = {each.path.step[0]: each for each in computed.datasets[0].features}
+    """Summarise a table for the report: shares and ranges over all rows, other figures from TFDV's statistics."""
+    features = {feature.path.step[0]: feature for feature in computed.datasets[0].features}
     columns = []
     for name, column in exact.columns.items():
         numbers = (
-            seen[name].num_stats if column.type in ("BIGINT", "DOUBLE", "BOOLEAN") and column.low is not None else None
+            features[name].num_stats
+            if column.type in ("BIGINT", "DOUBLE", "BOOLEAN") and column.low is not None
+            else None
         )
-        text = seen[name].string_stats if column.type == "VARCHAR" else None
+        text = features[name].string_stats if column.type == "VARCHAR" else None
         columns.append(
             {
                 "name": name,

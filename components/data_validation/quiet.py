@@ -1,4 +1,4 @@
-"""Import TensorFlow Data Validation without the noise of its imports in the log."""
+"""Import TensorFlow Data Validation without its import-time messages in the log."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ from types import ModuleType
 
 
 def tfdv() -> ModuleType:
-    """Return the library; the first call takes long, as it brings TensorFlow and Beam with it."""
+    """Return the library; the first call is slow, because it imports TensorFlow and Beam."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

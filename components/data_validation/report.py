@@ -1,4 +1,4 @@
-"""The report on a snapshot's data: one HTML file that opens without a network."""
+"""The report about a snapshot's data: one HTML file that needs no network."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The reviewed schema of a table: a text proto in the feature repo that says what the data may be."""
+"""The reviewed schema of a table: a text proto in the feature repo that defines which data is valid."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ _TYPES = {1: "BYTES", 2: "INT", 3: "FLOAT"}
 
 
 def load(bundle_path: str, source: str) -> Any | None:
-    """Read ``feature_repo/schema/<source>.pbtxt`` from a bundle; None if nobody wrote one.
+    """Read ``feature_repo/schema/<source>.pbtxt`` from a bundle; None if there is none.
 
     Raises:
         InputError: If the file is not a schema.
@@ -29,7 +29,7 @@ def parse(text: str, name: str) -> Any:
     """Parse a schema.
 
     Raises:
-        InputError: With line and column of the first thing that is not understood.
+        InputError: With the line and column of the first syntax error.
     """
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -38,27 +38,32 @@ def parse(text: str, name: str) -> Any:
         return text_format.Parse(text, schema_pb2.Schema())
     except text_format.ParseError as problem:
         raise InputError(
-            f"{name} is not a schema of TensorFlow Metadata ({str(problem).strip()}); expected a text proto. Mend it."
+            f"{name} is not a valid TensorFlow Metadata schema ({str(problem).strip()}); expected a text proto. Fix "
+            "the file."
         ) from None
 
 
 def types(schema: Any) -> dict[str, str]:
     """Return the type of each column of a schema."""
-    return {each.name: _TYPES[each.type] for each in schema.feature if each.type in _TYPES}
+    return {feature.name: _TYPES[feature.type] for feature in schema.feature if feature.type in _TYPES}
 
 
 def domains(schema: Any) -> list[str]:
     """List the text columns whose values the schema enumerates."""
-    return [each.name for each in schema.feature if each.type == 1 and (each.domain or each.HasField("string_domain"))]
+    return [
+        feature.name
+        for feature in schema.feature
+        if feature.type == 1 and (feature.domain or feature.HasField("string_domain"))
+    ]
 
 
 def infer(statistics: Any) -> Any:
-    """Guess a schema from statistics, to be reviewed."""
+    """Infer a schema from statistics; a person must review it."""
     return quiet.tfdv().infer_schema(statistics, infer_feature_shape=False)
 
 
 def with_comparators(schema: Any, threshold: float, left_out: set[str]) -> Any:
-    """Ask for a drift comparison of every column that has no comparison of its own.
+    """Return the schema with a drift comparator for each column that has no comparator.
 
     Numbers are compared by Jensen-Shannon divergence (0 for equal, 1 for disjoint distributions), texts by the
     largest change of a value's share.
@@ -76,14 +81,14 @@ def with_comparators(schema: Any, threshold: float, left_out: set[str]) -> Any:
 
 
 def text(schema: Any) -> str:
-    """Write a schema the way a person reviews it."""
+    """Write a schema as a text proto, for review."""
     from google.protobuf import text_format
 
     return text_format.MessageToString(schema, as_utf8=True)
 
 
 def column(path: str) -> str:
-    """Return the column that TFDV means by a serialized path.
+    """Return the column of a path that TFDV serialised.
 
     >>> column("mean radius"), column("(plan.name)")
     ('mean radius', 'plan.name')

@@ -12,7 +12,7 @@ from components.data_validation import quiet
 from components.data_validation.exact import Exact
 
 SAMPLE_ROWS = 250_000
-"""TFDV sees at most about this many rows; what must be exact is counted over all of them elsewhere."""
+"""TFDV gets at most about this many rows; ``exact`` computes the figures that must be exact over all rows."""
 _BATCH = 100_000
 _SEED = 7
 
@@ -20,14 +20,14 @@ _SEED = 7
 def generate(path: Path, rows: int, expected: dict[str, str]) -> Any:
     """Compute the statistics of a table in bounded memory.
 
-    Times are microseconds since 1970, truth values 0 and 1. A table of more than ``SAMPLE_ROWS`` rows is sampled
+    Times are microseconds since 1970, booleans are 0 and 1. A table of more than ``SAMPLE_ROWS`` rows is sampled
     with a fixed seed.
 
     Args:
         path: The parquet file.
-        rows: How many rows it has.
-        expected: Column to TFDV's type (INT, FLOAT, BYTES) in the schema, to tell a batch that happens to hold whole
-            numbers only, or nothing, from a column that has changed its type.
+        rows: Number of rows of the file.
+        expected: Column to TFDV's type in the schema (INT, FLOAT, BYTES). A batch without values, or with integers
+            only, may fit several types; it gets the expected one.
 
     Returns:
         A ``DatasetFeatureStatisticsList`` with one data set.
@@ -37,20 +37,20 @@ def generate(path: Path, rows: int, expected: dict[str, str]) -> Any:
     from tfx_bsl.arrow import table_util
 
     generators = stats_impl.get_generators(stats_options.StatsOptions(), in_memory=True)
-    states = [each.create_accumulator() for each in generators]
+    states = [generator.create_accumulator() for generator in generators]
     random = np.random.default_rng(_SEED)
     share = SAMPLE_ROWS / rows if rows > SAMPLE_ROWS else None
     for batch in pq.ParquetFile(path).iter_batches(_BATCH):
         if share is not None:
             batch = batch.filter(pa.array(random.random(batch.num_rows) < share))
         batch = table_util.CanonicalizeRecordBatch(_plain(batch, expected))
-        with np.errstate(invalid="ignore"):  # Infinite numbers have no mean; they are reported on their own.
-            states = [each.add_input(state, batch) for each, state in zip(generators, states, strict=True)]
+        with np.errstate(invalid="ignore"):  # Infinite numbers have no mean; they are reported separately.
+            states = [gen.add_input(state, batch) for gen, state in zip(generators, states, strict=True)]
     return stats_impl.extract_statistics_output(states, generators)
 
 
 def correct(statistics: Any, exact: Exact) -> None:
-    """Put what was counted over all rows into statistics of a sample, for the checks of ranges and domains."""
+    """Replace a sample's ranges and value counts with those of all rows, for the checks of ranges and domains."""
     for feature in statistics.datasets[0].features:
         column = feature.path.step[0]
         if feature.HasField("num_stats") and exact.columns[column].low is not None:
@@ -63,15 +63,17 @@ def correct(statistics: Any, exact: Exact) -> None:
 
 
 def _plain(batch: pa.RecordBatch, expected: dict[str, str]) -> pa.RecordBatch:
-    """Turn times and truth values into integers, and widen what the schema holds wider."""
+    """Convert times and booleans to integers, and integers to floats where the schema expects floats."""
     arrays = []
     for field, array in zip(batch.schema, batch.columns, strict=True):
-        want = expected.get(field.name)
+        expected_type = expected.get(field.name)
         if pa.types.is_timestamp(field.type) or pa.types.is_boolean(field.type):
             array = pc.cast(array, pa.int64())
-        if array.null_count == len(array) and want is not None:
-            array = pa.nulls(len(array), {"INT": pa.int64(), "FLOAT": pa.float64(), "BYTES": pa.string()}[want])
-        elif want == "FLOAT" and pa.types.is_integer(array.type):
+        if array.null_count == len(array) and expected_type is not None:
+            array = pa.nulls(
+                len(array), {"INT": pa.int64(), "FLOAT": pa.float64(), "BYTES": pa.string()}[expected_type]
+            )
+        elif expected_type == "FLOAT" and pa.types.is_integer(array.type):
             array = pc.cast(array, pa.float64(), safe=False)
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, batch.schema.names)

@@ -1,4 +1,4 @@
-"""KFP face of feature retrieval: the training set, point in time correct."""
+"""KFP component of feature retrieval: build a point-in-time correct training set."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output

@@ -1,4 +1,4 @@
-"""The examples: which entity, at which time, with which label."""
+"""Select the examples: entity, event time and label."""
 
 import difflib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from components.shared.project import Project
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """What became of the rows of the label's source."""
+    """Numbers of rows of the label's source that were left out, and of duplicate examples."""
 
     left_out_young: int
     left_out_missing: int
@@ -21,7 +21,7 @@ class LabelCounts:
 
 
 def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB with one view per table of the snapshot; all times are UTC, what memory lacks goes to ``scratch``."""
+    """Open DuckDB with one view per table of the snapshot; times are UTC, and large joins spill to ``scratch``."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "temp_directory": str(scratch)})
     connection.execute("SET TimeZone = 'UTC'")
     for path in sorted(snapshot.glob("*.parquet")):
@@ -35,40 +35,45 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def demand(name: str, known: list[str], where: str, role: str) -> None:
-    """Refuse a column that does not exist, and name the nearest that does.
+def require(name: str, existing: list[str], owner: str, role: str) -> None:
+    """Check that a name exists; otherwise suggest the most similar one.
+
+    Args:
+        name: The name to check.
+        existing: The names that exist.
+        owner: What has these names, for the message.
+        role: What ``name`` is, for the message.
 
     Raises:
-        InputError: If ``name`` is not among ``known``.
+        InputError: If ``name`` is not in ``existing``.
     """
-    if name in known:
+    if name in existing:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"the nearest is {near[0]!r}" if near else f"it has {', '.join(sorted(known)[:20])}"
-    raise InputError(f"{role} {name!r} is not a column of {where}; {hint}. Correct the name in project.yaml.")
+    similar = difflib.get_close_matches(name, existing, n=1, cutoff=0.5)
+    hint = f"did you mean {similar[0]!r}?" if similar else f"it has {', '.join(sorted(existing)[:20])}."
+    raise InputError(f"{role} {name!r} does not exist in {owner}; {hint} Correct the name.")
 
 
 def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> LabelCounts:
-    """Check the label's source and make the table ``_examples`` (row, entity, event_time, label) of what can be used.
+    """Check the label's source and create the table ``_examples`` (row, entity, event_time, label).
 
-    A label that is missing and younger than its delay has not come yet: the row is left out. ``row`` numbers the
-    examples by event time, entity and label, so equal tables give equal numbers. Rows that are equal in all three
-    stay as they are, several rows.
+    A row whose label is missing and not yet due is left out. ``row`` numbers the examples by event time, entity and
+    label, so that equal tables get equal numbers. Rows that are equal in all three are kept as several rows.
 
     Args:
-        connection: With a view per source, see ``connect``.
+        connection: A connection of ``connect``, with a view per source.
         project: Names the columns, the task and the label's delay.
-        as_of: The clock of the run: the newest time in any table, None if no table has a time.
+        as_of: The run's clock, which is the newest time in any table; None if no table has a time.
 
     Raises:
-        InputError: If a column is absent, a time or an entity is missing, a label older than the delay is missing
-            (unless the project drops those), an example has two labels, or the labels do not fit the task.
+        InputError: If a column does not exist, a time or an entity is missing, a label that is due is missing (unless
+            the project drops such rows), an example has two labels, or the labels do not suit the task.
     """
     label = project.label
     table = f"source {label.source!r}"
     kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {quoted(label.source)}").fetchall()}
     for name, role in ((project.entity, "entity"), (project.event_time, "event_time"), (label.column, "label.column")):
-        demand(name, list(kinds), table, role)
+        require(name, list(kinds), table, role)
     entity, time, column = map(quoted, (project.entity, project.event_time, label.column))
     _check_time(project, kinds[project.event_time])
     connection.execute(
@@ -76,18 +81,18 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
         f" FROM {quoted(label.source)}"
     )
     if kinds[label.column] in ("DOUBLE", "FLOAT"):
-        # Not while reading: DuckDB 2.0 trusts parquet's statistics, which leave NaN out, and finds none.
+        # Not in the SELECT: DuckDB 2.0 relies on parquet's statistics, which exclude NaN, and would find none.
         connection.execute("UPDATE _labelled SET label = NULL WHERE isnan(label)")
     rows, no_entity, no_time = _one(
         connection, "SELECT count(*), count(*) - count(entity), count(*) - count(event_time) FROM _labelled"
     )
     if not rows:
-        raise InputError(f"{table} has no rows; expected labelled examples.")
+        raise InputError(f"{table} has no rows; expected labelled examples. Check the label's source.")
     if no_entity or no_time:
         name, count = (project.entity, no_entity) if no_entity else (project.event_time, no_time)
         raise InputError(
-            f"{count} of {rows} rows of {table} have no {name!r}; every example needs one. "
-            "Fill them in or remove the rows."
+            f"{count} of {rows} rows of {table} have no {name!r}; expected a value in each row. "
+            "Fill in the values or remove the rows."
         )
     young, missing = _missing(connection, project, as_of, rows)
     connection.execute("DELETE FROM _labelled WHERE label IS NULL")
@@ -113,15 +118,16 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str, values: list[object]
 def _check_time(project: Project, kind: str) -> None:
     if not kind.startswith(("TIMESTAMP", "DATE")):
         raise InputError(
-            f"event_time {project.event_time!r} of source {project.label.source!r} is {kind}; expected a date or a "
-            "timestamp. Write it as 2024-01-31 or 2024-01-31 12:00:00, and name it as the source's 'time' too."
+            f"event_time {project.event_time!r} of source {project.label.source!r} has the type {kind}; expected a "
+            "date or a timestamp. Write times as 2024-01-31 or 2024-01-31 12:00:00, and set 'time' of the source to "
+            "this column."
         )
 
 
 def _missing(
     connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None, rows: int
 ) -> tuple[int, int]:
-    """Count missing labels that have not come yet, and those that should have."""
+    """Count the missing labels that are not yet due, and those that are due."""
     newest = as_of or connection.execute("SELECT max(event_time) FROM _labelled").fetchall()[0][0]
     due = newest - timedelta(days=project.label.delay_days)
     young, old = _one(
@@ -131,13 +137,13 @@ def _missing(
     )
     if old and project.label.missing == "refuse":
         raise InputError(
-            f"{old} of {rows} rows of source {project.label.source!r} have no label {project.label.column!r} although "
-            f"they are older than its delay of {project.label.delay_days} days at {newest:%Y-%m-%d}; expected a label "
-            "for each. Fill them in, raise label.delay_days, or set label.missing to drop."
+            f"{old} of {rows} rows of source {project.label.source!r} have no label {project.label.column!r}, although "
+            f"they are older than the delay of {project.label.delay_days} days at {newest:%Y-%m-%d}; expected a label "
+            "in each. Fill in the labels, raise label.delay_days, or set label.missing to drop."
         )
     if young + old == rows:
         raise InputError(
-            f"No row of source {project.label.source!r} has a label {project.label.column!r} yet; expected some that "
+            f"no row of source {project.label.source!r} has a label {project.label.column!r} yet; expected rows that "
             f"are older than {project.label.delay_days} days. Wait, or lower label.delay_days."
         )
     return young, old
@@ -151,9 +157,9 @@ def _check_conflicts(connection: duckdb.DuckDBPyConnection, project: Project) ->
     if conflicts:
         entity, time, low, high = conflicts[0]
         raise InputError(
-            f"{len(conflicts)} examples of source {project.label.source!r} have two labels, the first is "
+            f"{len(conflicts)} examples of source {project.label.source!r} have two labels, first "
             f"{project.entity} {entity!r} at {time} with {low!r} and {high!r}; expected one label per entity and event "
-            "time. Remove the wrong rows, or name an entity or event time that tells them apart."
+            "time. Remove the wrong rows, or choose an entity or event time that distinguishes them."
         )
 
 
@@ -163,23 +169,23 @@ def _check_classes(connection: duckdb.DuckDBPyConnection, project: Project) -> N
     values = [row[0] for row in connection.execute(distinct).fetchall()]
     if len(values) == 1:
         raise InputError(
-            f"The label {label.column!r} has only the value {values[0]!r}; expected at least two. "
-            "Check the column, or wait for examples of another kind."
+            f"the label {label.column!r} has only the value {values[0]!r}; expected at least two different values. "
+            "Check the column, or wait for examples with another label."
         )
     if project.task == "regression":
         if not isinstance(values[0], (int, float)) and not hasattr(values[0], "as_tuple"):
             raise InputError(
-                f"The label {label.column!r} holds {values[0]!r}; expected numbers for a regression. "
-                "Set task to multiclass, or name another label.column."
+                f"the label {label.column!r} has values such as {values[0]!r}; expected numbers for a regression. "
+                "Set task to multiclass, or choose another label.column."
             )
         return
     if project.task == "binary" and len(values) > 2:
         raise InputError(
-            f"The label {label.column!r} has {len(values)} values such as {values[:3]}; expected two for a binary "
-            "task. Set task to multiclass, or name another label.column."
+            f"the label {label.column!r} has {len(values)} values such as {values[:3]}; expected two for a binary "
+            "task. Set task to multiclass, or choose another label.column."
         )
     if project.task == "binary" and label.positive is not None and str(label.positive) not in map(str, values):
         raise InputError(
-            f"label.positive is {label.positive!r}, which the label {label.column!r} never has; it has {values}. "
-            "Name one of them."
+            f"label.positive is {label.positive!r}, which is not a value of the label {label.column!r}; expected one "
+            f"of {values}. Correct label.positive."
         )

@@ -1,4 +1,4 @@
-"""Build the training set: every labelled example with the features that were known at its event time."""
+"""Build the training set: each labelled example with the features that were known at its event time."""
 
 import contextlib
 import logging
@@ -30,10 +30,10 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
         target: Folder for ``rows.parquet`` and ``summary.json``.
 
     Returns:
-        The summary: rows, what was left out and why, the clock of the run, missing share per feature.
+        The summary: number of rows, rows left out by reason, the run's clock, and missing share per feature.
 
     Raises:
-        InputError: If labels, project file and feature repository do not fit together.
+        InputError: If the labels, the project file and the feature repository are inconsistent.
     """
     project = bundle.project(bundle_path)
     as_of = clock(snapshot)
@@ -42,11 +42,11 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
         counts = examples.select(connection, project, as_of)
         objects = repository.load(repo)
         views = repository.views(objects, project)
-        ties = {view.name: tables.materialise(connection, repo, view) for view in views}
+        ties = {view.name: tables.write_view(connection, repo, view) for view in views}
         # Feast resolves the paths of file sources against the working directory.
         with contextlib.chdir(repo):
             store = repository.open_store(repo)
-            names.shelter(objects)
+            names.rename_clashes(objects)
             store.apply(objects)
             rows = join(store, connection, project, [name for view in views for name in view.features])
     target.mkdir(parents=True, exist_ok=True)
@@ -62,24 +62,24 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
         "features": {name: rows[name].null_count / len(rows) for name in rows.column_names[3:]},
     }
     files.write_json(target / "summary.json", summary)
-    logger.info("%d examples, %d left out as too young", len(rows), counts.left_out_young)
+    logger.info("%d examples, %d left out because their label is not yet due", len(rows), counts.left_out_young)
     return summary
 
 
 def clock(snapshot: Path) -> datetime | None:
-    """Tell the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
+    """Return the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
     described = files.read_json(snapshot / "snapshot.json")["tables"]
     ends = [table["time_range"][1] for table in described.values() if table.get("time_range")]
     return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
 
 
 def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project, features: list[str]) -> pa.Table:
-    """Let Feast join the examples with the feature service, point in time correct, and put the labels beside.
+    """Join the examples with the feature service, point in time correct, and add the labels.
 
-    Late rows count from the time they were created. The rows come back in the order of ``_examples``.
+    A feature row that arrived late is used only from its creation time on. The result has the order of ``_examples``.
 
     Raises:
-        InputError: If Feast refuses the repository.
+        InputError: If Feast rejects the repository.
     """
     entities = connection.sql(
         f"SELECT row AS {names.ROW}, entity AS {examples.quoted(project.entity)}, event_time AS {names.TIME}"

@@ -1,34 +1,34 @@
-"""Column names that Feast's DuckDB join uses for itself; a column of the project called so travels under another."""
+"""Rename the project's columns that clash with the names that Feast's DuckDB join uses itself."""
 
 from typing import Any
 
 from feast import FeatureService, FeatureView
 
 ROW = "perennial_row"
-"""Our own number of an example, carried through the join."""
+"""Number of an example, carried through the join."""
 TIME = "event_timestamp"
-"""What Feast calls the time of an example."""
+"""Feast's name for the time of an example."""
 
-_TAKEN = {ROW, TIME, "entity_row_id", "event_expire_timestamp", "rn"}
+_RESERVED = {ROW, TIME, "entity_row_id", "event_expire_timestamp", "rn"}
 
 
 def feature(name: str) -> str:
-    """Name under which a feature travels: Feast drops names that end in ``_y`` and splits them at colons.
+    """Return the name of a feature during the join: Feast drops names that end in ``_y`` and splits names at colons.
 
     >>> feature("income"), feature("income_y"), feature("a:b")
     ('income', 'income_y~', 'a%3Ab~')
     """
-    clashes = name in _TAKEN or name.endswith("_y") or ":" in name
+    clashes = name in _RESERVED or name.endswith("_y") or ":" in name
     return name.replace(":", "%3A") + "~" if clashes else name
 
 
 def time(name: str) -> str:
-    """Name under which a view's own time travels; unlike a feature it may be called as the example's time."""
+    """Return the name of a view's time during the join; unlike a feature, it may be called ``TIME``."""
     return name if name == TIME else feature(name)
 
 
-def shelter(objects: list[Any]) -> None:
-    """Rename, in Feast objects that were just read, what would clash."""
+def rename_clashes(objects: list[Any]) -> None:
+    """Rename the clashing columns in newly loaded Feast objects, in place."""
     for item in objects:
         if isinstance(item, FeatureView):
             source = item.batch_source

@@ -1,4 +1,4 @@
-"""The project's Feast repository: its objects, and which columns of which view a feature service needs."""
+"""Load the project's Feast repository, and list the views and columns that a feature service needs."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
-from components.feature_retrieval.examples import demand
+from components.feature_retrieval.examples import require
 from components.shared.errors import InputError
 from components.shared.project import Project
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """One feature view as far as a service needs it."""
+    """The part of a feature view that a feature service needs."""
 
     name: str
     path: str
-    """Where its rows are expected, relative to the repository."""
+    """Parquet file of its rows, relative to the repository."""
     entity: str
     time: str
     created: str | None
@@ -31,16 +31,16 @@ def open_store(repo: Path) -> FeatureStore:
     """Open the store that ``feature_store.yaml`` describes.
 
     Raises:
-        InputError: If the file is absent or names an offline store that loses rows.
+        InputError: If the file is absent or names an offline store that drops rows.
     """
     if not (repo / "feature_store.yaml").is_file():
-        raise InputError("feature_repo/feature_store.yaml is missing; expected Feast's settings there.")
+        raise InputError("feature_repo/feature_store.yaml does not exist; expected Feast's settings. Create the file.")
     store = FeatureStore(repo_path=str(repo))
     kind = getattr(store.config.offline_store, "type", None)
     if kind in ("file", "dask", None):
         raise InputError(
-            f"feature_repo/feature_store.yaml names the offline store {kind!r}, which silently drops rows of a "
-            "training set; expected 'duckdb'. Write offline_store: {type: duckdb}."
+            f"feature_repo/feature_store.yaml has the offline store {kind!r}, which silently drops rows of a "
+            "training set; expected 'duckdb'. Set offline_store: {type: duckdb}."
         )
     return store
 
@@ -49,11 +49,11 @@ def load(repo: Path) -> list[Any]:
     """Collect the Feast objects that ``features.py`` defines.
 
     Raises:
-        InputError: If the file is absent or does not run.
+        InputError: If the file is absent or raises an exception.
     """
     path = repo / "features.py"
     if not path.is_file():
-        raise InputError("feature_repo/features.py is missing; expected the entities, views and services there.")
+        raise InputError("feature_repo/features.py does not exist; expected entities, views and services. Create it.")
     spec = importlib.util.spec_from_file_location("feature_repo_features", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -61,7 +61,7 @@ def load(repo: Path) -> list[Any]:
         spec.loader.exec_module(module)
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"feature_repo/features.py does not run: {type(error).__name__}: {reason}.") from error
+        raise InputError(f"feature_repo/features.py fails: {type(error).__name__}: {reason}. Correct it.") from error
     kinds = (Entity, FeatureView, FeatureService, DataSource)
     return list({id(value): value for value in vars(module).values() if isinstance(value, kinds)}.values())
 
@@ -70,37 +70,37 @@ def views(objects: list[Any], project: Project) -> list[ViewSpec]:
     """List the views and columns that the project's feature service consists of, in the service's order.
 
     Raises:
-        InputError: If the service is unknown, lacks a feature of the project file, holds what must not be a feature,
-            or reads something else than files.
+        InputError: If the service is unknown, lacks a feature of the project file, contains the entity, event time or
+            label, or reads sources other than files.
     """
     services = {item.name: item for item in objects if isinstance(item, FeatureService)}
-    demand(project.features.service, list(services), "feature_repo/features.py", "features.service")
-    named = {item.name: item for item in objects if isinstance(item, FeatureView)}
+    require(project.features.service, list(services), "feature_repo/features.py", "the feature service")
+    feature_views = {item.name: item for item in objects if isinstance(item, FeatureView)}
     entities = {item.name: item for item in objects if isinstance(item, Entity)}
-    found = []
+    specs = []
     for projection in services[project.features.service].feature_view_projections:
-        view = named[projection.name]
-        found.append(_view(view, [entities[name].join_key for name in view.entities], projection, project))
-    _check(found, project)
-    return found
+        view = feature_views[projection.name]
+        specs.append(_view(view, [entities[name].join_key for name in view.entities], projection, project))
+    _check(specs, project)
+    return specs
 
 
 def _view(view: FeatureView, keys: list[str], projection: Any, project: Project) -> ViewSpec:
     source = view.batch_source
     if not isinstance(source, FileSource):
         raise InputError(
-            f"The feature view {view.name!r} reads {type(source).__name__}; expected a FileSource "
-            f"with path data/{view.name}.parquet. Correct it in features.py."
+            f"the feature view {view.name!r} reads {type(source).__name__}; expected a FileSource "
+            f"with the path data/{view.name}.parquet. Correct the view in features.py."
         )
     if not projection.features:
         raise InputError(
-            f"The feature view {view.name!r} declares no features; expected a schema with a Field for each. "
-            "Add it in features.py."
+            f"the feature view {view.name!r} declares no features; expected a schema with a Field per feature. "
+            "Add the schema in features.py."
         )
     if keys != [project.entity]:
         raise InputError(
-            f"The feature view {view.name!r} is keyed by {keys}; expected the project's entity {project.entity!r} "
-            "alone. Set its entities in features.py."
+            f"the feature view {view.name!r} has the join keys {keys}; expected only the project's entity "
+            f"{project.entity!r}. Correct the view's entities in features.py."
         )
     return ViewSpec(
         name=view.name,
@@ -112,19 +112,19 @@ def _view(view: FeatureView, keys: list[str], projection: Any, project: Project)
     )
 
 
-def _check(found: list[ViewSpec], project: Project) -> None:
-    delivered = [name for view in found for name in view.features]
+def _check(specs: list[ViewSpec], project: Project) -> None:
+    delivered = [name for view in specs for name in view.features]
     service = f"the feature service {project.features.service!r}"
     for name in project.features.columns:
-        demand(name, delivered, service, "The feature")
-    twice = sorted({name for name in delivered if delivered.count(name) > 1})
-    if twice:
+        require(name, delivered, service, "the feature")
+    duplicates = sorted({name for name in delivered if delivered.count(name) > 1})
+    if duplicates:
         raise InputError(
-            f"{twice[0]!r} comes from two views of {service}; expected each name once. Rename one of them."
+            f"the feature {duplicates[0]!r} is in two views of {service}; expected unique names. Rename one of them."
         )
     for name in (project.entity, project.event_time, project.label.column):
         if name in delivered:
             raise InputError(
-                f"{name!r} is a feature of {service}, but it is the project's entity, event time or label; "
-                "a model must not see it. Remove it from the feature view."
+                f"{name!r} is a feature of {service}; the project's entity, event time and label cannot be features. "
+                "Remove it from the feature view."
             )

@@ -1,36 +1,36 @@
-"""The views' rows: DuckDB runs ``sql/<view>.sql`` over the snapshot and writes what Feast will join."""
+"""Compute the rows of the feature views: run ``sql/<view>.sql`` on the snapshot and write the files for Feast."""
 
 from pathlib import Path
 
 import duckdb
 
 from components.feature_retrieval import names
-from components.feature_retrieval.examples import demand, quoted
+from components.feature_retrieval.examples import quoted, require
 from components.feature_retrieval.repository import ViewSpec
 from components.shared.errors import InputError
 
 
-def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec) -> int:
-    """Write the rows of one view, reduced to the entities, times and columns that the examples can ask for.
+def write_view(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec) -> int:
+    """Write the rows of one view, reduced to the entities, times and columns that the examples need.
 
-    Rows of one entity with equal times are a tie that a join could break either way: the one whose values are
-    largest, column by column, is kept.
+    Rows of one entity with equal times are a tie, for which the result of a join would be undefined: only the row with
+    the largest values, column by column, is kept.
 
     Args:
-        connection: With a view per source and the table ``_examples``.
-        repo: The folder with ``sql/``; the rows go to ``view.path`` below it.
-        view: What to write.
+        connection: A connection with a view per source and the table ``_examples``.
+        repo: The folder with ``sql/``; the rows are written to ``view.path`` below it.
+        view: The view to write.
 
     Returns:
-        How many rows lost a tie.
+        The number of rows that were dropped because of a tie.
 
     Raises:
-        InputError: If the SQL is absent, fails, or lacks a column that ``features.py`` names.
+        InputError: If the SQL file does not exist, the SQL fails, or a column that ``features.py`` names is absent.
     """
     file = f"feature_repo/sql/{view.name}.sql"
     path = repo / "sql" / f"{view.name}.sql"
     if not path.is_file():
-        raise InputError(f"{file} is missing; expected the SQL that computes the feature view {view.name!r}.")
+        raise InputError(f"{file} does not exist; expected the SQL of the feature view {view.name!r}. Create it.")
     query = path.read_text(encoding="utf-8").strip().rstrip(";")
     try:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW _answer AS {query}")
@@ -40,27 +40,30 @@ def materialise(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpe
     kinds = {row[0]: row[1] for row in described}
     times = [view.time] if view.created is None else [view.time, view.created]
     for name in [view.entity, *times, *view.features]:
-        demand(name, list(kinds), f"the answer of {file}", f"The column (named in features.py for {view.name!r})")
+        require(name, list(kinds), f"the result of {file}", f"the column (of the feature view {view.name!r})")
     _check_entity(connection, file, kinds[view.entity], view.entity)
     for name in times:
         if not kinds[name].startswith(("TIMESTAMP", "DATE")):
-            raise InputError(f"{name!r} of {file} is {kinds[name]}; expected a timestamp. Cast it in the SQL.")
+            raise InputError(f"column {name!r} of {file} has the type {kinds[name]}; expected a timestamp. Cast it.")
     target = repo / view.path
     target.parent.mkdir(parents=True, exist_ok=True)
     return _write(connection, view, times, target)
 
 
 def _failure(file: str, error: duckdb.Error) -> InputError:
-    """Say in one line what DuckDB says in several."""
+    """Shorten DuckDB's message about failed SQL to one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     return InputError(f"{file} fails: {' '.join(line for line in lines if line.strip('^ '))}. Correct the SQL.")
 
 
 def _check_entity(connection: duckdb.DuckDBPyConnection, file: str, kind: str, entity: str) -> None:
     row = connection.execute("SELECT any_value(typeof(entity)) FROM _examples").fetchone()
-    wanted = row[0] if row else kind
-    if (kind == "VARCHAR") != (wanted == "VARCHAR"):
-        raise InputError(f"{entity!r} of {file} is {kind}, but {wanted} in the label's source; cast one of them.")
+    expected = row[0] if row else kind
+    if (kind == "VARCHAR") != (expected == "VARCHAR"):
+        raise InputError(
+            f"the column {entity!r} has the type {kind} in {file} and {expected} in the label's source; expected one "
+            "type. Cast one of them."
+        )
 
 
 def _write(connection: duckdb.DuckDBPyConnection, view: ViewSpec, times: list[str], target: Path) -> int:

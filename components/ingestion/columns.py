@@ -1,4 +1,4 @@
-"""Which columns a table has, and whether they are those that the project file speaks of."""
+"""Read the columns of a table and check them against the project file."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,82 +10,84 @@ from components.shared.project import Project
 
 
 def describe(engine: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    """Return the columns of a relation with DuckDB's names of their types."""
+    """Return the columns of a relation and DuckDB's name of each column's type."""
     return {row[0]: row[1] for row in engine.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
 
-def check(project: Project, name: str, found: dict[str, str]) -> dict[str, str]:
-    """Return ``found`` if its names can be worked with and the project's own columns are among them.
+def check(project: Project, name: str, types: dict[str, str]) -> None:
+    """Check that a source's column names are usable and that it has every column that the project file names.
+
+    Args:
+        project: The project.
+        name: Name of the source.
+        types: Column name to type, for each column of the source.
 
     Raises:
-        InputError: About too many columns, a name that cannot be used, or an unknown column with the nearest known.
+        InputError: If there are too many columns, a name is unusable, or a column is absent.
     """
-    check_names(name, list(found), project.limits.columns)
+    check_names(name, list(types), project.limits.columns)
     source = project.sources[name]
     added = {source.row_number} | ({source.time} if source.constant_time else set())
     for column in sorted(filter(None, added)):
-        if column.lower() in {known.lower() for known in found}:
+        if column.lower() in {existing.lower() for existing in types}:
             raise InputError(
-                f"Source '{name}' already has a column '{column}'; expected a new name, as ingestion is to add it. "
-                "Choose another name for 'row_number' or 'time' in the project file."
+                f"source '{name}' already has a column '{column}'; expected an unused name, because ingestion "
+                "adds this column. Choose another name for 'row_number' or 'time' in the project file."
             )
     for column, role in _named(project, name):
-        if column not in found and column not in added:
-            raise InputError(unknown(name, column, role, found))
-    return found
+        if column not in types and column not in added:
+            raise InputError(unknown(name, column, role, types))
 
 
-def check_names(name: str, found: list[str], limit: int) -> None:
-    """Refuse more columns than the limit and names that cannot be a column everywhere.
+def check_names(name: str, column_names: list[str], limit: int) -> None:
+    """Check that there are at most ``limit`` columns and that each name is usable in every later step.
 
     Raises:
-        InputError: With the first name that is wrong.
+        InputError: If there are too many columns, or about the first name that is unusable.
     """
-    if len(found) > limit:
+    if len(column_names) > limit:
         raise InputError(
-            f"Source '{name}' has {len(found)} columns; expected at most {limit}. "
-            "Leave out what the model does not need, or raise limits.columns in the project file."
+            f"source '{name}' has {len(column_names)} columns; expected at most {limit}. "
+            "Remove the columns that the model does not need, or raise limits.columns in the project file."
         )
     seen: dict[str, str] = {}
-    for position, column in enumerate(found, start=1):
+    for position, column in enumerate(column_names, start=1):
         if not column.strip():
+            raise InputError(f"source '{name}': column {position} has no name in the header; name or drop it.")
+        if any(ord(character) < 32 for character in column):
             raise InputError(
-                f"Source '{name}': column {position} has no name; expected one in the header. Name or drop the column."
-            )
-        if any(ord(mark) < 32 for mark in column):
-            raise InputError(
-                f"Source '{name}': the column name {column!r} holds a line break or another control character; "
-                "expected plain text. Rename the column."
+                f"source '{name}': the column name {column!r} holds a line break or another control character; "
+                "expected printable text. Rename the column."
             )
         if len(column) > 128:
             raise InputError(
-                f"Source '{name}': the name of column {position} has {len(column)} characters; expected at most 128. "
+                f"source '{name}': the name of column {position} has {len(column)} characters; expected at most 128. "
                 "Rename the column."
             )
         if column.lower() in seen:
             raise InputError(
-                f"Source '{name}' has the columns '{seen[column.lower()]}' and '{column}'; expected names that differ "
+                f"source '{name}' has the columns '{seen[column.lower()]}' and '{column}'; expected names that differ "
                 "in more than case. Rename one of them."
             )
         seen[column.lower()] = column
 
 
-def unknown(name: str, column: str, role: str, known: Iterable[str]) -> str:
-    """Say that a table lacks a column, and which one is meant perhaps.
+def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:
+    """Write the message about a column that a source does not have; suggest the most similar one.
 
     >>> unknown("customers", "chrun", "label.column", ["churn", "age"])
-    "Source 'customers' has no column 'chrun' (label.column); it has 'age', 'churn'. Did you mean 'churn'?"
+    "source 'customers' has no column 'chrun' (label.column); it has 'age', 'churn'. Did you mean 'churn'?"
     """
-    names = sorted(known)
-    near = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
-    near = near or [each for each in names if each.lower() == column.lower()]
+    names = sorted(existing)
+    similar = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
+    similar = similar or [each for each in names if each.lower() == column.lower()]
     listed = ", ".join(f"'{each}'" for each in names[:12]) + (" and others" if len(names) > 12 else "")
-    advice = f"Did you mean '{near[0]}'?" if near else "Correct the project file."
-    return f"Source '{name}' has no column '{column}' ({role}); it has {listed}. {advice}"
+    advice = f"Did you mean '{similar[0]}'?" if similar else "Correct the project file."
+    return f"source '{name}' has no column '{column}' ({role}); it has {listed}. {advice}"
 
 
 def time_columns(project: Project, name: str) -> dict[str, str]:
-    """Return the columns of a source that must hold a time, with the key of the project file that says so."""
+    """Return the columns of a source that must hold a time, and the project file's key that names each."""
     named = {}
     if project.label.source == name:
         named[project.event_time] = "event_time"
@@ -95,12 +97,12 @@ def time_columns(project: Project, name: str) -> dict[str, str]:
 
 
 def numeric_features(project: Project) -> set[str]:
-    """Return the features that are numbers; a column of that name without any value becomes a number, too."""
+    """Return the numeric features. A column of such a name is numeric even if it has no value."""
     return {name for name, feature in project.features.columns.items() if feature.type == "numeric"}
 
 
 def _named(project: Project, name: str) -> list[tuple[str, str]]:
-    """List the columns that the project file expects in a source, with the key that names each."""
+    """List the columns that the project file expects in a source, and the key that names each."""
     named = list(time_columns(project, name).items())
     if project.label.source == name:
         named += [(project.entity, "entity"), (project.label.column, "label.column")]

@@ -1,4 +1,4 @@
-"""KFP face of ingestion: from the project's sources to an immutable snapshot."""
+"""KFP component of ingestion: copy the project's sources into an immutable snapshot."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
@@ -8,7 +8,7 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("ingestion"), install_kfp_package=False)
 def ingestion(project: Input[Artifact], source_root: str, source_hash: str, snapshot: Output[Dataset]) -> None:
-    """Copy every source into parquet; ``source_hash`` makes the cache see what the address does not."""
+    """Copy every source into parquet; ``source_hash`` invalidates KFP's cache when the sources' content changes."""
     from pathlib import Path
 
     from components.ingestion import logic

@@ -1,4 +1,4 @@
-"""Sources that are a query to a database: DuckDB itself, or anything that SQLAlchemy speaks to."""
+"""Sources that are a query to a database: DuckDB, or any database that SQLAlchemy supports."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -22,32 +22,32 @@ _DUCKDB = "duckdb:///"
 
 
 def relation(engine: duckdb.DuckDBPyConnection, name: str, source: Source, root: Path, work: Path) -> str:
-    """Return SQL of the rows that the query gives; other databases than DuckDB are copied to ``work`` first.
+    """Return SQL for the rows of the query; rows of databases other than DuckDB are copied to ``work`` first.
 
     Raises:
-        InputError: If the database cannot be reached or refuses the query; without a credential in the sentence.
+        InputError: If the database cannot be reached or rejects the query; the message contains no credentials.
     """
     database = str(source.database)
-    # One query in brackets can neither install an extension nor change the database.
+    # A query in parentheses can neither install an extension nor change the database.
     query = f"(\n{str(source.query).strip().rstrip(';')}\n)"
     if not database.startswith(_DUCKDB):
         return f"read_parquet({literal(str(_staged(name, source, query, root, work) / '*.parquet'))})"
     file = root / database.removeprefix(_DUCKDB)
     if not file.is_file():
         raise InputError(
-            f"Source '{name}': there is no DuckDB file {database.removeprefix(_DUCKDB)} in {root}; expected one. "
-            "Put it there or change 'database' in the project file."
+            f"source '{name}': the DuckDB file {database.removeprefix(_DUCKDB)} does not exist in {root}; "
+            "expected a DuckDB file. Create it or change 'database' in the project file."
         )
     engine.execute(f"ATTACH {literal(str(file))} AS origin (READ_ONLY)")
     engine.execute("USE origin")
     return query
 
 
-def refused(name: str, source: Source, problem: Exception) -> str:
-    """Say what a database answered, without the credentials."""
-    said = _without_secrets(str(problem).strip().splitlines()[0], _credentials(name, source))
+def query_error(name: str, source: Source, problem: Exception) -> str:
+    """Write the message about a query that failed, without the credentials."""
+    reason = _without_secrets(str(problem).strip().splitlines()[0], _credentials(name, source))
     return (
-        f"Source '{name}': the database does not answer the query ({said.rstrip('.')}); expected rows. "
+        f"source '{name}': the database query failed ({reason.rstrip('.')}); expected rows. "
         "Check 'database', 'query' and 'credentials_env' in the project file."
     )
 
@@ -60,7 +60,7 @@ def _credentials(name: str, source: Source) -> tuple[str, str] | None:
     if value is None or ":" not in value:
         state = "not set" if value is None else "without a colon"
         raise InputError(
-            f"Source '{name}': the environment variable {source.credentials_env} is {state}; expected 'user:password'. "
+            f"source '{name}': the environment variable {source.credentials_env} is {state}; expected 'user:password'. "
             "Set it before the run."
         )
     user, _, password = value.partition(":")
@@ -80,13 +80,13 @@ def _url(name: str, source: Source, root: Path) -> sa.URL:
         url = sa.make_url(str(source.database))
     except sa.exc.ArgumentError:
         raise InputError(
-            f"Source '{name}': 'database' is not a URL that SQLAlchemy reads; expected one such as "
-            "postgresql+psycopg://host/name or duckdb:///file.duckdb. Correct it."
+            f"source '{name}': 'database' is not a valid SQLAlchemy URL; expected a URL such as "
+            "postgresql+psycopg://host/name or duckdb:///file.duckdb. Correct 'database' in the project file."
         ) from None
     if url.password is not None:
         raise InputError(
-            f"Source '{name}': 'database' holds a password; expected a URL without credentials. "
-            "Put 'user:password' into an environment variable and name it in 'credentials_env'."
+            f"source '{name}': 'database' contains a password; expected a URL without credentials. "
+            "Put 'user:password' into an environment variable and name the variable in 'credentials_env'."
         )
     credentials = _credentials(name, source)
     if credentials:
@@ -94,15 +94,15 @@ def _url(name: str, source: Source, root: Path) -> sa.URL:
     if url.get_backend_name() == "sqlite" and url.database:
         if not (root / url.database).is_file():
             raise InputError(
-                f"Source '{name}': there is no SQLite file {url.database} in {root}; expected one. "
-                "Put it there or change 'database' in the project file."
+                f"source '{name}': the SQLite file {url.database} does not exist in {root}; expected a "
+                "SQLite file. Create it or change 'database' in the project file."
             )
         url = url.set(database=str(root / url.database))
     return url
 
 
 def _staged(name: str, source: Source, query: str, root: Path, work: Path) -> Path:
-    """Copy the rows of a query to parquet, a chunk at a time."""
+    """Copy the rows of a query to parquet, in chunks."""
     url = _url(name, source, root)
     try:
         engine = sa.create_engine(url)
@@ -113,16 +113,16 @@ def _staged(name: str, source: Source, query: str, root: Path, work: Path) -> Pa
         raise
     except ModuleNotFoundError as missing:
         raise InputError(
-            f"Source '{name}': the database needs the driver '{missing.name}', which this step does not have; expected "
-            "it in components/ingestion/requirements.in. Add it there and re-lock."
+            f"source '{name}': the database driver '{missing.name}' is not installed in this step. "
+            "Add it to components/ingestion/requirements.in and run 'make lock STEP=ingestion'."
         ) from None
-    except Exception as caught:  # Whatever a driver raises may hold the URL with its password.
-        sentence = refused(name, source, caught)
-    raise InputError(sentence)
+    except Exception as caught:  # Any exception of a driver may contain the URL with its password.
+        message = query_error(name, source, caught)
+    raise InputError(message)
 
 
 def _staged_rows(name: str, names: list[str], partitions: Iterable[Sequence[Sequence[Any]]], work: Path) -> Path:
-    """Write one parquet file per chunk, all with the types that hold every chunk's values."""
+    """Write one parquet file per chunk; all files get types that can hold the values of every chunk."""
     folder = work / f"{name}.rows"
     folder.mkdir()
     parts = []
@@ -135,42 +135,43 @@ def _staged_rows(name: str, names: list[str], partitions: Iterable[Sequence[Sequ
         schema = _joined(name, schema, chunk.schema)
         parts.append(folder / f"{number:08d}.parquet")
         pq.write_table(chunk, parts[-1])
-    known = pa.schema(
-        [pa.field(each.name, pa.string() if pa.types.is_null(each.type) else each.type) for each in schema]
+    final = pa.schema(
+        [pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type) for field in schema]
     )
     for part in parts:
         chunk = pq.read_table(part)
-        if chunk.schema != known:
-            pq.write_table(chunk.cast(known), part)
+        if chunk.schema != final:
+            pq.write_table(chunk.cast(final), part)
     if not parts:
-        pq.write_table(known.empty_table(), folder / "none.parquet")
+        pq.write_table(final.empty_table(), folder / "none.parquet")
     return folder
 
 
 def _array(name: str, column: str, values: Sequence[Any]) -> pa.Array:
-    """Turn a chunk of a column into Arrow; Decimal becomes a float, a UUID its text."""
+    """Convert a chunk of a column to Arrow; a Decimal becomes a float, a UUID becomes text."""
     plain = [
-        float(each) if isinstance(each, Decimal) else str(each) if isinstance(each, UUID) else each for each in values
+        float(value) if isinstance(value, Decimal) else str(value) if isinstance(value, UUID) else value
+        for value in values
     ]
     try:
         return pa.array(plain)
     except OverflowError:
-        return pa.array([None if each is None else float(each) for each in plain])
+        return pa.array([None if value is None else float(value) for value in plain])
     except pa.ArrowInvalid:
         raise InputError(_mixed(name, column)) from None
 
 
 def _joined(name: str, left: pa.Schema, right: pa.Schema) -> pa.Schema:
-    """Find types that hold the values of both."""
+    """Return a schema whose types can hold the values of both."""
     try:
         return pa.unify_schemas([left, right], promote_options="permissive")
     except pa.ArrowTypeError:
-        column = next(each.name for each in right if left.field(each.name).type not in (pa.null(), each.type))
+        column = next(field.name for field in right if left.field(field.name).type not in (pa.null(), field.type))
         raise InputError(_mixed(name, column)) from None
 
 
 def _mixed(name: str, column: str) -> str:
     return (
-        f"Source '{name}': column '{column}' holds values of several kinds; expected one kind in each column. "
-        "Cast it in 'query'."
+        f"source '{name}': column '{column}' has values of several types; expected one type in each column. "
+        "Cast the column in 'query'."
     )

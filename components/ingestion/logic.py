@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was written: one digest for all tables, and the number of rows of all tables."""
+    """A written snapshot: one digest of all tables, and their total number of rows."""
 
     content_hash: str
     rows: int
@@ -29,17 +29,18 @@ class Snapshot:
 def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
     """Write ``<source>.parquet`` per source and ``snapshot.json`` into ``out``.
 
-    Equal content gives equal bytes. Times become UTC without a zone, in microseconds; whole numbers BIGINT, other
-    numbers DOUBLE, texts VARCHAR; a blank text and a NaN are missing values. Nothing stays in ``out`` on failure.
+    Equal content produces equal bytes. Times become UTC without a zone, in microseconds; integers become BIGINT,
+    other numbers DOUBLE and texts VARCHAR; blank texts and NaN are missing values. A failure leaves nothing in ``out``.
 
     Args:
         project: The project whose sources are copied.
-        source_root: The folder that paths in the project file are relative to, or ``s3://`` or ``gs://`` and a
-            bucket with a prefix, below which each source lies as ``sources.key`` says.
-        out: The snapshot's folder; replaced.
+        source_root: The folder that the project file's paths are relative to, or ``s3://bucket/prefix`` or
+            ``gs://bucket/prefix``; ``sources.key`` defines the key of each source below the prefix.
+        out: The snapshot's folder; an existing one is replaced.
 
     Raises:
-        InputError: With one sentence about the first thing in a source that is not as the project says.
+        InputError: About the first mismatch between a source and the project file.
+        StepFailed: If the disk is full.
     """
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -58,8 +59,8 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
         if not is_disk_full(problem):
             raise
         raise StepFailed(
-            f"The disk is full while the snapshot is written to {out.parent}; expected room for a copy of the sources. "
-            "Free some, for example with 'perennial gc', and run again."
+            f"the disk is full: no space in {out.parent} for the snapshot, which is a copy of the sources; "
+            "free some space ('perennial gc' removes old runs) and run again."
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -74,7 +75,8 @@ def _copy(project: Project, name: str, root: Path, folder: Path) -> dict[str, An
     with _engine(work) as engine:
         try:
             relation = _open(engine, project, name, root, work)
-            raw = columns.check(project, name, columns.describe(engine, relation))
+            raw = columns.describe(engine, relation)
+            columns.check(project, name, raw)
             if sources.is_text(source):
                 types = text_file.inferred(engine, relation, raw, source, columns.numeric_features(project))
             else:
@@ -105,28 +107,28 @@ def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: 
     source: Source = project.sources[name]
     if source.database is not None:
         return database.relation(engine, name, source, root, work)
-    found = sources.local_files(name, source, root)
-    # A link, because DuckDB would expand '[' or '*' in the name of the file itself.
+    paths = sources.local_files(name, source, root)
+    # DuckDB would expand '[' or '*' in the file's own name, so it reads the file through a link.
     link = work / f"{name}{Path(str(source.path)).suffix}"
     link.symlink_to((root / str(source.path)).resolve())
     if sources.is_text(source):
-        return text_file.relation(name, found[0], link, project.limits.columns)
+        return text_file.relation(name, paths[0], link, project.limits.columns)
     pattern = link / "**" / "*.parquet" if link.is_dir() else link
     return f"read_parquet({literal(str(pattern))}, union_by_name=true)"
 
 
 def _unreadable(name: str, source: Source, problem: duckdb.Error) -> PerennialError:
-    """Tell a source that is wrong from a machine that is full."""
+    """Return the error for a source that DuckDB cannot read: a full machine, or an invalid source."""
     if isinstance(problem, duckdb.OutOfMemoryException) or "No space left" in str(problem):
         return StepFailed(
-            f"Source '{name}': there was no room for the copy ({str(problem).splitlines()[0]}); expected free memory "
-            "and disk. Free some and run again."
+            f"source '{name}': no memory or disk space left for the copy ({str(problem).splitlines()[0]}). "
+            "Free some memory or disk space and run again."
         )
     if sources.is_text(source):
-        return InputError(text_file.broken(name, problem))
+        return InputError(text_file.csv_error(name, problem))
     if source.database is not None:
-        return InputError(database.refused(name, source, problem))
+        return InputError(database.query_error(name, source, problem))
     return InputError(
-        f"Source '{name}': {source.path} is not readable as parquet ({str(problem).splitlines()[0]}); expected a "
-        "parquet file, or a folder of them. Write the table again or correct 'path' in the project file."
+        f"source '{name}': {source.path} is not a valid parquet file ({str(problem).splitlines()[0]}); expected a "
+        "parquet file or a folder of parquet files. Rewrite the table or correct 'path' in the project file."
     )

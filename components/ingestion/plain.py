@@ -1,6 +1,7 @@
-"""The five types that a snapshot holds, and the SQL that turns anything into them.
+"""The five column types of a snapshot, and the SQL that converts any column to one of them.
 
-BOOLEAN, BIGINT, DOUBLE, VARCHAR and TIMESTAMP (UTC without a zone, microseconds). Blank texts and NaN are missing.
+The types are BOOLEAN, BIGINT, DOUBLE, VARCHAR and TIMESTAMP (UTC without a zone, microseconds). Blank texts and NaN
+become missing values.
 """
 
 from datetime import UTC, datetime
@@ -12,12 +13,12 @@ from components.shared.sql import identifier, literal
 _WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
 _NUMBERS = {"FLOAT", "DOUBLE", "HUGEINT", "UHUGEINT", "UBIGINT", "DECIMAL"}
 _TEXTS = {"VARCHAR", "UUID", "TIME", "JSON", "ENUM", "NULL", '"NULL"'}
-# DuckDB alone would also take 'epoch', 'infinity' or a bare time of day for a time.
+# Without this pattern, DuckDB would also parse 'epoch', 'infinity' or a time of day as a timestamp.
 DATE = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 
 
 def plain_type(name: str, column: str, type_: str) -> str:
-    """Map DuckDB's type of a column to one of the five.
+    """Map DuckDB's type of a column to one of the five types.
 
     Raises:
         InputError: If the column holds lists, structures or bytes.
@@ -34,13 +35,13 @@ def plain_type(name: str, column: str, type_: str) -> str:
     if base in _TEXTS:
         return "VARCHAR"
     raise InputError(
-        f"Source '{name}': column '{column}' holds {type_}; expected numbers, texts, truth values or times. "
-        "Leave the column out or flatten it in the source."
+        f"source '{name}': column '{column}' has the type {type_}; expected numbers, texts, booleans or times. "
+        "Remove the column or flatten it in the source."
     )
 
 
 def expression(column: str, raw: str, plain: str, source: Source) -> str:
-    """Return SQL for a column of DuckDB's type ``raw`` as one of the five types; NULL where it does not fit."""
+    """Return SQL that converts a column of DuckDB's type ``raw`` to the type ``plain``; NULL where that fails."""
     is_text = raw.split("(")[0] in _TEXTS
     if plain == "TIMESTAMP":
         if "TIME ZONE" in raw or raw.startswith("TIMESTAMPTZ"):
@@ -66,22 +67,22 @@ def expression(column: str, raw: str, plain: str, source: Source) -> str:
 def present(column: str, source: Source) -> str:
     """Return SQL for the text of a column, NULL where it is blank or one of the source's null values."""
     text = f"CAST({identifier(column)} AS VARCHAR)"
-    missing = sorted({"", *(each.strip() for each in source.null_values)})
+    missing = sorted({"", *(text.strip() for text in source.null_values)})
     listed = ", ".join(map(literal, missing))
     quick = f"WHEN {_starts_visibly(text)} THEN {text} " if missing == [""] else ""
     return f"CASE {quick}WHEN {stripped(column)} NOT IN ({listed}) THEN {text} END"
 
 
 def stripped(column: str) -> str:
-    """Return SQL for the text of a column without blanks around it."""
+    """Return SQL for the text of a column without leading and trailing blanks."""
     text = f"CAST({identifier(column)} AS VARCHAR)"
-    # Trimming is slow, and hardly any text needs it.
+    # Trimming is slow, and few texts need it.
     visible = f"{_starts_visibly(text)} AND {text}[-1] BETWEEN '!' AND '~'"
     return f"CASE WHEN {visible} THEN {text} ELSE trim({text}, E' \\t\\r\\n' || chr(160)) END"
 
 
 def _starts_visibly(text: str) -> str:
-    """Return SQL that is true for most texts that start with something else than a blank, and for no other."""
+    """Return SQL that is true only for texts that do not start with a blank, and for most of those."""
     return f"{text} > '!' AND {text} < chr(160)"
 
 

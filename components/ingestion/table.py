@@ -1,4 +1,4 @@
-"""Write a relation as parquet whose bytes depend on its content only."""
+"""Write a relation as a parquet file whose bytes depend only on the content."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _ROW_GROUP = 100_000
 
 
 class TimeMissing(Exception):
-    """A time column holds a value that is no time; carries the column's name."""
+    """A time column holds a value that is not a time; the argument is the column's name."""
 
 
 def write(
@@ -35,16 +35,16 @@ def write(
     """Write one table and return its description for ``snapshot.json``.
 
     Args:
-        engine: The connection that can read ``relation``.
-        relation: SQL of the rows.
-        raw: The columns with DuckDB's types.
-        types: The same columns with the types to write.
+        engine: A connection that can read ``relation``.
+        relation: SQL for the rows.
+        raw: Column to DuckDB's type.
+        types: Column to the type to write.
         project: The project.
-        name: The source.
+        name: Name of the source.
         path: The parquet file to write.
 
     Raises:
-        InputError: If the table is empty or a time column holds a value that is no time.
+        InputError: If the table is empty, or a time column holds a value that is not a time.
     """
     source = project.sources[name]
     times = list(columns.time_columns(project, name))
@@ -54,7 +54,7 @@ def write(
         selected[source.row_number], types[source.row_number] = "row_number() OVER ()", "BIGINT"
     if source.constant_time:
         selected[str(source.time)], types[str(source.time)] = plain.moment(source.constant_time), "TIMESTAMP"
-    # A database promises no order, so that equal content would not be equal bytes.
+    # The row order of a database is undefined: sort the rows, so that equal content produces equal bytes.
     rows = f"(SELECT * FROM {relation} ORDER BY ALL)" if source.database else relation
     listed = ", ".join(f"{sql} AS {identifier(column)}" for column, sql in selected.items())
     try:
@@ -64,23 +64,23 @@ def write(
         raise InputError(_bad_time(engine, rows, str(problem), selected, project, name)) from None
     if count == 0:
         raise InputError(
-            f"Source '{name}' has no rows; expected at least one. Check the file or query, or the period it covers."
+            f"source '{name}' has no rows; expected at least one. Check the file or query, and the period it covers."
         )
-    main = source.time or (project.event_time if project.label.source == name else None)
+    main_time = source.time or (project.event_time if project.label.source == name else None)
     with path.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return {
         "rows": count,
         "columns": types,
         "content_hash": content,
-        "time_range": [each.isoformat() for each in spans[main]] if main else None,
+        "time_range": [moment.isoformat() for moment in spans[main_time]] if main_time else None,
     }
 
 
 def _stream(
     reader: pa.RecordBatchReader, path: Path, times: list[str]
 ) -> tuple[int, dict[str, tuple[datetime, datetime]]]:
-    """Write row groups of one size; return the number of rows and the first and last moment of each time column."""
+    """Write row groups of equal size; return the number of rows, and the first and last time of each time column."""
     count = 0
     spans: dict[str, tuple[datetime, datetime]] = {}
     with pq.ParquetWriter(path, reader.schema, compression="snappy") as writer:
@@ -89,40 +89,40 @@ def _stream(
                 if group[column].null_count:
                     raise TimeMissing(column)
                 span = pc.min_max(group[column]).as_py()
-                low, high = (each.replace(tzinfo=UTC) for each in (span["min"], span["max"]))
-                former = spans.get(column, (low, high))
-                spans[column] = (min(former[0], low), max(former[1], high))
+                first, last = span["min"].replace(tzinfo=UTC), span["max"].replace(tzinfo=UTC)
+                previous = spans.get(column, (first, last))
+                spans[column] = (min(previous[0], first), max(previous[1], last))
             writer.write_table(group.combine_chunks(), row_group_size=_ROW_GROUP)
             count += group.num_rows
     return count, spans
 
 
 def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Cut the stream into tables of one size, whatever batches it comes in."""
-    held: list[pa.RecordBatch] = []
+    """Regroup the batches of a stream into tables of equal size."""
+    pending: list[pa.RecordBatch] = []
     size = 0
     for batch in reader:
-        held.append(batch)
+        pending.append(batch)
         size += batch.num_rows
         while size >= _ROW_GROUP:
-            joined = pa.Table.from_batches(held)
+            joined = pa.Table.from_batches(pending)
             yield joined.slice(0, _ROW_GROUP)
-            held = joined.slice(_ROW_GROUP).to_batches()
+            pending = joined.slice(_ROW_GROUP).to_batches()
             size -= _ROW_GROUP
     if size:
-        yield pa.Table.from_batches(held)
+        yield pa.Table.from_batches(pending)
 
 
 def _bad_time(
     engine: duckdb.DuckDBPyConnection, rows: str, column: str, selected: dict[str, str], project: Project, name: str
 ) -> str:
-    """Find the first row whose time is none and say what stands there."""
+    """Write the message about the first row of a column whose value is not a time."""
     text = f"CAST({identifier(column)} AS VARCHAR)"
     inner = f"SELECT row_number() OVER () AS n, {text} AS v, {selected[column]} AS t FROM {rows}"
     row, value = engine.execute(f"SELECT n, v FROM ({inner}) WHERE t IS NULL LIMIT 1").fetchall()[0]
-    held = "is missing" if value is None or not value.strip() else f"is {value!r}, which is not a time"
+    problem = "is missing" if value is None or not value.strip() else f"is {value!r}, which is not a time"
     key = columns.time_columns(project, name)[column]
     return (
-        f"Source '{name}': '{column}' ({key}) in row {row} {held}; expected ISO 8601 in each row, such as "
-        "2024-01-31 or 2024-01-31T12:00:00Z. Correct the column or name another one."
+        f"source '{name}': '{column}' ({key}) in row {row} {problem}; expected an ISO 8601 time in each row, such as "
+        "2024-01-31 or 2024-01-31T12:00:00Z. Correct the values or name another column."
     )

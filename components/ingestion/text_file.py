@@ -1,8 +1,8 @@
-"""CSV files: strictly UTF-8, one header row, types inferred from every value and not from a sample."""
+"""CSV files: UTF-8, one header row, and types that are inferred from every value rather than from a sample."""
 
 import codecs
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import duckdb
@@ -23,12 +23,12 @@ def relation(name: str, file: Path, link: Path, limit: int) -> str:
 
     Args:
         name: The source's name, for messages.
-        file: The file.
-        link: A path to it that DuckDB takes literally.
+        file: The CSV file.
+        link: A link to the file, whose path has no characters that DuckDB would expand.
         limit: The largest number of columns.
 
     Raises:
-        InputError: If the file is not UTF-8, has no header, or names a column twice.
+        InputError: If the file is not UTF-8, has no header, or has a duplicate column name.
     """
     check_encoding(name, file)
     header, delimiter = read_header(name, file)
@@ -41,25 +41,25 @@ def relation(name: str, file: Path, link: Path, limit: int) -> str:
 
 
 def check_encoding(name: str, file: Path) -> None:
-    """Read the file once, in blocks, and refuse the first byte that is not UTF-8.
+    """Check that a file is UTF-8; reads the file once, in blocks.
 
     Raises:
-        InputError: With the byte's value, position and line.
+        InputError: If it is not, with the value, position and line of the first invalid byte.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     position, line = 0, 1
     with file.open("rb") as stream:
         while True:
             block = stream.read(_BLOCK)
-            held = decoder.getstate()[0]
+            undecoded = decoder.getstate()[0]
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as problem:
-                data = held + block
+                data = undecoded + block
                 at = problem.start
                 line += data.count(b"\n", 0, at)
                 raise InputError(
-                    f"Source '{name}': byte {position - len(held) + at} of {file.name} (line {line}) is "
+                    f"source '{name}': byte {position - len(undecoded) + at} of {file.name} (line {line}) is "
                     f"0x{data[at]:02x}, which is not UTF-8; expected UTF-8 text. "
                     f"Convert the file, for example with: iconv -f latin1 -t utf-8 {file.name}"
                 ) from None
@@ -70,97 +70,98 @@ def check_encoding(name: str, file: Path) -> None:
 
 
 def read_header(name: str, file: Path) -> tuple[list[str], str]:
-    """Return the names in the first row and the delimiter between them.
+    """Return the column names of the first row, and the delimiter.
 
-    The delimiter is the one of comma, semicolon, tab and bar that stands most often in the first row.
+    The delimiter is the comma, semicolon, tab or vertical bar that splits the first row into most fields.
 
     Raises:
-        InputError: If the file is empty.
+        InputError: If the first line is empty or ends with a delimiter.
     """
     with file.open(encoding="utf-8-sig", newline="") as stream:
         first = stream.readline()
         if not first.strip():
             raise InputError(
-                f"Source '{name}': {file.name} starts with an empty line or is empty; expected a header row with the "
-                "names of the columns. Add it."
+                f"source '{name}': {file.name} is empty or starts with an empty line; expected a header row with the "
+                "column names. Add the header."
             )
-        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
+        delimiter = max(_DELIMITERS, key=lambda candidate: len(next(csv.reader([first], delimiter=candidate))))
         stream.seek(0)
         header = next(csv.reader(stream, delimiter=delimiter))
     if not header[-1]:
         raise InputError(
-            f"Source '{name}': the header of {file.name} ends with a delimiter; expected a name for each of the "
+            f"source '{name}': the header of {file.name} ends with a delimiter; expected a name for each of the "
             f"{len(header)} columns. Name or drop the last column."
         )
     return header, delimiter
 
 
 def inferred(
-    engine: duckdb.DuckDBPyConnection, relation: str, found: dict[str, str], source: Source, numeric: set[str]
+    engine: duckdb.DuckDBPyConnection, relation: str, names: Collection[str], source: Source, numeric: set[str]
 ) -> dict[str, str]:
-    """Return the narrowest type that holds every value of each column; texts as they stand where none does.
+    """Return the narrowest type that can hold every value, for each column in ``names``; VARCHAR if no other can.
 
-    Numbers with leading zeros ("007") and whole numbers beyond 64 bits are codes, not numbers. A column without
-    values is DOUBLE if it is in ``numeric``, else VARCHAR.
+    Numbers with leading zeros ("007") and integers beyond 64 bits are codes, not numbers. A column without values is
+    DOUBLE if it is in ``numeric``, otherwise VARCHAR.
     """
     start = f"(SELECT * FROM {relation} LIMIT {_FIRST_ROWS})"
-    first = _candidates(engine, start, dict.fromkeys(found, _SUSPECTS), source, numeric)
-    empty = _without_values(engine, start, list(found), source)
-    suspects = {c: _SUSPECTS if c in empty else (first[c],) for c in found if first[c] != "VARCHAR" or c in empty}
-    final = _candidates(engine, relation, suspects, source, numeric)
-    return {column: final.get(column, "VARCHAR") for column in found}
+    first = _infer(engine, start, dict.fromkeys(names, _CANDIDATES), source, numeric)
+    empty = _without_values(engine, start, list(names), source)
+    candidates = {c: _CANDIDATES if c in empty else (first[c],) for c in names if first[c] != "VARCHAR" or c in empty}
+    final = _infer(engine, relation, candidates, source, numeric)
+    return {column: final.get(column, "VARCHAR") for column in names}
 
 
-def broken(name: str, problem: Exception) -> str:
-    """Turn DuckDB's account of a malformed CSV file into one sentence."""
+def csv_error(name: str, problem: Exception) -> str:
+    """Shorten DuckDB's message about a malformed CSV file to one sentence."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    where = next((line.split("CSV Error on Line:")[-1].strip() for line in lines if "CSV Error on Line:" in line), None)
+    numbers = (line.split("CSV Error on Line:")[-1].strip() for line in lines if "CSV Error on Line:" in line)
+    number = next(numbers, None)
     reason = next((line for line in lines if line.startswith(("Expected Number", "Value with unterminated"))), lines[0])
     return (
-        f"Source '{name}': {f'line {where}' if where else 'the file'} is malformed ({reason.rstrip('.')}); expected as "
-        'many values in each row as in the header, quoted with ". Correct the file.'
+        f"source '{name}': {f'line {number}' if number else 'the file'} is malformed ({reason.rstrip('.')}); "
+        'expected as many values in each row as in the header, quoted with ". Correct the file.'
     )
 
 
 def _without_values(engine: duckdb.DuckDBPyConnection, relation: str, names: list[str], source: Source) -> set[str]:
-    """Return the columns that hold no value."""
+    """Return the columns without any value."""
     counts = ", ".join(f"count({present(column, source)})" for column in names)
     row = engine.execute(f"SELECT {counts} FROM {relation}").fetchall()[0]
     return {column for column, count in zip(names, row, strict=True) if count == 0}
 
 
-def _candidates(
+def _infer(
     engine: duckdb.DuckDBPyConnection,
     relation: str,
-    suspects: Mapping[str, tuple[str, ...]],
+    candidates: Mapping[str, tuple[str, ...]],
     source: Source,
     numeric: set[str],
 ) -> dict[str, str]:
-    """Infer the types of some columns, which may have one of the suspected types, from all rows of a relation."""
-    if not suspects:
+    """Infer the type of each column from all rows of a relation; only its candidate types are tested."""
+    if not candidates:
         return {}
     texts = ", ".join(
         f"CASE WHEN {present(column, source)} IS NOT NULL THEN {stripped(column)} END AS c{position}"
-        for position, column in enumerate(suspects)
+        for position, column in enumerate(candidates)
     )
     tests = ", ".join(
-        test.replace("@", f"c{position}") if set(types) & set(suspects[column]) else "0"
-        for position, column in enumerate(suspects)
+        test.replace("@", f"c{position}") if set(types) & set(candidates[column]) else "0"
+        for position, column in enumerate(candidates)
         for test, types in _TESTS
     )
     row = engine.execute(f"SELECT {tests} FROM (SELECT {texts} FROM {relation})").fetchall()[0]
     width = len(_TESTS)
     return {
         column: _type(*row[position * width : (position + 1) * width], is_numeric=column in numeric)
-        for position, column in enumerate(suspects)
+        for position, column in enumerate(candidates)
     }
 
 
-_SUSPECTS = ("BOOLEAN", "BIGINT", "DOUBLE", "TIMESTAMP")
+_CANDIDATES = ("BOOLEAN", "BIGINT", "DOUBLE", "TIMESTAMP")
 _NUMBERS = ("BIGINT", "DOUBLE")
-# What is counted, and for which suspected types it matters: the rows are many, and each test costs.
+# The SQL of each count, and the candidate types that need it: each count is expensive on a large table.
 _TESTS = (
-    ("count(@)", _SUSPECTS),
+    ("count(@)", _CANDIDATES),
     ("count_if(lower(@) IN ('true', 'false'))", ("BOOLEAN",)),
     ("count_if(TRY_CAST(@ AS DOUBLE) IS NOT NULL AND NOT contains(@, '_'))", _NUMBERS),
     ("count_if(TRY_CAST(@ AS BIGINT) IS NOT NULL AND regexp_full_match(@, '[+-]?[0-9]+'))", ("BIGINT",)),

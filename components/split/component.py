@@ -1,4 +1,4 @@
-"""KFP face of the split: training, validation and test rows."""
+"""KFP component of the split: training, validation and test rows."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
@@ -8,7 +8,7 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("split"), install_kfp_package=False)
 def split(project: Input[Artifact], training_set: Input[Dataset], seed: int, splits: Output[Dataset]) -> None:
-    """Divide the rows without a leak over time or entity."""
+    """Split the rows without leakage across time or entities."""
     from pathlib import Path
 
     from components.shared import bundle

@@ -1,4 +1,4 @@
-"""Divide the examples into rows that train, rows that choose and rows that judge, without a leak between them."""
+"""Split the examples into training, validation and test rows without leakage between them."""
 
 import tempfile
 from datetime import timedelta
@@ -15,32 +15,32 @@ from components.shared.project import Project
 from components.split import methods
 
 PARTS = ("train", "validation", "test")
-FEWEST = 10
-"""Rows below which a part says nothing."""
+MIN_ROWS = 10
+"""Smallest number of rows of a part."""
 
 
 def divide(project: Project, training_set: Path, target: Path, seed: int = 7) -> dict[str, Any]:
-    """Write ``train.parquet``, ``validation.parquet`` and ``test.parquet``, and ``split.json`` about them.
+    """Write ``train.parquet``, ``validation.parquet``, ``test.parquet`` and their summary ``split.json``.
 
-    Rows keep their order. Rows of one entity and event time always share a part.
+    Each part keeps the order of the rows. Rows with equal entity and event time are always in the same part.
 
     Args:
-        project: Names the method, the shares and the gap.
+        project: Defines the method, the shares and the gap.
         training_set: Folder with ``rows.parquet``.
-        target: Where the parts go.
-        seed: Changes the parts of method 'random' only.
+        target: Folder for the parts; created if absent.
+        seed: Seed of the method 'random'; the other methods ignore it.
 
     Returns:
-        Rows per part, time range per part, the method and the hash of the parts' content.
+        The summary: rows and time range per part, the method, and a hash of the content of all parts.
 
     Raises:
-        InputError: If a part would be too small to mean anything, or hold one class only.
+        InputError: If a part would have fewer than ``MIN_ROWS`` rows or only one class.
     """
     source = training_set / "rows.parquet"
     split = project.split
     if split.validation + split.test >= 1:
         raise InputError(
-            f"split.validation {split.validation} and split.test {split.test} leave nothing to train on; "
+            f"split.validation {split.validation} and split.test {split.test} leave no rows for training; "
             "expected a sum below 1. Lower one of them."
         )
     keys = pq.read_table(source, columns=[project.entity, project.event_time, project.label.column])
@@ -66,23 +66,23 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
 
 
 def _numbered(keys: pa.Table) -> pa.Table:
-    """Name the key columns alike for every project, with the row number beside."""
+    """Rename the key columns to entity, event_time and label, and add the row number."""
     return keys.rename_columns(["entity", "event_time", "label"]).append_column("row", pa.array(range(len(keys))))
 
 
 def _check(project: Project, keys: pa.Table, parts: pa.Array) -> None:
-    """Refuse parts that could not train, choose or judge."""
+    """Check that each part has enough rows and, for a classification, at least two classes."""
     label, split = keys[project.label.column], project.split
     for name in PARTS:
         part = label.filter(pa.compute.equal(parts, name))
-        if len(part) < FEWEST:
+        if len(part) < MIN_ROWS:
             raise InputError(
-                f"The {name} part has {len(part)} of {len(keys)} rows ({parts.null_count} lie in the gaps of method "
-                f"{split.method!r}); expected at least {FEWEST}. Bring more rows, raise the part's share under 'split' "
-                "or lower split.gap_days."
+                f"the {name} part has {len(part)} of {len(keys)} rows ({parts.null_count} are in the gaps of the "
+                f"method {split.method!r}); expected at least {MIN_ROWS}. Add rows, raise the part's share under "
+                "'split', or lower split.gap_days."
             )
         if project.task != "regression" and pa.compute.count_distinct(part).as_py() < 2:
             raise InputError(
-                f"The {name} part has only the label {part[0].as_py()!r}; expected at least two classes. "
-                "Bring more rows, raise the part's share under 'split', or set split.method to random."
+                f"the {name} part has only the label {part[0].as_py()!r}; expected at least two classes. "
+                "Add rows, raise the part's share under 'split', or set split.method to random."
             )

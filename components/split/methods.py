@@ -1,4 +1,4 @@
-"""Three ways to give each row a part; all of them answer the same for the same rows, whatever their order."""
+"""Three methods to assign each row to a part; the result does not depend on the order of the rows."""
 
 from datetime import timedelta
 
@@ -17,14 +17,17 @@ def assign(
     seed: int,
     task: str,
 ) -> pa.Array:
-    """Name the part of each row of the table ``keys`` (row, entity, event_time, label); null for rows in a gap.
+    """Return the part of each row of the table ``keys`` (row, entity, event_time, label); null for rows in a gap.
 
-    *time*: the newest rows judge, the ones before choose, the oldest train. Before each cut, rows whose label came
-    to be known only after the cut are left out. *hash*: all rows of an entity share a part, for ever and whatever
-    rows come later. *random*: shares are exact and equal for each class.
+    The methods:
+
+    - ``time``: the oldest rows are the training rows, then follow the validation rows and the test rows. Before each
+      cut, rows whose label became known only after the cut are left out.
+    - ``hash``: all rows of an entity are in the same part, which never changes when rows are added.
+    - ``random``: the shares are exact and equal for each class.
 
     Raises:
-        InputError: If the method is 'time' and all rows have one time.
+        InputError: If the method is 'time' and all rows have the same time.
     """
     if method == "time":
         query = _by_time(connection, validation, test, gap)
@@ -33,29 +36,31 @@ def assign(
         # 52 bits of MD5 as a number in [0, 1): the same on every machine, which DuckDB's own hash is not.
         number = f"('0x' || md5({key})[:13])::UBIGINT / 4503599627370496.0"
         classes = "" if task == "regression" else "PARTITION BY label"
-        place = "number" if method == "hash" else f"cume_dist() OVER ({classes} ORDER BY number)"
+        share = "number" if method == "hash" else f"cume_dist() OVER ({classes} ORDER BY number)"
         query = (
-            f"SELECT row, CASE WHEN place <= {test} THEN 'test' WHEN place <= {test + validation} THEN 'validation'"
-            f" ELSE 'train' END AS part FROM (SELECT row, {place} AS place FROM"
+            f"SELECT row, CASE WHEN share <= {test} THEN 'test' WHEN share <= {test + validation} THEN 'validation'"
+            f" ELSE 'train' END AS part FROM (SELECT row, {share} AS share FROM"
             f" (SELECT row, label, {number} AS number FROM keys))"
         )
     return connection.sql(f"SELECT part FROM ({query}) ORDER BY row").to_arrow_table()["part"].combine_chunks()
 
 
 def _by_time(connection: duckdb.DuckDBPyConnection, validation: float, test: float, gap: timedelta) -> str:
-    first, last, choose, judge = connection.execute(
+    first, last, validation_start, test_start = connection.execute(
         f"SELECT min(event_time), max(event_time), quantile_disc(event_time, {1 - test - validation}),"
         f" quantile_disc(event_time, {1 - test}) FROM keys"
     ).fetchall()[0]
     if first == last:
         raise InputError(
-            f"All rows have the event time {first}, so they cannot be split by time; expected several times. "
-            "Set split.method to hash or random, or name another event_time."
+            f"all rows have the event time {first} and cannot be split by time; expected different times. "
+            "Set split.method to hash or random, or choose another event_time."
         )
-    train_end, validation_end = choose - gap, judge - gap
+    train_end, validation_end = validation_start - gap, test_start - gap
     return (
-        f"SELECT row, CASE WHEN event_time >= '{judge}'::TIMESTAMP THEN 'test'"
-        f" WHEN event_time >= '{choose}'::TIMESTAMP AND event_time < '{validation_end}'::TIMESTAMP THEN 'validation'"
-        f" WHEN event_time < '{train_end}'::TIMESTAMP AND event_time < '{choose}'::TIMESTAMP THEN 'train'"
+        f"SELECT row, CASE WHEN event_time >= '{test_start}'::TIMESTAMP THEN 'test'"
+        f" WHEN event_time >= '{validation_start}'::TIMESTAMP"
+        f" AND event_time < '{validation_end}'::TIMESTAMP THEN 'validation'"
+        f" WHEN event_time < '{train_end}'::TIMESTAMP"
+        f" AND event_time < '{validation_start}'::TIMESTAMP THEN 'train'"
         " END AS part FROM keys"
     )

@@ -80,5 +80,5 @@ def test_nobody_knows_the_content_of_a_database(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no file table\.csv"):
+    with pytest.raises(InputError, match=r"the file table\.csv does not exist"):
         source_hash(project(table={"path": "table.csv"}), tmp_path)

@@ -69,7 +69,7 @@ class Bucket:
         if not self._there(f"{folder}/{_COMPLETE}"):
             for file, key in _files(project, root):
                 self._put(file, f"{folder}/{key}")
-            with sources.answered(self.uri), self._writer(f"{folder}/{_COMPLETE}") as stream:
+            with sources.bucket_errors(self.uri), self._writer(f"{folder}/{_COMPLETE}") as stream:
                 stream.write(b"\n")
         # Pods read tables with Arrow, which knows KFP's own scheme for S3 servers by its common name.
         return f"{self.uri}/{folder}".replace("minio://", "s3://", 1)
@@ -83,7 +83,7 @@ class Bucket:
         from pyarrow import fs
 
         path = uri.partition("://")[2]
-        with sources.answered(uri):
+        with sources.bucket_errors(uri):
             found = self._system.get_file_info(path)
             if found.type == fs.FileType.NotFound:
                 return False
@@ -102,12 +102,12 @@ class Bucket:
         """Upload a file unless one of its size is there; an object appears when all of it has arrived."""
         if self._there(key, file.stat().st_size):
             return
-        with sources.answered(self.uri), file.open("rb") as stream, self._writer(key) as target:
+        with sources.bucket_errors(self.uri), file.open("rb") as stream, self._writer(key) as target:
             while chunk := stream.read(8 * io.DEFAULT_BUFFER_SIZE * 16):
                 target.write(chunk)
 
     def _there(self, key: str, size: int | None = None) -> bool:
-        with sources.answered(self.uri):
+        with sources.bucket_errors(self.uri):
             found = self._system.get_file_info(f"{self._prefix}/{key}")
         return bool(found.is_file and (size is None or found.size == size))
 

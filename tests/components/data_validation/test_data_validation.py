@@ -270,7 +270,7 @@ def test_the_project_file_decides_what_stops_a_run(tmp_path: Path, reaction: str
     )
     assert files.read_json(case.folder / "statistics" / "findings.json")["blocked"] is stops
     if stops:
-        with pytest.raises(DataBlocked, match="source 'table': 'plan' breaks the schema"):
+        with pytest.raises(DataBlocked, match="source 'table': 'plan' violates the schema"):
             logic.stop_if_blocked(findings)
     else:
         logic.stop_if_blocked(findings)
@@ -308,7 +308,7 @@ def test_a_table_without_a_schema_gets_a_guess_to_review(tmp_path: Path) -> None
 
 
 def test_a_schema_that_does_not_parse_is_bad_input_with_a_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"feature_repo/schema/table.pbtxt is not a schema .*3:11"):
+    with pytest.raises(InputError, match=r"feature_repo/schema/table.pbtxt is not a valid TensorFlow Metadata schema .*3:11"):
         Case(tmp_path, "\n\nfeature { nam: 1 }").validate(table())
 
 
@@ -318,7 +318,7 @@ def test_the_report_opens_offline_and_escapes_what_the_data_says(case: Case) -> 
 
     assert "&lt;script&gt;alert(1)" in html
     assert not re.search(r"<script|<link|<img|src=|@import|url\(", html)
-    assert "stops the run" in html
+    assert "The data failed validation; the run is blocked." in html
 
 
 @settings(max_examples=10, deadline=None)

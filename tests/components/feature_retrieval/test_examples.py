@@ -48,7 +48,7 @@ def test_a_label_that_came_early_is_used_however_young(tmp_path):
 
 def test_a_missing_label_exactly_as_old_as_the_delay_is_refused(tmp_path):
     with pytest.raises(
-        InputError, match="2 of 4 rows of source 'examples' have no label 'label' although they are older"
+        InputError, match="2 of 4 rows of source 'examples' have no label 'label', although they are older"
     ):
         tiny(tmp_path, four(0, None, 1, None), delay_days=0).retrieve()
     with pytest.raises(InputError, match="1 of 4 rows"):
@@ -76,15 +76,25 @@ def test_a_label_that_is_not_a_number_is_missing(tmp_path):
         ([], "binary", {}, "source 'examples' has no rows"),
         (four(1, 1, 1, 1), "binary", {}, "has only the value 1; expected at least two"),
         (four("a", "b", "c", "a"), "binary", {}, r"has 3 values such as \['a', 'b', 'c'\].*Set task to multiclass"),
-        (four("a", "b", "a", "b"), "binary", {"positive": "yes"}, r"label.positive is 'yes'.*it has \['a', 'b'\]"),
-        (four("a", "b", "c", "d"), "regression", {}, "holds 'a'; expected numbers for a regression"),
+        (
+            four("a", "b", "a", "b"),
+            "binary",
+            {"positive": "yes"},
+            r"label.positive is 'yes'.*expected one of \['a', 'b'\]",
+        ),
+        (four("a", "b", "c", "d"), "regression", {}, "values such as 'a'; expected numbers for a regression"),
         (four(2.0, 2.0, 2.0, 2.0), "regression", {}, "has only the value 2.0"),
-        (four(None, None, None, None), "binary", {"delay_days": 9}, "No row of source 'examples' has a label"),
-        (four(None, None, None, None), "binary", {"missing": "drop"}, "No row of source 'examples' has a label"),
-        ([("a", day(1), 0), ("a", day(1), 1)], "binary", {}, "1 examples .* two labels, the first is who 'a'"),
+        (four(None, None, None, None), "binary", {"delay_days": 9}, "no row of source 'examples' has a label"),
+        (four(None, None, None, None), "binary", {"missing": "drop"}, "no row of source 'examples' has a label"),
+        ([("a", day(1), 0), ("a", day(1), 1)], "binary", {}, "1 examples .* two labels, first who 'a'"),
         ([("a", None, 0), ("b", day(1), 1)], "binary", {}, "1 of 2 rows of source 'examples' have no 'moment'"),
         ([(None, day(1), 0), ("b", day(1), 1)], "binary", {}, "1 of 2 rows of source 'examples' have no 'who'"),
-        (four(0, 1, 0, 1), "binary", {"column": "labels"}, "'labels' is not a column .* nearest is 'label'"),
+        (
+            four(0, 1, 0, 1),
+            "binary",
+            {"column": "labels"},
+            "'labels' does not exist in source 'examples'; did you mean 'label'",
+        ),
     ],
 )
 def test_labels_that_cannot_be_learnt_are_refused_in_one_line(tmp_path, rows, task, label, message):
@@ -100,7 +110,7 @@ def test_an_unknown_entity_or_time_names_the_nearest_column(tmp_path, name, near
     project = tiny(tmp_path, four(0, 1, 0, 1))
     setattr(project, name, near)
 
-    with pytest.raises(InputError, match=f"'{near}' is not a column of source 'examples'; the nearest is"):
+    with pytest.raises(InputError, match=f"'{near}' does not exist in source 'examples'; did you mean"):
         project.retrieve()
 
 
@@ -109,7 +119,9 @@ def test_a_time_that_is_text_is_refused(tmp_path):
     rows = project.tables["examples"]
     project.tables["examples"] = rows.set_column(1, "moment", pa.array(["soon"] * 4))
 
-    with pytest.raises(InputError, match="event_time 'moment' of source 'examples' is VARCHAR; expected a date"):
+    with pytest.raises(
+        InputError, match="event_time 'moment' of source 'examples' has the type VARCHAR; expected a date"
+    ):
         project.retrieve()
 
 
@@ -131,12 +143,12 @@ def test_equal_examples_stay_as_they_are(tmp_path):
 
 def test_a_nearest_name_is_offered_only_when_it_is_near():
     with pytest.raises(InputError, match="it has age, income"):
-        examples.demand("zzzz", ["income", "age"], "the table", "The feature")
+        examples.require("zzzz", ["income", "age"], "the table", "the feature")
 
 
 def test_the_clock_may_come_from_another_table(tmp_path):
     project = tiny(tmp_path, four(0, 1, None, None), delay_days=2)
     project.tables["other"] = pa.table({"moment": pa.array([day(4) + timedelta(days=9)], pa.timestamp("us"))})
 
-    with pytest.raises(InputError, match=r"2 of 4 rows .* older than its delay of 2 days at 2024-01-13"):
+    with pytest.raises(InputError, match=r"2 of 4 rows .* older than the delay of 2 days at 2024-01-13"):
         project.retrieve()

@@ -84,7 +84,7 @@ def test_a_store_that_loses_rows_is_refused(tmp_path, kind):
 
 def test_a_feature_that_the_service_lacks_names_the_nearest(tmp_path):
     with pytest.raises(
-        InputError, match=r"'sice' is not a column of the feature service 'service'; the nearest is 'size'"
+        InputError, match=r"the feature 'sice' does not exist in the feature service 'service'; did you mean 'size'"
     ):
         tiny(tmp_path, features=["sice"]).retrieve()
 
@@ -93,14 +93,14 @@ def test_a_feature_that_the_service_lacks_names_the_nearest(tmp_path):
 def test_label_and_time_are_no_features(tmp_path, name):
     view = View("rows", "SELECT *, moment AS seen FROM examples", ["size", name], time="seen")
 
-    with pytest.raises(InputError, match=f"'{name}' is a feature .* a model must not see it"):
+    with pytest.raises(InputError, match=f"'{name}' is a feature .* entity, event time and label cannot be features"):
         tiny(tmp_path, view, features=["size"]).retrieve()
 
 
 def test_a_name_from_two_views_is_refused(tmp_path):
     views = [View(name, "SELECT * FROM examples", ["size"]) for name in ("one", "two")]
 
-    with pytest.raises(InputError, match="'size' comes from two views"):
+    with pytest.raises(InputError, match="'size' is in two views"):
         tiny(tmp_path, *views).retrieve()
 
 
@@ -121,27 +121,29 @@ def test_sql_that_fails_on_a_value_is_named_too(tmp_path):
 def test_sql_without_a_column_that_the_view_names_is_refused(tmp_path):
     view = View("rows", "SELECT who, moment, size AS sizes FROM examples", ["size"])
 
-    with pytest.raises(InputError, match=r"'size' is not a column of the answer of feature_repo/sql/rows.sql"):
+    with pytest.raises(InputError, match=r"'size' does not exist in the result of feature_repo/sql/rows.sql"):
         tiny(tmp_path, view).retrieve()
 
 
 def test_an_entity_of_another_type_than_the_examples_is_refused(tmp_path):
     view = View("rows", "SELECT 1 AS who, moment, size FROM examples", ["size"])
 
-    with pytest.raises(InputError, match=r"'who' of feature_repo/sql/rows.sql is INTEGER, but VARCHAR in the label"):
+    with pytest.raises(
+        InputError, match=r"'who' has the type INTEGER in feature_repo/sql/rows.sql and VARCHAR in the label"
+    ):
         tiny(tmp_path, view).retrieve()
 
 
 @pytest.mark.parametrize("file", ["sql/rows.sql", "features.py", "feature_store.yaml"])
 def test_a_missing_file_is_named(tmp_path, file):
-    with pytest.raises(InputError, match=f"feature_repo/{file} is missing"):
+    with pytest.raises(InputError, match=f"feature_repo/{file} does not exist"):
         tiny(tmp_path, without=file).retrieve()
 
 
 def test_features_that_do_not_run_are_named_with_their_reason(tmp_path):
     view = View("rows", "SELECT 1", ["size"], ttl_days="weeks")
 
-    with pytest.raises(InputError, match=r"feature_repo/features.py does not run: NameError: name 'weeks'"):
+    with pytest.raises(InputError, match=r"feature_repo/features.py fails: NameError: name 'weeks'"):
         tiny(tmp_path, view).retrieve()
 
 

@@ -41,7 +41,7 @@ def refuse(folder: Path, content: bytes | None, *, name: str = "table.csv", **ke
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "there is no file table.csv" in refuse(tmp_path, None)
+    assert "the file table.csv does not exist" in refuse(tmp_path, None)
 
 
 def test_a_header_alone_is_an_empty_table(tmp_path: Path) -> None:
@@ -132,13 +132,13 @@ def test_a_row_with_too_many_values_is_located(tmp_path: Path) -> None:
 def test_a_file_that_is_no_parquet_is_said_to_be_none(tmp_path: Path) -> None:
     sources = {"table": {"path": "table.parquet"}}
 
-    assert "not readable as parquet" in refuse(tmp_path, b"id,at,y", name="table.parquet", sources=sources)
+    assert "not a valid parquet file" in refuse(tmp_path, b"id,at,y", name="table.parquet", sources=sources)
 
 
 def test_nested_columns_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1], "at": ["2024-01-01"], "y": [0], "z": [[1, 2]]}), tmp_path / "table.parquet")
 
-    assert "'z' holds BIGINT[]" in refuse(tmp_path, None, name="table.parquet")
+    assert "'z' has the type BIGINT[]" in refuse(tmp_path, None, name="table.parquet")
 
 
 def test_a_query_cannot_do_anything_but_ask(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_query_cannot_do_anything_but_ask(tmp_path: Path) -> None:
         duck.execute("CREATE TABLE t AS SELECT 1 AS id, '2024-01-01' AS at, 0 AS y")
     for query in ("SELECT 1); DROP TABLE t; --", "INSTALL httpfs", "DROP TABLE t"):
         sources = {"table": {"database": "duckdb:///duck.db", "query": query}}
-        assert "does not answer the query" in refuse(tmp_path, None, sources=sources)
+        assert "the database query failed" in refuse(tmp_path, None, sources=sources)
     with duckdb.connect(str(tmp_path / "duck.db")) as duck:
         assert duck.execute("SELECT count(*) FROM t").fetchall() == [(1,)]
 

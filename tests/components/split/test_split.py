@@ -170,7 +170,7 @@ def test_any_rows_are_split_without_a_leak_or_refused(tmp_path_factory, rows, me
 
     assert leaks(parts, gap_days=delay if method == "time" else None, entity=method == "hash") == []
     assert sum(summary["rows"].values()) == len(rows)
-    assert all(len(part) >= logic.FEWEST and len(set(part["label"].to_pylist())) == 2 for part in parts.values())
+    assert all(len(part) >= logic.MIN_ROWS and len(set(part["label"].to_pylist())) == 2 for part in parts.values())
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_any_rows_are_split_without_a_leak_or_refused(tmp_path_factory, rows, me
         (
             project("time"),
             [(f"c{n}", 0, n % 2) for n in range(99)],
-            "All rows have the event time .*split.method to hash",
+            "all rows have the event time .*split.method to hash",
         ),
         (project("random"), [(f"c{n}", n, n % 2) for n in range(30)], "part has [0-9] of 30 rows"),
         (project("time", gap_days=200), monthly(), "The .* part has 0 of 600 rows .* lower split.gap_days"),
@@ -188,7 +188,7 @@ def test_any_rows_are_split_without_a_leak_or_refused(tmp_path_factory, rows, me
             [(f"c{n}", n, int(n < 500)) for n in range(999)],
             "has only the label 0.*split.method to random",
         ),
-        (project("random", test=0.6, validation=0.5), monthly(), "leave nothing to train on"),
+        (project("random", test=0.6, validation=0.5), monthly(), "leave no rows for training"),
     ],
 )
 def test_what_cannot_be_split_is_refused_with_what_to_do(tmp_path, what, rows, message):

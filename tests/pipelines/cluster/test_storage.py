@@ -132,9 +132,15 @@ def test_a_bundle_keeps_its_name_so_its_address_says_its_content(client, tmp_pat
 @pytest.mark.parametrize(
     ("root", "sentence"),
     [
-        ("s3://mlpipeline/empty", r"Source 'rows': there is no data/rows.csv in s3://mlpipeline/empty; expected a CSV"),
-        ("s3://nobody/empty", r"Source 'rows': there is no data/rows.csv in s3://nobody/empty"),
-        ("ftp://mlpipeline/empty", r"the bucket behind ftp://mlpipeline/empty does not give .*check the address"),
+        (
+            "s3://mlpipeline/empty",
+            r"source 'rows': data/rows.csv does not exist in s3://mlpipeline/empty; expected",
+        ),
+        ("s3://nobody/empty", r"source 'rows': data/rows.csv does not exist in s3://nobody/empty"),
+        (
+            "ftp://mlpipeline/empty",
+            r"cannot access ftp://mlpipeline/empty .*check the address",
+        ),
     ],
 )
 def test_a_table_that_is_not_there_is_one_sentence(client, project, tmp_path, root, sentence):
@@ -147,13 +153,13 @@ def test_a_table_that_is_not_there_is_one_sentence(client, project, tmp_path, ro
 def test_a_bucket_that_nobody_serves_is_one_sentence(client, project, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
-    with pytest.raises(InputError, match=r"does not give or take a file \(.*connect.*check the address") as caught:
+    with pytest.raises(InputError, match=r"cannot access .* \(.*connect.*check the address") as caught:
         upload(*project)
     assert "\n" not in str(caught.value)
 
 
 def test_a_bucket_that_refuses_is_one_sentence(client, project, tmp_path):
-    with pytest.raises(InputError, match=r"the bucket behind minio://nobody/perennial does not give or take a file"):
+    with pytest.raises(InputError, match=r"cannot access minio://nobody/perennial"):
         Bucket(Storage(uri="minio://nobody/perennial")).put_bundle(shutil.copy(__file__, tmp_path / "a.zip"))
 
 
