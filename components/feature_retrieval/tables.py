@@ -40,7 +40,7 @@ def write_view(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec
     kinds = {row[0]: row[1] for row in described}
     times = [view.time] if view.created is None else [view.time, view.created]
     for name in [view.entity, *times, *view.features]:
-        require(name, list(kinds), f"the result of {file}", f"the column (of the feature view {view.name!r})")
+        require(name, list(kinds), f"the result of {file}", "the column")
     _check_entity(connection, file, kinds[view.entity], view.entity)
     for name in times:
         if not kinds[name].startswith(("TIMESTAMP", "DATE")):

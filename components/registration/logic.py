@@ -60,8 +60,8 @@ def register(
     if not candidate.verdict["promote"]:
         raise GateRejected("The verdict does not promote the candidate, so it gets no version; expected a passed gate.")
     client = registry.open(registry_uri)
-    with registry.alone(registry_uri) as alone:
-        _remove_half_made(client, name, 0 if alone else _ABANDONED_AFTER_S)
+    with registry.write_lock(registry_uri) as is_locked:
+        _remove_half_made(client, name, 0 if is_locked else _ABANDONED_AFTER_S)
         known = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
         former = registry.champion(client, name)
         version = known[0] if known else _new_version(client, registry_uri, evidence, candidate, former)

@@ -1,7 +1,7 @@
 """The project bundle: project file, data schema and feature repo in one content-addressed file.
 
-It travels to every step as one input artifact, so one image serves every project. A bundle is a zip with
-``project.json`` (the project file with all defaults filled in), ``project.yaml`` (as written) and ``feature_repo/``.
+Every step receives the bundle as an input artifact, so that one image serves every project. A bundle is a zip file
+with ``project.json`` (the project with all defaults), ``project.yaml`` (the original file) and ``feature_repo/``.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.shared.project import Project
 
-# Zip stores local times; a constant makes equal content equal bytes.
+# A zip file stores the local time of each member; a constant makes equal content produce equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _IGNORED = {"__pycache__", "data", ".ipynb_checkpoints"}
 
@@ -20,9 +20,9 @@ def write(project: Project, project_file: Path, folder: Path) -> Path:
     """Write the bundle of a parsed project file into ``folder``, named by its content.
 
     Args:
-        project: The parsed file.
-        project_file: The file itself; ``feature_repo/`` is looked for beside it.
-        folder: Where bundles are kept; created if absent.
+        project: The parsed project file.
+        project_file: The file itself; ``feature_repo/`` is expected in its folder.
+        folder: Folder of the bundles; created if absent.
 
     Returns:
         ``folder/project-<first 16 hex digits of SHA-256>.zip``; the same path for the same content.
@@ -51,7 +51,7 @@ def write(project: Project, project_file: Path, folder: Path) -> Path:
 
 
 def project(path: str) -> Project:
-    """Read the project out of a bundle."""
+    """Read the project from a bundle."""
     with zipfile.ZipFile(path) as archive:
         return Project.model_validate_json(archive.read("project.json"))
 

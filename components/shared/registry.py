@@ -1,10 +1,10 @@
-"""All access to MLflow: runs, the registered model with its versions, and the aliases that say who answers.
+"""All access to MLflow: runs, model versions, and the aliases that point to the champion and the challenger.
 
-On a laptop the registry is one SQLite file with the artifacts beside it (``<folder>/mlartifacts``); elsewhere it is a
-server's address. MLflow is imported when a registry is opened, never before: the import takes seconds.
+On a laptop, the registry is a SQLite file with the artifacts in ``<folder>/mlartifacts``; elsewhere it is a
+server. MLflow is imported only when a registry is opened, because the import takes seconds.
 
-A version counts only when it carries the tag ``COMPLETE``, which is written last. Whatever a killed process left
-before that is no version to anybody here, and the next registration takes it away.
+A version is complete only if it has the tag ``COMPLETE``, which is written last. A version without the tag is the
+remainder of a killed process: it is ignored, and the next registration deletes it.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where the artifacts of one candidate lie: everything that is known about it."""
+    """Paths of all artifacts about one candidate."""
 
     project: Path
     snapshot: Path
@@ -51,12 +51,12 @@ class Evidence:
 
     @classmethod
     def of(cls, *artifacts: Any) -> "Evidence":
-        """Keep the paths of KFP artifacts, given in the order of the fields."""
+        """Collect the paths of KFP artifacts, which must be in the order of the fields."""
         return cls(*(Path(artifact.path) for artifact in artifacts))
 
     @property
     def paths(self) -> dict[str, Path]:
-        """Name every artifact with its path, in the order of the pipeline."""
+        """Return the path of each artifact by its name, in the order of the pipeline."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
@@ -64,7 +64,7 @@ def open(registry_uri: str) -> "MlflowClient":
     """Open the registry at ``sqlite:///<absolute path>`` (created if absent) or at a server's address.
 
     Raises:
-        StepFailed: If it is broken or does not answer.
+        StepFailed: If the registry is damaged or not reachable.
     """
     _quiet()
     from mlflow import MlflowClient
@@ -72,28 +72,28 @@ def open(registry_uri: str) -> "MlflowClient":
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with _created(registry_uri):
+        with _schema_creation(registry_uri):
             client = MlflowClient(tracking_uri=registry_uri, registry_uri=registry_uri)
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         text = " ".join(str(error).split())
-        reason = "no server answers there" if "Max retries" in text else text[:200]
+        reason = "no server answers" if "Max retries" in text else text[:200]
         raise StepFailed(
-            f"The model registry {_without_password(registry_uri)!r} can't be used: {reason}; "
-            "expected a server that answers or a SQLite file that MLflow made, start the one or restore the other."
+            f"cannot open the model registry {_without_password(registry_uri)!r} ({reason}); expected an MLflow server "
+            "or an MLflow SQLite file. Start the server or restore the file."
         ) from error
     return client
 
 
 def champion(client: "MlflowClient", name: str) -> str | None:
-    """Return the version that the alias champion points to, or None before the first release."""
+    """Return the version with the alias champion, or None before the first release."""
     version = version_by_alias(client, name, CHAMPION)
     return str(version.version) if version else None
 
 
 def version_by_alias(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
-    """Return the version behind an alias, with its tags and run id, or None."""
+    """Return the model version that an alias points to, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -105,7 +105,7 @@ def version_by_alias(client: "MlflowClient", name: str, alias: str) -> "ModelVer
 
 
 def move_alias(client: "MlflowClient", name: str, alias: str, version: str | None) -> None:
-    """Let an alias point to a version, or to none; moving it to where it is changes nothing."""
+    """Point an alias to a version, or delete it (None). The operation is idempotent."""
     current = version_by_alias(client, name, alias)
     if version is not None:
         client.set_registered_model_alias(name, alias, str(version))
@@ -114,14 +114,14 @@ def move_alias(client: "MlflowClient", name: str, alias: str, version: str | Non
 
 
 def versions(client: "MlflowClient", name: str, *, complete: bool = True) -> list["ModelVersion"]:
-    """List the complete versions of a model, the newest first; or those that a killed process left half made."""
-    found = client.search_model_versions(f"name='{name}'", max_results=10_000)
-    wanted = [version for version in found if (version.tags.get(COMPLETE) == "true") == complete]
-    return sorted(wanted, key=lambda version: int(version.version), reverse=True)
+    """List the complete (or the incomplete) versions of a model, newest first."""
+    all_versions = client.search_model_versions(f"name='{name}'", max_results=10_000)
+    selected = [version for version in all_versions if (version.tags.get(COMPLETE) == "true") == complete]
+    return sorted(selected, key=lambda version: int(version.version), reverse=True)
 
 
 def runs(client: "MlflowClient", name: str, where: str) -> list["Run"]:
-    """List the runs of a project's experiment that a filter of MLflow selects, the last to start first."""
+    """List the runs of a project's experiment that match an MLflow filter, latest start first."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return []
@@ -129,35 +129,36 @@ def runs(client: "MlflowClient", name: str, where: str) -> list["Run"]:
 
 
 def last_accepted(client: "MlflowClient", name: str) -> "Run | None":
-    """Return the newest finished run whose data passed validation, or None."""
+    """Return the latest finished run whose data passed validation, or None."""
     finished = runs(client, name, f"tags.`{ACCEPTED}` = 'true' and attributes.status = 'FINISHED'")
     return max(finished, key=lambda run: run.info.end_time, default=None)
 
 
 def experiment(client: "MlflowClient", registry_uri: str, name: str) -> str:
-    """Return the id of a project's experiment; create it if absent, with the artifacts beside a SQLite file."""
+    """Return the id of a project's experiment; create it if absent, with its artifacts next to a SQLite registry."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    existing = client.get_experiment_by_name(name)
+    if existing is not None:
+        return str(existing.experiment_id)
     database = _database(registry_uri)
     location = (database.parent / "mlartifacts" / name).as_uri() if database else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException as error:
-        # Somebody else was faster, or it was deleted: then there is none, and MLflow's sentence says what to do.
-        found = client.get_experiment_by_name(name)
-        if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+        # Another process created it in the meantime. A deleted experiment has the same error code, but is not returned
+        # by name; MLflow's own message then says what to do.
+        existing = client.get_experiment_by_name(name)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or existing is None:
             raise
-        return str(found.experiment_id)
+        return str(existing.experiment_id)
 
 
 def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
     """Copy an artifact folder (a version's ``source``, ``runs:/<id>/<path>``) to ``folder``, which must not exist.
 
     Raises:
-        StepFailed: If the registry names artifacts that are not there.
+        StepFailed: If the artifacts cannot be read.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -172,8 +173,8 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
             raise
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise StepFailed(
-            f"The registry names the artifacts {uri}, which can't be read ({reason}); put them back, and where the "
-            "folder was moved or renamed, move it back; a bucket needs its address and credentials."
+            f"cannot read the artifacts {uri} of the model registry ({reason}); restore them if they were moved or "
+            "deleted, or, for a bucket, check its address and credentials."
         ) from error
     Path(copied).rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
@@ -181,10 +182,10 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def alone(registry_uri: str) -> Iterator[bool]:
-    """Hold the laptop's registry against other writers; yields whether nobody else can be writing.
+def write_lock(registry_uri: str) -> Iterator[bool]:
+    """Lock a SQLite registry against other writers; yields True while the lock is held.
 
-    Behind a server there is no such lock, and False is the answer.
+    A server has no such lock: False is yielded, and other processes may write.
     """
     database = _database(registry_uri)
     if database is None:
@@ -195,8 +196,8 @@ def alone(registry_uri: str) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def _created(registry_uri: str) -> Iterator[None]:
-    """Let one process at a time make the schema, and start over where one was killed while it did."""
+def _schema_creation(registry_uri: str) -> Iterator[None]:
+    """Let only one process create the database schema; discard a schema whose creation was interrupted."""
     database = _database(registry_uri)
     marker = database.with_name(database.name + ".creating") if database else None
     if database is None or marker is None or (database.exists() and not marker.exists()):
@@ -215,7 +216,7 @@ def _created(registry_uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    # flock ends with the process, so a killed one never leaves a lock behind.
+    # The kernel releases a flock when the process ends, so a killed process leaves no lock.
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -231,7 +232,7 @@ def _without_password(uri: str) -> str:
 
 
 def _quiet() -> None:
-    # MLflow reads these when it is imported; what the user set stands.
+    # MLflow reads these variables when it is imported; values that the user has set take precedence.
     for name, value in telemetry.OFF.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("_MLFLOW_TELEMETRY_PRE_WARM_DATABRICKS_SDK", "false")
@@ -242,5 +243,5 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("alembic", "mlflow.tracking", "mlflow.store.model_registry"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It logs the traceback of each error that it raises.
+    # This logger writes the traceback of each error that MLflow raises anyway.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""Names and texts inside SQL that we write: always quoted, because a column may be called anything."""
+"""Quote names and texts in generated SQL, because a column may have any name."""
 
 
 def identifier(name: str) -> str:
-    """Quote a name of a table or column.
+    """Quote the name of a table or column.
 
     >>> print(identifier('mean "radius"'))
     "mean ""radius\"""
@@ -11,7 +11,7 @@ def identifier(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Quote a text.
+    """Quote a text as a string literal.
 
     >>> print(literal("O'Brien"))
     'O''Brien'

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them, the same in the model card and in the report of a run."""
+"""Format numbers for people, identically in the model card and in the report of a run."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ ABSENT = "–"
 
 
 def number(value: Any) -> str:
-    """Write a number with as many digits as a reader needs.
+    """Format a number with about three significant digits.
 
     >>> number(0.853412), number(36400), number(None), number(1.2e-07)
     ('0.853', '36,400', '–', '1.2e-07')
@@ -23,13 +23,13 @@ def number(value: Any) -> str:
 
 
 def signed(value: Any) -> str:
-    """Write a difference with its sign."""
+    """Format a difference with its sign."""
     text = number(value)
     return f"+{text}" if isinstance(value, int | float) and value > 0 and text != ABSENT else text
 
 
 def interval(metric: Any) -> str:
-    """Write a metric with its interval, if it has one.
+    """Format a metric with its interval, if it has one.
 
     >>> interval({"value": 0.85, "low": 0.83, "high": 0.87})
     '0.850 (0.830 to 0.870)'
@@ -41,7 +41,7 @@ def interval(metric: Any) -> str:
 
 
 def money(value: Any, currency: str) -> str:
-    """Write an amount, in whole units from a hundred on.
+    """Format an amount of money; amounts of 100 and more have no decimals.
 
     >>> money(-36400, "USD"), money(3.2, "USD")
     ('-36,400 USD', '3.20 USD')
@@ -52,7 +52,7 @@ def money(value: Any, currency: str) -> str:
 
 
 def share(value: Any) -> str:
-    """Write a share in per cent.
+    """Format a share as a percentage.
 
     >>> share(0.333)
     '33.3 %'
@@ -61,7 +61,7 @@ def share(value: Any) -> str:
 
 
 def where(conditions: Mapping[str, Any]) -> str:
-    """Write the conditions of a slice.
+    """Format the conditions of a slice.
 
     >>> where({"plan": "basic", "region": "n"})
     'plan = basic and region = n'
@@ -70,7 +70,7 @@ def where(conditions: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """Write a duration.
+    """Format a duration in seconds.
 
     >>> duration(0.84), duration(75.2)
     ('0.8 s', '1 min 15 s')

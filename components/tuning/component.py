@@ -1,4 +1,4 @@
-"""KFP face of tuning: the hyperparameters that did best on the validation rows."""
+"""KFP component of tuning: find the hyperparameters with the lowest validation loss."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
@@ -10,7 +10,7 @@ from components.shared.images import image
 def tuning(
     project: Input[Artifact], splits: Input[Dataset], seed: int, study_storage: str, study: Output[Artifact]
 ) -> None:
-    """Search the project's space; a study that was killed goes on where it stopped."""
+    """Search the project's space; a study that was interrupted is resumed."""
     from pathlib import Path
 
     from components.shared import bundle

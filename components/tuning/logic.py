@@ -1,4 +1,4 @@
-"""Search for the hyperparameters that do best on the validation rows."""
+"""Search for the hyperparameters with the lowest validation loss."""
 
 import logging
 from pathlib import Path
@@ -11,33 +11,34 @@ from components.shared import files
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import search, space
-from components.tuning.storage import alone
+from components.tuning.storage import exclusive
 from components.tuning.task import StudyTask
 
 log = logging.getLogger(__name__)
 _METRIC = {"binary": "log loss", "multiclass": "log loss", "regression": "squared error of the standardised label"}
-# Fewer finished trials than this say nothing about what matters.
-_ENOUGH_FOR_IMPORTANCE = 5
+# With fewer completed trials, the importance of a hyperparameter is noise.
+_MIN_TRIALS_FOR_IMPORTANCE = 5
 _SHARED = Path(__file__).parents[1] / "shared"
-# What a trial's result depends on besides rows and settings.
+# The source code that a trial's result depends on.
 _LEARNING_SOURCE = (_SHARED / "inputs", _SHARED / "learning")
 
 
 def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Path) -> dict[str, Any]:
-    """Run or resume the study of these rows, and write what it found.
+    """Run or resume the study of these rows, and write its results.
 
     Args:
-        project: The use case; ``trials: 0`` takes its fixed hyperparameters.
+        project: The project; with ``trials: 0``, its fixed hyperparameters are the result.
         splits: Folder with ``train.parquet`` and ``validation.parquet``.
-        seed: Decides the points that are tried, and the weights that each trial starts from.
-        study_storage: A folder for journals, or a database URL; what finished there is not repeated.
-        out: Gets ``best.json``, ``trials.json`` and ``study.json``.
+        seed: Seed of the sampler and of the initial weights of each trial.
+        study_storage: A folder for journals, or a database URL; finished trials in it are not repeated.
+        out: Folder for ``best.json``, ``trials.json`` and ``study.json``.
 
     Returns:
         The best hyperparameters and their validation loss.
 
     Raises:
-        InputError: If the search space cannot be searched, or the rows cannot train a model.
+        InputError: If the search space is invalid, or no model can be trained on the rows.
+        StepFailed: If no trial completed.
     """
     space.check(project.tuning, project.training)
     fixed = {name: getattr(project.training, name) for name in space.HYPERPARAMETERS}
@@ -46,7 +47,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     task = StudyTask(project, splits, seed, study_storage, key(project, splits, seed))
-    with alone(study_storage, task.key):
+    with exclusive(study_storage, task.key):
         study = search.open_study(task)
         finished = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
         remaining = search.resume(study, task)
@@ -56,7 +57,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
     trials = study.get_trials()
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         raise StepFailed(
-            f"none of {len(trials)} trials was completed; allow more time ('tuning.timeout_s') or lower learning rates."
+            f"none of the {len(trials)} trials completed; raise 'tuning.timeout_s' or lower the learning rates."
         )
     return _write(
         out, fixed | study.best_params, project, trials=trials, resumed=finished, importance=_importance(study)
@@ -64,15 +65,15 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
 
 
 def key(project: Project, splits: Path, seed: int) -> str:
-    """Name a study by all that its results depend on: rows, space, fixed values, inputs, seed, source of the model."""
+    """Return the name of a study: a hash of its rows, settings, inputs and seed, and of the model's source code."""
     source = {
         path.relative_to(_SHARED).as_posix(): files.sha256(path)
         for folder in _LEARNING_SOURCE
         for path in sorted(folder.glob("*.py"))
     }
-    told = project.model_dump(mode="json", include={"task", "label", "features", "training", "tuning"})
+    settings = project.model_dump(mode="json", include={"task", "label", "features", "training", "tuning"})
     rows = files.read_json(splits / "split.json")["content_hash"]
-    return "study-" + files.digest([rows, told, seed, source])[:24]
+    return "study-" + files.digest([rows, settings, seed, source])[:24]
 
 
 def _write(
@@ -83,7 +84,7 @@ def _write(
     values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     best_value = min(values) if values else None
     files.write_json(out / "best.json", best)
-    files.write_json(out / "trials.json", [_told(trial) for trial in trials])
+    files.write_json(out / "trials.json", [_described(trial) for trial in trials])
     files.write_json(
         out / "study.json",
         {
@@ -103,7 +104,7 @@ def _write(
     return best if best_value is None else best | {"validation_loss": best_value}
 
 
-def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+def _described(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     seconds = None if trial.duration is None else round(trial.duration.total_seconds(), 3)
     return {
         "number": trial.number,
@@ -116,9 +117,9 @@ def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 
 
 def _importance(study: optuna.Study) -> dict[str, float] | None:
-    """Return each hyperparameter's share in being among the best, or None where nothing can be said."""
+    """Return the importance of each hyperparameter (shares that sum to 1), or None with too few completed trials."""
     complete = study.get_trials(states=(TrialState.COMPLETE,))
-    if len(complete) < _ENOUGH_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
+    if len(complete) < _MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
         return None
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -1,4 +1,4 @@
-"""Run the trials of a study: samplers, pruners, workers, and what a kill left behind."""
+"""Run the trials of a study: samplers, pruners, workers, and recovery from an interruption."""
 
 import logging
 import math
@@ -23,24 +23,24 @@ log = logging.getLogger(__name__)
 
 
 def pruner(tuning: Tuning, epochs: int) -> optuna.pruners.BasePruner:
-    """Return the rule that stops a trial early."""
+    """Return the pruner, which stops unpromising trials early."""
     if tuning.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=tuning.startup_trials, n_warmup_steps=tuning.warmup_epochs)
     if tuning.pruner == "hyperband":
-        least = min(max(1, tuning.warmup_epochs), epochs)
-        return optuna.pruners.HyperbandPruner(min_resource=least, max_resource=epochs, reduction_factor=3)
+        min_epochs = min(max(1, tuning.warmup_epochs), epochs)
+        return optuna.pruners.HyperbandPruner(min_resource=min_epochs, max_resource=epochs, reduction_factor=3)
     return optuna.pruners.NopPruner()
 
 
 def sampler(tuning: Tuning, seed: int) -> optuna.samplers.BaseSampler:
-    """Return the rule that chooses the next point."""
+    """Return the sampler, which chooses the hyperparameters of the next trial."""
     if tuning.sampler in ("random", "grid"):
-        # The points of a grid are queued before the first trial: nothing is left to draw.
+        # All points of a grid are queued before the first trial, so the sampler never draws one.
         return optuna.samplers.RandomSampler(seed=seed)
     if tuning.sampler == "gp":
         if find_spec("torch") is None:
             raise InputError(
-                "the 'gp' sampler needs PyTorch (the extra 'gp'), and tuning is installed without; add 'torch' to "
+                "the sampler 'gp' requires PyTorch, which is not installed in this step; add 'torch' to "
                 "components/tuning/requirements.in and run 'make lock STEP=tuning', or set 'tuning.sampler: tpe'."
             )
         return optuna.samplers.GPSampler(seed=seed)
@@ -48,7 +48,7 @@ def sampler(tuning: Tuning, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def open_study(task: StudyTask) -> optuna.Study:
-    """Open or create the study of a task."""
+    """Open the study of a task; create it if absent."""
     return optuna.create_study(
         study_name=task.key,
         storage=storage(task.address, task.key),
@@ -59,7 +59,7 @@ def open_study(task: StudyTask) -> optuna.Study:
 
 
 def resume(study: optuna.Study, task: StudyTask) -> int:
-    """Queue again what a kill or a failure cut short; return how many trials are still to run."""
+    """Queue the planned points and the interrupted or failed trials again; return the number of remaining trials."""
     tuning = task.project.tuning
     if "://" in task.address:
         with warnings.catch_warnings():
@@ -70,29 +70,29 @@ def resume(study: optuna.Study, task: StudyTask) -> int:
             study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials()
     planned = space.planned(tuning, task.project.training, task.seed)
-    known = [
+    known_points = [
         trial.params or trial.system_attrs.get("fixed_params") for trial in trials if trial.state != TrialState.FAIL
     ]
-    broken = [t.params for t in trials if t.state == TrialState.FAIL and set(t.params) == set(tuning.space)]
-    for point in [*planned, *broken]:
-        if point not in known:
+    failed = [t.params for t in trials if t.state == TrialState.FAIL and set(t.params) == set(tuning.space)]
+    for point in [*planned, *failed]:
+        if point not in known_points:
             study.enqueue_trial(point)
-            known.append(point)
-    done = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
-    wanted = len(planned) if tuning.sampler == "grid" else tuning.trials
-    return max(0, wanted - done)
+            known_points.append(point)
+    finished = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    total = len(planned) if tuning.sampler == "grid" else tuning.trials
+    return max(0, total - finished)
 
 
 def run(study: optuna.Study, task: StudyTask, remaining: int) -> None:
-    """Run the remaining trials, in this process or in several beside each other."""
+    """Run the remaining trials, in this process or in several worker processes."""
     tuning = task.project.tuning
     deadline = None if tuning.timeout_s is None else time.time() + tuning.timeout_s
     workers = min(tuning.workers, remaining)
     if workers <= 1:
-        tickets = iter(range(remaining))
-        _work(study, task, lambda: next(tickets, None) is not None, deadline, 0)
+        numbers = iter(range(remaining))
+        _work(study, task, lambda: next(numbers, None) is not None, deadline, 0)
         return
-    # A server process imports TensorFlow once and forks each worker before anything was computed.
+    # The fork server imports TensorFlow once; it forks the workers before TensorFlow computes anything.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.tuning.objective"])
     slots = context.Semaphore(remaining)
@@ -112,8 +112,8 @@ def run(study: optuna.Study, task: StudyTask, remaining: int) -> None:
     codes = {process.name: process.exitcode for process in processes if process.exitcode}
     if codes:
         raise StepFailed(
-            f"tuning workers ended with {codes}; finished trials are kept, so a new run goes on from there, and "
-            "'tuning.workers: 1' shows the cause in this log."
+            f"tuning workers failed with the exit codes {codes}; set 'tuning.workers: 1' to see the cause in this log. "
+            "Finished trials are kept, and a new run resumes the study."
         )
 
 
@@ -123,43 +123,43 @@ def _worker(task: StudyTask, slots: Any, deadline: float | None, number: int) ->
 
 
 def _work(
-    study: optuna.Study, task: StudyTask, ticket: Callable[[], bool], deadline: float | None, worker: int
+    study: optuna.Study, task: StudyTask, start_next: Callable[[], bool], deadline: float | None, worker: int
 ) -> None:
-    """Take trials until there are no tickets or no time left."""
+    """Run trials while ``start_next`` allows another one and the deadline has not passed."""
     from components.tuning import objective
 
-    judge = objective.objective(task)
-    while ticket() and (deadline is None or time.time() < deadline):
-        # A sampler that starts anew for each trial draws the same points whether or not the study was interrupted.
-        past = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-        study.sampler = sampler(task.project.tuning, task.seed * 1_000_003 + past * 64 + worker)
-        study.optimize(lambda trial: attempt(trial, task.project, judge), n_trials=1)
+    loss = objective.objective(task)
+    while start_next() and (deadline is None or time.time() < deadline):
+        # A new sampler for each trial draws the same points whether or not the study was interrupted.
+        finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        study.sampler = sampler(task.project.tuning, task.seed * 1_000_003 + finished * 64 + worker)
+        study.optimize(lambda trial: attempt(trial, task.project, loss), n_trials=1)
 
 
-def _leave_with_parent() -> None:
-    """End a worker whose parent was killed: nobody waits for its trial, and the next run repeats it."""
+def _exit_if_orphaned() -> None:
+    """Exit if the parent of this worker was killed; the next run repeats the trial."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(1)
 
 
 def attempt(trial: optuna.Trial, project: Project, objective: Objective) -> float:
-    """Run one trial with the hyperparameters it draws, and end it early where the study's pruner says so.
+    """Run one trial with the hyperparameters that it draws; the study's pruner may stop it early.
 
     Raises:
-        TrialPruned: If the pruner gives the trial up, or its loss is no number.
+        TrialPruned: If the pruner stops the trial, or its loss is not finite.
     """
-    chosen = Training.model_validate(project.training.model_dump() | space.draw(trial, project.tuning))
+    hyperparameters = Training.model_validate(project.training.model_dump() | space.draw(trial, project.tuning))
 
     def report(epoch: int, loss: float) -> None:
-        _leave_with_parent()
+        _exit_if_orphaned()
         if not math.isfinite(loss):
             raise optuna.TrialPruned(f"the loss of epoch {epoch} is {loss}")
-        # Steps count from 0: then 'warmup_epochs: 5' lets five epochs pass, and the sixth may be the last.
+        # Steps count from 0, so that 'warmup_epochs: 5' protects five epochs and the sixth can be pruned.
         trial.report(loss, epoch - 1)
         if trial.should_prune():
             raise optuna.TrialPruned(f"pruned in epoch {epoch}")
 
-    value = objective(chosen, report)
+    value = objective(hyperparameters, report)
     log.info("trial %d: %.5f with %s", trial.number, value, trial.params)
     return value

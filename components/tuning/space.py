@@ -1,4 +1,4 @@
-"""The search space of the project file: checked before any trial, then drawn from."""
+"""The search space of the project file: check it before the first trial, and draw values from it."""
 
 import difflib
 import itertools
@@ -10,23 +10,23 @@ from pydantic import ValidationError
 from components.shared.errors import InputError
 from components.shared.project import Choice, Range, Training, Tuning
 
-# What a trial may set; everything else of 'training' is a decision of the project, or changes what the loss means.
+# The keys of 'training' that a trial may set; the others are the project's decision or change the meaning of the loss.
 HYPERPARAMETERS = ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size")
 _WHOLE = ("bins", "embedding", "batch_size")
 
 
 def check(tuning: Tuning, training: Training) -> None:
-    """Refuse a space that some trial would stumble over.
+    """Check that every point of the search space is valid.
 
     Raises:
-        InputError: Names the hyperparameter and what it should be.
+        InputError: If one is not; the message names the hyperparameter and the valid values.
     """
     for name, values in tuning.space.items():
         if name not in HYPERPARAMETERS:
-            near = difflib.get_close_matches(name, HYPERPARAMETERS, 1, 0.0)[0]
+            similar = difflib.get_close_matches(name, HYPERPARAMETERS, 1, 0.0)[0]
             raise InputError(
                 f"the search space has an unknown hyperparameter '{name}'; "
-                f"did you mean '{near}'? Known are {', '.join(HYPERPARAMETERS)}."
+                f"did you mean '{similar}'? Expected one of {', '.join(HYPERPARAMETERS)}."
             )
         if isinstance(values, Range):
             _check_range(name, values, grid=tuning.sampler == "grid")
@@ -35,27 +35,27 @@ def check(tuning: Tuning, training: Training) -> None:
     if tuning.trials and not tuning.space:
         raise InputError(
             f"'tuning' has {tuning.trials} trials and an empty search space; "
-            "name hyperparameters in 'space', or set 'trials: 0' to take those of 'training'."
+            "add hyperparameters to 'space', or set 'trials: 0' to use the values of 'training'."
         )
 
 
 def _check_range(name: str, values: Range, *, grid: bool) -> None:
-    where = f"the search space's '{name}'"
+    owner = f"the search space of '{name}'"
     if values.low > values.high:
-        raise InputError(f"{where} goes from {values.low} to {values.high}; 'low' must not be above 'high'.")
+        raise InputError(f"{owner} has 'low' {values.low} and 'high' {values.high}; 'low' must not exceed 'high'.")
     if values.log and values.low <= 0:
-        raise InputError(f"{where} starts at {values.low}; with 'log: true' it must start above 0.")
+        raise InputError(f"{owner} has 'low' {values.low}; with 'log: true' it must be above 0.")
     if values.log and values.step is not None:
-        raise InputError(f"{where} has both 'log' and 'step'; leave one out, or list the values as 'choices'.")
+        raise InputError(f"{owner} has both 'log' and 'step'; remove one of them, or list the values as 'choices'.")
     if name == "hidden":
-        raise InputError(f"{where} is a range; list the widths as choices, for example ['none', '32', '64,32'].")
+        raise InputError(f"{owner} is a range; expected choices, for example ['none', '32', '64,32'].")
     if name in _WHOLE and not values.integer:
-        raise InputError(f"{where} takes whole numbers; add 'integer: true'.")
+        raise InputError(f"{owner} must have integer values; add 'integer: true'.")
     if values.integer and (values.step or 1) % 1:
-        raise InputError(f"{where} has the step {values.step}; with 'integer: true' it must be a whole number.")
+        raise InputError(f"{owner} has 'step' {values.step}; with 'integer: true' it must be an integer.")
     if grid and values.step is None:
         raise InputError(
-            f"{where} is a range without 'step', and a grid needs to know its values; add 'step' or 'choices'."
+            f"{owner} is a range without 'step', which the grid sampler requires; add 'step' or list 'choices'."
         )
 
 
@@ -64,11 +64,11 @@ def _check_value(name: str, value: Any, training: Training) -> None:
         Training.model_validate(training.model_dump() | {name: value})
     except ValidationError as error:
         cause = error.errors()[0]["msg"]
-        raise InputError(f"the search space's '{name}' holds {value!r}, which is no value for it: {cause}.") from error
+        raise InputError(f"the search space of '{name}' has the invalid value {value!r}: {cause}.") from error
 
 
 def grid(tuning: Tuning) -> dict[str, list[Any]]:
-    """Return the values of each hyperparameter of a grid, both ends included where the step meets them."""
+    """Return the values of each hyperparameter of a grid; 'high' is included if the steps reach it."""
     return {name: _values(values) for name, values in tuning.space.items()}
 
 
@@ -82,7 +82,7 @@ def _values(values: Range | Choice) -> list[Any]:
 
 
 def draw(trial: Any, tuning: Tuning) -> dict[str, Any]:
-    """Let an Optuna trial choose a value for each hyperparameter of the space."""
+    """Draw a value for each hyperparameter of the space from an Optuna trial."""
     return {
         name: _suggest(trial, name, values, as_grid=tuning.sampler == "grid") for name, values in tuning.space.items()
     }
@@ -100,20 +100,20 @@ def _suggest(trial: Any, name: str, values: Range | Choice, *, as_grid: bool) ->
 
 
 def planned(tuning: Tuning, training: Training, seed: int) -> list[dict[str, Any]]:
-    """Return the points that are tried whatever the others show, in order.
+    """Return the points that are queued before the first trial, in order.
 
-    All points of a grid, in random order and no more than there are trials; otherwise the project's own values, where
-    the space holds all of them.
+    For a grid: its points in random order, limited to the number of trials. Otherwise: the values of 'training', if
+    the space contains all of them.
     """
     if tuning.sampler == "grid":
         values = grid(tuning)
         points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
         return [points[index] for index in np.random.default_rng(seed).permutation(len(points))[: tuning.trials]]
     point = {name: getattr(training, name) for name in tuning.space}
-    return [point] if all(_holds(values, point[name]) for name, values in tuning.space.items()) else []
+    return [point] if all(_contains(values, point[name]) for name, values in tuning.space.items()) else []
 
 
-def _holds(values: Range | Choice, value: Any) -> bool:
+def _contains(values: Range | Choice, value: Any) -> bool:
     if isinstance(values, Choice):
         return value in values.choices
     if not values.low <= value <= values.high:

@@ -1,4 +1,4 @@
-"""Where a study is kept, so that it survives the process: a journal file, or a database that several machines reach."""
+"""Store studies persistently: in a journal file, or in a database for several machines."""
 
 import fcntl
 import logging
@@ -20,7 +20,7 @@ _HEARTBEAT_S = 30
 
 
 class _FlockLock(JournalFileOpenLock):
-    """A lock that the system takes back from a killed process; Optuna's own would stand for half a minute."""
+    """A lock that the kernel releases when a process is killed; Optuna's own would persist for 30 seconds."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -35,7 +35,7 @@ class _FlockLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -46,7 +46,7 @@ def storage(address: str, key: str) -> optuna.storages.BaseStorage:
 
     Args:
         address: A folder, or a database URL (``postgresql://...``).
-        key: The study's name; also that of its journal.
+        key: The name of the study and of its journal.
     """
     if "://" in address:
         return _database(address)
@@ -57,7 +57,7 @@ def storage(address: str, key: str) -> optuna.storages.BaseStorage:
 
 
 def _database(address: str) -> optuna.storages.BaseStorage:
-    # The address may hold a password: it is told without one.
+    # Messages must not contain the password of the address.
     shown = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", address)
     try:
         with warnings.catch_warnings():
@@ -65,34 +65,34 @@ def _database(address: str) -> optuna.storages.BaseStorage:
             return optuna.storages.RDBStorage(address, heartbeat_interval=_HEARTBEAT_S, grace_period=3 * _HEARTBEAT_S)
     except (ImportError, ArgumentError) as error:
         raise InputError(
-            f"study storage '{shown}' is no database that can be used here; expected a folder, or "
-            "postgresql://user@host/database."
+            f"study storage '{shown}' is not a usable database; expected a folder or postgresql://user@host/database. "
+            "Correct 'services.studies' in the target file."
         ) from error
     except (OperationalError, optuna.exceptions.StorageInternalError) as error:
         cause = str(error.__cause__ or error).splitlines()[0]
-        raise StepFailed(f"study storage '{shown}' does not answer: {cause}") from error
+        raise StepFailed(f"study storage '{shown}' is not reachable: {cause}") from error
 
 
 @contextmanager
-def alone(address: str, key: str) -> Iterator[None]:
-    """Hold the study of a folder for this process, and mend a journal whose last line a kill cut short."""
+def exclusive(address: str, key: str) -> Iterator[None]:
+    """Lock the study of a folder for this process, and repair a journal whose last line is incomplete."""
     if "://" in address:
         yield
         return
     folder = Path(address)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{key}.run.lock").open("a") as held:
+    with (folder / f"{key}.run.lock").open("a") as lock:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info("another process runs study %s; waiting for it", key)
-            fcntl.flock(held, fcntl.LOCK_EX)
-        _mend(folder / f"{key}.journal")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _repair(folder / f"{key}.journal")
         yield
 
 
-def _mend(journal: Path) -> None:
-    """Cut a journal after its last whole line."""
-    if journal.exists() and (written := journal.read_bytes()) and not written.endswith(b"\n"):
+def _repair(journal: Path) -> None:
+    """Truncate a journal after its last complete line."""
+    if journal.exists() and (content := journal.read_bytes()) and not content.endswith(b"\n"):
         with journal.open("r+b") as stream:
-            stream.truncate(written.rfind(b"\n") + 1)
+            stream.truncate(content.rfind(b"\n") + 1)

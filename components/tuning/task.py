@@ -1,4 +1,4 @@
-"""What a worker of a study needs to know, and what it is asked to minimise."""
+"""The parameters of a study's workers, and the types of the objective."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Objective = Callable[[Training, Report], float]
 
 @dataclass(frozen=True)
 class StudyTask:
-    """What a worker needs to know; all of it can be sent to another process."""
+    """The parameters that a worker needs; they can be pickled for another process."""
 
     project: Project
     splits: Path

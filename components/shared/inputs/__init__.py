@@ -1,1 +1,1 @@
-"""What a row is: a table's columns as the model's raw inputs, without TensorFlow."""
+"""Convert a table's columns to the model's raw inputs, without TensorFlow."""

@@ -1,4 +1,4 @@
-"""How a raw value becomes a category: one definition, so that training and serving cannot differ."""
+"""Convert raw values to categories; the only definition, so that training and serving cannot differ."""
 
 import math
 from collections import Counter
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def category_text(value: Any) -> str:
-    """Return the text under which a category or a class is known to the model; missing is "".
+    """Return the text that represents a category or class in the model; a missing value is "".
 
-    A whole number reads the same whether a table kept it as an integer or, because of a gap, as a float.
+    An integer has the same text whether a table stores it as an integer or, because of missing values, as a float.
 
     >>> [category_text(v) for v in (3, 3.0, 2.5, True, "Zürich", None, float("nan"))]
     ['3', '3', '2.5', 'true', 'Zürich', '', '']
@@ -26,11 +26,11 @@ def category_text(value: Any) -> str:
 
 
 def frequent(column: Iterable[str], most: int) -> list[str]:
-    """Return the most frequent categories, ties in alphabetical order; missing is not among them.
+    """Return the ``most`` most frequent categories, ties in alphabetical order, without the missing value.
 
     >>> frequent(["b", "a", "", "b", "c", "a"], 2)
     ['a', 'b']
     """
-    seen = Counter(column)
-    seen.pop("", None)
-    return [word for word, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:most]]
+    counts = Counter(column)
+    counts.pop("", None)
+    return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]]

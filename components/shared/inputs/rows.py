@@ -1,4 +1,4 @@
-"""Rows of a parquet file as the model's raw inputs: numbers with gaps as NaN, categories as text."""
+"""Read rows of a parquet file as the model's raw inputs: numbers with NaN for missing, categories as text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from components.shared.project import Project
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the model is asked with.
+    """The model's raw inputs.
 
     ``numeric``: (n, k) float32, NaN where missing, booleans 0 or 1.
     ``categorical``: (n, m) text objects, "" where missing.
@@ -32,45 +32,49 @@ class Inputs:
         return len(self.numeric)
 
     def take(self, rows: NDArray[Any]) -> "Inputs":
-        """Return the chosen rows."""
+        """Return the selected rows."""
         return Inputs(self.numeric[rows], self.categorical[rows])
 
     def feed(self) -> dict[str, NDArray[Any]]:
-        """Return the inputs by name; one without columns does not exist for the model."""
+        """Return the inputs by name, without those that have no columns."""
         named = {"numeric": self.numeric, "categorical": self.categorical}
         return {name: values for name, values in named.items() if values.shape[1]}
 
 
 def numeric_names(project: Project) -> list[str]:
-    """Return the features that are numbers or booleans, in the project's order."""
+    """Return the numeric and boolean features, in the project's order."""
     return [name for name, feature in project.features.columns.items() if feature.type != "categorical"]
 
 
 def categorical_names(project: Project) -> list[str]:
-    """Return the features that are categories, in the project's order."""
+    """Return the categorical features, in the project's order."""
     return [name for name, feature in project.features.columns.items() if feature.type == "categorical"]
 
 
 def read(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read the named columns, or say which are absent."""
+    """Read the named columns of a parquet file.
+
+    Raises:
+        InputError: If a column is absent.
+    """
     present = pq.read_schema(path).names
     absent = sorted(set(columns) - set(present))
     if absent:
         raise InputError(
-            f"{path.name} of the splits lacks {absent}; it holds {present}. "
-            "Name the columns in the project file as the feature service delivers them."
+            f"{path.name} of the splits lacks the columns {absent}; it has {present}. "
+            "Use the column names of the feature service in the project file."
         )
     return pq.read_table(path, columns=list(dict.fromkeys(columns)))
 
 
 def inputs(table: pa.Table, numeric: Sequence[str], categorical: Sequence[str]) -> Inputs:
-    """Turn the columns of a table into the model's raw inputs, in the order given."""
+    """Convert the named columns of a table to the model's raw inputs, in the given order."""
     numbers = [_numbers(table, name) for name in numeric]
-    texts_ = [texts(table, name) for name in categorical]
+    categories = [texts(table, name) for name in categorical]
     empty = (table.num_rows, 0)
     return Inputs(
         np.column_stack(numbers) if numbers else np.empty(empty, np.float32),
-        np.column_stack(texts_) if texts_ else np.empty(empty, object),
+        np.column_stack(categories) if categories else np.empty(empty, object),
     )
 
 
@@ -82,17 +86,17 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
         return np.full(table.num_rows, np.nan, np.float32)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)):
         raise InputError(
-            f"feature '{name}' is numeric or boolean in the project file, but holds {column.type}; "
-            "make it categorical there, or cast it where the feature is declared."
+            f"feature '{name}' is numeric or boolean in the project file, but has the type {column.type}; "
+            "declare it as categorical, or cast it in the feature view."
         )
     values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    # Beyond float32 a value would become infinite; the largest finite number keeps its order.
+    # A value outside the range of float32 would become infinite; clipping preserves the order.
     limit = np.finfo(np.float32).max
     return np.clip(values, -limit, limit).astype(np.float32)
 
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
-    """Return a column as text, "" where missing; each distinct value is converted once."""
+    """Return a column as text, with "" for missing; each distinct value is converted once."""
     column = table.column(name)
     if pa.types.is_null(column.type):
         return np.full(table.num_rows, "", object)

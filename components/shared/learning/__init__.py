@@ -1,7 +1,7 @@
-"""The model that tuning searches for and training packs: what it learns from rows, its network, its fit, its export."""
+"""The model: its preprocessing, network, training loop and export. Tuning and training share it."""
 
 import os
 
-# TensorFlow reads these when it is first imported; without them every step's log opens with its chatter.
+# TensorFlow reads these variables on its first import; without them it writes messages to every step's log.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

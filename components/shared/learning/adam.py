@@ -1,7 +1,7 @@
-"""Adam over all weights as one vector.
+"""Adam on all weights as one vector.
 
-The networks are so small that a step costs what its operations cost to start. Keras' optimizer starts about a dozen
-per weight; this starts about a dozen in all, which made an epoch four times as fast.
+In networks this small, the time of a step is the overhead of its operations. Keras' optimizer runs about a dozen
+operations per weight; this one runs about a dozen in total, which makes an epoch four times as fast.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Adam:
     """Adam (Kingma and Ba, 2015) with bias correction; the rate can be lowered between steps."""
 
     def __init__(self, variables: Sequence[Any], learning_rate: float) -> None:
-        """Start with empty moments."""
+        """Initialise both moments to zero."""
         self._variables = list(variables)
         self._sizes = [int(tf.size(variable)) for variable in self._variables]
         self._mean = tf.Variable(tf.zeros(sum(self._sizes)))
@@ -25,7 +25,7 @@ class Adam:
         self.learning_rate = tf.Variable(learning_rate, dtype=tf.float32)
 
     def apply(self, gradients: Sequence[Any]) -> None:
-        """Take one step; gradients come in the order of the variables."""
+        """Apply one step; the gradients are in the order of the variables."""
         gradient = tf.concat([tf.reshape(tf.convert_to_tensor(part), [-1]) for part in gradients], axis=0)
         steps = self._steps.assign_add(1.0)
         mean = self._mean.assign(_FIRST * self._mean + (1 - _FIRST) * gradient)

@@ -1,8 +1,13 @@
-"""What preprocessing learns from the training rows; nothing here looks at other rows.
+"""Learn the preprocessing from the training rows, and from no other rows.
 
-A number is clipped to the range that was seen, filled in with the median where it is missing (with a flag beside it,
-if training rows had gaps), normalised, and bucketised by quantiles. A bucket holds 1 below its value, 0 above, and
-the position of the value inside its own bucket: the network then draws a line per bucket, without cliffs at the edges.
+A numeric feature is encoded in four steps:
+
+1. A missing value becomes the median; if the training rows have missing values, a flag marks it.
+2. The value is clipped to the range of the training rows.
+3. The value is normalised.
+4. The value is bucketised by quantiles: a bucket below the value is 1, a bucket above it is 0, and the bucket that
+   contains the value holds the position inside the bucket. The network thus learns a continuous, piecewise linear
+   function.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,17 +19,21 @@ from numpy.typing import NDArray
 from components.shared.inputs.categories import frequent
 from components.shared.inputs.rows import Inputs
 
-# Quantiles of more values than this would only cost time.
+# Quantiles of more values would not be noticeably more accurate.
 _SAMPLE = 200_000
-# Values farther than this many interquartile ranges from the quartiles are clipped: they are mistakes or dust.
+# Values that are more than this many interquartile ranges outside the quartiles are clipped as outliers.
 _REACH = 20.0
-# No difference of two edges may overflow float32.
+# The difference of two edges must not overflow float32.
 _LARGEST = 1e37
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Learned preprocessing. The first five lists hold one entry per numeric feature, the next three one per bucket."""
+    """Learned preprocessing. The first five lists have one entry per numeric feature, the next three one per bucket.
+
+    ``gaps`` has the indices of the numeric features with a flag for missing values, ``vocabulary`` the categories of
+    each categorical feature.
+    """
 
     low: list[float]
     high: list[float]
@@ -39,33 +48,33 @@ class Encoding:
 
     @property
     def width(self) -> int:
-        """Return how many numbers the network gets for the numeric features of one row."""
+        """Return the number of encoded values of one row's numeric features."""
         return len(self.low) + len(self.bucket_feature) + len(self.gaps)
 
     @property
     def ids(self) -> int:
-        """Return how many ids categories can have: one is spare, and each feature has one for 'never seen'."""
+        """Return the number of category ids; id 0 is unused, and each feature has an id for unknown categories."""
         return 1 + len(self.keys()) + len(self.vocabulary)
 
     def keys(self) -> list[str]:
-        """Return the text of every known category, made unique by its feature's number; missing is a category.
+        """Return the key of every known category, prefixed with its feature's index; missing is a category.
 
-        The id of the key at index i is i + 1. A category that was never seen has the id 1 + len(keys) + feature.
+        The id of the key at index i is i + 1. An unknown category has the id 1 + len(keys) + feature.
         """
         return [f"{feature}:{word}" for feature, words in enumerate(self.vocabulary) for word in ["", *words]]
 
     def numbers(self) -> dict[str, Any]:
-        """Return the part that is about numbers, as plain lists."""
+        """Return the fields about numeric features, by name."""
         return {name: value for name, value in asdict(self).items() if name != "vocabulary"}
 
 
 def learn(train: Inputs, *, bins: int, max_vocabulary: int) -> Encoding:
-    """Learn ranges, quantiles and vocabularies.
+    """Learn the ranges, quantiles and vocabularies.
 
     Args:
-        train: The training rows, and no others.
-        bins: Most buckets per numeric feature; fewer where it has fewer distinct values.
-        max_vocabulary: Most frequent categories kept per feature.
+        train: The training rows.
+        bins: Largest number of buckets per numeric feature; a feature with fewer distinct values has fewer.
+        max_vocabulary: Largest number of categories per feature; the most frequent ones are kept.
     """
     features = [_feature(column, bins) for column in train.numeric.T]
     return Encoding(
@@ -83,20 +92,20 @@ def learn(train: Inputs, *, bins: int, max_vocabulary: int) -> Encoding:
 
 
 def _feature(column: NDArray[np.float32], bins: int) -> tuple[NDArray[np.float64], float, float, float]:
-    """Return edges, median, mean and scale; a feature without values or spread has one edge and no bucket."""
-    known = column[np.isfinite(column)].astype(np.float64)
-    if not len(known):
+    """Return edges, median, mean and scale; a feature without values or variation has one edge and no bucket."""
+    finite = column[np.isfinite(column)].astype(np.float64)
+    if not len(finite):
         return np.zeros(1), 0.0, 0.0, 1.0
-    sample = known if len(known) <= _SAMPLE else known[:: len(known) // _SAMPLE + 1]
+    sample = finite if len(finite) <= _SAMPLE else finite[:: len(finite) // _SAMPLE + 1]
     quartiles = np.quantile(sample, [0.25, 0.75])
     reach = _REACH * (quartiles[1] - quartiles[0]) or np.inf
-    low = max(known.min(), quartiles[0] - reach, -_LARGEST)
-    high = min(known.max(), quartiles[1] + reach, _LARGEST)
+    low = max(finite.min(), quartiles[0] - reach, -_LARGEST)
+    high = min(finite.max(), quartiles[1] + reach, _LARGEST)
     clipped = np.clip(sample, low, high)
     distinct = np.unique(clipped)
     cuts = distinct if len(distinct) <= bins + 1 else np.quantile(clipped, np.linspace(0, 1, bins + 1)[1:-1])
     edges = np.unique(np.concatenate(([low], cuts, [high])).astype(np.float32)).astype(np.float64)
-    # Edges that float32 cannot divide by the distance of are one edge.
+    # Merge edges whose distance is too small to divide by in float32.
     edges = edges[np.concatenate(([True], np.diff(edges) > 1e-30))]
     clipped = np.clip(clipped, edges[0], edges[-1])
     scale = float(clipped.std())

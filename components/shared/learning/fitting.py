@@ -1,6 +1,6 @@
-"""Fit the network on encoded rows: one compiled function per epoch, early stopping, best weights restored.
+"""Fit the network on encoded rows: one compiled function per epoch, early stopping, and the best weights at the end.
 
-Keras' own fit costs about as much per step for its callbacks as these small networks cost to compute.
+Keras' own ``fit`` spends about as much time per step on callbacks as on the computation of networks this small.
 """
 
 import math
@@ -20,15 +20,15 @@ from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
 from components.shared.project import Training
 
-# Small tables get smaller batches, so that an epoch has at least about this many steps.
+# Small tables use smaller batches, so that an epoch has at least about this many steps.
 _STEPS = 20
-# The learning rate falls by this factor whenever the validation loss has not improved.
+# The learning rate is multiplied by this factor after each epoch that did not improve the validation loss.
 _COOLING = 0.5
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows (the network's arguments) with labels and weights, as the fit takes them."""
+    """Encoded rows (the network's arguments) with their labels and weights."""
 
     encoded: dict[str, NDArray[Any]]
     labels: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Rows:
 
 @dataclass
 class Fit:
-    """A trained network and how it came about."""
+    """A trained network and the history of its training."""
 
     network: network.WideDeep
     best_loss: float = math.inf
@@ -51,13 +51,13 @@ class Fit:
 
 
 def steady(seed: int) -> None:
-    """Make this process reproducible: seeds, deterministic kernels, one thread (trials run beside each other instead).
+    """Make this process reproducible: fixed seeds, deterministic kernels and one thread (trials run in parallel).
 
-    Must be called before TensorFlow computes anything: threads cannot be changed afterwards.
+    Call it before TensorFlow computes anything, because the number of threads cannot be changed afterwards.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    # Optimising a graph takes longer than these graphs ever run.
+    # Optimising these graphs takes longer than running them.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     tf.get_logger().setLevel("ERROR")
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:
@@ -66,7 +66,7 @@ def steady(seed: int) -> None:
 
 
 def class_weights(labels: NDArray[np.float32], target: LabelEncoding, scheme: str) -> NDArray[np.float32]:
-    """Return one weight per class, 1 on average over rows; ``balanced`` gives each class the same total.
+    """Return one weight per class, with mean 1 over all rows; ``balanced`` gives each class the same total weight.
 
     >>> label = LabelEncoding("binary", ("no", "yes"))
     >>> class_weights(np.array([0, 0, 0, 0, 1], np.float32), label, "balanced").tolist()
@@ -81,7 +81,7 @@ def class_weights(labels: NDArray[np.float32], target: LabelEncoding, scheme: st
 
 
 def rows(encoded: dict[str, NDArray[Any]], labels: NDArray[np.float32], per_class: NDArray[np.float32]) -> Rows:
-    """Weigh each row by its class."""
+    """Combine encoded rows with their labels and the weights of their classes."""
     weights = np.ones(len(labels), np.float32) if len(per_class) == 1 else per_class[labels.astype(int)]
     return Rows(encoded, labels, weights)
 
@@ -91,7 +91,7 @@ def fit(
     validation: Rows,
     encoding: Encoding,
     target: LabelEncoding,
-    chosen: Training,
+    hyperparameters: Training,
     *,
     seed: int,
     report: Callable[[int, float], None] = lambda epoch, loss: None,
@@ -99,12 +99,12 @@ def fit(
     """Train until the validation loss has not improved for ``patience`` epochs.
 
     Args:
-        train: Rows to learn from.
-        validation: Rows that only decide when to stop.
-        encoding: What preprocessing learned; gives the network its size.
-        target: What the labels mean.
-        chosen: All hyperparameters.
-        seed: Decides initial weights, order of rows and dropout.
+        train: Training rows.
+        validation: Validation rows, which only determine when training stops.
+        encoding: The learned preprocessing, which determines the size of the network.
+        target: The encoding of the labels.
+        hyperparameters: All hyperparameters.
+        seed: Seed of the initial weights, the order of the rows and dropout.
         report: Called after each epoch with its number (from 1) and validation loss; may raise to stop the trial.
 
     Returns:
@@ -113,32 +113,32 @@ def fit(
     started = time.perf_counter()
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(seed)
-    model = network.core(encoding, target, chosen)
+    model = network.core(encoding, target, hyperparameters)
     model.bias.assign(_prior(train, target))
-    optimizer = Adam(model.trainable_variables, chosen.learning_rate)
-    batch = min(chosen.batch_size, max(8, math.ceil(len(train) / _STEPS)))
+    optimizer = Adam(model.trainable_variables, hyperparameters.learning_rate)
+    batch = min(hyperparameters.batch_size, max(8, math.ceil(len(train) / _STEPS)))
     step_count = math.ceil(len(train) / batch)
-    learn, judge = _compiled(model, optimizer, train, validation, target, chosen.l2)
+    train_epoch, validate = _compiled(model, optimizer, train, validation, target, hyperparameters.l2)
     result, best = Fit(model), model.get_weights()
-    for epoch in range(1, chosen.epochs + 1):
+    for epoch in range(1, hyperparameters.epochs + 1):
         shuffled = np.resize(order.permutation(len(train)), step_count * batch).reshape(step_count, batch)
-        train_loss, loss = float(learn(tf.constant(shuffled, tf.int32))), float(judge())
+        train_loss, loss = float(train_epoch(tf.constant(shuffled, tf.int32))), float(validate())
         result.history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": loss})
         if loss < result.best_loss:
             result.best_loss, result.best_epoch, best = loss, epoch, model.get_weights()
         else:
             optimizer.learning_rate.assign(optimizer.learning_rate * _COOLING)
         report(epoch, loss)
-        if not math.isfinite(loss) or epoch - result.best_epoch >= chosen.patience:
+        if not math.isfinite(loss) or epoch - result.best_epoch >= hyperparameters.patience:
             break
     model.set_weights(best)
-    _settle(model, train, encoding)
+    _average_unseen_ids(model, train, encoding)
     result.duration_s = time.perf_counter() - started
     return result
 
 
 def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:
-    """Return one loss per row: cross-entropy, or the squared error of the standardised value."""
+    """Return one loss per row: the cross-entropy, or the squared error of the standardised label."""
     if target.task == "multiclass":
         return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
     if target.task == "binary":
@@ -149,36 +149,40 @@ def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:
 def _compiled(
     model: network.WideDeep, optimizer: Adam, train: Rows, validation: Rows, target: LabelEncoding, l2: float
 ) -> tuple[Callable[[Any], Any], Callable[[], Any]]:
-    """Return the function of one epoch over given batches, and that of the validation loss."""
-    held = {name: tf.constant(values) for name, values in train.encoded.items()}
+    """Return two compiled functions: one trains an epoch on given batches, the other computes the validation loss."""
+    train_inputs = {name: tf.constant(values) for name, values in train.encoded.items()}
     labels, weights = tf.constant(train.labels), tf.constant(train.weights)
-    judged = {name: tf.constant(values) for name, values in validation.encoded.items()}
-    judged_labels, judged_weights = tf.constant(validation.labels), tf.constant(validation.weights)
+    validation_inputs = {name: tf.constant(values) for name, values in validation.encoded.items()}
+    validation_labels, validation_weights = tf.constant(validation.labels), tf.constant(validation.weights)
     variables = model.trainable_variables
 
     @tf.function(reduce_retracing=True)
-    def learn(batches: Any) -> Any:
+    def train_epoch(batches: Any) -> Any:
         total = tf.constant(0.0)
         for batch in batches:
             with tf.GradientTape() as tape:
-                logits = model(**{name: tf.gather(values, batch) for name, values in held.items()}, training=True)
+                logits = model(
+                    **{name: tf.gather(values, batch) for name, values in train_inputs.items()}, training=True
+                )
                 losses = loss_of(target, logits, tf.gather(labels, batch)) * tf.gather(weights, batch)
                 loss = tf.reduce_mean(losses)
-                objective = loss + l2 * tf.add_n([tf.reduce_sum(tf.square(weight)) for weight in model.penalised()])
+                objective = loss + l2 * tf.add_n(
+                    [tf.reduce_sum(tf.square(weight)) for weight in model.regularized_weights()]
+                )
             optimizer.apply(tape.gradient(objective, variables))
             total += loss
         return total / tf.cast(tf.shape(batches)[0], tf.float32)
 
     @tf.function
-    def judge() -> Any:
-        losses = loss_of(target, model(**judged), judged_labels)
-        return tf.reduce_sum(losses * judged_weights) / tf.reduce_sum(judged_weights)
+    def validate() -> Any:
+        losses = loss_of(target, model(**validation_inputs), validation_labels)
+        return tf.reduce_sum(losses * validation_weights) / tf.reduce_sum(validation_weights)
 
-    return learn, judge
+    return train_epoch, validate
 
 
 def _prior(train: Rows, target: LabelEncoding) -> NDArray[np.float32]:
-    """Start from the answer of a model without inputs: the log-odds of each class, or the mean."""
+    """Return the initial bias: the log-odds of each class, or the mean of the standardised label."""
     if target.task == "regression":
         return np.zeros(1, np.float32)
     shares = np.bincount(train.labels.astype(int), weights=train.weights, minlength=len(target.classes or ())) + 1e-3
@@ -188,20 +192,20 @@ def _prior(train: Rows, target: LabelEncoding) -> NDArray[np.float32]:
     return np.log(shares).astype(np.float32)
 
 
-def _settle(model: network.WideDeep, train: Rows, encoding: Encoding) -> None:
-    """Give ids that no training row had (never seen, or never missing) the average of their feature.
+def _average_unseen_ids(model: network.WideDeep, train: Rows, encoding: Encoding) -> None:
+    """Set the weights of ids that no training row has (unknown or missing) to the average of their feature.
 
-    Otherwise a category that appears first in a request would be answered with the random weights it started from.
+    Otherwise a category that first appears in a request would be scored with its random initial weights.
     """
     if model.wide_ids is None:
         return
     counts = np.bincount(train.encoded["ids"].ravel(), minlength=encoding.ids)
     start, unseen = 1, 1 + len(encoding.keys())
     for feature, words in enumerate(encoding.vocabulary):
-        mine = np.array([*range(start, start + len(words) + 1), unseen + feature])
+        ids = np.array([*range(start, start + len(words) + 1), unseen + feature])
         start += len(words) + 1
         for table in (model.wide_ids, model.table):
             if table is not None:
                 values = table.numpy()
-                values[mine[counts[mine] == 0]] = np.average(values[mine], axis=0, weights=counts[mine])
+                values[ids[counts[ids] == 0]] = np.average(values[ids], axis=0, weights=counts[ids])
                 table.assign(values)

@@ -1,4 +1,4 @@
-"""The label as what the network is trained on: a class number, or a standardised value."""
+"""Encode the label for training: as a class number, or as a standardised value."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,10 @@ from components.shared.project import Project
 
 @dataclass(frozen=True)
 class LabelEncoding:
-    """How labels are read. ``classes``: negative first (binary), or all in order, or None (regression).
+    """The encoding of the label.
 
-    ``mean`` and ``scale`` bring a regression's answer back to the label's unit; 0 and 1 otherwise.
+    ``classes``: negative and positive class (binary), all classes in order (multiclass), or None (regression).
+    ``mean`` and ``scale``: convert a standardised value to the label's unit (regression); otherwise 0 and 1.
     """
 
     task: str
@@ -27,11 +28,11 @@ class LabelEncoding:
 
     @property
     def units(self) -> int:
-        """Return how many numbers the network answers with."""
+        """Return the number of outputs of the network."""
         return len(self.classes) if self.task == "multiclass" and self.classes else 1
 
     def encode(self, table: pa.Table, column: str) -> NDArray[np.float32]:
-        """Return the label as (n,) float32: class number, or standardised value."""
+        """Return the encoded labels as (n,) float32: class numbers, or standardised values."""
         if self.classes is None:
             values = table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
             return ((values - self.mean) / self.scale).astype(np.float32)
@@ -40,33 +41,37 @@ class LabelEncoding:
 
 
 def learn(project: Project, train: pa.Table, validation: pa.Table) -> LabelEncoding:
-    """Learn the classes, or the unit of a regression, from the rows that the model may see."""
+    """Learn the classes, or the mean and scale, from the training and validation rows.
+
+    Raises:
+        InputError: If a part is empty, a label is missing, or the labels do not suit the task.
+    """
     column = project.label.column
     for name, table in (("training", train), ("validation", validation)):
         if table.num_rows == 0:
             raise InputError(
-                f"there are no {name} rows; give the split a larger share, or the project more labelled rows."
+                f"there are no {name} rows; raise the share of these rows under 'split', or add labelled rows."
             )
-        without = int(pc.sum(pc.is_null(table.column(column), nan_is_null=True)).as_py())
-        if without:
+        missing = int(pc.sum(pc.is_null(table.column(column), nan_is_null=True)).as_py())
+        if missing:
             raise InputError(
-                f"label '{column}' is missing in {without} of {table.num_rows} {name} rows; a label must be known "
-                "before its row is split. Set 'label.missing: drop', or fill it in."
+                f"label '{column}' is missing in {missing} of {table.num_rows} {name} rows; expected a label in each. "
+                "Set 'label.missing: drop' or fill in the labels."
             )
     if project.task == "regression":
-        return _unit(train, column)
+        return _standardised(train, column)
     seen = set(rows.texts(train, column))
     if len(seen) < 2:
         raise InputError(
-            f"label '{column}' is {sorted(seen)} in all {train.num_rows} training rows; a model needs two answers to "
-            "tell apart. Check the label's query, or the split."
+            f"label '{column}' is {sorted(seen)} in all {train.num_rows} training rows; expected at least two "
+            "different values. Check the label's source and the split."
         )
     seen |= set(rows.texts(validation, column))
     if project.task == "multiclass":
         return LabelEncoding("multiclass", tuple(sorted(seen, key=_natural)))
     if len(seen) > 2:
         raise InputError(
-            f"label '{column}' has {len(seen)} different values, for example {sorted(seen, key=_natural)[:5]}, but the "
+            f"label '{column}' has {len(seen)} different values such as {sorted(seen, key=_natural)[:5]}, but the "
             "task is binary; set 'task: multiclass' or 'task: regression', or derive a label with two values."
         )
     positive = _positive(project, train, seen)
@@ -74,35 +79,41 @@ def learn(project: Project, train: pa.Table, validation: pa.Table) -> LabelEncod
 
 
 def _positive(project: Project, train: pa.Table, seen: set[str]) -> str:
-    """Name the positive class: the declared one, else the last in natural order (1, true, yes)."""
+    """Return the positive class: the declared one, or else the last one in natural order (1, true, yes)."""
     declared = project.label.positive
     if declared is None:
         return sorted(seen, key=_natural)[-1]
-    # A file may say 1 where the table says true, and the other way round: Python holds them equal.
+    # The project file may have 1 where the table has true, and vice versa: Python treats them as equal.
     matches = {
         category_text(value) for value in train.column(project.label.column).unique().to_pylist() if value == declared
     }
     text = matches.pop() if matches else category_text(declared)
     if text not in seen:
         raise InputError(
-            f"label 'positive' is {declared!r}, but '{project.label.column}' holds {sorted(seen)}; name one of these."
+            f"label.positive is {declared!r}, but '{project.label.column}' has the values {sorted(seen)}; "
+            "set it to one of these."
         )
     return text
 
 
-def _unit(train: pa.Table, column: str) -> LabelEncoding:
+def _standardised(train: pa.Table, column: str) -> LabelEncoding:
     kind = train.column(column).type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise InputError(f"label '{column}' holds {kind}, but the task is regression; cast it, or change the task.")
+        raise InputError(
+            f"label '{column}' has the type {kind}, but the task is regression; cast the label or change the task."
+        )
     values = train.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
     scale = float(values.std())
     if not scale > 0:
-        raise InputError(f"label '{column}' is {values[0]} in all training rows; there is nothing to predict.")
+        raise InputError(
+            f"label '{column}' is {values[0]} in all training rows; expected different values. Check the label's "
+            "source."
+        )
     return LabelEncoding("regression", None, float(values.mean()), scale)
 
 
 def _natural(text: str) -> tuple[int, float, str]:
-    """Order numbers by value, then words by letters."""
+    """Return the sort key that orders numbers by value, and then other texts alphabetically."""
     try:
         return (0, float(text), text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The network: preprocessing layers, a wide and a deep part, and the answer in the label's terms.
+"""The network: preprocessing layers, a wide part, a deep part, and a score layer.
 
-The wide part adds one weight per bucket and per category. The deep part passes the same numbers, and an embedding per
-category, through a small multi-layer perceptron; ``hidden: none`` leaves it out.
+The wide part is linear: it has one weight per encoded number and per category. The deep part is a small multi-layer
+perceptron on the same numbers and an embedding of each category; ``hidden: none`` omits it.
 """
 
 import itertools
@@ -20,22 +20,22 @@ register = keras.saving.register_keras_serializable(package="perennial")
 
 @register
 class Numbers(keras.layers.Layer):
-    """Clip, fill in, normalise and bucketise numbers: (n, k) with NaN -> (n, width) without."""
+    """Impute, clip, normalise and bucketise numbers: (n, k) with NaN -> (n, width) without NaN."""
 
     def __init__(self, learned: dict[str, Any], **kwargs: Any) -> None:
-        """Keep what was learned; see ``Encoding``."""
+        """Store the learned preprocessing; see ``Encoding``."""
         super().__init__(**{"trainable": False, "dtype": "float32"} | kwargs)
         self.learned = learned
 
     def call(self, numeric: Any) -> Any:
         """Encode one batch."""
-        learned = {name: tf.constant(values, tf.float32) for name, values in self.learned.items()}
+        learned = {name: tf.constant(constants, tf.float32) for name, constants in self.learned.items()}
         missing = tf.math.is_nan(numeric)
-        known = tf.where(missing, learned["median"], numeric)
-        known = tf.minimum(tf.maximum(known, learned["low"]), learned["high"])
-        parts = [(known - learned["mean"]) * (1.0 / learned["scale"])]
+        values = tf.where(missing, learned["median"], numeric)
+        values = tf.minimum(tf.maximum(values, learned["low"]), learned["high"])
+        parts = [(values - learned["mean"]) * (1.0 / learned["scale"])]
         if self.learned["bucket_feature"]:
-            source = tf.gather(known, self.learned["bucket_feature"], axis=1)
+            source = tf.gather(values, self.learned["bucket_feature"], axis=1)
             position = (source - learned["bucket_low"]) * (1.0 / learned["bucket_width"])
             parts.append(tf.clip_by_value(position, 0.0, 1.0))
         if self.learned["gaps"]:
@@ -43,26 +43,26 @@ class Numbers(keras.layers.Layer):
         return tf.concat(parts, axis=1)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the saved file needs to make this layer again."""
+        """Return the arguments that recreate this layer from a saved model."""
         return super().get_config() | {"learned": self.learned}
 
 
 @register
 class Categories(keras.layers.Layer):
-    """Look categories up: (n, m) text -> (n, m) ids, one numbering for all features; see ``Encoding.keys``."""
+    """Map categories to ids: (n, m) text -> (n, m) ids that are unique across features; see ``Encoding.keys``."""
 
     def __init__(self, keys: list[str], features: int, **kwargs: Any) -> None:
-        """Keep the vocabulary."""
+        """Store the vocabulary."""
         super().__init__(**{"trainable": False} | kwargs)
         self.keys, self.features = keys, features
         self.lookup = keras.layers.StringLookup(vocabulary=keys, mask_token=None, num_oov_indices=1)
 
     def build(self, *_: Any) -> None:
-        """Do nothing: the vocabulary came with the constructor."""
+        """Do nothing: the constructor received the vocabulary."""
         self.built = True
 
     def call(self, categorical: Any) -> Any:
-        """Look one batch up."""
+        """Map one batch."""
         prefix = tf.constant([[f"{feature}:" for feature in range(self.features)]])
         ids = tf.cast(
             self.lookup(tf.strings.join([tf.broadcast_to(prefix, tf.shape(categorical)), categorical])), tf.int32
@@ -71,26 +71,37 @@ class Categories(keras.layers.Layer):
         return tf.where(ids == 0, unseen, ids)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the saved file needs to make this layer again."""
+        """Return the arguments that recreate this layer from a saved model."""
         return super().get_config() | {"keys": self.keys, "features": self.features}
 
 
 @register
 class WideDeep(keras.layers.Layer):
-    """Encoded rows -> (n, units) logits, or standardised values."""
+    """Encoded rows -> (n, units) logits, or standardised values for a regression."""
 
     def __init__(
         self, *, width: int, ids: int, features: int, units: int, hidden: list[int], embedding: int, dropout: float,
         **kwargs: Any,
     ) -> None:  # fmt: skip
-        """Declare both parts; ``width`` numbers per row, ``features`` categories with ``ids`` ids together."""
+        """Declare both parts.
+
+        Args:
+            width: Number of encoded numbers per row.
+            ids: Number of category ids of all features together.
+            features: Number of categorical features.
+            units: Number of outputs.
+            hidden: Widths of the hidden layers; empty for no deep part.
+            embedding: Width of the embedding of a category.
+            dropout: Dropout rate of the hidden layers.
+            kwargs: Arguments of ``keras.layers.Layer``.
+        """
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.sizes = {"width": width, "ids": ids, "features": features, "units": units}
         self.hidden, self.embedding, self.dropout = list(hidden), embedding, dropout
         self.drop = keras.layers.Dropout(dropout) if dropout else None
 
     def build(self, *_: Any) -> None:
-        """Make the weights: the wide part starts at zero, so a bucket that no row falls into says nothing."""
+        """Create the weights. The wide part starts at zero, so a bucket without training rows has no effect."""
         width, ids, features, units = self.sizes.values()
         hidden, embedding = self.hidden, self.embedding
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
@@ -116,14 +127,14 @@ class WideDeep(keras.layers.Layer):
         self.built = True
 
     def call(self, numbers: Any = None, ids: Any = None, training: bool = False) -> Any:
-        """Add both parts; an input without columns is None."""
-        answer = self.bias
+        """Return the sum of both parts; an input without columns is None."""
+        output = self.bias
         if numbers is not None:
-            answer = answer + tf.matmul(numbers, self.wide_numbers)
+            output = output + tf.matmul(numbers, self.wide_numbers)
         if ids is not None:
-            answer = answer + tf.reduce_sum(tf.gather(self.wide_ids, ids), axis=1)
+            output = output + tf.reduce_sum(tf.gather(self.wide_ids, ids), axis=1)
         if not self.kernels:
-            return answer
+            return output
         parts = [] if numbers is None else [numbers]
         if ids is not None:
             parts.append(tf.reshape(tf.gather(self.table, ids), (-1, self.sizes["features"] * self.table.shape[1])))
@@ -132,14 +143,14 @@ class WideDeep(keras.layers.Layer):
             deep = tf.nn.relu(tf.matmul(deep, kernel) + bias)
             if self.drop is not None:
                 deep = self.drop(deep, training=training)
-        return answer + tf.matmul(deep, self.kernels[-1])
+        return output + tf.matmul(deep, self.kernels[-1])
 
-    def penalised(self) -> list[Any]:
-        """Return the weights that L2 holds down: all but the biases."""
+    def regularized_weights(self) -> list[Any]:
+        """Return the weights under the L2 penalty: all but the biases."""
         return [w for w in (self.wide_numbers, self.wide_ids, self.table, *self.kernels) if w is not None]
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the saved file needs to make this layer again."""
+        """Return the arguments that recreate this layer from a saved model."""
         deep = {"hidden": list(self.hidden), "embedding": self.embedding, "dropout": self.dropout}
         return super().get_config() | self.sizes | deep
 
@@ -150,12 +161,12 @@ class ScoreLayer(keras.layers.Layer):
     """Logits -> probability (n,), probabilities (n, classes), or a value (n,) in the label's unit."""
 
     def __init__(self, task: str, mean: float, scale: float, **kwargs: Any) -> None:
-        """Keep the task and the label's unit."""
+        """Store the task, and the mean and scale of the label."""
         super().__init__(**{"trainable": False, "dtype": "float32"} | kwargs)
         self.task, self.mean, self.scale = task, mean, scale
 
     def call(self, logits: Any) -> Any:
-        """Answer one batch."""
+        """Score one batch."""
         if self.task == "multiclass":
             return tf.nn.softmax(logits)
         if self.task == "binary":
@@ -163,20 +174,20 @@ class ScoreLayer(keras.layers.Layer):
         return logits[:, 0] * self.scale + self.mean
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the saved file needs to make this layer again."""
+        """Return the arguments that recreate this layer from a saved model."""
         return super().get_config() | {"task": self.task, "mean": self.mean, "scale": self.scale}
 
 
-def core(encoding: Encoding, target: LabelEncoding, chosen: Training) -> WideDeep:
-    """Make the trainable part, with fresh weights."""
+def core(encoding: Encoding, target: LabelEncoding, hyperparameters: Training) -> WideDeep:
+    """Create the trainable part, with initial weights."""
     layer = WideDeep(
         width=encoding.width if encoding.low else 0,
         ids=encoding.ids,
         features=len(encoding.vocabulary),
         units=target.units,
-        hidden=[] if chosen.hidden == "none" else [int(width) for width in chosen.hidden.split(",")],
-        embedding=chosen.embedding,
-        dropout=chosen.dropout,
+        hidden=[] if hyperparameters.hidden == "none" else [int(width) for width in hyperparameters.hidden.split(",")],
+        embedding=hyperparameters.embedding,
+        dropout=hyperparameters.dropout,
         name="network",
     )
     layer.build()
@@ -184,7 +195,7 @@ def core(encoding: Encoding, target: LabelEncoding, chosen: Training) -> WideDee
 
 
 def preprocessing(encoding: Encoding) -> dict[str, keras.layers.Layer]:
-    """Return the layers that encode raw inputs, by the name of the input; absent inputs have none."""
+    """Return the preprocessing layer of each input, by name; an input without columns has none."""
     layers: dict[str, keras.layers.Layer] = {}
     if encoding.low:
         layers["numeric"] = Numbers(encoding.numbers(), name="numbers")
@@ -194,7 +205,7 @@ def preprocessing(encoding: Encoding) -> dict[str, keras.layers.Layer]:
 
 
 def assemble(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> keras.Model:
-    """Join preprocessing, trained network and answer: raw inputs in, ``score`` out."""
+    """Assemble the whole model: preprocessing, trained network and score layer; raw inputs -> ``score``."""
     layers = preprocessing(encoding)
     shapes = {"numeric": (len(encoding.low), "float32"), "categorical": (len(encoding.vocabulary), "string")}
     raw = {name: keras.Input((shapes[name][0],), dtype=shapes[name][1], name=name) for name in layers}
@@ -207,7 +218,7 @@ _ENCODED = {"numeric": "numbers", "categorical": "ids"}
 
 
 def encode(encoding: Encoding, feed: dict[str, Any], rows: int = 8192) -> dict[str, np.ndarray]:
-    """Run only the preprocessing, in batches: raw inputs -> the network's arguments."""
+    """Run the preprocessing only, in batches: raw inputs -> the network's arguments."""
     return {
         _ENCODED[name]: np.concatenate(
             [layer(tf.constant(feed[name][start : start + rows])).numpy() for start in range(0, len(feed[name]), rows)]

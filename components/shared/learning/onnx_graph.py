@@ -1,7 +1,8 @@
-"""The trained model as one ONNX graph that takes raw inputs: a second, independent account of the same arithmetic.
+"""Export the trained model as one ONNX graph on raw inputs, independent of the Keras implementation.
 
-It is written node by node rather than converted: a converter needs a fixed chain of versions, makes a graph of several
-hundred nodes, and has been seen to write files that no runtime loads. Parity with Keras is measured before any use.
+The graph is built node by node rather than converted: a converter requires specific versions of several packages,
+creates a graph of several hundred nodes, and may write files that no runtime can load. Training measures the parity
+with Keras before the graph is used.
 """
 
 from typing import Any
@@ -17,8 +18,8 @@ from components.shared.learning.network import WideDeep
 _OPSETS = {"": 20, "ai.onnx.ml": 3}
 
 
-class _Graph:
-    """Nodes and constants in the making."""
+class _GraphBuilder:
+    """A graph under construction: its nodes and constants."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -38,32 +39,32 @@ class _Graph:
 
 
 def graph(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> onnx.ModelProto:
-    """Write the model as ONNX: inputs ``numeric`` and ``categorical`` as far as they exist, output ``score``."""
-    made = _Graph()
-    inputs, features, answer = [], [], made.constant(trained.bias.numpy())
+    """Return the model as ONNX: inputs ``numeric`` and ``categorical`` (if they have columns), output ``score``."""
+    builder = _GraphBuilder()
+    inputs, features, logits = [], [], builder.constant(trained.bias.numpy())
     if encoding.low:
         inputs.append(helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["rows", len(encoding.low)]))
-        features.append(_numbers(made, encoding))
-        wide = made.add("MatMul", features[0], made.constant(trained.wide_numbers.numpy()))
-        answer = made.add("Add", wide, answer)
+        features.append(_numbers(builder, encoding))
+        wide = builder.add("MatMul", features[0], builder.constant(trained.wide_numbers.numpy()))
+        logits = builder.add("Add", wide, logits)
     if encoding.vocabulary:
         columns = len(encoding.vocabulary)
         inputs.append(helper.make_tensor_value_info("categorical", TensorProto.STRING, ["rows", columns]))
-        ids = _ids(made, encoding)
-        weights = made.add("Gather", made.constant(trained.wide_ids.numpy()), ids)
-        axis = made.constant([1], np.int64)
-        answer = made.add("Add", made.add("ReduceSum", weights, axis, keepdims=0), answer)
+        ids = _ids(builder, encoding)
+        weights = builder.add("Gather", builder.constant(trained.wide_ids.numpy()), ids)
+        axis = builder.constant([1], np.int64)
+        logits = builder.add("Add", builder.add("ReduceSum", weights, axis, keepdims=0), logits)
         if trained.table is not None:
-            embedded = made.add("Gather", made.constant(trained.table.numpy()), ids)
-            flat = made.constant([0, columns * trained.table.shape[1]], np.int64)
-            features.append(made.add("Reshape", embedded, flat))
+            embedded = builder.add("Gather", builder.constant(trained.table.numpy()), ids)
+            flat = builder.constant([0, columns * trained.table.shape[1]], np.int64)
+            features.append(builder.add("Reshape", embedded, flat))
     if trained.kernels:
-        answer = made.add("Add", _deep(made, features, trained), answer)
-    score = _answer(made, target, answer)
+        logits = builder.add("Add", _deep(builder, features, trained), logits)
+    score = _score(builder, target, logits)
     shape = ["rows", target.units] if target.task == "multiclass" else ["rows"]
     outputs = [helper.make_tensor_value_info(score, TensorProto.FLOAT, shape)]
     model = helper.make_model(
-        helper.make_graph(made.nodes, "perennial", inputs, outputs, made.constants),
+        helper.make_graph(builder.nodes, "perennial", inputs, outputs, builder.constants),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()],
         ir_version=9,
         producer_name="perennial",
@@ -72,51 +73,53 @@ def graph(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> onnx.
     return model
 
 
-def _numbers(made: _Graph, encoding: Encoding) -> str:
-    missing = made.add("IsNaN", "numeric")
-    known = made.add("Where", missing, made.constant(encoding.median), "numeric")
-    known = made.add("Min", made.add("Max", known, made.constant(encoding.low)), made.constant(encoding.high))
-    centred = made.add("Sub", known, made.constant(encoding.mean))
-    parts = [made.add("Mul", centred, made.constant(1.0 / np.array(encoding.scale, np.float32)))]
+def _numbers(builder: _GraphBuilder, encoding: Encoding) -> str:
+    missing = builder.add("IsNaN", "numeric")
+    values = builder.add("Where", missing, builder.constant(encoding.median), "numeric")
+    values = builder.add(
+        "Min", builder.add("Max", values, builder.constant(encoding.low)), builder.constant(encoding.high)
+    )
+    centred = builder.add("Sub", values, builder.constant(encoding.mean))
+    parts = [builder.add("Mul", centred, builder.constant(1.0 / np.array(encoding.scale, np.float32)))]
     if encoding.bucket_feature:
-        source = made.add("Gather", known, made.constant(encoding.bucket_feature, np.int64), axis=1)
-        above = made.add("Sub", source, made.constant(encoding.bucket_low))
-        position = made.add("Mul", above, made.constant(1.0 / np.array(encoding.bucket_width, np.float32)))
-        parts.append(made.add("Clip", position, made.constant(0.0), made.constant(1.0)))
+        source = builder.add("Gather", values, builder.constant(encoding.bucket_feature, np.int64), axis=1)
+        above = builder.add("Sub", source, builder.constant(encoding.bucket_low))
+        position = builder.add("Mul", above, builder.constant(1.0 / np.array(encoding.bucket_width, np.float32)))
+        parts.append(builder.add("Clip", position, builder.constant(0.0), builder.constant(1.0)))
     if encoding.gaps:
-        flags = made.add("Gather", missing, made.constant(encoding.gaps, np.int64), axis=1)
-        parts.append(made.add("Cast", flags, to=TensorProto.FLOAT))
-    return made.add("Concat", *parts, axis=1)
+        flags = builder.add("Gather", missing, builder.constant(encoding.gaps, np.int64), axis=1)
+        parts.append(builder.add("Cast", flags, to=TensorProto.FLOAT))
+    return builder.add("Concat", *parts, axis=1)
 
 
-def _ids(made: _Graph, encoding: Encoding) -> str:
+def _ids(builder: _GraphBuilder, encoding: Encoding) -> str:
     keys, columns = encoding.keys(), len(encoding.vocabulary)
-    prefix = made.constant([[f"{column}:" for column in range(columns)]], object)
-    ids = made.add(
+    prefix = builder.constant([[f"{column}:" for column in range(columns)]], object)
+    ids = builder.add(
         "LabelEncoder",
-        made.add("StringConcat", prefix, "categorical"),
+        builder.add("StringConcat", prefix, "categorical"),
         domain="ai.onnx.ml",
         keys_strings=keys,
         values_int64s=list(range(1, len(keys) + 1)),
         default_int64=0,
     )
-    unseen = made.constant([[1 + len(keys) + column for column in range(columns)]], np.int64)
-    return made.add("Where", made.add("Equal", ids, made.constant(0, np.int64)), unseen, ids)
+    unknown = builder.constant([[1 + len(keys) + column for column in range(columns)]], np.int64)
+    return builder.add("Where", builder.add("Equal", ids, builder.constant(0, np.int64)), unknown, ids)
 
 
-def _deep(made: _Graph, features: list[str], trained: WideDeep) -> str:
-    deep = made.add("Concat", *features, axis=1)
+def _deep(builder: _GraphBuilder, features: list[str], trained: WideDeep) -> str:
+    deep = builder.add("Concat", *features, axis=1)
     for kernel, bias in zip(trained.kernels, trained.biases, strict=False):
-        deep = made.add("Gemm", deep, made.constant(kernel.numpy()), made.constant(bias.numpy()))
-        deep = made.add("Relu", deep)
-    return made.add("MatMul", deep, made.constant(trained.kernels[-1].numpy()))
+        deep = builder.add("Gemm", deep, builder.constant(kernel.numpy()), builder.constant(bias.numpy()))
+        deep = builder.add("Relu", deep)
+    return builder.add("MatMul", deep, builder.constant(trained.kernels[-1].numpy()))
 
 
-def _answer(made: _Graph, target: LabelEncoding, logits: str) -> str:
+def _score(builder: _GraphBuilder, target: LabelEncoding, logits: str) -> str:
     if target.task == "multiclass":
-        return made.add("Softmax", logits, axis=1, name="score")
-    column = made.add("Reshape", logits, made.constant([-1], np.int64))
+        return builder.add("Softmax", logits, axis=1, name="score")
+    column = builder.add("Reshape", logits, builder.constant([-1], np.int64))
     if target.task == "binary":
-        return made.add("Sigmoid", column, name="score")
-    scaled = made.add("Mul", column, made.constant(target.scale))
-    return made.add("Add", scaled, made.constant(target.mean), name="score")
+        return builder.add("Sigmoid", column, name="score")
+    scaled = builder.add("Mul", column, builder.constant(target.scale))
+    return builder.add("Add", scaled, builder.constant(target.mean), name="score")

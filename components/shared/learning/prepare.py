@@ -1,4 +1,4 @@
-"""From a folder of splits to what a fit takes: labels, learned preprocessing, encoded rows."""
+"""Prepare the splits for training: read the rows, learn the preprocessing, and encode the rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from components.shared.project import Project, Training
 
 @dataclass(frozen=True)
 class RawData:
-    """Raw rows that a model may see: those it learns from and those that choose."""
+    """The raw training and validation rows, with encoded labels."""
 
     train: rows.Inputs
     validation: rows.Inputs
@@ -24,22 +24,22 @@ class RawData:
 
 @dataclass(frozen=True)
 class EncodedData:
-    """Both parts as the network takes them, and the preprocessing that made them."""
+    """The encoded training and validation rows, and the preprocessing that encoded them."""
 
     train: fitting.Rows
     validation: fitting.Rows
     encoding: encoding.Encoding
 
 
-def read(project: Project, splits: Path, *, most_rows: int | None = None, seed: int = 0) -> RawData:
-    """Read training and validation rows; with ``most_rows``, a random part of the training rows."""
+def read(project: Project, splits: Path, *, max_rows: int | None = None, seed: int = 0) -> RawData:
+    """Read the training and validation rows; ``max_rows`` limits the training rows to a random sample."""
     numeric, categorical = rows.numeric_names(project), rows.categorical_names(project)
     columns = [*numeric, *categorical, project.label.column]
     train = rows.read(splits / "train.parquet", columns)
     validation = rows.read(splits / "validation.parquet", columns)
     target = labels.learn(project, train, validation)
-    if most_rows is not None and train.num_rows > most_rows:
-        train = train.take(np.sort(np.random.default_rng(seed).choice(train.num_rows, most_rows, replace=False)))
+    if max_rows is not None and train.num_rows > max_rows:
+        train = train.take(np.sort(np.random.default_rng(seed).choice(train.num_rows, max_rows, replace=False)))
     return RawData(
         rows.inputs(train, numeric, categorical),
         rows.inputs(validation, numeric, categorical),
@@ -49,12 +49,12 @@ def read(project: Project, splits: Path, *, most_rows: int | None = None, seed: 
     )
 
 
-def encode(known: RawData, chosen: Training) -> EncodedData:
-    """Learn preprocessing from the training rows and encode both parts once, before any epoch."""
-    learned = encoding.learn(known.train, bins=chosen.bins, max_vocabulary=chosen.max_vocabulary)
-    weights = fitting.class_weights(known.train_labels, known.target, chosen.class_weight)
+def encode(data: RawData, hyperparameters: Training) -> EncodedData:
+    """Learn the preprocessing from the training rows, and encode both parts once for all epochs."""
+    learned = encoding.learn(data.train, bins=hyperparameters.bins, max_vocabulary=hyperparameters.max_vocabulary)
+    weights = fitting.class_weights(data.train_labels, data.target, hyperparameters.class_weight)
     return EncodedData(
-        fitting.rows(network.encode(learned, known.train.feed()), known.train_labels, weights),
-        fitting.rows(network.encode(learned, known.validation.feed()), known.validation_labels, weights),
+        fitting.rows(network.encode(learned, data.train.feed()), data.train_labels, weights),
+        fitting.rows(network.encode(learned, data.validation.feed()), data.validation_labels, weights),
         learned,
     )

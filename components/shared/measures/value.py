@@ -1,6 +1,6 @@
-"""What acting on a model's answers is worth, and where to cut its scores so that it is worth most.
+"""Compute what the decisions of a model are worth, and the threshold with the highest value.
 
-A row is acted on when its score is at or above the threshold. Money is linear in each count and in each cost.
+A row is acted on when its score is at or above the threshold. The value is linear in each count and in each amount.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Counts:
 
 
 def counts(scores: Scores, positive: Flags, threshold: float) -> Counts:
-    """Count the four outcomes; a score equal to the threshold is acted on."""
+    """Count the four outcomes; a row whose score equals the threshold is acted on."""
     acted = np.asarray(scores) >= threshold
     positive = np.asarray(positive, dtype=bool)
     return Counts(
@@ -38,7 +38,7 @@ def counts(scores: Scores, positive: Flags, threshold: float) -> Counts:
 
 
 def total(value: Value, outcome: Counts) -> float:
-    """Return the money of all rows together, in the project's currency.
+    """Return the total value of all rows, in the project's currency.
 
     >>> offer = Value(benefit=8, success_rate=0.5, false_positive_cost=2)
     >>> total(offer, Counts(true_positives=800, false_positives=0, false_negatives=200, true_negatives=99_000))
@@ -56,53 +56,53 @@ def total(value: Value, outcome: Counts) -> float:
 
 
 def kept(value: Value, outcome: Counts) -> float:
-    """Return for how many of the rows acted on the action succeeds."""
+    """Return the expected number of actions that succeed."""
     return outcome.true_positives * value.success_rate
 
 
 def ceiling(value: Value, positives: int) -> float:
-    """Return the money of the best possible answers: acting on all positives and nobody else, if that pays at all."""
+    """Return the value of perfect decisions: act on all positives only, or on no row if acting does not pay."""
     return max(total(value, Counts(positives, 0, 0, 0)), total(value, Counts(0, 0, positives, 0)))
 
 
 def break_even_precision(value: Value) -> float | None:
-    """Return the precision at which acting is worth as much as leaving the same rows alone.
+    """Return the precision at which acting on rows is worth as much as not acting on them.
 
-    None when acting on a true positive does not pay: then no precision suffices.
+    None if acting on a true positive does not pay, because then no precision suffices.
 
     >>> round(break_even_precision(Value(benefit=8, success_rate=0.5, false_positive_cost=2)), 3)
     0.333
     """
-    won, lost = _stakes(value)
-    if won <= 0:
+    gain, loss = _stakes(value)
+    if gain <= 0:
         return None
-    return lost / (won + lost)
+    return loss / (gain + loss)
 
 
 def break_even_fpr(value: Value, true_positives: float, negatives: float) -> float | None:
-    """Return the false-positive rate at which acting is worth as much as leaving everybody alone.
+    """Return the false-positive rate at which acting is worth as much as not acting on any row.
 
-    None when a false positive costs nothing or there are no negatives; a rate above 1 cannot be reached.
+    None if a false positive costs nothing or there are no negatives. A rate above 1 means that acting always pays.
 
     >>> offer = Value(benefit=8, success_rate=0.5, false_positive_cost=2)
     >>> round(break_even_fpr(offer, true_positives=800, negatives=99_000), 4)
     0.0162
     """
-    won, lost = _stakes(value)
-    if lost <= 0 or negatives <= 0:
+    gain, loss = _stakes(value)
+    if loss <= 0 or negatives <= 0:
         return None
-    return max(won, 0.0) * true_positives / (lost * negatives)
+    return max(gain, 0.0) * true_positives / (loss * negatives)
 
 
 def _stakes(value: Value) -> tuple[float, float]:
-    """What acting changes for one positive (won) and for one negative (lost)."""
-    won = value.success_rate * value.benefit - value.action_cost + value.false_negative_cost
-    return won, value.false_positive_cost + value.action_cost
+    """Return the gain of acting on one positive, and the loss of acting on one negative."""
+    gain = value.success_rate * value.benefit - value.action_cost + value.false_negative_cost
+    return gain, value.false_positive_cost + value.action_cost
 
 
 @dataclass(frozen=True)
 class Curve:
-    """All distinct cuts of a set of scores, from acting on nobody to acting on everybody."""
+    """Confusion counts at every threshold, from acting on no row to acting on all rows."""
 
     thresholds: NDArray[np.float64]
     true_positives: NDArray[np.int64]
@@ -110,7 +110,7 @@ class Curve:
     positives: int
 
     def totals(self, value: Value) -> NDArray[np.float64]:
-        """Return the money at each cut."""
+        """Return the total value at each threshold."""
         acted = self.true_positives + self.false_positives
         return (
             self.true_positives * value.success_rate * value.benefit
@@ -120,32 +120,50 @@ class Curve:
         )
 
     def f1(self) -> NDArray[np.float64]:
-        """Return the F1 score at each cut; 0 where nothing is found."""
+        """Return the F1 score at each threshold; 0 without true positives."""
         return 2 * self.true_positives / np.maximum(self.true_positives + self.false_positives + self.positives, 1)
 
 
 def curve(scores: Scores, positive: Flags) -> Curve:
-    """Cut between each pair of neighbouring distinct scores, so that rounding cannot move a row across."""
-    order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-    ranked = np.asarray(scores, dtype=np.float64)[order]
-    hits = np.asarray(positive, dtype=bool)[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.array([], dtype=int)
-    found = np.cumsum(hits)[last]
-    nobody = np.nextafter(1.0, 2.0) if len(ranked) and ranked[0] >= 1 else (1.0 + (ranked[0] if len(ranked) else 1)) / 2
-    between = (ranked[last[:-1]] + ranked[last[:-1] + 1]) / 2
+    """Count true and false positives at every threshold that gives different decisions.
+
+    Each threshold lies midway between two neighbouring distinct scores, so that rounding cannot move a row across it.
+    At the first threshold no row is acted on; at the last, which is 0, all rows are.
+
+    >>> cuts = curve(np.array([0.2, 0.6, 0.6]), np.array([False, True, False]))
+    >>> cuts.thresholds.round(2).tolist(), cuts.true_positives.tolist(), cuts.false_positives.tolist()
+    ([0.8, 0.4, 0.0], [0, 1, 1], [0, 1, 2])
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
+    descending = scores[order]
+    is_positive = np.asarray(positive, dtype=bool)[order]
+    if not len(descending):
+        none = np.zeros(1, np.int64)
+        return Curve(thresholds=np.ones(1), true_positives=none, false_positives=none, positives=0)
+    # Rows with equal scores are acted on together: only the last index of each group of equal scores is a cut.
+    last_of_group = np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+    acted = last_of_group + 1
+    true_positives = np.cumsum(is_positive)[last_of_group]
+    midpoints = (descending[last_of_group[:-1]] + descending[last_of_group[:-1] + 1]) / 2
     return Curve(
-        thresholds=np.concatenate(([nobody], between, [0.0] if len(ranked) else [])),
-        true_positives=np.concatenate(([0], found)).astype(np.int64),
-        false_positives=np.concatenate(([0], last + 1 - found)).astype(np.int64),
-        positives=int(hits.sum()),
+        thresholds=np.concatenate(([_threshold_above(descending[0])], midpoints, [0.0])),
+        true_positives=np.concatenate(([0], true_positives)).astype(np.int64),
+        false_positives=np.concatenate(([0], acted - true_positives)).astype(np.int64),
+        positives=int(is_positive.sum()),
     )
 
 
-def best_threshold(scores: Scores, positive: Flags, value: Value | None) -> float:
-    """Return the threshold that earns most on these rows; without a value, the one with the highest F1.
+def _threshold_above(highest: float) -> float:
+    """Return a threshold above the highest score: midway to 1, or the next float above 1."""
+    return (1.0 + highest) / 2 if highest < 1 else float(np.nextafter(1.0, 2.0))
 
-    Among equals the highest threshold wins: fewer rows are acted on.
+
+def best_threshold(scores: Scores, positive: Flags, value: Value | None) -> float:
+    """Return the threshold with the highest total value; without a value, the one with the highest F1 score.
+
+    The highest of several such thresholds is returned, so that fewer rows are acted on.
     """
     cuts = curve(scores, positive)
-    worth = cuts.f1() if value is None else cuts.totals(value)
-    return float(cuts.thresholds[int(np.argmax(worth))])
+    objective = cuts.f1() if value is None else cuts.totals(value)
+    return float(cuts.thresholds[int(np.argmax(objective))])

@@ -86,7 +86,9 @@ def test_artifacts_that_moved_away_are_one_sentence(tmp_path):
     registry.move_alias(registry.open(uri), "made", "champion", registered)
     (tmp_path / "state").rename(tmp_path / "moved")
 
-    with pytest.raises(StepFailed, match=r"can't be read \(.*No such .*\); put them back, and where .* moved"):
+    with pytest.raises(
+        StepFailed, match=r"cannot read the artifacts .* \(.*No such .*\); restore them if they were moved"
+    ):
         _fetch(f"sqlite:///{tmp_path / 'moved' / 'mlflow.db'}", tmp_path / "out")
 
 

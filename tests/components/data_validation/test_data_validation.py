@@ -308,7 +308,9 @@ def test_a_table_without_a_schema_gets_a_guess_to_review(tmp_path: Path) -> None
 
 
 def test_a_schema_that_does_not_parse_is_bad_input_with_a_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"feature_repo/schema/table.pbtxt is not a valid TensorFlow Metadata schema .*3:11"):
+    with pytest.raises(
+        InputError, match=r"feature_repo/schema/table.pbtxt is not a valid TensorFlow Metadata schema .*3:11"
+    ):
         Case(tmp_path, "\n\nfeature { nam: 1 }").validate(table())
 
 

@@ -255,9 +255,11 @@ def test_a_broken_registry_is_one_sentence_without_its_password(tmp_path, monkey
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (tmp_path / "mlflow.db").write_bytes(b"this is no database, and long enough to be read as one")
 
-    with pytest.raises(StepFailed, match=r"can't be used: .*not a database.*restore") as broken:
+    with pytest.raises(
+        StepFailed, match=r"cannot open the model registry .*not a database.* restore the file"
+    ) as broken:
         registry.open(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    with pytest.raises(StepFailed, match="can't be used") as unreachable:
+    with pytest.raises(StepFailed, match="cannot open the model registry") as unreachable:
         registry.open("http://user:hidden@127.0.0.1:1/")
 
     assert "\n" not in str(broken.value)

@@ -182,7 +182,7 @@ def test_any_rows_are_split_without_a_leak_or_refused(tmp_path_factory, rows, me
             "all rows have the event time .*split.method to hash",
         ),
         (project("random"), [(f"c{n}", n, n % 2) for n in range(30)], "part has [0-9] of 30 rows"),
-        (project("time", gap_days=200), monthly(), "The .* part has 0 of 600 rows .* lower split.gap_days"),
+        (project("time", gap_days=200), monthly(), "the .* part has 0 of 600 rows .* lower split.gap_days"),
         (
             project("time"),
             [(f"c{n}", n, int(n < 500)) for n in range(999)],

@@ -52,14 +52,16 @@ def test_numbers_booleans_and_decimals_become_float32_and_gaps_nan():
 
 
 def test_text_under_a_numeric_feature_is_refused_with_both_ways_out():
-    with pytest.raises(InputError, match=r"'age' is numeric .* holds string; make it categorical .* or cast it"):
+    with pytest.raises(
+        InputError, match=r"'age' is numeric .* has the type string; declare it as categorical, or cast it"
+    ):
         rows.inputs(pa.table({"age": ["12"]}), ["age"], [])
 
 
 def test_a_column_that_the_splits_lack_is_named(tmp_path):
     made_splits.write(tmp_path, made_splits.table(rows=20))
 
-    with pytest.raises(InputError, match=r"train.parquet of the splits lacks \['tenure'\]"):
+    with pytest.raises(InputError, match=r"train.parquet of the splits lacks the columns \['tenure'\]"):
         rows.read(tmp_path / "train.parquet", ["usage", "tenure"])
 
 
@@ -116,5 +118,5 @@ def test_a_positive_answer_that_no_row_has_is_refused():
     table = pa.table({"answer": ["no", "yes"]})
     label = {"source": "rows", "column": "answer", "positive": "Yes"}
 
-    with pytest.raises(InputError, match=r"'positive' is 'Yes', but 'answer' holds \['no', 'yes'\]"):
+    with pytest.raises(InputError, match=r"label.positive is 'Yes', but 'answer' has the values \['no', 'yes'\]"):
         labels.learn(made_splits.project(label=label), table, table)

@@ -9,13 +9,13 @@ from components.tuning.storage import storage
 
 BAD = {
     "did you mean 'learning_rate'": Tuning(space={"learningrate": Range(low=0.1, high=0.2)}),
-    "add 'step' or 'choices'": Tuning(sampler="grid", space={"dropout": Range(low=0.0, high=0.5)}),
-    "'low' must not be above 'high'": Tuning(space={"dropout": Range(low=0.5, high=0.1)}),
-    "must start above 0": Tuning(space={"l2": Range(low=0.0, high=0.1, log=True)}),
+    "add 'step' or list 'choices'": Tuning(sampler="grid", space={"dropout": Range(low=0.0, high=0.5)}),
+    "'low' must not exceed 'high'": Tuning(space={"dropout": Range(low=0.5, high=0.1)}),
+    "it must be above 0": Tuning(space={"l2": Range(low=0.0, high=0.1, log=True)}),
     "add 'integer: true'": Tuning(space={"bins": Range(low=4, high=32)}),
-    "list the widths as choices": Tuning(space={"hidden": Range(low=4, high=32)}),
-    "no value for it": Tuning(space={"dropout": Choice(choices=(0.1, 1.5))}),
-    "'hidden' holds 'wide'": Tuning(space={"hidden": Choice(choices=("none", "wide"))}),
+    "is a range; expected choices": Tuning(space={"hidden": Range(low=4, high=32)}),
+    "the search space of 'dropout' has the invalid value 1.5": Tuning(space={"dropout": Choice(choices=(0.1, 1.5))}),
+    "'hidden' has the invalid value 'wide'": Tuning(space={"hidden": Choice(choices=("none", "wide"))}),
     "empty search space": Tuning(space={}),
     "both 'log' and 'step'": Tuning(space={"l2": Range(low=0.1, high=0.3, log=True, step=0.1)}),
 }
@@ -52,19 +52,19 @@ def test_the_search_starts_from_the_projects_own_values_where_the_space_holds_th
 
 @pytest.mark.skipif(search.find_spec("torch") is not None, reason="PyTorch is installed, so the sampler works")
 def test_the_gp_sampler_without_pytorch_names_what_it_needs():
-    with pytest.raises(InputError, match=r"needs PyTorch .* or set 'tuning.sampler: tpe'"):
+    with pytest.raises(InputError, match=r"requires PyTorch.* or set 'tuning.sampler: tpe'"):
         search.sampler(Tuning(sampler="gp"), seed=0)
 
 
 def test_a_database_that_cannot_be_used_is_told_without_its_password():
-    with pytest.raises(InputError, match=r"oracle9://ann:\*\*\*@host/db.*expected a folder, or postgresql") as refused:
+    with pytest.raises(InputError, match=r"oracle9://ann:\*\*\*@host/db.*expected a folder or postgresql") as refused:
         storage("oracle9://ann:secret@host/db", "study")
 
     assert "secret" not in str(refused.value)
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path):
-    with pytest.raises(StepFailed, match="does not answer") as refused:
+    with pytest.raises(StepFailed, match="is not reachable") as refused:
         storage("postgresql://ann:secret@127.0.0.1:1/db", "study")
 
     assert "secret" not in str(refused.value)
