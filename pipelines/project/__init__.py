@@ -1,1 +1,1 @@
-"""The project file: read with helpful messages, or written for a new table."""
+"""The project file: read it with helpful messages, or create it for a new table."""

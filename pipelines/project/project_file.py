@@ -1,4 +1,4 @@
-"""Read project.yaml: every mistake is one sentence that names the key, what was expected and the nearest known key."""
+"""Read project.yaml, and report a mistake with the key, the expected value and the most similar key."""
 
 import difflib
 import json
@@ -20,15 +20,15 @@ def read(path: Path) -> Project:
         path: The file, or the folder that holds ``project.yaml``.
 
     Raises:
-        InputError: If it is absent, not YAML, or not a project; the sentence names the key and the way out.
+        InputError: If it does not exist, is not YAML, or is not a valid project.
     """
     file = path / FILE_NAME if path.is_dir() else path
     try:
         content = typed_yaml.load(file)
     except FileNotFoundError:
         raise InputError(
-            f"there is no project file {str(file)!r}; go to a project's folder, name it with --project, "
-            "or make one with 'perennial init TABLE --label COLUMN'."
+            f"the project file {str(file)!r} does not exist; change to a project's folder, set --project, or create a "
+            "project with 'perennial init TABLE --label COLUMN'."
         ) from None
     project = typed_yaml.parse(file.name, content, Project)
     for problem in _contradictions(project):
@@ -37,15 +37,15 @@ def read(path: Path) -> Project:
 
 
 def json_schema() -> str:
-    """Return the JSON schema of a project file, as editors use it."""
+    """Return the JSON schema of a project file, for editors."""
     return json.dumps(Project.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def _contradictions(project: Project) -> Iterator[str]:
-    """Find what each key allows but their combination does not."""
+    """Find contradictions between keys that are valid on their own."""
     sources = sorted(project.sources)
     if project.label.source not in project.sources:
-        yield f"label.source is {project.label.source!r}, expected one of the sources {sources}; name one of them."
+        yield f"label.source is {project.label.source!r}, expected one of the sources {sources}."
     for source in project.validation.segment_columns:
         if source not in project.sources:
             yield f"validation.segment_columns names {source!r}, expected one of the sources {sources}."
@@ -53,36 +53,36 @@ def _contradictions(project: Project) -> Iterator[str]:
     for entry in project.evaluation.slices:
         for column in (entry,) if isinstance(entry, str) else entry:
             if column not in project.features.columns:
-                near = difflib.get_close_matches(column, columns, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {columns}."
-                yield f"evaluation.slices names {column!r}, which is no feature; {hint}"
+                similar = difflib.get_close_matches(column, columns, n=1)
+                hint = f"did you mean {similar[0]!r}?" if similar else f"expected one of {columns}."
+                yield f"evaluation.slices names {column!r}, which is not a feature; {hint}"
     for rule, needed, present in (
         ("slice_gap", "evaluation.slices", project.gate.slice_gap is None or project.evaluation.slices),
         ("fairness_gap", "evaluation.fairness", project.gate.fairness_gap is None or project.evaluation.fairness),
         ("value_positive", "value", not project.gate.value_positive or project.value),
     ):
         if not present:
-            yield f"gate.{rule} needs what {needed!r} declares, but that is absent; declare it or drop the rule."
+            yield f"gate.{rule} requires {needed!r}, which is not set; set it or remove the rule."
     steps = environments.steps()
     for step in project.resources.steps:
         if step not in steps:
-            near = difflib.get_close_matches(step, steps, n=1)
-            yield f"resources.steps names {step!r}, which is no step; " + (
-                f"did you mean {near[0]!r}?" if near else f"known are {steps}."
+            similar = difflib.get_close_matches(step, steps, n=1)
+            yield f"resources.steps names {step!r}, which is not a step; " + (
+                f"did you mean {similar[0]!r}?" if similar else f"expected one of {steps}."
             )
     if project.label.column in project.features.columns:
-        yield f"the label {project.label.column!r} is listed as a feature; take it out of features.columns."
+        yield f"the label {project.label.column!r} is listed as a feature; remove it from features.columns."
     if len(project.features.columns) > project.limits.columns:
         yield (
-            f"features.columns lists {len(columns)} features, limits.columns allows {project.limits.columns}; "
-            "drop some or raise the limit."
+            f"features.columns lists {len(columns)} features, but limits.columns is {project.limits.columns}; "
+            "remove some features or raise the limit."
         )
     if project.split.validation + project.split.test >= 1:
         yield (
-            f"split.validation {project.split.validation} and split.test {project.split.test} leave nothing to train "
-            "on; their sum must be below 1."
+            f"split.validation {project.split.validation} and split.test {project.split.test} leave no rows for "
+            "training; their sum must be below 1."
         )
     if project.task == "binary" and project.value is None:
         return
     if project.task != "binary" and project.value is not None:
-        yield f"'value' is defined for a binary task, this one is {project.task}; take the section out."
+        yield f"'value' is only valid for a binary task, but the task is {project.task}; remove the section."

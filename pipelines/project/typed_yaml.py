@@ -1,4 +1,4 @@
-"""Read a YAML document into a type; every mistake is one sentence that names the key and the nearest known one."""
+"""Read a YAML document into a pydantic model; each mistake is reported in one sentence with the most similar key."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -14,88 +14,88 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that stands twice instead of taking the last one."""
+    """YAML's safe loader, but a duplicate key is an error rather than the last one taking precedence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key_node.start_mark)
-            if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, "expected a text, number or boolean as key", key_node.start_mark
                 )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 def load(file: Path) -> dict[str, Any]:
-    """Parse a YAML file that holds keys.
+    """Parse a YAML file with a mapping.
 
     Raises:
-        FileNotFoundError: If there is none.
-        InputError: If it is not UTF-8, not YAML, or holds something else than keys.
+        FileNotFoundError: If the file does not exist.
+        InputError: If it is not UTF-8, not YAML, or not a mapping.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except UnicodeDecodeError as error:
         raise InputError(f"{file.name} is not UTF-8 at byte {error.start}; save it as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{file.name} is not valid YAML: {' '.join(str(error).split())}; mend that line.") from None
+        raise InputError(f"{file.name} is not valid YAML: {' '.join(str(error).split())}. Correct the file.") from None
     if not isinstance(content, dict):
-        raise InputError(f"{file.name} holds {type(content).__name__}, expected keys; mend that file.")
+        raise InputError(f"{file.name} contains a {type(content).__name__}; expected a mapping of keys to values.")
     return content
 
 
 def parse(name: str, content: Mapping[str, Any], type_: type[Document]) -> Document:
-    """Make a document of a type from what a file holds.
+    """Validate the content of a file.
 
     Args:
-        name: Of the file, for the sentence.
-        content: Its keys and values.
-        type_: What it should be.
+        name: Name of the file, for messages.
+        content: Keys and values of the file.
+        type_: Model of the document.
 
     Raises:
-        InputError: If it is not; the sentence names the key and the way out.
+        InputError: If the content is invalid; the message names the key.
     """
     try:
         return type_.model_validate(content)
     except ValidationError as error:
-        raise InputError(_sentence(name, error, type_)) from None
+        raise InputError(_message(name, error, type_)) from None
 
 
-def _sentence(name: str, error: ValidationError, type_: type[BaseModel]) -> str:
-    """Turn pydantic's findings into one sentence about the first, and the number of the others."""
-    findings = error.errors()
-    # A misspelt key explains the missing one that it should have been, so it goes first.
-    first = min(findings, key=lambda finding: finding["type"] != "extra_forbidden")
-    where = [str(part) for part in first["loc"]]
+def _message(name: str, error: ValidationError, type_: type[BaseModel]) -> str:
+    """Write a message about the first of pydantic's errors, and the number of the others."""
+    errors = error.errors()
+    # A misspelt key explains why the correct key is missing, so it comes first.
+    first = min(errors, key=lambda details: details["type"] != "extra_forbidden")
+    path = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        known = _keys_at(type_, where[:-1])
-        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
-        place = f" in {'.'.join(where[:-1])!r}" if where[:-1] else ""
-        hint = f"did you mean {near[0]!r}" if near else f"known are {sorted(known)}"
-        text = f"{name}: there is no key {where[-1]!r}{place}; {hint}?"
+        keys = _keys_at(type_, path[:-1])
+        similar = difflib.get_close_matches(path[-1], keys, n=1, cutoff=0.5)
+        section = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
+        hint = f"did you mean {similar[0]!r}?" if similar else f"expected one of {sorted(keys)}."
+        text = f"{name}: unknown key {path[-1]!r}{section}; {hint}"
     elif first["type"] == "missing":
-        text = f"{name}: the key {'.'.join(where)!r} is missing; add it."
+        text = f"{name}: the key {'.'.join(path)!r} is missing; add it."
     else:
         reason = first["msg"].removeprefix("Value error, ")
         got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-        text = f"{name}: {'.'.join(where) or 'the document'}: {reason}{got}; mend that value."
-    others = len(findings) - 1
-    return text if not others else f"{text[:-1]}{text[-1]} ({others} more)"
+        text = f"{name}: {'.'.join(path) or 'the document'}: {reason}{got}; correct the value."
+    others = len(errors) - 1
+    return f"{text} ({others} more errors)" if others > 1 else f"{text} (1 more error)" if others else text
 
 
-def _keys_at(type_: type[BaseModel], where: list[str]) -> set[str]:
-    """Collect the keys that a type knows at a place."""
+def _keys_at(type_: type[BaseModel], path: list[str]) -> set[str]:
+    """Return the valid keys at a path of a document."""
     models: list[Any] = [type_]
-    for part in where:
-        found: list[Any] = []
+    for part in path:
+        next_models: list[Any] = []
         for model in models:
             fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-            found += list(_models(fields[part].annotation)) if part in fields else [model]
-        models = found
+            next_models += list(_models(fields[part].annotation)) if part in fields else [model]
+        models = next_models
     return {key for model in models for key in model.model_fields}
 
 

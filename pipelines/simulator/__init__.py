@@ -1,4 +1,4 @@
-"""A subscription business that does not exist: the tables of the shipped example, for any period.
+"""Simulate a subscription business: generate the tables of the shipped example for any period.
 
 >>> from datetime import date
 >>> from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the customers of one block do in one month: usage, contacts, whether they leave."""
+"""Simulate one month of one block of customers: usage, contacts, and who leaves."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from pipelines.simulator.switches import Faults
 
 @dataclass(frozen=True)
 class Month:
-    """One month of one block, one element per place unless said otherwise."""
+    """One month of one block; each array has one element per slot."""
 
     month: int
     leaves: NDArray[np.bool_]
@@ -21,11 +21,11 @@ class Month:
     overdue_days: Floats
     usage_known_at: Ints
     contacts: Ints
-    """How many contacts each place had."""
+    """Number of contacts with support."""
 
 
-def live(population: Population, month: int, faults: Faults) -> Month:
-    """Let a month pass: decide who leaves, then what all of them did, and remember it."""
+def simulate_month(population: Population, month: int, faults: Faults) -> Month:
+    """Simulate a month: decide who leaves, draw everyone's activity, and update the state of the population."""
     seed, block, n = population.seed, population.block, population.size
     uniform = generator(seed, "month", block, month).random((n, 7)).T
     normal = generator(seed, "noise", block, month).standard_normal((n, 4)).T
@@ -54,14 +54,14 @@ def live(population: Population, month: int, faults: Faults) -> Month:
     missing = uniform[3] < 0.02
     if faults.active("segment-missing", month):
         missing = missing | (population.codes["network"] == 2)
-    # Most usage is known within three days, one row in twenty only after up to three weeks.
-    wait = np.where(uniform[4] < 0.05, 3 + 18 * uniform[5], 0.5 + 2.5 * uniform[5])
+    # Most usage becomes known within three days; one row in twenty takes up to three weeks.
+    delay_days = np.where(uniform[4] < 0.05, 3 + 18 * uniform[5], 0.5 + 2.5 * uniform[5])
     return Month(
         month=month,
         leaves=leaves,
         data_gb=np.where(missing, np.nan, data_gb),
         minutes=minutes,
         overdue_days=np.where(uniform[6] < 0.01, np.nan, overdue),
-        usage_known_at=month_start(month + 1) + (wait * DAY).astype(np.int64),
+        usage_known_at=month_start(month + 1) + (delay_days * DAY).astype(np.int64),
         contacts=contacts.astype(np.int64),
     )

@@ -1,4 +1,4 @@
-"""Months as whole numbers, times as microseconds since 1970, both UTC."""
+"""Months as integers and times as microseconds since 1970, both in UTC."""
 
 from datetime import date
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 DAY = 86_400_000_000
 ORIGIN = date(2023, 1, 1)
-"""Where the history of every simulated business starts."""
+"""First day of the history of every simulated business."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 def month_number(day: date) -> int:
-    """Count months from ``ORIGIN``.
+    """Return the number of months since ``ORIGIN``.
 
     >>> month_number(date(2024, 2, 1))
     13
@@ -23,6 +23,6 @@ def month_number(day: date) -> int:
 
 
 def month_start(month: int | Ints) -> Ints:
-    """Microseconds at which a month (a number, or an array of them) starts."""
+    """Return the start of a month, or of an array of months, in microseconds since 1970."""
     months = np.asarray(month) + (ORIGIN.year - 1970) * 12 + ORIGIN.month - 1
     return months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)

@@ -1,10 +1,10 @@
-"""Who the customers are, month by month: the part of the simulation that has a memory.
+"""The state of the simulation: who the customers are, month by month.
 
-A place in the population is held by one customer after another: who leaves is followed by somebody new in the next
-month, with the same plan, contract, payment and region. So neither their number nor the mix of the business changes
-by itself. Every draw comes from a generator keyed by seed, purpose, block
-and month. Therefore any period can be written without the draws of another, and the first thousand customers
-are the same whether there are a thousand or a million.
+The population consists of slots. When a customer leaves, a new one with the same plan, contract, payment and region
+takes the slot in the next month, so that neither the number of customers nor their mix changes by itself.
+
+Every random draw comes from a generator keyed by seed, purpose, block and month. Any period can therefore be generated
+on its own, and the first thousand customers are the same whether there are a thousand or a million.
 """
 
 from dataclasses import dataclass
@@ -36,25 +36,25 @@ _SHARES = {
     "network": (0.35, 0.4, 0.25),
 }
 _CHANGES = {"plan": 0.02, "payment": 0.015, "device": 0.02, "region": 0.004, "contract": 0.012}
-"""Share of customers whose attribute changes in a month."""
+"""Share of customers whose attribute changes per month."""
 
-_KEPT = ("plan", "contract", "payment", "region")
-"""What a newcomer has in common with the customer who held the place before."""
+_INHERITED = ("plan", "contract", "payment", "region")
+"""Attributes that a new customer shares with the previous customer of the slot."""
 
 
 def generator(seed: int, purpose: str, block: int, month: int) -> np.random.Generator:
-    """Give the random numbers of one purpose in one block and month; the same whatever else is simulated."""
+    """Return the random generator of one purpose, block and month; it is independent of all other draws."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *purpose.encode(), block, month + 1])))
 
 
 def _pick(uniform: Floats, name: str) -> Ints:
-    """Turn uniform draws into the codes of an attribute."""
+    """Convert uniform draws to the codes of an attribute."""
     return np.searchsorted(np.cumsum(_SHARES[name])[:-1], uniform, side="right").astype(np.int64)
 
 
 @dataclass
 class Population:
-    """The state of one block of places at the start of a month."""
+    """The state of one block of slots at the start of a month."""
 
     seed: int
     block: int
@@ -64,7 +64,7 @@ class Population:
     def __post_init__(self) -> None:
         """Fill the block with customers who joined up to five years before the origin."""
         n = self.size
-        self.place = self.first + np.arange(n)
+        self.slot = self.first + np.arange(n)
         self.generation = np.zeros(n, np.int64)
         self.joined = np.zeros(n, np.int64)
         self.fee = np.zeros(n)
@@ -83,63 +83,63 @@ class Population:
         self.joined = month_start(0) - (draws[1] ** 2 * 60 * 30 * DAY).astype(np.int64)
         self.newcomers = np.ones(n, bool)
 
-    def _settle(self, who: NDArray[np.bool_], month: int) -> None:
-        """Give the chosen places a new customer each."""
+    def _settle(self, slots: NDArray[np.bool_], month: int) -> None:
+        """Put a new customer into each selected slot."""
         draws = generator(self.seed, "settle", self.block, month).random((self.size, len(_SHARES) + 4)).T
         normal = generator(self.seed, "temper", self.block, month).standard_normal((self.size, 2)).T
         for row, name in enumerate(_SHARES):
-            if name not in _KEPT or month < 0:
-                self.codes[name][who] = _pick(draws[row][who], name)
-        spare = draws[len(_SHARES) :, who]
-        plan, young = self.codes["plan"][who], self.codes["age"][who] == 0
-        self.paperless[who] = spare[0] < 0.6
-        self.age_known[who] = spare[1] < 0.97
-        self.device_known[who] = spare[2] < 0.95
-        self.fee[who] = _FEES[plan] * (0.8 + 0.4 * spare[3])
-        self.level[who] = 0.5 * normal[0][who] + 0.2 * plan + 0.4 * young
-        self.trouble[who] = normal[1][who]
-        self.usage[:, who] = np.nan
-        self.contacts[:, who] = 0
-        self.overdue[who] = 0
+            if name not in _INHERITED or month < 0:
+                self.codes[name][slots] = _pick(draws[row][slots], name)
+        spare = draws[len(_SHARES) :, slots]
+        plan, young = self.codes["plan"][slots], self.codes["age"][slots] == 0
+        self.paperless[slots] = spare[0] < 0.6
+        self.age_known[slots] = spare[1] < 0.97
+        self.device_known[slots] = spare[2] < 0.95
+        self.fee[slots] = _FEES[plan] * (0.8 + 0.4 * spare[3])
+        self.level[slots] = 0.5 * normal[0][slots] + 0.2 * plan + 0.4 * young
+        self.trouble[slots] = normal[1][slots]
+        self.usage[:, slots] = np.nan
+        self.contacts[:, slots] = 0
+        self.overdue[slots] = 0
 
     def replace(self, left: NDArray[np.bool_], month: int) -> None:
-        """Let new customers take the places of those who left, in the days before the place's billing day."""
+        """Replace the customers who left; the new ones join before the slot's billing day."""
         self.generation += left
-        wait = generator(self.seed, "wait", self.block, month).random(self.size) * (self.billing_day - 1) * DAY
-        self.joined = np.where(left, month_start(month) + wait.astype(np.int64), self.joined)
+        delay = generator(self.seed, "wait", self.block, month).random(self.size) * (self.billing_day - 1) * DAY
+        self.joined = np.where(left, month_start(month) + delay.astype(np.int64), self.joined)
         self._settle(left, month)
         self.newcomers = left
 
     def change(self, month: int) -> NDArray[np.bool_]:
-        """Let profiles change a little; True for those that did."""
+        """Change the profiles of a few customers; return True for each changed slot."""
         source = generator(self.seed, "change", self.block, month)
         draws = source.random((self.size, 2 * len(_CHANGES) + 1)).T
         changed = np.zeros(self.size, bool)
         for row, (name, share) in enumerate(_CHANGES.items()):
-            chosen = np.flatnonzero((draws[2 * row] < share) & ~self.newcomers)
-            value = _pick(draws[2 * row + 1][chosen], name)
-            moves = chosen[value != self.codes[name][chosen]]
-            self.codes[name][chosen] = value
+            selected = np.flatnonzero((draws[2 * row] < share) & ~self.newcomers)
+            value = _pick(draws[2 * row + 1][selected], name)
+            changes = selected[value != self.codes[name][selected]]
+            self.codes[name][selected] = value
             if name == "plan":
-                self.fee[moves] = _FEES[self.codes["plan"][moves]] * (0.8 + 0.4 * draws[-1][moves])
-            changed[moves] = True
+                self.fee[changes] = _FEES[self.codes["plan"][changes]] * (0.8 + 0.4 * draws[-1][changes])
+            changed[changes] = True
         return changed
 
     def risk(self, month: int, faults: Faults) -> Floats:
-        """Probability to leave within the 30 days after this month's billing day, from what can be observed."""
+        """Return the probability to leave within 30 days after this month's billing day, from observable attributes."""
         tenure = np.maximum(0, month_start(month) - self.joined) / (30.4 * DAY)
         earlier = self.usage[:3]
-        seen = ~np.isnan(earlier)
-        mean = np.where(seen, earlier, 0).sum(axis=0) / np.maximum(1, seen.sum(axis=0))
-        known = seen.any(axis=0) & ~np.isnan(self.usage[3])
-        change = np.where(known, np.clip(np.nan_to_num(self.usage[3]) - mean, -1.5, 1.5), 0)
-        turn = -1.0 if faults.active("concept-drift", month) else 1.0
+        observed = ~np.isnan(earlier)
+        mean = np.where(observed, earlier, 0).sum(axis=0) / np.maximum(1, observed.sum(axis=0))
+        is_known = observed.any(axis=0) & ~np.isnan(self.usage[3])
+        change = np.where(is_known, np.clip(np.nan_to_num(self.usage[3]) - mean, -1.5, 1.5), 0)
+        sign = -1.0 if faults.active("concept-drift", month) else 1.0
         age, payment = self.codes["age"], self.codes["payment"]
         logit = (
             -4.05
-            + turn * np.array([1.0, -0.5, -1.6])[self.codes["contract"]]
-            + turn * 0.035 * (self.fee - 30)
-            - turn * 1.7 * change
+            + sign * np.array([1.0, -0.5, -1.6])[self.codes["contract"]]
+            + sign * 0.035 * (self.fee - 30)
+            - sign * 1.7 * change
             + 1.1 * np.exp(-tenure / 6)
             + 0.5 * np.minimum(self.contacts.sum(axis=0), 5)
             + 0.09 * np.minimum(self.overdue, 15)
@@ -148,6 +148,6 @@ class Population:
             + 0.5 * ((age == 0) & (self.codes["contract"] == 0))
             + np.linspace(-0.4, 0.4, len(REGIONS))[self.codes["region"]]
         )
-        # One slice that no model can read: these customers leave by chance.
-        odd = (self.codes["region"] == 1) & (self.codes["plan"] == 0)
-        return np.where(odd, 0.09, 1 / (1 + np.exp(-logit)))
+        # In one slice, customers leave at random, so no model can predict them.
+        is_random = (self.codes["region"] == 1) & (self.codes["plan"] == 0)
+        return np.where(is_random, 0.09, 1 / (1 + np.exp(-logit)))

@@ -1,4 +1,4 @@
-"""The four tables as Arrow: who is behind a place, in the spelling of the upstream systems."""
+"""Build the four Arrow tables: convert the state of the population to the values of the upstream systems."""
 
 import numpy as np
 import pyarrow as pa
@@ -25,20 +25,20 @@ CHANNELS = ("phone", "chat", "shop", "e-mail")
 _TIME = pa.timestamp("us")
 
 
-def customer_ids(place: Ints, generation: Ints) -> pa.Array:
-    """Spell customers as ``C<place>-<generation>``, twelve ASCII characters each.
+def customer_ids(slot: Ints, generation: Ints) -> pa.Array:
+    """Return customer ids of the form ``C<slot>-<generation>``, twelve ASCII characters each.
 
     >>> customer_ids(np.array([12]), np.array([3])).to_pylist()
     ['C0000012-003']
     """
-    text = np.empty((len(place), 12), np.uint8)
+    text = np.empty((len(slot), 12), np.uint8)
     text[:, 0], text[:, 8] = ord("C"), ord("-")
     for position, power in enumerate(range(6, -1, -1), start=1):
-        text[:, position] = place // 10**power % 10 + ord("0")
+        text[:, position] = slot // 10**power % 10 + ord("0")
     for position, power in enumerate(range(2, -1, -1), start=9):
         text[:, position] = generation // 10**power % 10 + ord("0")
-    offsets = np.arange(0, 12 * len(place) + 1, 12, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(place), pa.py_buffer(offsets), pa.py_buffer(text.tobytes()))
+    offsets = np.arange(0, 12 * len(slot) + 1, 12, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(slot), pa.py_buffer(offsets), pa.py_buffer(text.tobytes()))
 
 
 def _texts(values: tuple[str, ...], codes: Ints, known: NDArray[np.bool_] | None = None) -> pa.Array:
@@ -53,25 +53,25 @@ def _times(values: Ints) -> pa.Array:
     return pa.array(values, _TIME)
 
 
-def profiles(population: Population, who: NDArray[np.bool_], month: int) -> pa.Table:
-    """One row per customer in ``who``: the profile as it became, and when that was known."""
-    draws = generator(population.seed, "profile", population.block, month).random((population.size, 2)).T[:, who]
-    new = population.newcomers[who]
-    joined, codes = population.joined[who], {name: codes[who] for name, codes in population.codes.items()}
+def profiles(population: Population, slots: NDArray[np.bool_], month: int) -> pa.Table:
+    """Return one row per customer in ``slots``: the new profile, and when it became known."""
+    draws = generator(population.seed, "profile", population.block, month).random((population.size, 2)).T[:, slots]
+    new = population.newcomers[slots]
+    joined, codes = population.joined[slots], {name: codes[slots] for name, codes in population.codes.items()}
     valid = np.where(new, joined, month_start(month) + (draws[0] * 27 * DAY).astype(np.int64))
     return pa.table(
         {
-            "customer_id": customer_ids(population.place[who], population.generation[who]),
+            "customer_id": customer_ids(population.slot[slots], population.generation[slots]),
             "valid_from": _times(valid),
             "joined_at": _times(joined),
             "plan": _texts(PLANS, codes["plan"]),
             "contract": _texts(CONTRACTS, codes["contract"]),
-            "monthly_fee": _numbers(np.round(population.fee[who], 2)),
+            "monthly_fee": _numbers(np.round(population.fee[slots], 2)),
             "payment": _texts(PAYMENTS, codes["payment"]),
-            "paperless": pa.array(population.paperless[who]),
+            "paperless": pa.array(population.paperless[slots]),
             "region": _texts(REGIONS, codes["region"]),
-            "device": _texts(DEVICES, codes["device"], population.device_known[who]),
-            "age_group": _texts(AGE_GROUPS, codes["age"], population.age_known[who]),
+            "device": _texts(DEVICES, codes["device"], population.device_known[slots]),
+            "age_group": _texts(AGE_GROUPS, codes["age"], population.age_known[slots]),
             "gender": _texts(GENDERS, codes["gender"]),
             "known_at": _times(valid + np.where(new, 0, draws[1] ** 4 * 5 * DAY).astype(np.int64)),
         }
@@ -79,10 +79,10 @@ def profiles(population: Population, who: NDArray[np.bool_], month: int) -> pa.T
 
 
 def usage(population: Population, month: Month, changed_schema: bool) -> pa.Table:
-    """One row per customer for a month."""
+    """Return one row per customer for a month."""
     table = pa.table(
         {
-            "customer_id": customer_ids(population.place, population.generation),
+            "customer_id": customer_ids(population.slot, population.generation),
             "month": _times(np.full(population.size, month_start(month.month))),
             "network": _texts(NETWORKS, population.codes["network"]),
             "data_gb": _numbers(month.data_gb),
@@ -98,39 +98,39 @@ def usage(population: Population, month: Month, changed_schema: bool) -> pa.Tabl
 
 
 def contacts(population: Population, month: Month) -> pa.Table:
-    """One row per contact with support in a month."""
-    who = np.repeat(np.arange(population.size), month.contacts)
-    draws = generator(population.seed, "detail", population.block, month.month).random((len(who), 6)).T
+    """Return one row per contact with support in a month."""
+    slots = np.repeat(np.arange(population.size), month.contacts)
+    draws = generator(population.seed, "detail", population.block, month.month).random((len(slots), 6)).T
     at = month_start(month.month) + (draws[0] * 28 * DAY).astype(np.int64)
-    at = np.maximum(at, population.joined[who])
-    # Calls are entered within a day, one in fifty only weeks later.
-    wait = np.where(draws[1] < 0.02, 5 + 15 * draws[2], draws[2] * 0.8)
-    mood = 4.2 - 0.9 * population.trouble[who] + 2 * (draws[3] - 0.5)
+    at = np.maximum(at, population.joined[slots])
+    # Contacts are recorded within a day, one in fifty only weeks later.
+    delay_days = np.where(draws[1] < 0.02, 5 + 15 * draws[2], draws[2] * 0.8)
+    mood = 4.2 - 0.9 * population.trouble[slots] + 2 * (draws[3] - 0.5)
     return pa.table(
         {
-            "customer_id": customer_ids(population.place[who], population.generation[who]),
+            "customer_id": customer_ids(population.slot[slots], population.generation[slots]),
             "contacted_at": _times(at),
             "topic": _texts(TOPICS, (draws[4] * len(TOPICS)).astype(np.int64)),
             "channel": _texts(CHANNELS, (draws[5] ** 1.5 * len(CHANNELS)).astype(np.int64)),
             "satisfaction": _numbers(np.where(draws[2] < 0.4, np.nan, np.clip(np.round(mood), 1, 5))),
-            "known_at": _times(at + (wait * DAY).astype(np.int64)),
+            "known_at": _times(at + (delay_days * DAY).astype(np.int64)),
         }
     )
 
 
 def labels(population: Population, month: Month, faults: Faults, end: int, delay_days: int) -> pa.Table:
-    """One row per customer whose turn it is (each every third month): did they leave within ``delay_days``?"""
-    asked = (population.place + month.month) % 3 == 0
+    """Return one row per sampled customer (every third month each): did the customer leave within ``delay_days``?"""
+    sampled = (population.slot + month.month) % 3 == 0
     if faults.active("label-shift", month.month):
-        kept = generator(population.seed, "label", population.block, month.month).random(population.size) < 1 / 3
-        asked &= month.leaves | kept
-    at = month_start(month.month) + ((population.billing_day[asked] - 1) * DAY).astype(np.int64)
+        labelled = generator(population.seed, "label", population.block, month.month).random(population.size) < 1 / 3
+        sampled &= month.leaves | labelled
+    at = month_start(month.month) + ((population.billing_day[sampled] - 1) * DAY).astype(np.int64)
     known_at = at + delay_days * DAY
     return pa.table(
         {
-            "customer_id": customer_ids(population.place[asked], population.generation[asked]),
+            "customer_id": customer_ids(population.slot[sampled], population.generation[sampled]),
             "snapshot_at": _times(at),
-            "churned": pa.array(month.leaves[asked].astype(np.int64), mask=known_at > end),
+            "churned": pa.array(month.leaves[sampled].astype(np.int64), mask=known_at > end),
             "known_at": _times(known_at),
         }
     )

@@ -1,4 +1,4 @@
-"""Write the tables of a period, block by block, so that memory does not grow with the number of customers."""
+"""Write the tables of a period block by block, so that memory does not depend on the number of customers."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from components.shared.errors import InputError
 from pipelines.simulator import tables
-from pipelines.simulator.activity import live
+from pipelines.simulator.activity import simulate_month
 from pipelines.simulator.calendar import ORIGIN, month_number, month_start
 from pipelines.simulator.population import Population
 from pipelines.simulator.switches import Faults, Switch, resolve
@@ -24,7 +24,7 @@ _ROW_GROUP = 262_144
 
 
 class _Tables:
-    """The parquet files of a period; a row goes to disk once a row group is full."""
+    """The parquet files of a period; rows are written whenever a row group is full."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.rows: dict[str, int] = {}
@@ -61,39 +61,39 @@ def write(
 ) -> dict[str, int]:
     """Write ``profiles``, ``usage``, ``contacts`` and ``labels`` as ``<folder>/<table>.parquet``.
 
-    A period holds what became known in it, so consecutive periods put together are the longer period; profiles are
-    written with their whole history, and labels younger than 30 days at the end of the period are null.
-    Equal arguments give equal bytes. All times are UTC.
+    A period contains the rows that became known in it, so consecutive periods add up to the longer period. Profiles are
+    written with their whole history, and labels younger than 30 days at the end of the period are null. Equal arguments
+    produce equal bytes. All times are UTC.
 
     Args:
-        folder: Where the files go; created if absent, files of the same name are replaced.
-        customers: How many customers there are at any time.
+        folder: Destination; created if absent, existing files are replaced.
+        customers: Number of customers at any time.
         start: First day of a month, not before 2023-01-01.
         months: Length of the period.
-        seed: Another seed is another business.
-        switches: What goes wrong, and since when.
+        seed: Seed of the simulated business.
+        switches: Faults, and the months in which they start.
 
     Returns:
         Table name to number of rows.
 
     Raises:
-        InputError: If an argument lies outside what can be simulated.
+        InputError: If an argument is out of range.
     """
     if not 1 <= customers < 10**7:
-        raise InputError(f"Cannot simulate {customers} customers; expected 1 to 9,999,999.")
+        raise InputError(f"cannot simulate {customers} customers; expected 1 to 9,999,999.")
     if months < 1:
-        raise InputError(f"Cannot simulate {months} months; expected at least 1.")
+        raise InputError(f"cannot simulate {months} months; expected at least 1.")
     if start < ORIGIN or start.day != 1:
-        raise InputError(f"A period cannot start at {start}; expected the first day of a month from {ORIGIN} on.")
+        raise InputError(f"the period cannot start on {start}; expected the first day of a month, {ORIGIN} or later.")
     if seed < 0:
-        raise InputError(f"The seed is {seed}; expected 0 or more.")
+        raise InputError(f"the seed is {seed}; expected 0 or more.")
     first = month_number(start)
     faults = resolve(switches, first)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         out = _Tables(folder, stack)
-        for block, place in enumerate(range(0, customers, _BLOCK)):
-            population = Population(seed, block, place, min(_BLOCK, customers - place))
+        for block, first_slot in enumerate(range(0, customers, _BLOCK)):
+            population = Population(seed, block, first_slot, min(_BLOCK, customers - first_slot))
             _write_block(out, population, first, first + months, faults)
         out.finish()
     for name in out.rows:
@@ -102,7 +102,7 @@ def write(
 
 
 def _write_block(out: _Tables, population: Population, first: int, stop: int, faults: Faults) -> None:
-    """Simulate one block from the origin to the end of the period and write what the period holds."""
+    """Simulate one block from the origin to the end of the period, and write the rows of the period."""
     begin, end = int(month_start(first)), int(month_start(stop))
     changed_schema = faults.active("schema-change", stop - 1)
     history = []
@@ -110,21 +110,21 @@ def _write_block(out: _Tables, population: Population, first: int, stop: int, fa
         changed = population.change(month)
         history.append(tables.profiles(population, changed | population.newcomers, month))
         if month == max(first - 1, 0):
-            # Whoever left before can't be met in the period any more.
-            present = pa.array(tables.customer_ids(population.place, population.generation))
-            past = pa.concat_tables(history)
-            history = [past.filter(pc.is_in(past["customer_id"], present))]
-        passed = live(population, month, faults)
+            # Customers who left before the period do not appear in it.
+            remaining = pa.array(tables.customer_ids(population.slot, population.generation))
+            profiles = pa.concat_tables(history)
+            history = [profiles.filter(pc.is_in(profiles["customer_id"], remaining))]
+        activity = simulate_month(population, month, faults)
         if month >= first - 1:
-            out.add("usage", _known(tables.usage(population, passed, changed_schema), begin, end))
-            out.add("contacts", _known(tables.contacts(population, passed), begin, end))
+            out.add("usage", _became_known(tables.usage(population, activity, changed_schema), begin, end))
+            out.add("contacts", _became_known(tables.contacts(population, activity), begin, end))
         if month >= first:
-            out.add("labels", tables.labels(population, passed, faults, end, LABEL_DELAY_DAYS))
-        population.replace(passed.leaves, month + 1)
-    out.add("profiles", _known(pa.concat_tables(history), int(np.iinfo(np.int64).min), end))
+            out.add("labels", tables.labels(population, activity, faults, end, LABEL_DELAY_DAYS))
+        population.replace(activity.leaves, month + 1)
+    out.add("profiles", _became_known(pa.concat_tables(history), int(np.iinfo(np.int64).min), end))
 
 
-def _known(table: pa.Table, begin: int, end: int) -> pa.Table:
-    """Keep the rows that became known in [begin, end)."""
-    known = table["known_at"].cast(pa.int64())
-    return table.filter(pc.and_(pc.greater_equal(known, begin), pc.less(known, end)))
+def _became_known(table: pa.Table, begin: int, end: int) -> pa.Table:
+    """Return the rows that became known in [begin, end)."""
+    known_at = table["known_at"].cast(pa.int64())
+    return table.filter(pc.and_(pc.greater_equal(known_at, begin), pc.less(known_at, end)))

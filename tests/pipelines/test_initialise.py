@@ -85,7 +85,7 @@ def test_a_column_is_taken_for_what_its_values_are(tmp_path: Path, values: list[
         ("customerID", [f"{n:04d}-ABC" for n in range(ROWS)], "identifier"),
         ("index", list(range(ROWS)), "identifier"),
         ("note", [f"called about {n // 2 * 2} things, and {'more' * 20}" for n in range(ROWS)], "different texts"),
-        ("outcome", [("kept", "kept", "lost")[n % 3] for n in range(ROWS)], "the same as the label"),
+        ("outcome", [("kept", "kept", "lost")[n % 3] for n in range(ROWS)], "equivalent to the label"),
     ],
 )
 def test_what_a_model_cannot_learn_from_is_left_out_with_a_reason(
@@ -168,13 +168,17 @@ def test_with_entity_and_time_rows_are_split_by_time(tmp_path: Path) -> None:
 
 
 def test_an_entity_with_several_rows_and_no_time_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names 20 entities in 240 rows"):
+    with pytest.raises(InputError, match="has 20 different values in 240 rows"):
         guess(tmp_path, table(who=[f"c{n % 20}" for n in range(ROWS)]), entity="who")
 
 
 @pytest.mark.parametrize(
     ("role", "said"),
-    [({"entity": "whoo"}, "Did you mean 'who'"), ({"time": "dya"}, "Did you mean 'day'"), ({"entity": "y"}, "twice")],
+    [
+        ({"entity": "whoo"}, "Did you mean 'who'"),
+        ({"time": "dya"}, "Did you mean 'day'"),
+        ({"entity": "y"}, "must name different columns"),
+    ],
 )
 def test_a_wrong_flag_is_refused_with_the_nearest_column(tmp_path: Path, role: dict[str, str], said: str) -> None:
     with pytest.raises(InputError, match=said):
@@ -184,7 +188,7 @@ def test_a_wrong_flag_is_refused_with_the_nearest_column(tmp_path: Path, role: d
 def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     guess(tmp_path, table())
     before = (tmp_path / "project" / "project.yaml").read_bytes()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         guess(tmp_path, table(z=list(range(ROWS))))
 
     assert (tmp_path / "project" / "project.yaml").read_bytes() == before

@@ -196,12 +196,12 @@ def test_a_schema_change_renames_one_column_and_adds_one(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"customers": 0}, "Cannot simulate 0 customers"),
-        ({"months": 0}, "Cannot simulate 0 months"),
-        ({"start": date(2022, 1, 1)}, "first day of a month from 2023-01-01 on"),
+        ({"customers": 0}, "cannot simulate 0 customers"),
+        ({"months": 0}, "cannot simulate 0 months"),
+        ({"start": date(2022, 1, 1)}, "first day of a month, 2023-01-01 or later"),
         ({"start": date(2024, 1, 2)}, "first day of a month"),
-        ({"seed": -1}, "The seed is -1"),
-        ({"switches": [Switch("drfit")]}, "There is no switch 'drfit'"),
+        ({"seed": -1}, "the seed is -1"),
+        ({"switches": [Switch("drfit")]}, "unknown switch 'drfit'"),
     ],
 )
 def test_what_cannot_be_simulated_is_refused_before_a_file_is_written(tmp_path, arguments, message):
@@ -215,5 +215,5 @@ def test_a_switch_is_written_with_or_without_its_month():
     assert parse_switch("label-shift") == Switch("label-shift")
     assert parse_switch("label-shift@2025-02") == Switch("label-shift", date(2025, 2, 1))
     for text in ("label-shift@soon", "nothing"):
-        with pytest.raises(InputError, match=r"expected one of|has no month"):
+        with pytest.raises(InputError, match=r"expected one of|has an invalid month"):
             parse_switch(text)

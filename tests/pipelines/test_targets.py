@@ -41,7 +41,7 @@ def test_one_key_can_be_overridden(tmp_path: Path) -> None:
     [
         ("moon", [], "there is no target 'moon'; known are ['docker', 'kfp', 'laptop']"),
         ("moon.yaml", [], "there is no target file 'moon.yaml'"),
-        ("kfp", ["hots=x"], "there is no key 'hots'; did you mean 'host'"),
+        ("kfp", ["hots=x"], "unknown key 'hots'; did you mean 'host'"),
         ("kfp", ["host"], "is no 'key=value'"),
         ("kfp", ["host.inner=1"], "holds a value, not keys"),
         ("kfp", ["kind=moon"], "kind is 'moon', expected one of ['docker', 'kfp', 'laptop']"),

@@ -1,4 +1,4 @@
-"""Write a project for a table that nobody has seen before: project file, data schema, feature repository."""
+"""Create a project for a new table: project file, data schema and feature repository."""
 
 from pipelines.project.initialise.guess import ColumnGuess, Guess
 from pipelines.project.initialise.project import write

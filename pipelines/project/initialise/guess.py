@@ -1,4 +1,4 @@
-"""Guess what each column of a table means, and say why."""
+"""Guess the meaning of each column of a table, with a reason."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +9,16 @@ from components.shared.sql import identifier
 from pipelines.project.initialise.profile import ColumnProfile
 
 Role = Literal["entity", "time", "label", "feature", "left out"]
-_TRUE = {"yes": "no", "y": "n", "true": "false", "t": "f", "1": "0", "1.0": "0.0"}
+_FALSE_OF = {"yes": "no", "y": "n", "true": "false", "t": "f", "1": "0", "1.0": "0.0"}
 _CLASSES = 20
 _MAX_CLASSES = 100
-_KNOWN_CATEGORIES = 1000
+_MAX_VOCABULARY = 1000
 _ID_WORDS = {"id", "uuid", "guid", "key", "index", "number", "no", "nr"}
 
 
 @dataclass(frozen=True)
 class ColumnGuess:
-    """The role of one column, and for a feature its type, name and SQL."""
+    """The role of a column; for a feature also its type, name and SQL."""
 
     column: ColumnProfile
     role: Role
@@ -30,7 +30,7 @@ class ColumnGuess:
 
 @dataclass(frozen=True)
 class TaskGuess:
-    """What is predicted."""
+    """The task and the positive class of a label."""
 
     task: Literal["binary", "multiclass", "regression"]
     positive: str | int | float | bool | None
@@ -39,7 +39,7 @@ class TaskGuess:
 
 @dataclass(frozen=True)
 class Guess:
-    """What was taken for what, and where it was written."""
+    """The guessed project and the files that describe it."""
 
     name: str
     target: TaskGuess
@@ -49,79 +49,80 @@ class Guess:
     split: str
     columns: tuple[ColumnGuess, ...]
     notes: tuple[str, ...]
-    """What was assumed beyond single columns, as sentences."""
+    """Assumptions about the whole table, as sentences."""
     files: tuple[Path, ...]
 
     def table(self) -> list[tuple[str, str, str]]:
-        """Return one line per column: its name, what it is taken for, and why."""
-        return [(each.column.name, each.type or each.role, each.reason) for each in self.columns]
+        """Return one row per column: its name, its guessed type or role, and the reason."""
+        return [(guess.column.name, guess.type or guess.role, guess.reason) for guess in self.columns]
 
 
 def target(label: ColumnProfile) -> TaskGuess:
     """Guess the task from the label's values.
 
     Raises:
-        InputError: If the label has one value only, or too many classes.
+        InputError: If the label has fewer than two values, too many classes, or times.
     """
     if label.distinct < 2:
-        held = f"only the value {label.values[0]!r}" if label.distinct else "no value"
+        values = f"only the value {label.values[0]!r}" if label.distinct else "no value"
         raise InputError(
-            f"the label '{label.name}' has {held} in {label.rows:,} rows; expected at least two different values. "
-            "Name another column with --label."
+            f"the label '{label.name}' has {values} in {label.rows:,} rows; expected at least two different "
+            "values. Choose another column with --label."
         )
     if label.distinct == 2:
         positive, reason = _positive(label)
         return TaskGuess("binary", _typed(positive, label.type), f"two values; {reason}")
     if label.type == "TIMESTAMP":
         raise InputError(
-            f"the label '{label.name}' holds times; expected numbers or classes. Name another with --label."
+            f"the label '{label.name}' has times; expected numbers or classes. Choose another column with --label."
         )
     if label.type in ("BIGINT", "DOUBLE") and (label.distinct > _CLASSES or not label.is_whole):
         return TaskGuess("regression", None, f"{label.distinct:,} different numbers")
     if label.distinct > _MAX_CLASSES or label.distinct * 2 > label.present:
         raise InputError(
             f"the label '{label.name}' has {label.distinct:,} classes in {label.present:,} rows; expected at most "
-            f"{_MAX_CLASSES}, each with several rows. Group them or name another column with --label."
+            f"{_MAX_CLASSES}, each with several rows. Group the classes or choose another column with --label."
         )
     return TaskGuess("multiclass", None, f"{label.distinct} classes")
 
 
 def feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess) -> ColumnGuess:
-    """Guess whether and how the model should see a column.
+    """Guess whether a column is a feature, and of which type.
 
     Args:
-        column: What the table holds.
-        name: What the feature is to be called.
-        event_time: The column from which the age of a date is counted.
-        target: What is predicted.
+        column: Profile of the column.
+        name: Name of the feature.
+        event_time: The column relative to which the age of a date is computed.
+        target: The guessed task.
     """
-    found = _feature(column, name, event_time, target)
-    if found.role != "feature" or not column.missing:
-        return found
-    return replace(found, reason=f"{found.reason}; blank in {column.missing:,} of {column.rows:,} rows")
+    column_guess = _feature(column, name, event_time, target)
+    if column_guess.role != "feature" or not column.missing:
+        return column_guess
+    reason = f"{column_guess.reason}; blank in {column.missing:,} of {column.rows:,} rows"
+    return replace(column_guess, reason=reason)
 
 
 def _feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess) -> ColumnGuess:
     raw = identifier(column.name)
-    whole = column.present == column.rows
+    is_complete = column.present == column.rows
     if column.distinct == 0:
         return ColumnGuess(column, "left out", "has no value in any row")
-    if column.distinct == 1 and whole:
+    if column.distinct == 1 and is_complete:
         return ColumnGuess(column, "left out", f"constant: always {column.values[0]!r}")
     if column.label_twin and target.task != "regression":
-        return ColumnGuess(column, "left out", "says the same as the label in every row: it would give the answer away")
+        return ColumnGuess(column, "left out", "equivalent to the label in every row: it would leak the label")
     if column.is_counter or _is_id(column):
-        return ColumnGuess(column, "left out", "an identifier: every row has its own value")
+        return ColumnGuess(column, "left out", "an identifier: every row has a different value")
     pair = _truth(column)
     if pair:
         sql = raw if column.type == "BOOLEAN" else _truth_sql(column, pair)
-        only = "" if column.distinct == 2 else ", though only one of them occurs beside missing values"
-        return ColumnGuess(column, "feature", f"truth values spelt {pair[0]} and {pair[1]}{only}", "boolean", name, sql)
+        only = "" if column.distinct == 2 else ", although only one of them occurs, with missing values"
+        return ColumnGuess(column, "feature", f"boolean values {pair[0]} and {pair[1]}{only}", "boolean", name, sql)
     if column.type == "TIMESTAMP" or column.date_share > 0.95:
         return ColumnGuess(
             column,
             "feature",
-            f"a date: the model sees its age in days at '{event_time}' (the column itself can be named with --time)",
+            f"a date: the feature is its age in days at '{event_time}' (--time selects the event time)",
             "numeric",
             name,
             f"date_diff('second', TRY_CAST({raw} AS TIMESTAMP), {identifier(event_time)}) / 86400.0",
@@ -132,7 +133,7 @@ def _feature(column: ColumnProfile, name: str, event_time: str, target: TaskGues
         )
     if column.number_share > 0.95:
         texts = round((1 - column.number_share) * column.present)
-        reason = "numbers kept as text" + (f"; {texts} other texts count as missing" if texts else "")
+        reason = "numbers stored as text" + (f"; {texts} other texts are treated as missing" if texts else "")
         number = f"TRY_CAST(trim({raw}) AS DOUBLE)"
         return ColumnGuess(
             column, "feature", reason, "numeric", name, f"CASE WHEN isfinite({number}) THEN {number} END"
@@ -145,31 +146,31 @@ def _category(column: ColumnProfile, name: str, raw: str) -> ColumnGuess:
         return ColumnGuess(
             column,
             "left out",
-            f"{column.distinct:,} different texts in {column.present:,} rows: hardly any repeats",
+            f"{column.distinct:,} different texts in {column.present:,} rows: too few repeat",
         )
     reason = f"{column.distinct:,} categories"
-    if column.distinct > _KNOWN_CATEGORIES:
-        reason += f"; those beyond the {_KNOWN_CATEGORIES:,} most frequent count as unknown"
+    if column.distinct > _MAX_VOCABULARY:
+        reason += f"; all but the {_MAX_VOCABULARY:,} most frequent are treated as unknown"
     return ColumnGuess(column, "feature", reason, "categorical", name, raw)
 
 
 def _positive(label: ColumnProfile) -> tuple[str, str]:
     pair = _truth(label)
     if pair:
-        return pair[0], f"{pair[0]!r} is the answer that is acted on"
-    return label.values[1], f"{label.values[1]!r} is the rarer one, taken for the answer that is acted on"
+        return pair[0], f"{pair[0]!r} is the positive class"
+    return label.values[1], f"{label.values[1]!r} is rarer and therefore the positive class"
 
 
 def _truth(column: ColumnProfile) -> tuple[str, str] | None:
-    """Return how the column spells true and false; None if it holds something else."""
+    """Return the texts for true and false in a boolean column; None if the column is not boolean."""
     if column.type == "BOOLEAN":
         return "true", "false"
-    spelt = {value.strip().lower(): value.strip() for value in column.values}
-    if not spelt or len(spelt) > 2 or (len(spelt) == 1 and column.present == column.rows):
+    originals = {value.strip().lower(): value.strip() for value in column.values}
+    if not originals or len(originals) > 2 or (len(originals) == 1 and column.present == column.rows):
         return None
-    for yes, no in _TRUE.items():
-        if set(spelt) <= {yes, no} and (len(spelt) == 2 or yes not in ("y", "t", "1", "1.0")):
-            return spelt.get(yes, yes), spelt.get(no, no)
+    for yes, no in _FALSE_OF.items():
+        if set(originals) <= {yes, no} and (len(originals) == 2 or yes not in ("y", "t", "1", "1.0")):
+            return originals.get(yes, yes), originals.get(no, no)
     return None
 
 
@@ -184,8 +185,8 @@ def _is_id(column: ColumnProfile) -> bool:
     if column.type not in ("BIGINT", "VARCHAR") or column.distinct < column.present or column.present < 20:
         return False
     last = column.name.replace("-", "_").replace(" ", "_").lower().rstrip("_").split("_")[-1]
-    named = last in _ID_WORDS or column.name.endswith(("ID", "Id"))
-    return named or (
+    has_id_name = last in _ID_WORDS or column.name.endswith(("ID", "Id"))
+    return has_id_name or (
         column.type == "VARCHAR" and column.number_share < 0.95 and column.length < 60 and column.date_share < 0.95
     )
 

@@ -1,4 +1,4 @@
-"""Look at a table as ingestion will see it: per column what is needed to guess its meaning."""
+"""Profile the columns of an ingested table, so that their meaning can be guessed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ _CODE = "^[+-]?0[0-9]|_|^[0-9]{19,}$"
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """One column of the snapshot; shares are of the values that are not missing."""
+    """Profile of one column of the snapshot; shares are relative to the values that are not missing."""
 
     name: str
     type: str
@@ -26,31 +26,31 @@ class ColumnProfile:
     present: int
     distinct: int
     values: tuple[str, ...]
-    """All values as text, most frequent first, if there are at most a hundred."""
+    """All values as text, most frequent first; empty if there are more than 100."""
     number_share: float = 0.0
     date_share: float = 0.0
     length: float = 0.0
-    """Mean number of characters of a text."""
+    """Mean number of characters of the texts."""
     is_whole: bool = False
     is_counter: bool = False
-    """Whole numbers, each one more than the one before."""
+    """Consecutive integers in the order of the rows."""
     label_twin: bool = False
-    """Each value goes with one value of the label, and the other way round."""
+    """There is a one-to-one relation between the values of the column and of the label."""
 
     @property
     def missing(self) -> int:
-        """How many rows have no value."""
+        """Return the number of rows without a value."""
         return self.rows - self.present
 
 
 def names(table: Path) -> list[str]:
-    """Read the names of a table's columns from its header.
+    """Return the column names of a table.
 
     Raises:
-        InputError: If the file is missing, of an unknown kind, or not what its name says.
+        InputError: If the file does not exist, is of an unknown type, or is invalid.
     """
     if not table.is_file():
-        raise InputError(f"there is no table {str(table)!r}; expected a CSV or parquet file. Correct the path.")
+        raise InputError(f"the table {str(table)!r} does not exist; expected a CSV or parquet file. Correct the path.")
     if table.suffix.lower() in sources.TEXT_SUFFIXES:
         text_file.check_encoding(table.stem, table)
         return text_file.read_header(table.stem, table)[0]
@@ -63,29 +63,33 @@ def names(table: Path) -> list[str]:
         return list(pq.read_schema(table).names)
     except (OSError, ValueError) as problem:
         raise InputError(
-            f"{table.name} is not readable as parquet ({str(problem).splitlines()[0]}); expected a parquet file. "
-            "Write it again."
+            f"{table.name} is not a valid parquet file ({str(problem).splitlines()[0]}). Rewrite the table."
         ) from None
 
 
 def check_column(table: Path, column: str, flag: str) -> None:
-    """Refuse a column that the table does not have, or whose name a project file cannot hold.
+    """Check that a table has a column and that a project file can name it.
+
+    Args:
+        table: The CSV or parquet file.
+        column: Name of the column.
+        flag: The option that names the column, for messages.
 
     Raises:
-        InputError: With the nearest known name.
+        InputError: If the column does not exist or its name has a path separator.
     """
-    known = names(table)
+    existing = names(table)
     if "/" in column or "\\" in column:
         raise InputError(
-            f"the column {column!r} ({flag}) holds a path separator; expected a name without '/' and '\\'. "
+            f"the column {column!r} ({flag}) contains a path separator; expected a name without '/' and '\\'. "
             "Rename the column in the table."
         )
-    if column not in known:
-        raise InputError(columns.unknown(table.stem, column, flag, known))
+    if column not in existing:
+        raise InputError(columns.unknown(table.stem, column, flag, existing))
 
 
-def take(draft: Project, source: str, folder: Path) -> list[ColumnProfile]:
-    """Ingest the table into ``folder`` and profile each of its columns."""
+def profile(draft: Project, source: str, folder: Path) -> list[ColumnProfile]:
+    """Ingest a table into ``folder`` and profile each of its columns."""
     logic.ingest(draft, "/", folder / "snapshot")
     described = files.read_json(folder / "snapshot" / "snapshot.json")["tables"][source]
     rows = f"read_parquet({literal(str(folder / 'snapshot' / f'{source}.parquet'))}, file_row_number=true)"

@@ -1,8 +1,9 @@
-"""From a table to a project that runs without edits."""
+"""Create a project for a table; the project runs without edits."""
 
 import os
 import re
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,54 +16,60 @@ from pipelines.project.initialise.guess import ColumnGuess, Guess
 from pipelines.project.initialise.profile import ColumnProfile
 
 CONSTANT_TIME = datetime(2020, 1, 1, tzinfo=UTC)
-"""The event time of every row of a table that has none."""
-# Columns of Feast's joins or of ours.
+"""Event time of every row of a table without a time."""
+# Column names that Feast's joins or our own joins use.
 _RESERVED = {"event_timestamp", "created_timestamp", "entity_row_id", "perennial_row", "row", "entity"}
 
 
 def write(table: Path, label: str, entity: str | None = None, time: str | None = None, out: Path = Path()) -> Guess:
-    """Write ``project.yaml`` and ``feature_repo/`` for a table; the project then runs as it is.
+    """Write ``project.yaml`` and ``feature_repo/`` for a table.
 
     Args:
         table: A CSV or parquet file.
         label: The column to predict.
-        entity: The column that names who a row is about; None takes the row's number.
-        time: The column with the time of a row; None gives all rows one time.
+        entity: The column that identifies the entity of a row; None numbers the rows.
+        time: The column with the time of a row; None gives all rows the same time.
         out: The project's folder; created if absent.
 
     Raises:
-        InputError: If the table cannot be read, a column is unknown or unusable, or ``out`` holds a project already.
+        InputError: If the table cannot be read, a column is unknown or unusable, or ``out`` already has a project.
     """
-    _refuse_existing(out)
+    _check_unused(out)
     for column, flag in ((label, "--label"), (entity, "--entity"), (time, "--time")):
         if column is not None:
             profile.check_column(table, column, flag)
-    roles = [each for each in (label, entity, time) if each]
-    if len(set(roles)) < len(roles):
-        raise InputError("--label, --entity and --time name one column twice; expected different columns. Name others.")
+    named_columns = [column for column in (label, entity, time) if column]
+    if len(set(named_columns)) < len(named_columns):
+        raise InputError("--label, --entity and --time must name different columns; change one of them.")
     source = _name(table.stem)
-    taken = {each.lower() for each in profile.names(table)}
+    used_names = {name.lower() for name in profile.names(table)}
     draft = _draft(
-        table, source, label, entity or _free("row_number", taken), time or _free("event_time", taken), entity, time
+        table,
+        source,
+        label,
+        entity or _unused("row_number", used_names),
+        time or _unused("event_time", used_names),
+        entity,
+        time,
     )
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
-        columns = profile.take(draft, source, Path(folder))
-    found = _guess(draft, source, columns, entity, time)
-    contents = writing.render(draft, source, _path(table, out), found, columns)
+        columns = profile.profile(draft, source, Path(folder))
+    project_guess = _guess(draft, source, columns, entity, time)
+    contents = writing.render(draft, source, _path(table, out), project_guess, columns)
     Project.model_validate(yaml.safe_load(contents["project.yaml"]))
     for name, content in contents.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(content, encoding="utf-8")
-    return Guess(**{**found.__dict__, "files": tuple(out / name for name in contents)})
+    return replace(project_guess, files=tuple(out / name for name in contents))
 
 
 def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: str | None, time: str | None) -> Guess:
-    """Decide on every column and on what holds for the table as a whole."""
-    by_name = {each.name: each for each in columns}
+    """Guess the role of each column, the task, and the method of the split."""
+    by_name = {column.name: column for column in columns}
     label = by_name[draft.label.column]
     rows = label.rows
     target = guess.target(label)
-    taken = {each.lower() for each in by_name}
+    used_names = {name.lower() for name in by_name}
     guesses = []
     for column in columns:
         if column.name == label.name:
@@ -70,19 +77,19 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
         elif column.name == draft.entity:
             guesses.append(_entity(column, entity is not None))
         elif column.name == draft.event_time:
-            reason = "named with --time" if time else f"no --time: every row has the time {CONSTANT_TIME:%Y-%m-%d}"
+            reason = "set with --time" if time else f"no --time: {CONSTANT_TIME:%Y-%m-%d} in every row"
             guesses.append(ColumnGuess(column, "time", reason))
         else:
-            guesses.append(guess.feature(column, _feature_name(column.name, taken), draft.event_time, target))
-    if not any(each.role == "feature" for each in guesses):
+            guesses.append(guess.feature(column, _feature_name(column.name, used_names), draft.event_time, target))
+    if not any(column_guess.role == "feature" for column_guess in guesses):
         raise InputError(
-            f"source '{source}' has no column that a model can learn from; expected one beside label, entity and time. "
-            "Add columns to the table."
+            f"source '{source}' has no usable feature; expected at least one column besides the label, the entity and "
+            "the time. Add columns to the table."
         )
     if entity and not time and by_name[entity].distinct < by_name[entity].present:
         raise InputError(
-            f"'{entity}' names {by_name[entity].distinct:,} entities in {rows:,} rows, and without a time "
-            "their rows cannot be told apart; expected one row for each. Name the time with --time or drop --entity."
+            f"'{entity}' has {by_name[entity].distinct:,} different values in {rows:,} rows; expected one row per "
+            "entity, because the table has no time. Set --time, or omit --entity."
         )
     split = "time" if time and by_name[time].distinct >= 10 else "hash" if entity else "random"
     return Guess(
@@ -99,16 +106,16 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
 
 
 def _notes(draft: Project, label: ColumnProfile, entity: str | None, time: str | None, split: str) -> list[str]:
-    """Say what was assumed."""
+    """Return the assumptions about the table, as sentences."""
     notes = []
     if not entity:
-        notes.append(f"No --entity: each row is an entity of its own, numbered from 1 in '{draft.entity}'.")
+        notes.append(f"No --entity: each row is a separate entity, numbered from 1 in '{draft.entity}'.")
     if not time:
         notes.append(
-            f"No --time: all rows happen at one constant event time, {CONSTANT_TIME:%Y-%m-%d} in '{draft.event_time}'."
+            f"No --time: all rows have the same event time, {CONSTANT_TIME:%Y-%m-%d}, in '{draft.event_time}'."
         )
     by = {"time": "by time", "hash": f"by a hash of '{draft.entity}'", "random": "at random"}[split]
-    notes.append(f"Rows are split {by} into train, validation and test.")
+    notes.append(f"The rows are split {by} into training, validation and test rows.")
     if label.missing:
         notes.append(f"{label.missing:,} rows without a label are left out (label.missing: drop).")
     return notes
@@ -117,20 +124,21 @@ def _notes(draft: Project, label: ColumnProfile, entity: str | None, time: str |
 def _entity(column: ColumnProfile, named: bool) -> ColumnGuess:
     if column.type not in ("VARCHAR", "BIGINT"):
         raise InputError(
-            f"the entity '{column.name}' holds {column.type}; expected texts or whole numbers. Name another one."
+            f"the entity '{column.name}' has the type {column.type}; expected texts or integers. Choose another "
+            "--entity."
         )
     if column.missing:
         raise InputError(
-            f"the entity '{column.name}' is missing in {column.missing:,} of {column.rows:,} rows; expected one in "
-            "each. Fill it in or name another with --entity."
+            f"the entity '{column.name}' is missing in {column.missing:,} of {column.rows:,} rows; expected a value in "
+            "each. Fill in the values or choose another --entity."
         )
-    return ColumnGuess(column, "entity", "named with --entity" if named else "no --entity: the number of the row")
+    return ColumnGuess(column, "entity", "set with --entity" if named else "no --entity: the row number")
 
 
 def _draft(
     table: Path, source: str, label: str, entity: str, event_time: str, given_entity: str | None, given_time: str | None
 ) -> Project:
-    """Make a project that is good enough to ingest the table."""
+    """Return a provisional project, for the ingestion of the table."""
     return Project.model_validate(
         {
             "name": source.replace("_", "-")[:40].rstrip("-"),
@@ -151,16 +159,16 @@ def _draft(
     )
 
 
-def _refuse_existing(out: Path) -> None:
+def _check_unused(out: Path) -> None:
     for name in ("project.yaml", "feature_repo"):
         if (out / name).exists():
             raise InputError(
-                f"{out / name} exists already; expected a folder without a project. Name another with --out."
+                f"{out / name} already exists; expected a folder without a project. Choose another folder with --out."
             )
 
 
 def _name(stem: str) -> str:
-    """Make a name of a file's.
+    """Convert the stem of a file name to a name.
 
     >>> _name("Telco (Customers)"), _name("2024 Zürich")
     ('telco_customers', 'table_2024_z_rich')
@@ -169,23 +177,25 @@ def _name(stem: str) -> str:
     return name if name[0].isalpha() else f"table_{name}"
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
+def _unused(name: str, used_names: set[str]) -> str:
+    while name in used_names:
         name += "_"
     return name
 
 
-def _feature_name(column: str, taken: set[str]) -> str:
-    """Call a feature like its column, where Feast and the file system allow it."""
+def _feature_name(column: str, used_names: set[str]) -> str:
+    """Return the name of a column's feature: the column's name, if Feast and the file system allow it."""
     name = re.sub(r"[:/\\]", "_", column)
     if name.lower() in _RESERVED:
         name = f"{name}_value"
-    return name if name == column else _free(name, taken)
+    return name if name == column else _unused(name, used_names)
 
 
 def _path(table: Path, out: Path) -> str:
-    """Write the table's path relative to the project where they lie together, else in full."""
-    here, there = out.resolve(), table.resolve()
+    """Return the table's path: relative if it is below the parent of the project's folder, otherwise absolute."""
+    project_folder, file = out.resolve(), table.resolve()
     return (
-        os.path.relpath(there, here) if there.is_relative_to(here.parent) and here.parent != Path("/") else str(there)
+        os.path.relpath(file, project_folder)
+        if file.is_relative_to(project_folder.parent) and project_folder.parent != Path("/")
+        else str(file)
     )

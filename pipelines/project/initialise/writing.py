@@ -1,4 +1,4 @@
-"""Render the files of a project from what was guessed."""
+"""Render the files of a guessed project."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _SMALL_ROWS = 1000
 
 
 def render(draft: Project, source: str, path: str, guess: Guess, columns: list[ColumnProfile]) -> dict[str, str]:
-    """Return the content of each file by its path in the project."""
+    """Return the content of each file, by its path in the project."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         trim_blocks=True,
@@ -33,7 +33,7 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
     test = _SMALL_TEST if guess.rows < _SMALL_ROWS else Split().test
     test_rows = int(guess.rows * test)
     view = f"{source}_features"
-    features = [each for each in guess.columns if each.role == "feature"]
+    features = [column for column in guess.columns if column.role == "feature"]
     values: dict[str, Any] = {
         "guess": guess,
         "draft": draft,
@@ -42,30 +42,30 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
         "path": path,
         "view": view,
         "features": features,
-        "left_out": [each for each in guess.columns if each.role == "left out"],
-        "label": next(each.column for each in guess.columns if each.role == "label"),
-        "entity_type": next(each.column.type for each in guess.columns if each.role == "entity"),
+        "left_out": [column for column in guess.columns if column.role == "left out"],
+        "label": next(column.column for column in guess.columns if column.role == "label"),
+        "entity_type": next(column.column.type for column in guess.columns if column.role == "entity"),
         "test": test,
         "test_rows": test_rows,
         "min_test_rows": min(50, max(1, test_rows // 2)),
         "margin": plain_margin(test_rows),
-        "schema": [_schema(each, guess) for each in columns],
+        "schema": [_schema(column, guess) for column in columns],
         "dtypes": _DTYPES,
-        "imported": sorted({_DTYPES[str(each.type)] for each in features}),
+        "imported": sorted({_DTYPES[str(feature.type)] for feature in features}),
     }
-    targets = {
+    templates = {
         f"feature_repo/schema/{source}.pbtxt": "schema.pbtxt.j2",
         "feature_repo/feature_store.yaml": "feature_store.yaml.j2",
         "feature_repo/features.py": "features.py.j2",
         f"feature_repo/sql/{view}.sql": "view.sql.j2",
         "project.yaml": "project.yaml.j2",
     }
-    return {target: environment.get_template(template).render(values) for target, template in targets.items()}
+    return {path: environment.get_template(template).render(values) for path, template in templates.items()}
 
 
 def _schema(column: ColumnProfile, guess: Guess) -> dict[str, Any]:
-    """Describe what a column may hold, loosely enough for the next batch of the same kind."""
-    role = next(each for each in guess.columns if each.column.name == column.name)
+    """Return the schema of a column, loose enough for the next batch of similar data."""
+    role = next(candidate for candidate in guess.columns if candidate.column.name == column.name)
     types = {"BIGINT": "INT", "DOUBLE": "FLOAT", "BOOLEAN": "INT", "TIMESTAMP": "INT", "VARCHAR": "BYTES"}
     is_flag = column.type == "BOOLEAN" or (column.type == "BIGINT" and set(column.values) == {"0", "1"})
     is_quantity = role.type == "numeric" or (role.role == "label" and guess.target.task == "regression")
@@ -74,7 +74,7 @@ def _schema(column: ColumnProfile, guess: Guess) -> dict[str, Any]:
     share = column.present / column.rows
     return {
         "name": column.name,
-        # The next batch may hold fractions where this one happens to hold whole numbers only.
+        # The next batch may have fractions even if this one has integers only.
         "type": "FLOAT" if column.type == "BIGINT" and is_quantity and not is_flag else types[column.type],
         "is_time": column.type == "TIMESTAMP",
         "is_flag": is_flag,
@@ -85,7 +85,7 @@ def _schema(column: ColumnProfile, guess: Guess) -> dict[str, Any]:
 
 
 def scalar(value: Any) -> str:
-    """Write a value as YAML in one line, quoted only where it must be.
+    """Format a value as YAML on one line, with quotes only where necessary.
 
     >>> print(scalar("tenure"), scalar("No"), scalar("mean: radius"), scalar(1), scalar(True))
     tenure "No" "mean: radius" 1 true
@@ -97,22 +97,22 @@ def scalar(value: Any) -> str:
 
 
 def proto(text: str) -> str:
-    r"""Write a text as a string of a text proto.
+    r"""Format a text as a string of a text proto.
 
     >>> print(proto('5" disk\n'))
     "5\" disk\n"
     """
-    marks = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    return '"' + "".join(marks.get(each, each if ord(each) >= 32 else f"\\{ord(each):03o}") for each in text) + '"'
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return '"' + "".join(escapes.get(char, char if ord(char) >= 32 else f"\\{ord(char):03o}") for char in text) + '"'
 
 
 def comment(text: str) -> str:
-    """Keep a text from ending the comment that it stands in."""
+    """Format a text for a comment: without line breaks, which would end it."""
     return " ".join(text.split())
 
 
 def plain_margin(test_rows: int) -> float:
-    """Return the loss against a plain model that this many rows can rule out, roughly; at least 0.01.
+    """Return the approximate loss against a plain model that this many test rows can rule out; at least 0.01.
 
     >>> plain_margin(100_000), plain_margin(100)
     (0.01, 0.06)
