@@ -1,7 +1,7 @@
-"""Which features exist for a customer; sql/<view>.sql says how each view is computed.
+"""The features of a customer; sql/<view>.sql computes the rows of each view.
 
-Every view names a file data/<view>.parquet, which is what its SQL answers. Two columns carry the time:
-event_timestamp is when a row became true, created_at when we came to know it. A row counts from the later one on.
+The source of a view is data/<view>.parquet, the result of its SQL. A row has two times: event_timestamp, when its
+values became true, and created_at, when they became known. The row is used from the later one on.
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueTy
 profile = FeatureView(
     name="profile",
     entities=[customer],
-    ttl=timedelta(0),  # A profile holds until the next one.
+    ttl=timedelta(0),  # A profile is valid until the next one.
     source=FileSource(
         name="profile",
         path="data/profile.parquet",
@@ -25,20 +25,20 @@ profile = FeatureView(
     schema=[
         Field(name="plan", dtype=String),
         Field(name="contract", dtype=String),
-        Field(name="monthly_fee", dtype=Float64, description="Euro."),
+        Field(name="monthly_fee", dtype=Float64, description="In euros."),
         Field(name="payment", dtype=String),
         Field(name="paperless", dtype=Bool),
         Field(name="region", dtype=String),
         Field(name="device", dtype=String),
         Field(name="age_group", dtype=String),
-        Field(name="gender", dtype=String, description="For the comparison of groups; the model does not see it."),
+        Field(name="gender", dtype=String, description="For fairness only; not an input of the model."),
     ],
 )
 
 usage = FeatureView(
     name="usage",
     entities=[customer],
-    ttl=timedelta(days=70),  # Older figures say nothing: the next month's file is overdue.
+    ttl=timedelta(days=70),  # Older figures are outdated: the next month's are overdue.
     source=FileSource(
         name="usage",
         path="data/usage.parquet",
@@ -49,7 +49,11 @@ usage = FeatureView(
         Field(name="network", dtype=String),
         Field(name="tenure_months", dtype=Float64),
         Field(name="data_gb", dtype=Float64),
-        Field(name="data_change", dtype=Float64, description="Last month against the mean of the three before, as ln."),
+        Field(
+            name="data_change",
+            dtype=Float64,
+            description="Logarithm of the last month over the mean of the three before.",
+        ),
         Field(name="minutes", dtype=Float64),
         Field(name="overdue_days", dtype=Float64),
     ],
@@ -58,7 +62,7 @@ usage = FeatureView(
 support = FeatureView(
     name="support",
     entities=[customer],
-    ttl=timedelta(0),  # A count holds until the next contact, or until one of them is 90 days old.
+    ttl=timedelta(0),  # A count is valid until the next change.
     source=FileSource(name="support", path="data/support.parquet", timestamp_field="event_timestamp"),
     schema=[
         Field(name="contacts_90d", dtype=Int64),

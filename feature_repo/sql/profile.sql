@@ -1,4 +1,4 @@
--- Profiles as they changed.
+-- One row per change of a profile.
 SELECT
     customer_id,
     valid_from AS event_timestamp,

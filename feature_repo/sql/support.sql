@@ -1,5 +1,5 @@
--- Contacts of the last 90 days. The counts change when a contact becomes known, and again when it is 90 days old;
--- each change is a row, stamped with its time. A customer without a contact has counts of zero from the start.
+-- Contacts of the last 90 days. The counts change when a contact becomes known and again when it is 90 days old; each
+-- change is a row with the time of the change. A customer without contacts has counts of zero from the start.
 WITH changes AS (
     SELECT customer_id, known_at AS changed_at, 1 AS contacts, (satisfaction <= 2)::INTEGER AS unhappy, satisfaction
     FROM contacts

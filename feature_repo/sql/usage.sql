@@ -1,4 +1,4 @@
--- Monthly usage and its change. A month is over at its end, and known when the last row that it is computed from is.
+-- Monthly usage and its change. A row is known when all months that it is computed from are known.
 WITH months AS (
     SELECT
         *,
