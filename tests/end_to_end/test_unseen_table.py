@@ -46,8 +46,8 @@ def released(tour: tuple[Path, str]) -> Path:
 
 
 def test_init_says_what_it_guessed_and_why(tour):
-    assert "truth values spelt Yes and No" in tour[1]
-    assert "named with --entity" in tour[1]
+    assert "boolean values Yes and No" in tour[1]
+    assert "set with --entity" in tour[1]
 
 
 def test_the_run_ends_with_the_headline_metrics_and_their_intervals(tour):
