@@ -25,13 +25,13 @@ class ServedRelease:
 
     def __init__(self, folder: Path, name: str, version: str, manifest_sha256: str | None = None) -> None:
         self.package = ModelPackage.open(folder, manifest_sha256=manifest_sha256)
-        card = self.package.card
+        facts = self.package.facts
         self.name = name
         self.version = version
-        self.task: str = card["task"]
-        self.classes: list[Any] = card["classes"] or []
-        self.threshold: float | None = card["threshold"]
-        self.signature = Signature(card)
+        self.task = facts.task
+        self.classes = list(facts.classes or ())
+        self.threshold = facts.threshold
+        self.signature = Signature(facts)
         decides = self.task == "multiclass" or (self.task == "binary" and self.threshold is not None)
         self.outputs = ("score", "decision", "out_of_vocabulary") if decides else ("score", "out_of_vocabulary")
 

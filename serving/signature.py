@@ -1,4 +1,4 @@
-"""What a request may contain: the model's features, read from ``model.json``, as a check and an encoder in one."""
+"""What a request may contain: the features of a model, as a check and an encoder in one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from components.shared.documents.model_facts import FeatureFacts, ModelFacts
 from serving.refusal import RequestRefused, short, shown
 
 Column = Sequence[Any] | np.ndarray
@@ -13,15 +14,6 @@ Column = Sequence[Any] | np.ndarray
 
 _EXPECTED = {"numeric": "a number", "boolean": "true or false", "categorical": "text"}
 _TYPES: dict[str, set[type]] = {"numeric": {int, float}, "boolean": {bool}, "categorical": {str}}
-
-
-@dataclass(frozen=True)
-class SignatureFeature:
-    """One input of the model, and whether its value may be missing."""
-
-    name: str
-    type: str
-    missing: bool
 
 
 @dataclass(frozen=True)
@@ -36,19 +28,17 @@ class Signature:
     """The features of one release.
 
     Args:
-        model: The content of ``model.json``.
+        facts: What the package says about its model.
     """
 
-    def __init__(self, model: Mapping[str, Any]) -> None:
-        self.features = {
-            f["name"]: SignatureFeature(f["name"], f["type"], bool(f["missing"])) for f in model["features"]
-        }
+    def __init__(self, facts: ModelFacts) -> None:
+        self.features = {feature.name: feature for feature in facts.features}
         self.names = frozenset(self.features)
-        self.request_rows = int(model["limits"]["request_rows"])
-        self.request_bytes = int(float(model["limits"]["request_mib"]) * 2**20)
-        self._numeric = tuple(self.features[name] for name in model["numeric"])
-        self._categorical = tuple(self.features[name] for name in model["categorical"])
-        self._vocabulary = {name: frozenset(words) | {""} for name, words in model["vocabulary"].items()}
+        self.request_rows = facts.limits.request_rows
+        self.request_bytes = int(facts.limits.request_mib * 2**20)
+        self._numeric = tuple(self.features[name] for name in facts.numeric)
+        self._categorical = tuple(self.features[name] for name in facts.categorical)
+        self._vocabulary = {name: frozenset(words) | {""} for name, words in facts.vocabulary.items()}
 
     def check_names(self, names: Sequence[str] | Mapping[str, Any], where: str) -> None:
         """Refuse absent and unknown features, naming them."""
@@ -124,7 +114,7 @@ class Signature:
         return f"{names}" if len(names) <= 30 else f"{names[:30]} and {len(names) - 30} more"
 
 
-def _check(feature: SignatureFeature, column: Column) -> bool:
+def _check(feature: FeatureFacts, column: Column) -> bool:
     """Refuse a wrong type or a missing value that is required; return whether values are missing."""
     if isinstance(column, np.ndarray):
         missing = bool(np.isnan(column).any())

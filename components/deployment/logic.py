@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.deployment import kserve, local
 from components.shared import registry
+from components.shared.documents.verdict import Verdict
 from components.shared.errors import GateRejected, StepFailed
 from components.shared.files import read_json
 from components.shared.project import Project
@@ -40,9 +41,9 @@ def deploy(
         GateRejected: If the verdict does not promote.
         StepFailed: If the release could not be brought to answer right; the former champion answers again.
     """
-    verdict = read_json(verdict_path)
-    if verdict["promote"] is not True:
-        broken = [rule["reason"] for rule in verdict["rules"] if not rule["passed"]]
+    verdict = Verdict.read(verdict_path)
+    if not verdict.promote:
+        broken = [ruling.reason for ruling in verdict.failed]
         raise GateRejected(f"The gate did not promote this candidate, nothing is released: {'; '.join(broken)}")
     plan = read_json(release / "release.json")
     if plan["name"] != project.name:

@@ -2,13 +2,16 @@
 
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.shared import inference, registry
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.package_sample import PackageSample, SampleRow
 from components.shared.errors import InputError, StepFailed
-from components.shared.files import from_uri, read_json
+from components.shared.files import from_uri
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class Sample:
 
     name: str
     version: str
-    rows: list[dict[str, Any]]
-    scores: list[Any]
+    rows: Sequence[SampleRow]
+    scores: Sequence[float | tuple[float, ...]]
     tolerance: float
 
     @classmethod
@@ -35,9 +38,8 @@ class Sample:
 
     @classmethod
     def _read(cls, plan: dict[str, Any], package: Path) -> "Sample":
-        sample = read_json(package / "sample.json")
-        tolerance = float(read_json(package / "model.json")["tolerance"])
-        return cls(plan["name"], plan["version"], sample["rows"], sample["scores"], tolerance)
+        sample, facts = PackageSample.read(package), ModelFacts.read(package)
+        return cls(plan["name"], plan["version"], sample.rows, sample.scores, facts.tolerance)
 
     def answering(self, url: str, *, host: str | None = None) -> str:
         """Return the version that answers the first row."""

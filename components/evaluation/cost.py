@@ -1,6 +1,6 @@
 """What an answer costs: time of one row on one thread, size of the export, memory of a process that serves it.
 
-Measured in a separate process that imports little but ONNX Runtime: this one is full of training rows and threads.
+Measured in a process of its own, which imports nothing but ONNX Runtime: this one is full of training rows and threads.
 """
 
 import json
@@ -9,21 +9,25 @@ import sys
 from pathlib import Path
 
 from components.evaluation import probe
+from components.shared.documents.measurements import Cost
 from components.shared.errors import StepFailed
+from components.shared.package.model_package import MODEL
+from components.shared.package.table_model import TableModel
 
 
-def cost(model: Path) -> dict[str, float]:
-    """Measure a model package; milliseconds and MiB.
+def cost(package: TableModel) -> Cost:
+    """Measure a model package: latency of one-row calls, size of the export, memory of a process that answered.
 
-    Returns:
-        ``latency_ms_p50`` and ``latency_ms_p99`` of one-row calls, ``size_mib`` of the exported model, ``memory_mib``:
-        the largest resident size of a process that loaded it and answered.
+    Raises:
+        StepFailed: If the model cannot be loaded and asked.
     """
-    model = model.absolute()
-    command = [sys.executable, "-s", "-m", probe.__name__, str(model / "model.onnx"), str(model / "model.json")]
+    model, facts = package.folder.absolute() / MODEL, package.facts
+    categories = [(facts.vocabulary.get(name) or ("",))[0] for name in facts.categorical]
+    row = json.dumps({"numeric": len(facts.numeric), "categorical": categories})
+    command = [sys.executable, "-s", "-m", probe.__name__, str(model)]
     source = Path(probe.__file__).parents[2]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    probed = subprocess.run(command, cwd=source, input=row, capture_output=True, text=True, timeout=120, check=False)
+    if probed.returncode:
+        last = (probed.stderr.strip().splitlines() or ["no message"])[-1]
         raise StepFailed(f"the model could not be loaded to measure its latency: {last}")
-    return json.loads(done.stdout) | {"size_mib": (model / "model.onnx").stat().st_size / 2**20}
+    return Cost(**json.loads(probed.stdout), size_mib=model.stat().st_size / 2**20)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.evaluation import exclusion
-from components.shared import files
+from components.shared.documents.champion import ChampionRecord
 from components.shared.errors import InputError
 from components.shared.package.table_model import TableModel
 from components.shared.project import Project
@@ -31,32 +31,33 @@ def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]
         test: The test rows with all their columns.
         classes: The candidate's classes.
     """
-    version = files.read_json(folder / "champion.json")["version"]
+    version = ChampionRecord.read(folder).version
     if version is None:
         return Incumbent(None, None, None, None)
     package = TableModel.open(folder / "package")
     reason = _difference(project, package, test, classes)
     if reason is not None:
         return Incumbent(version, None, f"champion version {version} cannot be compared: {reason}", None)
-    seen = exclusion.seen_keys(package.folder, package.card["entity"], package.card["event_time"])
+    seen = exclusion.seen_keys(package.folder, package.facts.entity, package.facts.event_time)
     return Incumbent(version, package, None, seen)
 
 
 def _difference(project: Project, package: TableModel, test: pa.Table, classes: list[str]) -> str | None:
     """Say what keeps the champion from being judged on these rows."""
-    card = package.card
-    if card["task"] != project.task:
-        return f"its task is {card['task']}, the project's is {project.task}"
+    facts = package.facts
+    if facts.task != project.task:
+        return f"its task is {facts.task}, the project's is {project.task}"
     for word, own, now in (
-        ("label", card["label"], project.label.column),
-        ("entity", card["entity"], project.entity),
-        ("event time", card["event_time"], project.event_time),
+        ("label", facts.label, project.label.column),
+        ("entity", facts.entity, project.entity),
+        ("event time", facts.event_time, project.event_time),
     ):
         if own != now:
             return f"its {word} is '{own}', the project's is '{now}'"
-    if (card["classes"] or []) != classes:
-        return f"its classes are {card['classes']}, the candidate's are {classes}"
-    absent = sorted({*card["numeric"], *card["categorical"]} - set(test.column_names))
+    own_classes = list(facts.classes or ())
+    if own_classes != classes:
+        return f"its classes are {own_classes}, the candidate's are {classes}"
+    absent = sorted({*facts.numeric, *facts.categorical} - set(test.column_names))
     if absent:
         return f"it needs the features {absent}, which the test rows no longer hold"
     try:

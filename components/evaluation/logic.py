@@ -1,18 +1,18 @@
 """Measure a candidate beside rule, plain model and champion, all on the same rows that none of them has seen."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from components.evaluation import baselines, exclusion, report
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
-from components.evaluation.report import Judged
-from components.shared import files
+from components.evaluation.judged import Judged, Scorecards
+from components.shared.documents.evaluation import ComparedChampion, Descriptions, EvaluatedRows, EvaluationReport
 from components.shared.errors import InputError
 from components.shared.inputs.rows import Inputs, texts
 from components.shared.measures import bootstrap, labels
@@ -22,7 +22,6 @@ from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
 
-REPORT = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 
 
@@ -43,7 +42,7 @@ class CurveSink(Protocol):
         """Keep a confusion matrix, rows being true classes."""
 
 
-def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: int, out: Path) -> dict[str, Any]:
+def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: int, out: Path) -> EvaluationReport:
     """Measure everything that the gate, the model card and the report speak of.
 
     Args:
@@ -61,67 +60,77 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
         InputError: If the test rows cannot judge a model, or a slice or group names no column.
     """
     package = TableModel.open(model)
+    known_classes = list(package.facts.classes or ())
     tables = {part: pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation", "test")}
-    former = incumbent(project, champion, tables["test"], list(package.card["classes"] or []))
+    former = incumbent(project, champion, tables["test"], known_classes)
     rows = _unseen(project, model, tables, former)
     tables["test"] = rows.table
     label = project.label.column
-    classes = labels.all_classes(rows.table, label, project.task, list(package.card["classes"] or []))
+    classes = labels.all_classes(rows.table, label, project.task, known_classes)
     truth = labels.labels(rows.table, label, classes)
     labels.check_judgeable(truth, label, classes)
     inputs = package.inputs(rows.table)
     contenders = _contenders(project, package, tables, classes, inputs, former, seed)
-    cards = {
-        name: scorecard(project.task, truth, labels.widen(one.score, len(classes)), one.threshold)
-        for name, one in contenders.items()
-    }
+    scorecards = _scorecards(project.task, truth, contenders, len(classes))
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
-    judged = Judged(project, package, classes, tables, inputs, truth, cards, clusters, seed)
-    measured = {
-        "task": project.task,
-        "rows": {
-            "test": rows.table.num_rows,
-            "excluded_seen": rows.by_split + rows.by_champion,
-            "excluded_by_split": rows.by_split,
-            "excluded_by_champion": rows.by_champion,
-        },
-        "resampled": unit,
-        "descriptions": {name: contenders[name].description for name in ("rule", "plain")},
-        "champion": {"version": former.version, "compared": former.package is not None, "reason": former.reason},
-        "threshold": contenders["candidate"].threshold,
-        **report.numbers(judged),
-        **report.pictures(judged),
-        "fairness": report.groups(judged),
-        "robustness": report.robustness_of(judged),
-        "value": report.value_of(judged),
-        "cost": cost(model),
-    }
-    measured = report.without_nan(measured)
-    files.write_json(out / REPORT, measured)
+    judged = Judged(project, package, classes, tables, inputs, truth, scorecards, clusters, seed)
+    resamples = report.Resamples(judged)
+    measured = EvaluationReport(
+        task=project.task,
+        rows=EvaluatedRows(
+            test=rows.table.num_rows,
+            excluded_seen=rows.by_split + rows.by_champion,
+            excluded_by_split=rows.by_split,
+            excluded_by_champion=rows.by_champion,
+        ),
+        resampled=unit,
+        resamples=project.evaluation.resamples,
+        confidence=project.evaluation.confidence,
+        primary=judged.primary,
+        higher_is_better=judged.higher_is_better,
+        metrics=resamples.metrics(),
+        directions=resamples.directions(),
+        baselines=report.baselines(judged),
+        comparisons=resamples.comparisons(),
+        descriptions=Descriptions(rule=contenders["rule"].description, plain=contenders["plain"].description),
+        champion=ComparedChampion(version=former.version, compared=former.package is not None, reason=former.reason),
+        threshold=contenders["candidate"].threshold,
+        calibration=report.calibration_of(judged),
+        confusion=report.confusion(judged),
+        roc=report.roc(judged),
+        slices=resamples.slices(),
+        worst=report.worst(judged),
+        fairness=report.fairness_columns(judged),
+        robustness=report.perturbation_losses(judged),
+        value=report.value(judged),
+        cost=cost(package),
+    )
+    measured.write(out)
     pq.write_table(report.predictions(judged), out / PREDICTIONS)
-    best = measured["metrics"][measured["primary"]]
+    primary = measured.primary_metric
     _log.info(
-        "%s %s (%s to %s) on %d test rows", measured["primary"], best["value"], best["low"], best["high"], len(truth)
+        "%s %s (%s to %s) on %d test rows", measured.primary, primary.value, primary.low, primary.high, len(truth)
     )
     return measured
 
 
-def log_metrics(measured: Mapping[str, Any], metrics: MetricSink) -> None:
+def log_metrics(measured: EvaluationReport, metrics: MetricSink) -> None:
     """Put every defined metric, its bounds, and the costs on a KFP artifact."""
-    for name, found in measured["metrics"].items():
-        for suffix, key in (("", "value"), ("_low", "low"), ("_high", "high")):
-            if found[key] is not None:
-                metrics.log_metric(name + suffix, found[key])
-    for name, amount in measured["cost"].items():
+    for name, metric in measured.metrics.items():
+        for suffix, number in (("", metric.value), ("_low", metric.low), ("_high", metric.high)):
+            if number is not None:
+                metrics.log_metric(name + suffix, number)
+    for name, amount in measured.cost:
         metrics.log_metric(name, amount)
 
 
-def log_curves(measured: Mapping[str, Any], curves: CurveSink) -> None:
+def log_curves(measured: EvaluationReport, curves: CurveSink) -> None:
     """Put ROC curve and confusion matrix, where the task has them, on a KFP artifact."""
-    if measured["roc"] is not None:
-        curves.log_roc_curve(measured["roc"]["fpr"], measured["roc"]["tpr"], measured["roc"]["thresholds"])
-    if measured["confusion"] is not None:
-        curves.log_confusion_matrix(measured["confusion"]["labels"], measured["confusion"]["matrix"])
+    if measured.roc is not None:
+        curves.log_roc_curve(list(measured.roc.fpr), list(measured.roc.tpr), list(measured.roc.thresholds))
+    if measured.confusion is not None:
+        matrix = [list(row) for row in measured.confusion.matrix]
+        curves.log_confusion_matrix(list(measured.confusion.labels), matrix)
 
 
 def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: Incumbent) -> exclusion.Judges:
@@ -152,14 +161,27 @@ def _contenders(
         baselines.Learnable(package.inputs(tables[part]), labels.labels(tables[part], project.label.column, classes))
         for part in ("train", "validation")
     )
-    names = (package.card["numeric"], package.card["categorical"])
-    how: dict[str, Any] = {"task": project.task, "classes": classes, "value": project.value}
-    found = {
-        "candidate": baselines.Contender(package.score(inputs), package.card["threshold"], "the candidate"),
-        "rule": baselines.rule_of_thumb(train, validation, inputs, names=names, **how),
-        "plain": baselines.plain_model(train, validation, inputs, seed=seed, **how),
+    names = (list(package.facts.numeric), list(package.facts.categorical))
+    contenders = {
+        "candidate": baselines.Contender(package.score(inputs), package.facts.threshold, "the candidate"),
+        "rule": baselines.rule_of_thumb(
+            train, validation, inputs, names=names, task=project.task, classes=classes, value=project.value
+        ),
+        "plain": baselines.plain_model(
+            train, validation, inputs, task=project.task, classes=classes, value=project.value, seed=seed
+        ),
     }
     if former.package is not None:
         score = former.package.score(former.package.inputs(tables["test"]))
-        found["champion"] = baselines.Contender(score, former.package.card["threshold"], f"version {former.version}")
-    return found
+        description = f"version {former.version}"
+        contenders["champion"] = baselines.Contender(score, former.package.facts.threshold, description)
+    return contenders
+
+
+def _scorecards(task: str, truth: NDArray[Any], contenders: dict[str, baselines.Contender], classes: int) -> Scorecards:
+    """Put each model's scores beside the truth."""
+    answered = {
+        name: scorecard(task, truth, labels.widen(contender.score, classes), contender.threshold)
+        for name, contender in contenders.items()
+    }
+    return Scorecards(answered["candidate"], answered["rule"], answered["plain"], answered.get("champion"))

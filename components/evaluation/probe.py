@@ -1,6 +1,7 @@
 """Run as a module: load one exported model, score one row many times, print latency and memory as JSON.
 
-The row holds zeros and known categories: its values hardly change the time of a call.
+The row comes as JSON on standard input: how many numbers it has (all of them zero) and its categories. Its
+values hardly change the time of a call.
 """
 
 import gc
@@ -18,17 +19,14 @@ _CALLS = 1_000
 _SECONDS = 2.0
 
 
-def main(model: str, card_file: str) -> None:
+def main(model: str, numbers: int, categories: list[str]) -> None:
     """Measure and print."""
     session = open_session(Path(model))
-    card = json.loads(Path(card_file).read_text(encoding="utf-8"))
     row: dict[str, np.ndarray] = {}
-    if card["numeric"]:
-        row["numeric"] = np.zeros((1, len(card["numeric"])), np.float32)
-    if card["categorical"]:
-        row["categorical"] = np.array(
-            [[(card["vocabulary"].get(n) or [""])[0] for n in card["categorical"]]], dtype=object
-        )
+    if numbers:
+        row["numeric"] = np.zeros((1, numbers), np.float32)
+    if categories:
+        row["categorical"] = np.array([categories], dtype=object)
     for _ in range(_WARM_UP):
         session.run([OUTPUT], row)
     gc.disable()
@@ -51,4 +49,5 @@ def _peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    request = json.load(sys.stdin)
+    main(sys.argv[1], request["numeric"], request["categorical"])

@@ -1,224 +1,208 @@
-"""The parts of evaluation.json, each taken from the same judged rows."""
-
-from dataclasses import dataclass
-from typing import Any
+"""The parts of the evaluation report, each taken from the same judged rows."""
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from components.evaluation import robustness
+from components.evaluation.judged import Judged
+from components.evaluation.resampled import VALUE, Resampled, resample
+from components.shared.documents.evaluation import Baselines, Comparisons
+from components.shared.documents.measurements import (
+    Calibration,
+    Comparison,
+    Confusion,
+    FairnessColumn,
+    Metric,
+    PerturbationLoss,
+    RocCurve,
+    SliceMeasure,
+    ValueReport,
+    WorstSlice,
+)
 from components.shared.inputs.rows import Inputs
-from components.shared.measures import bootstrap, fairness, labels, slices, value_report
+from components.shared.measures import fairness, labels, slices, value_report
 from components.shared.measures.calibration import calibration
-from components.shared.measures.metrics import HIGHER_IS_BETTER, PRIMARY, Binary, Multiclass, Scorecard, scorecard
-from components.shared.measures.ranking import Floats
-from components.shared.package.table_model import TableModel
-from components.shared.project import Project
+from components.shared.measures.metrics import HIGHER_IS_BETTER, Binary, Multiclass, Scorecard, scorecard
+from components.shared.measures.slices import Slice
 
 # A confusion matrix beyond this many classes is read by nobody; the rarest share one row.
 _LARGEST_MATRIX = 30
 _OTHERS = "(others)"
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The test rows, their truth, and each model's scorecard: candidate, rule, plain, and champion if compared."""
+class Resamples:
+    """Everything that has an interval: metrics, comparisons and declared slices, on the same resamples."""
 
-    project: Project
-    package: TableModel
-    classes: list[str]
-    tables: dict[str, pa.Table]
-    inputs: Inputs
-    truth: NDArray
-    cards: dict[str, Scorecard]
-    clusters: NDArray[np.intp]
-    seed: int
+    def __init__(self, judged: Judged) -> None:
+        """Draw the resamples once."""
+        self._judged = judged
+        self._parts = _supported_slices(judged)
+        self._drawn: Resampled = resample(judged, self._parts)
 
-    @property
-    def candidate(self) -> Scorecard:
-        """The model that is judged."""
-        return self.cards["candidate"]
+    def metrics(self) -> dict[str, Metric]:
+        """Return every metric of the candidate with its interval."""
+        confidence = self._judged.settings.confidence
+        return {name: drawn.interval(confidence).metric for name, drawn in self._drawn.metrics.items()}
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Direction of the primary metric."""
-        return bool(HIGHER_IS_BETTER[PRIMARY[self.project.task]])
+    def directions(self) -> dict[str, bool | None]:
+        """Tell of every metric whether higher is better."""
+        return {name: HIGHER_IS_BETTER[name] for name in self._drawn.metrics}
+
+    def comparisons(self) -> Comparisons:
+        """Compare the candidate with every other model in the primary metric."""
+        compared = self._judged.scorecards.champion is not None
+        return Comparisons(
+            champion=self._comparison("champion") if compared else None,
+            plain=self._comparison("plain"),
+            rule=self._comparison("rule"),
+        )
+
+    def _comparison(self, other: str) -> Comparison:
+        difference = self._drawn.difference(other).interval(self._judged.settings.confidence)
+        return Comparison(
+            metric=self._judged.primary, difference=difference.value, low=difference.low, high=difference.high
+        )
+
+    def slices(self) -> tuple[SliceMeasure, ...]:
+        """Measure every declared slice that has enough rows."""
+        everyone, plain = self._drawn.models["candidate"], self._judged.scorecards.plain
+        return tuple(
+            slices.measure(part, drawn, everyone, plain, self._judged.settings.confidence)
+            for part, drawn in zip(self._parts, self._drawn.slices, strict=True)
+        )
 
 
-def numbers(judged: Judged) -> dict[str, Any]:
-    """Measure metrics, comparisons and slices, all on the same resamples."""
-    how = judged.project.evaluation
-    primary = PRIMARY[judged.project.task]
-    groups = slices.Groups(judged.tables["train"], judged.tables["test"])
-    declared = [(column,) if isinstance(column, str) else column for column in how.slices]
-    parts = [
+def _supported_slices(judged: Judged) -> list[Slice]:
+    settings, groups = judged.settings, judged.groups()
+    declared = [(columns,) if isinstance(columns, str) else columns for columns in settings.slices]
+    return [
         part
         for columns in declared
         for part in groups.slices(columns)
-        if slices.supported(part, judged.candidate, how.min_support)
+        if slices.supported(part, judged.scorecards.candidate, settings.min_support)
     ]
-    inside = [judged.candidate.subset(part.rows) for part in parts]
-    worth = None
-    if judged.project.value is not None and isinstance(judged.candidate, Binary):
-        worth = value_report.per_row(judged.project.value, judged.candidate)
-
-    def statistic(weights: Floats) -> dict[str, Floats]:
-        found = dict(judged.candidate.measure(weights))
-        if worth is not None:
-            found["value_per_1000"] = 1000 * (weights @ worth) / weights.sum(axis=1)
-        found["candidate/"] = found[primary]
-        found |= {f"{name}/": card.primary(weights) for name, card in judged.cards.items() if name != "candidate"}
-        return found | {f"slice/{i}": inside[i].primary(weights[:, part.rows]) for i, part in enumerate(parts)}
-
-    drawn = bootstrap.distributions(statistic, judged.clusters, resamples=how.resamples, seed=judged.seed)
-    return {
-        "primary": primary,
-        "higher_is_better": judged.higher_is_better,
-        "confidence": how.confidence,
-        "resamples": how.resamples,
-        "metrics": {name: vars(found.interval(how.confidence)) for name, found in drawn.items() if "/" not in name},
-        "directions": {name: HIGHER_IS_BETTER[name] for name in drawn if "/" not in name},
-        "baselines": {name: _plain_numbers(judged, name) for name in ("rule", "plain", "champion")},
-        "comparisons": {name: _comparison(judged, drawn, name, primary) for name in ("rule", "plain", "champion")},
-        "slices": [
-            slices.entry(part, drawn[f"slice/{i}"], drawn["candidate/"], judged.cards["plain"], how.confidence)
-            for i, part in enumerate(parts)
-        ],
-        "worst": _worst(judged, groups) if how.find_worst else None,
-    }
 
 
-def _plain_numbers(judged: Judged, name: str) -> dict[str, float] | None:
-    if name not in judged.cards:
+def baselines(judged: Judged) -> Baselines:
+    """Measure the other models, without intervals."""
+    models = judged.scorecards
+    return Baselines(
+        champion=None if models.champion is None else _plain_values(judged, models.champion),
+        plain=_plain_values(judged, models.plain),
+        rule=_plain_values(judged, models.rule),
+    )
+
+
+def _plain_values(judged: Judged, model: Scorecard) -> dict[str, float | None]:
+    ones = np.ones((1, len(judged.truth)))
+    values: dict[str, float | None] = {name: float(measured[0]) for name, measured in model.measure(ones).items()}
+    if judged.project.value is not None and isinstance(model, Binary):
+        values[VALUE] = 1000 * float(value_report.per_row(judged.project.value, model).mean())
+    return values
+
+
+def worst(judged: Judged) -> WorstSlice | None:
+    """Search all features for the worst slice; None where the project file says not to, or no slice has enough rows."""
+    settings = judged.settings
+    if not settings.find_worst:
         return None
-    card = judged.cards[name]
-    found = {metric: float(value[0]) for metric, value in card.measure(np.ones((1, len(judged.truth)))).items()}
-    if judged.project.value is not None and isinstance(card, Binary):
-        found["value_per_1000"] = 1000 * float(value_report.per_row(judged.project.value, card).mean())
-    return found
-
-
-def _comparison(
-    judged: Judged, drawn: dict[str, bootstrap.Distribution], name: str, primary: str
-) -> dict[str, Any] | None:
-    """Candidate minus the other in the primary metric, with the bounds of the paired difference."""
-    if name not in judged.cards:
-        return None
-    apart = (drawn["candidate/"] - drawn[f"{name}/"]).interval(judged.project.evaluation.confidence)
-    return {"metric": primary, "difference": apart.value, "low": apart.low, "high": apart.high}
-
-
-def _worst(judged: Judged, groups: slices.Groups) -> dict[str, Any] | None:
-    how = judged.project.evaluation
     return slices.worst(
-        groups,
+        judged.groups(),
         [name for name in judged.project.features.columns if name in judged.tables["test"].column_names],
-        judged.candidate,
-        judged.cards["plain"],
+        judged.scorecards.candidate,
+        judged.scorecards.plain,
         judged.clusters,
-        min_support=how.min_support,
-        confidence=how.confidence,
+        min_support=settings.min_support,
+        confidence=settings.confidence,
         higher_is_better=judged.higher_is_better,
         seed=judged.seed,
     )
 
 
-def pictures(judged: Judged) -> dict[str, Any]:
-    """Draw calibration, confusion matrix and ROC; None where the task has no such thing."""
-    card = judged.candidate
-    if isinstance(card, Binary):
-        brier = float(((card.score - card.truth) ** 2).mean())
-        matrix = np.zeros((2, 2), dtype=int)
-        np.add.at(matrix, (card.truth.astype(int), card.acted.astype(int)), 1)
-        return {
-            "calibration": calibration(card.score, card.truth, brier),
-            "confusion": {"labels": judged.classes, "matrix": matrix.tolist()},
-            "roc": card.roc(),
-        }
-    if isinstance(card, Multiclass):
-        brier = float(((card.score - np.eye(card.score.shape[1])[card.truth]) ** 2).sum(axis=1).mean())
-        return {
-            "calibration": calibration(card.score.max(axis=1), card.answer == card.truth, brier),
-            "confusion": _matrix(card, judged.classes),
-            "roc": None,
-        }
-    return {"calibration": None, "confusion": None, "roc": None}
+def calibration_of(judged: Judged) -> Calibration | None:
+    """Compare scores with shares of hits; None for a regression."""
+    candidate = judged.scorecards.candidate
+    if isinstance(candidate, Binary):
+        brier = float(((candidate.score - candidate.truth) ** 2).mean())
+        return calibration(candidate.score, candidate.truth, brier)
+    if isinstance(candidate, Multiclass):
+        brier = float(((candidate.score - np.eye(candidate.score.shape[1])[candidate.truth]) ** 2).sum(axis=1).mean())
+        return calibration(candidate.score.max(axis=1), candidate.answer == candidate.truth, brier)
+    return None
 
 
-def _matrix(card: Multiclass, classes: list[str]) -> dict[str, Any]:
-    """Rows are true classes, columns answers; beyond thirty classes the rarest are put together."""
-    number, labels = np.arange(len(classes)), list(classes)
+def confusion(judged: Judged) -> Confusion | None:
+    """Count rows by true and answered class, the rarest beyond thirty classes together; None for a regression."""
+    candidate, classes = judged.scorecards.candidate, judged.classes
+    if isinstance(candidate, Binary):
+        truth, answer = candidate.truth.astype(int), candidate.acted.astype(int)
+    elif isinstance(candidate, Multiclass):
+        truth, answer = candidate.truth, candidate.answer
+    else:
+        return None
+    number, names = np.arange(len(classes)), classes
     if len(classes) > _LARGEST_MATRIX:
-        frequent = np.sort(
-            np.argsort(-np.bincount(card.truth, minlength=len(classes)), kind="stable")[: _LARGEST_MATRIX - 1]
-        )
+        rows_per_class = np.bincount(truth, minlength=len(classes))
+        frequent = np.sort(np.argsort(-rows_per_class, kind="stable")[: _LARGEST_MATRIX - 1])
         number = np.full(len(classes), _LARGEST_MATRIX - 1)
         number[frequent] = np.arange(len(frequent))
-        labels = [classes[i] for i in frequent] + [_OTHERS]
-    matrix = np.zeros((len(labels), len(labels)), dtype=int)
-    np.add.at(matrix, (number[card.truth], number[card.answer]), 1)
-    return {"labels": labels, "matrix": matrix.tolist()}
+        names = [*(classes[i] for i in frequent), _OTHERS]
+    matrix = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(matrix, (number[truth], number[answer]), 1)
+    return Confusion(labels=tuple(names), matrix=matrix.tolist())
 
 
-def groups(judged: Judged) -> list[dict[str, Any]]:
+def roc(judged: Judged) -> RocCurve | None:
+    """Return the ROC curve of a binary model."""
+    candidate = judged.scorecards.candidate
+    return candidate.roc() if isinstance(candidate, Binary) else None
+
+
+def fairness_columns(judged: Judged) -> tuple[FairnessColumn, ...]:
     """Compare the groups of each declared column."""
-    how = judged.project.evaluation
-    named = slices.Groups(judged.tables["train"], judged.tables["test"])
-    return [
-        fairness.compare(column, named.of(column).texts(), judged.candidate, judged.classes, how.min_support)
-        for column in how.fairness
-    ]
+    groups, candidate = judged.groups(), judged.scorecards.candidate
+    return tuple(
+        fairness.compare(column, groups.of(column).texts(), candidate, judged.classes, judged.settings.min_support)
+        for column in judged.settings.fairness
+    )
 
 
-def robustness_of(judged: Judged) -> list[dict[str, Any]]:
+def perturbation_losses(judged: Judged) -> tuple[PerturbationLoss, ...]:
     """Score perturbed copies of a sample of the test rows."""
-    card = judged.package.card
-    chosen = robustness.sample(len(judged.truth), len(card["features"]), judged.seed)
-    inside = judged.candidate.subset(chosen)
-    base = float(inside.primary(np.ones((1, len(chosen))))[0])
+    facts = judged.package.facts
+    sample = robustness.sample(len(judged.truth), len(facts.features), judged.seed)
+    inside = judged.scorecards.candidate.subset(sample)
+    base = float(inside.primary(np.ones((1, len(sample))))[0])
     std = robustness.standard_deviations(judged.package.inputs(judged.tables["train"]).numeric)
 
-    def card_of(inputs: Inputs) -> Scorecard:
+    def answered(inputs: Inputs) -> Scorecard:
         score = labels.widen(judged.package.score(inputs), len(judged.classes))
-        return scorecard(judged.project.task, judged.truth[chosen], score, card["threshold"])
+        return scorecard(judged.project.task, judged.truth[sample], score, facts.threshold)
 
-    perturbed = robustness.perturbations(
-        judged.inputs.take(chosen), std, card["features"], card["numeric"], card["categorical"], judged.seed
-    )
+    perturbed = robustness.perturbations(judged.inputs.take(sample), std, facts, judged.seed)
     return robustness.losses(
-        perturbed, rows=len(chosen), card_of=card_of, base=base, higher_is_better=judged.higher_is_better
+        perturbed, rows=len(sample), answered=answered, base=base, higher_is_better=judged.higher_is_better
     )
 
 
-def value_of(judged: Judged) -> dict[str, Any] | None:
+def value(judged: Judged) -> ValueReport | None:
     """Say what the decisions are worth; None without a value in the project file, or without a decision."""
-    if judged.project.value is None or not isinstance(judged.candidate, Binary):
+    candidate, champion = judged.scorecards.candidate, judged.scorecards.champion
+    if judged.project.value is None or not isinstance(candidate, Binary):
         return None
-    champion = judged.cards.get("champion")
-    return value_report.report(
-        judged.project.value, judged.candidate, champion if isinstance(champion, Binary) else None
-    )
+    return value_report.report(judged.project.value, candidate, champion if isinstance(champion, Binary) else None)
 
 
 def predictions(judged: Judged) -> pa.Table:
     """Return entity, event time, label and each model's score of every test row."""
     test, project = judged.tables["test"], judged.project
-    columns: dict[str, Any] = {
+    columns = {
         "entity": test.column(project.entity),
         "event_time": test.column(project.event_time),
         "label": test.column(project.label.column),
     }
-    for name, card in judged.cards.items():
-        score = card.score
-        columns[name] = pa.array(score if score.ndim == 1 else list(score))
-    return pa.table(columns)
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN, which JSON cannot hold, by None: an undefined metric or bound."""
-    if isinstance(value, dict):
-        return {key: without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    scores = {
+        name: pa.array(model.score if model.score.ndim == 1 else list(model.score))
+        for name, model in judged.scorecards.present.items()
+    }
+    return pa.table(columns | scores)

@@ -5,11 +5,12 @@ All perturbations are scored on one seeded sample of the test rows, and compared
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.measurements import PerturbationLoss
+from components.shared.documents.model_facts import ModelFacts
 from components.shared.inputs.rows import Inputs
 from components.shared.measures.metrics import Scorecard
 from components.shared.measures.ranking import Floats
@@ -40,28 +41,25 @@ def standard_deviations(numeric: NDArray[np.float32]) -> Floats:
     return np.sqrt((np.where(known, values - values.sum(axis=0) / rows, 0.0) ** 2).sum(axis=0) / rows)
 
 
-def perturbations(
-    inputs: Inputs, std: Floats, features: list[dict[str, Any]], numeric: list[str], categorical: list[str], seed: int
-) -> Iterator[Perturbed]:
+def perturbations(inputs: Inputs, std: Floats, facts: ModelFacts, seed: int) -> Iterator[Perturbed]:
     """Make each perturbed copy of the inputs.
 
     Args:
         inputs: The rows as they are.
         std: (numeric,) standard deviation of each numeric feature on the training rows: the unit of the noise.
-        features: The model card's features; gaps are only made where one declares ``missing``.
-        numeric: Names of the columns of ``inputs.numeric``.
-        categorical: Names of the columns of ``inputs.categorical``.
+        facts: The model's features, whose order is that of the columns; gaps are only made where one may be missing.
         seed: Chooses noise, gaps and orders.
     """
     rng = np.random.default_rng(seed)
-    declared = {feature["name"]: feature for feature in features}
-    real = np.array([declared[name]["type"] == "numeric" for name in numeric], dtype=bool)
+    numeric, categorical = facts.numeric, facts.categorical
+    declared = {feature.name: feature for feature in facts.features}
+    real = np.array([declared[name].type == "numeric" for name in numeric], dtype=bool)
     if real.any():
         for level in NOISE:
             noise = rng.normal(size=inputs.numeric.shape) * level * std * real
             yield "noise", level, Inputs((inputs.numeric + noise).astype(np.float32), inputs.categorical)
-    gaps_in_numbers = np.array([declared[name]["missing"] for name in numeric], dtype=bool)
-    gaps_in_categories = np.array([declared[name]["missing"] for name in categorical], dtype=bool)
+    gaps_in_numbers = np.array([declared[name].missing for name in numeric], dtype=bool)
+    gaps_in_categories = np.array([declared[name].missing for name in categorical], dtype=bool)
     if gaps_in_numbers.any() or gaps_in_categories.any():
         for level in MISSING:
             emptied = (rng.random(inputs.numeric.shape) < level) & gaps_in_numbers
@@ -90,15 +88,23 @@ def perturbations(
 def losses(
     perturbed: Iterator[Perturbed],
     rows: int,
-    card_of: Callable[[Inputs], Scorecard],
+    answered: Callable[[Inputs], Scorecard],
     base: float,
     higher_is_better: bool,
-) -> list[dict[str, Any]]:
-    """Measure the primary metric under each perturbation; ``drop`` is positive where the model got worse."""
+) -> tuple[PerturbationLoss, ...]:
+    """Measure the primary metric under each perturbation.
+
+    Args:
+        perturbed: Copies of the rows.
+        rows: Their number.
+        answered: From inputs to the model's answers.
+        base: The primary metric on the rows as they are.
+        higher_is_better: Direction of the primary metric.
+    """
     ones = np.ones((1, rows))
-    found = []
+    losses = []
     for kind, level, inputs in perturbed:
-        metric = float(card_of(inputs).primary(ones)[0])
+        metric = float(answered(inputs).primary(ones)[0])
         drop = base - metric if higher_is_better else metric - base
-        found.append({"perturbation": kind, "level": level, "metric": metric, "drop": drop})
-    return found
+        losses.append(PerturbationLoss(perturbation=kind, level=level, metric=metric, drop=drop))
+    return tuple(losses)

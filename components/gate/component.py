@@ -10,8 +10,9 @@ from components.shared.images import image
 def gate(project: Input[Artifact], evaluation: Input[Artifact], verdict: Output[Artifact]) -> bool:
     """Judge the candidate by the project's rules, each with its verdict and reason."""
     from components.gate import logic
-    from components.shared import bundle, files
+    from components.shared import bundle
+    from components.shared.documents.evaluation import EvaluationReport
 
-    judged = logic.judge(bundle.project(project.path), files.read_json(evaluation.path + "/evaluation.json"))
-    files.write_json(verdict.path, judged.as_dict())
+    judged = logic.judge(bundle.project(project.path), EvaluationReport.read(evaluation.path))
+    judged.write(verdict.path)
     return judged.promote

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -21,6 +21,16 @@ _CATEGORIES = 8
 
 class _Markdown(str):
     """Text that is Markdown already."""
+
+
+class FeatureRow(NamedTuple):
+    """One input of the model as the card lists it."""
+
+    name: str
+    type: str
+    missing: bool
+    seen: str
+    """What it held in training."""
 
 
 def markdown(candidate: Candidate, version: "ModelVersion", former: str | None) -> str:
@@ -42,8 +52,14 @@ def markdown(candidate: Candidate, version: "ModelVersion", former: str | None) 
     named = (wording.number, wording.money, wording.interval, wording.where, wording.share, wording.signed, short)
     environment.filters.update({function.__name__: function for function in named})
     template = environment.get_template("card.md.j2")
-    known = {"c": candidate, "version": str(version.version), "run_id": version.run_id, "former": former}
-    rendered = template.render(**known, features=features(candidate), risks=risks(candidate))
+    rendered = template.render(
+        c=candidate,
+        version=str(version.version),
+        run_id=version.run_id,
+        former=former,
+        features=features(candidate),
+        risks=risks(candidate),
+    )
     return re.sub(r"\n{3,}", "\n\n", rendered).strip() + "\n"
 
 
@@ -55,61 +71,58 @@ def html(text: str, title: str) -> str:
     return environment.get_template("card.html.j2").render(title=f"Model card: {title}", body=body)
 
 
-def features(candidate: Candidate) -> list[dict[str, Any]]:
+def features(candidate: Candidate) -> list[FeatureRow]:
     """Describe each input of the model by what it held in training."""
     model = candidate.model
     rows = []
-    for feature in model["features"]:
-        name = feature["name"]
+    for feature in model.features:
         seen = ""
-        if name in model["vocabulary"]:
-            words = model["vocabulary"][name]
+        if feature.name in model.vocabulary:
+            words = model.vocabulary[feature.name]
             more = f" and {len(words) - _CATEGORIES} more" if len(words) > _CATEGORIES else ""
-            seen = ", ".join(str(word) for word in words[:_CATEGORIES]) + more
-        elif feature["type"] == "boolean":
+            seen = ", ".join(words[:_CATEGORIES]) + more
+        elif feature.type == "boolean":
             seen = "false, true"
-        elif name in model["ranges"]:
-            low, high = model["ranges"][name]
+        elif feature.name in model.ranges:
+            low, high = model.ranges[feature.name]
             seen = f"{number(low)} to {number(high)}"
-        rows.append({**feature, "seen": seen})
+        rows.append(FeatureRow(feature.name, feature.type, feature.missing, seen))
     return rows
 
 
 def risks(candidate: Candidate) -> list[str]:
     """Name what should worry a reader, each with its number."""
-    evaluation, found = candidate.evaluation, []
-    metrics = evaluation["metrics"]
-    primary = metrics[evaluation["primary"]]
-    found.append(
-        f"The test holds {evaluation['rows']['test']} rows; the interval of {evaluation['primary']} is "
-        f"{number(primary['high'] - primary['low'])} wide."
-    )
-    worst = evaluation.get("worst")
-    if worst:
-        found.append(
-            f"The worst slice found is {where(worst['where'])}: {evaluation['primary']} {number(worst['metric'])} on "
-            f"{worst['rows']} rows. {worst.get('remark') or 'It was searched for, so it looks worse than it is.'}"
+    evaluation = candidate.evaluation
+    primary = evaluation.primary_metric
+    width = None if primary.high is None or primary.low is None else primary.high - primary.low
+    sentences = [
+        f"The test holds {evaluation.rows.test} rows; the interval of {evaluation.primary} is {number(width)} wide."
+    ]
+    if worst := evaluation.worst:
+        sentences.append(
+            f"The worst slice found is {where(worst.where)}: {evaluation.primary} {number(worst.metric)} on "
+            f"{worst.rows} rows. {worst.remark}"
         )
-    calibration = evaluation.get("calibration")
-    if calibration:
-        found.append(f"A score differs from the share of positives by {number(calibration['ece'])} on average.")
-    for fair in evaluation.get("fairness") or ():
-        found.append(
-            f"Groups of {fair['column']} differ by {number(fair['demographic_parity_difference'])} in how often they "
-            f"are acted on, and by {number(fair['equalized_odds_difference'])} in how often rightly or wrongly."
+    if evaluation.calibration:
+        error = number(evaluation.calibration.ece)
+        sentences.append(f"A score differs from the share of positives by {error} on average.")
+    for fair in evaluation.fairness:
+        sentences.append(
+            f"Groups of {fair.column} differ by {number(fair.demographic_parity_difference)} in how often they "
+            f"are acted on, and by {number(fair.equalized_odds_difference)} in how often rightly or wrongly."
         )
-    harm = max(evaluation.get("robustness") or (), key=lambda test: test["drop"], default=None)
-    if harm:
-        found.append(
-            f"What costs most of all perturbations tried is {harm['perturbation']} ({harm['level']}): "
-            f"{number(harm['drop'])} of {evaluation['primary']}."
+    drops = [(test.drop, test) for test in evaluation.robustness if test.drop is not None]
+    if drops:
+        drop, harm = max(drops, key=lambda pair: pair[0])
+        sentences.append(
+            f"What costs most of all perturbations tried is {harm.perturbation} ({harm.level}): "
+            f"{number(drop)} of {evaluation.primary}."
         )
-    warnings = candidate.statistics["findings"]
-    if warnings:
-        found.append(f"The data had {len(warnings)} findings that did not stop the run: {warnings[0]['sentence']}")
+    if warnings := candidate.validation.findings:
+        sentences.append(f"The data had {len(warnings)} findings that did not stop the run: {warnings[0].sentence}")
     if candidate.code.get("dirty", "false").lower() in ("true", "1", "yes"):
-        found.append("The code had changes that were not committed, so the commit below does not reproduce it.")
-    return found
+        sentences.append("The code had changes that were not committed, so the commit below does not reproduce it.")
+    return sentences
 
 
 def escape(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from components.registration import card
 from components.shared import files, registry
+from components.shared.documents.package_manifest import PackageManifest
 from components.shared.errors import GateRejected
 from components.shared.evidence import COMMIT, OUTCOME, Candidate, finish_run, log, start_run
 from components.shared.registry import Evidence
@@ -57,19 +58,25 @@ def register(
     """
     candidate = Candidate.read(evidence, code)
     name = candidate.project.name
-    if not candidate.verdict["promote"]:
+    if not candidate.verdict.promote:
         raise GateRejected("The verdict does not promote the candidate, so it gets no version; expected a passed gate.")
     client = registry.open(registry_uri)
+<<<<<<< HEAD
     with registry.write_lock(registry_uri) as is_locked:
         _remove_half_made(client, name, 0 if is_locked else _ABANDONED_AFTER_S)
         known = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
+=======
+    with registry.alone(registry_uri) as alone:
+        _remove_half_made(client, name, 0 if alone else _ABANDONED_AFTER_S)
+        same = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
+>>>>>>> 08cb1b4 (Read and write evaluation, model facts and verdict as typed documents)
         former = registry.champion(client, name)
-        version = known[0] if known else _new_version(client, registry_uri, evidence, candidate, former)
+        version = same[0] if same else _new_version(client, registry_uri, evidence, candidate, former)
         unchanged = str(version.version) == former
         if not unchanged:
             registry.move_alias(client, name, registry.CHALLENGER, str(version.version))
     _log.info("version %s of %s%s", version.version, name, ", unchanged" if unchanged else "")
-    manifest.write(release_out, candidate, version, unchanged, files.sha256(evidence.model / "manifest.json"))
+    manifest.write(release_out, candidate, version, unchanged, files.sha256(PackageManifest.at(evidence.model)))
     # The card of the champion tells of the day it was made, not of a comparison with itself.
     text = _card_of(client, version) if unchanged else card.markdown(candidate, version, former)
     for path, content in ((card_out, text), (card_html_out, card.html(text, name))):
@@ -94,7 +101,7 @@ def _new_version(
             raise
     tags = {
         registry.FINGERPRINT: candidate.fingerprint,
-        registry.SNAPSHOT: candidate.snapshot["content_hash"],
+        registry.SNAPSHOT: candidate.snapshot.content_hash,
         COMMIT: candidate.code.get("commit", "unknown"),
     }
     source = f"{client.get_run(run_id).info.artifact_uri}/model"

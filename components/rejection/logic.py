@@ -5,15 +5,15 @@ The run counts as accepted for the data's sake: its tables passed validation, so
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from components.shared import registry
+from components.shared.documents.verdict import Phase, Ruling, Verdict
 from components.shared.errors import InputError
 from components.shared.evidence import Candidate, finish_run, log, start_run
 from components.shared.registry import Evidence
 
 # The phases of a project, the earliest first: what was wrong early makes work on what comes later useless.
-PHASES = {
+PHASES: dict[Phase, str] = {
     "data": "Look at the data: more rows, fresher rows, or the segment that is underrepresented.",
     "features": "Look at the features: declare some that tell the answers apart where the model fails.",
     "tuning": "Look at the tuning: a wider search space, or more trials if the best ones came last.",
@@ -32,40 +32,36 @@ def reject(evidence: Evidence, registry_uri: str, code: Mapping[str, str], advic
         InputError: If the verdict promotes the candidate.
     """
     candidate = Candidate.read(evidence, code)
-    if candidate.verdict["promote"]:
+    if candidate.verdict.promote:
         raise InputError("The verdict promotes the candidate, so it can't be rejected; expected a rule that failed.")
     client = registry.open(registry_uri)
     run_id = start_run(client, registry_uri, candidate, "rejected")
     text = advice(candidate.verdict)
     log(client, run_id, evidence, candidate)
     client.log_text(run_id, text, "advice.md")
-    client.set_tag(run_id, "perennial.reasons", " ".join(_sentence(rule) for rule in _failed(candidate.verdict))[:5000])
+    client.set_tag(run_id, "perennial.reasons", " ".join(map(_sentence, candidate.verdict.failed))[:5000])
     finish_run(client, run_id)
     advice_out.parent.mkdir(parents=True, exist_ok=True)
     advice_out.write_text(text, encoding="utf-8")
     return run_id
 
 
-def advice(verdict: Mapping[str, Any]) -> str:
+def advice(verdict: Verdict) -> str:
     """Say which phase to go back to: the earliest that a failed rule names, then the others.
 
-    >>> rule = {"rule": "beat_rule", "passed": False, "reason": "no better than the rule", "phase": "features"}
-    >>> advice({"promote": False, "rules": [rule]}).splitlines()[2]
+    >>> ruling = Ruling(rule="rule", passed=False, reason="no better than the rule of thumb", phase="features")
+    >>> advice(Verdict(promote=False, first_release=True, rules=(ruling,))).splitlines()[2]
     'Go back to **features**.'
     """
-    failed = _failed(verdict)
-    phases = [phase for phase in PHASES if any(rule["phase"] == phase for rule in failed)]
+    phases = [phase for phase in PHASES if any(ruling.phase == phase for ruling in verdict.failed)]
     lines = ["# Not released", "", f"Go back to **{phases[0] if phases else 'evaluation'}**.", ""]
     for phase in phases:
         lines += [f"## {phase.capitalize()}", "", PHASES[phase], ""]
-        lines += [f"- `{rule['rule']}`: {_sentence(rule)}" for rule in failed if rule["phase"] == phase] + [""]
+        lines += [f"- `{ruling.rule}`: {_sentence(ruling)}" for ruling in verdict.failed if ruling.phase == phase]
+        lines += [""]
     return "\n".join(lines)
 
 
-def _failed(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [rule for rule in verdict["rules"] if not rule["passed"]]
-
-
-def _sentence(rule: Mapping[str, Any]) -> str:
-    reason = " ".join(str(rule["reason"]).split())
+def _sentence(ruling: Ruling) -> str:
+    reason = " ".join(ruling.reason.split())
     return reason if reason.endswith((".", "?", "!")) else reason + "."

@@ -12,9 +12,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from components.shared import bundle, files, registry
+from components.shared import bundle, registry
+from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.findings import ValidationFindings
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.snapshot import SnapshotDescription
+from components.shared.documents.split import SplitSummary
+from components.shared.documents.study import StudySummary
+from components.shared.documents.verdict import Verdict
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.shared.registry import Evidence
@@ -36,36 +43,32 @@ class Candidate:
     """The documents of one candidate, parsed."""
 
     project: Project
-    snapshot: Mapping[str, Any]
-    statistics: Mapping[str, Any]
-    split: Mapping[str, Any]
-    study: Mapping[str, Any]
-    best: Mapping[str, Any]
-    model: Mapping[str, Any]
-    training: Mapping[str, Any]
-    evaluation: Mapping[str, Any]
-    verdict: Mapping[str, Any]
+    snapshot: SnapshotDescription
+    validation: ValidationFindings
+    split: SplitSummary
+    study: StudySummary
+    model: ModelFacts
+    evaluation: EvaluationReport
+    verdict: Verdict
     code: Mapping[str, str]
     fingerprint: str
 
     @classmethod
     def read(cls, evidence: Evidence, code: Mapping[str, str]) -> "Candidate":
         """Read every document that the steps wrote."""
-        snapshot = files.read_json(evidence.snapshot / "snapshot.json")
-        model = files.read_json(evidence.model / "model.json")
+        snapshot = SnapshotDescription.read(evidence.snapshot)
+        model = ModelFacts.read(evidence.model)
         return cls(
             project=bundle.project(str(evidence.project)),
             snapshot=snapshot,
-            statistics=files.read_json(evidence.statistics / "findings.json"),
-            split=files.read_json(evidence.splits / "split.json"),
-            study=files.read_json(evidence.study / "study.json"),
-            best=files.read_json(evidence.study / "best.json"),
+            validation=ValidationFindings.read(evidence.statistics),
+            split=SplitSummary.read(evidence.splits),
+            study=StudySummary.read(evidence.study),
             model=model,
-            training=files.read_json(evidence.model / "training.json"),
-            evaluation=files.read_json(evidence.evaluation / "evaluation.json"),
-            verdict=files.read_json(evidence.verdict),
+            evaluation=EvaluationReport.read(evidence.evaluation),
+            verdict=Verdict.read(evidence.verdict),
             code=dict(code),
-            fingerprint=fingerprint(evidence.project, snapshot["content_hash"], model["weights_hash"], code),
+            fingerprint=fingerprint(evidence.project, snapshot.content_hash, model.weights_hash, code),
         )
 
     @property
@@ -93,10 +96,10 @@ def start_run(client: "MlflowClient", registry_uri: str, candidate: Candidate, o
     tags = {
         OUTCOME: outcome,
         registry.FINGERPRINT: candidate.fingerprint,
-        registry.SNAPSHOT: candidate.snapshot["content_hash"],
+        registry.SNAPSHOT: candidate.snapshot.content_hash,
         COMMIT: candidate.code.get("commit", "unknown"),
         "perennial.code_dirty": candidate.code.get("dirty", "unknown"),
-        "perennial.weights_hash": candidate.model["weights_hash"],
+        "perennial.weights_hash": candidate.model.weights_hash,
     }
     tags |= {f"lock.{step}": digest for step, digest in candidate.locks.items()}
     experiment = registry.experiment(client, registry_uri, candidate.project.name)
@@ -122,9 +125,8 @@ def log(client: "MlflowClient", run_id: str, evidence: Evidence, candidate: Cand
     with _stored(client, run_id), tempfile.TemporaryDirectory() as folder:
         for name in ("statistics", "evaluation", "study"):
             client.log_artifacts(run_id, str(evidence.paths[name]), name)
-        client.log_dict(run_id, dict(candidate.snapshot), "snapshot.json")
-        client.log_dict(run_id, dict(candidate.split), "split.json")
-        client.log_dict(run_id, dict(candidate.verdict), "verdict.json")
+        for document in (candidate.snapshot, candidate.split, candidate.verdict):
+            client.log_dict(run_id, document.as_json(), document.FILE)
         client.log_dict(run_id, dict(candidate.code), "code.json")
         bundle.extract(str(evidence.project), Path(folder))
         client.log_artifacts(run_id, folder, "project")
@@ -154,39 +156,47 @@ def finish_run(client: "MlflowClient", run_id: str) -> None:
 def parameters(candidate: Candidate) -> dict[str, str]:
     """Name what was chosen before and during training, as MLflow's parameters (texts)."""
     project, split = candidate.project, candidate.split
-    chosen: dict[str, Any] = {
+    chosen: dict[str, object] = {
         "task": project.task,
         "label": project.label.column,
         "features": len(project.features.columns),
-        "seed": candidate.model["seed"],
-        "snapshot_hash": candidate.snapshot["content_hash"],
-        "split.method": split["method"],
-        **{f"split.rows.{part}": rows for part, rows in split["rows"].items()},
-        **{f"tuning.{key}": candidate.study.get(key) for key in ("sampler", "pruner", "trials")},
-        **candidate.model["hyperparameters"],
+        "seed": candidate.model.seed,
+        "snapshot_hash": candidate.snapshot.content_hash,
+        "split.method": split.method,
+        **{f"split.rows.{part}": rows for part, rows in split.rows},
+        "tuning.sampler": candidate.study.sampler,
+        "tuning.pruner": candidate.study.pruner,
+        "tuning.trials": candidate.study.trials,
+        **candidate.model.hyperparameters,
     }
     return {_key(name): str(value)[:_VALUE_LENGTH] for name, value in chosen.items() if value is not None}
 
 
-def metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """Name what was measured on test rows, each metric with the bounds of its interval."""
-    found: dict[str, Any] = {}
-    for name, metric in evaluation["metrics"].items():
-        found |= {f"test.{name}{end}": metric[key] for end, key in (("", "value"), (".low", "low"), (".high", "high"))}
-    for baseline, values in evaluation["baselines"].items():
-        found |= {f"{baseline}.{name}": value for name, value in (values or {}).items()}
-    for baseline, compared in evaluation["comparisons"].items():
-        found |= {f"against_{baseline}.{key}": (compared or {}).get(key) for key in ("difference", "low", "high")}
-    for section in ("calibration", "value", "cost"):
-        found |= {f"{section}.{name}": value for name, value in (evaluation.get(section) or {}).items()}
-    worst = evaluation.get("worst") or {}
-    found |= {f"worst_slice.{key}": worst.get(key) for key in ("metric", "difference", "rows")}
-    for fair in evaluation.get("fairness") or ():
-        for gap in ("demographic_parity_difference", "equalized_odds_difference"):
-            found[f"fairness.{fair['column']}.{gap}"] = fair[gap]
-    for test in evaluation.get("robustness") or ():
-        found[f"robustness.{test['perturbation']}.{test['level']}.drop"] = test["drop"]
-    return {_key(name): float(value) for name, value in found.items() if isinstance(value, int | float)}
+def metrics(evaluation: EvaluationReport) -> dict[str, float]:
+    """Name what was measured on test rows, each metric with the bounds of its interval; the undefined are left out."""
+    named: dict[str, float | None] = {}
+    for name, metric in evaluation.metrics.items():
+        named |= {f"test.{name}": metric.value, f"test.{name}.low": metric.low, f"test.{name}.high": metric.high}
+    for baseline, values in evaluation.baselines.present.items():
+        named |= {f"{baseline}.{name}": value for name, value in values.items()}
+    for baseline, compared in evaluation.comparisons.present.items():
+        bounds = {"difference": compared.difference, "low": compared.low, "high": compared.high}
+        named |= {f"against_{baseline}.{name}": value for name, value in bounds.items()}
+    if evaluation.calibration is not None:
+        named |= {"calibration.ece": evaluation.calibration.ece, "calibration.brier": evaluation.calibration.brier}
+    for section, part in (("value", evaluation.value), ("cost", evaluation.cost)):
+        named |= {f"{section}.{name}": value for name, value in part or () if isinstance(value, int | float)}
+    if evaluation.worst is not None:
+        named["worst_slice.metric"] = evaluation.worst.metric
+        named["worst_slice.difference"] = evaluation.worst.difference
+        named["worst_slice.rows"] = evaluation.worst.rows
+    for column in evaluation.fairness:
+        prefix = f"fairness.{column.column}"
+        named[f"{prefix}.demographic_parity_difference"] = column.demographic_parity_difference
+        named[f"{prefix}.equalized_odds_difference"] = column.equalized_odds_difference
+    for test in evaluation.robustness:
+        named[f"robustness.{test.perturbation}.{test.level}.drop"] = test.drop
+    return {_key(name): float(value) for name, value in named.items() if value is not None}
 
 
 def _key(name: str) -> str:

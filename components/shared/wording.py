@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from components.shared.documents.measurements import Metric
+
 ABSENT = "–"
 
 
@@ -28,16 +30,14 @@ def signed(value: Any) -> str:
     return f"+{text}" if isinstance(value, int | float) and value > 0 and text != ABSENT else text
 
 
-def interval(metric: Any) -> str:
+def interval(metric: Metric) -> str:
     """Format a metric with its interval, if it has one.
 
-    >>> interval({"value": 0.85, "low": 0.83, "high": 0.87})
+    >>> interval(Metric(value=0.85, low=0.83, high=0.87))
     '0.850 (0.830 to 0.870)'
     """
-    if not isinstance(metric, Mapping):
-        return number(metric)
-    value = number(metric.get("value"))
-    return f"{value} ({number(metric['low'])} to {number(metric['high'])})" if metric.get("low") is not None else value
+    value = number(metric.value)
+    return value if metric.low is None else f"{value} ({number(metric.low)} to {number(metric.high)})"
 
 
 def money(value: Any, currency: str) -> str:

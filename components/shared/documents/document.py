@@ -1,19 +1,30 @@
 """What all documents have in common: a schema version, one file name, one reader, one writer."""
 
 import json
+import math
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from components.shared import files
 from components.shared.errors import StepFailed
 
+Task = Literal["binary", "multiclass", "regression"]
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+OptionalFloat = Annotated[float | None, BeforeValidator(_defined)]
+"""A number that may be undefined: NaN and infinity, which JSON cannot hold, become None."""
+
 
 class Part(BaseModel):
-    """A value inside a document: immutable, and a key that it does not know is an error."""
+    """A value inside a document: immutable, without NaN, and a key that it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Document(Part):
@@ -25,6 +36,8 @@ class Document(Part):
 
     FILE: ClassVar[str]
     """Name of the file in the folder of its artifact."""
+    IS_ARTIFACT: ClassVar[bool] = False
+    """Whether the artifact is the file itself; then ``FILE`` only names copies of it."""
     VERSION: ClassVar[int] = 1
 
     schema_version: int = 0
@@ -36,15 +49,15 @@ class Document(Part):
         return {"schema_version": cls.VERSION, **content} if isinstance(content, dict) else content
 
     @classmethod
-    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
+    def upgraded(cls, content: Any, version: int) -> Any:
         """Turn the content of an older version into the current one; by default the fields are the same."""
         return content
 
     @classmethod
     def at(cls, path: str | Path) -> Path:
-        """Return the document's file: in the folder of its artifact, or the artifact itself where that is a file."""
+        """Return the document's file: in the folder of its artifact, or ``path`` where that is the file."""
         path = Path(path)
-        return path / cls.FILE if path.is_dir() else path
+        return path if cls.IS_ARTIFACT or path.name == cls.FILE or path.is_file() else path / cls.FILE
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -71,16 +84,18 @@ class Document(Part):
         Raises:
             StepFailed: If it is not such a document, or was written by a newer version of the project.
         """
-        if not isinstance(content, dict):
-            raise StepFailed(f"{source} holds {type(content).__name__}, expected an object; run its step again.")
-        version = content.get("schema_version", 0)
-        if not isinstance(version, int) or version > cls.VERSION:
+        version = content.get("schema_version", 0) if isinstance(content, dict) else 0
+        if not isinstance(version, int) or not 0 <= version <= cls.VERSION:
             raise StepFailed(
                 f"{source} has schema version {version!r}, this version of Perennial reads up to {cls.VERSION}; "
                 "upgrade Perennial, or run the step that wrote it again."
             )
         if version < cls.VERSION:
-            content = cls.upgraded(dict(content), version)
+            content = cls.upgraded(content, version)
+        if not isinstance(content, dict):
+            raise StepFailed(
+                f"{source} holds a JSON {type(content).__name__}, expected an object; run the step that wrote it again."
+            )
         try:
             return cls.model_validate({**content, "schema_version": cls.VERSION})
         except ValidationError as error:
@@ -97,8 +112,15 @@ class Document(Part):
         Equal content is equal bytes; a reader sees the old file or the new one, never half.
 
         Args:
-            path: An existing folder, or the path of the file.
+            path: The artifact's folder, created if absent, or the path of the file.
+
+        Returns:
+            The file.
         """
         file = self.at(path)
-        files.write_json(file, self.model_dump(mode="json"))
+        files.write_json(file, self.as_json())
         return file
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of the file as JSON values."""
+        return self.model_dump(mode="json")

@@ -7,12 +7,14 @@ Hinkley, 1997, section 3.8); with one row per entity that is the ordinary bootst
 same resamples, so the difference of two models is a paired one: what makes a resample hard is hard for both.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.measurements import Metric
 from components.shared.measures.ranking import Floats
 
 # Fewer entities than this cannot stand for a population; rows are drawn instead, and the report says so.
@@ -20,7 +22,7 @@ MIN_CLUSTERS = 30
 # Weights of one chunk stay within the processor's cache.
 _CHUNK_CELLS = 200_000
 
-Statistic = Callable[[Floats], Mapping[str, Floats]]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Interval:
     value: float
     low: float
     high: float
+
+    @property
+    def metric(self) -> Metric:
+        """The interval as a document holds it: None where it is undefined."""
+        return Metric(value=self.value, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True)
@@ -67,25 +74,25 @@ def clusters_of(entities: NDArray) -> tuple[NDArray[np.intp], str]:
 
 
 def distributions(
-    statistic: Statistic, clusters: NDArray[np.intp], *, resamples: int, seed: int
-) -> dict[str, Distribution]:
+    statistic: Callable[[Floats], Mapping[Key, Floats]], clusters: NDArray[np.intp], *, resamples: int, seed: int
+) -> dict[Key, Distribution]:
     """Take all statistics on the rows and on ``resamples`` draws of the clusters, the same draws for each.
 
     Args:
-        statistic: From weights (b, rows) to named values, each (b,).
+        statistic: From weights (b, rows) to values by name (any hashable), each (b,).
         clusters: (rows,) number of the unit that a row belongs to, from 0 without gaps.
         resamples: How many draws.
         seed: The same seed and number of clusters gives the same draws.
 
     >>> mean = lambda weights: {"mean": weights @ np.array([0.0, 1.0]) / weights.sum(axis=1)}
-    >>> found = distributions(mean, np.array([0, 1]), resamples=400, seed=1)["mean"]
-    >>> found.value, found.interval(0.95).low, found.interval(0.95).high
+    >>> drawn = distributions(mean, np.array([0, 1]), resamples=400, seed=1)["mean"]
+    >>> drawn.value, drawn.interval(0.95).low, drawn.interval(0.95).high
     (0.5, 0.0, 1.0)
     """
     rng = np.random.default_rng(seed)
     rows, units = len(clusters), int(clusters.max()) + 1
     each_row_its_own = units == rows
-    parts: dict[str, list[Floats]] = {}
+    parts: dict[Key, list[Floats]] = {}
     per_chunk = max(1, _CHUNK_CELLS // rows)
     for first in range(0, resamples, per_chunk):
         size = min(per_chunk, resamples - first)

@@ -7,12 +7,12 @@ Groups below the minimum support are counted, not judged, and a rate that a grou
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from numpy.typing import NDArray
 
+from components.shared.documents.measurements import FairnessColumn, GroupMeasure
 from components.shared.measures.metrics import Binary, Multiclass, Regression, Scorecard
 
 Rate = Callable[[NDArray, NDArray, NDArray], float]
@@ -37,85 +37,102 @@ _RATES: dict[str, Rate] = {
 
 
 def compare(
-    column: str, groups: NDArray[np.object_], card: Scorecard, classes: list[str], min_support: int
-) -> dict[str, Any]:
+    column: str, groups: NDArray[np.object_], candidate: Scorecard, classes: list[str], min_support: int
+) -> FairnessColumn:
     """Compare the groups of one column.
 
+    Args:
+        column: Its name.
+        groups: (rows,) the group of each row.
+        candidate: The model's answers to the same rows.
+        classes: Names of the classes; empty for a regression.
+        min_support: Groups with fewer rows are counted, not judged.
+
     Returns:
-        ``groups`` (group to rows and rates), ``small_groups`` (group to rows, not judged) and the two differences, None
-        where fewer than two groups can be compared. ``class`` names the class that the rates are about.
+        The groups with their rates and the two differences, None where fewer than two groups can be compared.
     """
     names, counts = np.unique(groups.astype(str), return_counts=True)
     rows = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
     large = {name for name, count in rows.items() if count >= min_support}
-    report: dict[str, Any] = {
-        "column": column,
-        "small_groups": {name: count for name, count in rows.items() if name not in large},
-    }
-    kept = np.flatnonzero(np.isin(groups.astype(str), sorted(large)))
-    if not len(kept):
-        return report | _undefined()
-    inside, members = card.subset(kept), groups[kept].astype(str)
+    small = {name: count for name, count in rows.items() if name not in large}
+    judged = np.flatnonzero(np.isin(groups.astype(str), sorted(large)))
+    undefined = FairnessColumn(
+        column=column, groups={}, small_groups=small, demographic_parity_difference=None, equalized_odds_difference=None
+    )
+    if not len(judged):
+        return undefined
+    inside, members = candidate.subset(judged), groups[judged].astype(str)
     if isinstance(inside, Regression):
-        return report | _undefined() | {"groups": _errors(inside, members)}
+        return undefined.model_copy(update={"groups": _errors(inside, members)})
     if isinstance(inside, Binary):
-        return report | {"class": classes[1]} | _rates(inside.truth.astype(int), inside.acted.astype(int), members)
+        rates = _rates(inside.truth.astype(int), inside.acted.astype(int), members)
+        return _compared(column, classes[1], rates, small)
     assert isinstance(inside, Multiclass)
     each = [
-        {"class": name} | _rates((inside.truth == i).astype(int), (inside.answer == i).astype(int), members)
+        _compared(
+            column, name, _rates((inside.truth == i).astype(int), (inside.answer == i).astype(int), members), small
+        )
         for i, name in enumerate(classes)
     ]
-    widest = max(each, key=lambda one: one["demographic_parity_difference"] or 0.0)
-    odds = [one["equalized_odds_difference"] for one in each if one["equalized_odds_difference"] is not None]
-    return report | widest | {"equalized_odds_difference": max(odds, default=None)}
+    widest = max(each, key=lambda compared: compared.demographic_parity_difference or 0.0)
+    odds = [gap for compared in each if (gap := compared.equalized_odds_difference) is not None]
+    return widest.model_copy(update={"equalized_odds_difference": max(odds, default=None)})
 
 
-def _undefined() -> dict[str, Any]:
-    return {"groups": {}, "demographic_parity_difference": None, "equalized_odds_difference": None}
+def _compared(
+    column: str, positive: str, groups: dict[str, GroupMeasure], small_groups: dict[str, int]
+) -> FairnessColumn:
+    """Take the gaps between the groups' rates."""
+    gaps = [
+        _gap([group.true_positive_rate for group in groups.values()]),
+        _gap([group.false_positive_rate for group in groups.values()]),
+    ]
+    return FairnessColumn(
+        column=column,
+        positive=positive,
+        groups=groups,
+        small_groups=small_groups,
+        demographic_parity_difference=_gap([group.selection_rate for group in groups.values()]),
+        equalized_odds_difference=max((gap for gap in gaps if gap is not None), default=None),
+    )
 
 
-def _rates(truth: NDArray, answer: NDArray, members: NDArray) -> dict[str, Any]:
+def _rates(truth: NDArray, answer: NDArray, members: NDArray) -> dict[str, GroupMeasure]:
     # Rows that agree in group, truth and answer are one weighted row: equal rates, a thousand times fewer rows.
     names, codes = np.unique(members, return_inverse=True)
     cells, counts = np.unique(codes * 4 + truth * 2 + answer, return_counts=True)
     weights = {"sample_weight": counts.astype(float)}
-    frame = MetricFrame(
+    by_group = MetricFrame(
         metrics=_RATES,
         y_true=cells // 2 % 2,
         y_pred=cells % 2,
         sensitive_features=names[cells // 4],
         sample_params=dict.fromkeys(_RATES, weights),
-    )
-    by_group = frame.by_group
-    groups = {
-        str(group): {"rows": int((members == group).sum())}
-        | {name: _number(by_group.loc[group, name]) for name in _RATES}
+    ).by_group
+    return {
+        str(group): GroupMeasure(
+            rows=int((members == group).sum()),
+            selection_rate=float(by_group.loc[group, "selection_rate"]),
+            true_positive_rate=float(by_group.loc[group, "true_positive_rate"]),
+            false_positive_rate=float(by_group.loc[group, "false_positive_rate"]),
+        )
         for group in by_group.index
     }
-    gaps = {name: _gap([group[name] for group in groups.values()]) for name in _RATES}
-    odds = [gap for name in ("true_positive_rate", "false_positive_rate") if (gap := gaps[name]) is not None]
-    return {
-        "groups": groups,
-        "demographic_parity_difference": gaps["selection_rate"],
-        "equalized_odds_difference": max(odds, default=None),
-    }
 
 
-def _errors(card: Regression, members: NDArray) -> dict[str, Any]:
+def _errors(candidate: Regression, members: NDArray) -> dict[str, GroupMeasure]:
     groups = {}
     for group in np.unique(members):
         rows = np.flatnonzero(members == group)
-        found = card.subset(rows).measure(np.ones((1, len(rows))))
-        groups[str(group)] = {"rows": len(rows)} | {
-            name: float(found[name][0]) for name in ("mean_error", "mae", "rmse")
+        measured = {
+            name: float(value[0]) for name, value in candidate.subset(rows).measure(np.ones((1, len(rows)))).items()
         }
+        groups[str(group)] = GroupMeasure(
+            rows=len(rows), mean_error=measured["mean_error"], mae=measured["mae"], rmse=measured["rmse"]
+        )
     return groups
 
 
 def _gap(rates: list[float | None]) -> float | None:
     defined = [rate for rate in rates if rate is not None]
     return max(defined) - min(defined) if len(defined) > 1 else None
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.measurements import RocCurve
 from components.shared.measures.ranking import Floats, Ranking
 
 PRIMARY = {"binary": "auc", "multiclass": "auc_ovr", "regression": "r2"}
@@ -101,7 +102,7 @@ class Binary:
         """Return the scorecard of some of the rows."""
         return Binary(self.truth[rows], self.score[rows], self.threshold)
 
-    def roc(self) -> dict[str, list[float]]:
+    def roc(self) -> RocCurve:
         """Return the ROC curve."""
         return self._ranking.roc()
 
@@ -169,15 +170,15 @@ class Multiclass:
         """Return ranking, probability and decision metrics; per-class means leave absent classes out."""
         classes = np.arange(self.score.shape[1])
         is_class = (self.truth[:, None] == classes).astype(float)
-        said_class = (self.answer[:, None] == classes).astype(float)
+        is_answer = (self.answer[:, None] == classes).astype(float)
         own = np.clip(self.score[np.arange(len(self.truth)), self.truth], _EPSILON, 1.0)
         rows = weights.sum(axis=1)
-        hits, actual, said = weights @ (is_class * said_class), weights @ is_class, weights @ said_class
+        hits, actual, answered = weights @ (is_class * is_answer), weights @ is_class, weights @ is_answer
         return {
             "auc_ovr": self.primary(weights),
             "accuracy": hits.sum(axis=1) / rows,
             "balanced_accuracy": _mean_of_defined(_ratio(hits, actual).T),
-            "macro_f1": _mean_of_defined(np.where(actual > 0, _ratio(2 * hits, actual + said), np.nan).T),
+            "macro_f1": _mean_of_defined(np.where(actual > 0, _ratio(2 * hits, actual + answered), np.nan).T),
             "log_loss": weights @ -np.log(own) / rows,
         }
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.measurements import RocCurve
+
 Floats = NDArray[np.float64]
 
 
@@ -74,7 +76,7 @@ class Ranking:
             precision = np.where(acted > 0, np.cumsum(hits, axis=1) / acted, 0.0)
             return np.where(positives > 0, (precision * hits).sum(axis=1) / positives, np.nan)
 
-    def roc(self, points: int = 200) -> dict[str, list[float]]:
+    def roc(self, points: int = 200) -> RocCurve:
         """Return the ROC curve in at most ``points`` points, from nobody to everybody.
 
         A row counts as positive when its score is at least the threshold. The first threshold is the next float above
@@ -90,4 +92,4 @@ class Ranking:
         wanted = np.searchsorted(length, np.linspace(0.0, length[-1], points))
         kept = np.unique(np.concatenate(([0], wanted, [len(length) - 1])))[:points]
         kept[-1] = len(length) - 1
-        return {"fpr": fpr[kept].tolist(), "tpr": tpr[kept].tolist(), "thresholds": thresholds[kept].tolist()}
+        return RocCurve(fpr=fpr[kept].tolist(), tpr=tpr[kept].tolist(), thresholds=thresholds[kept].tolist())

@@ -9,22 +9,25 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from components.shared.documents.measurements import SliceMeasure, WorstSlice
 from components.shared.errors import InputError
 from components.shared.inputs import rows
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import Regression, Scorecard
 from components.shared.measures.ranking import Floats
+from components.shared.wording import where
 
 _DISTINCT = 10
 _SHORTLIST = 20
 _SEARCH_RESAMPLES = 200
+# Names the distribution over all rows beside those of the slices, which are numbered from 0.
+_ALL_ROWS = -1
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Groups:
     def __init__(self, train: pa.Table, test: pa.Table) -> None:
         """Keep both parts: bins are learned on ``train`` and applied to ``test``."""
         self._train, self._test = train, test
-        self._known: dict[str, GroupedColumn] = {}
+        self._computed: dict[str, GroupedColumn] = {}
 
     def of(self, column: str) -> GroupedColumn:
         """Return the groups of one column, or say that there is no such column."""
@@ -63,9 +66,9 @@ class Groups:
                 f"'{column}' is to be sliced or compared by, but the test rows hold {self._test.column_names}; "
                 + (f"did you mean '{near[0]}'?" if near else "name one of these in 'evaluation'.")
             )
-        if column not in self._known:
-            self._known[column] = self._grouped(column)
-        return self._known[column]
+        if column not in self._computed:
+            self._computed[column] = self._grouped(column)
+        return self._computed[column]
 
     def slices(self, columns: Sequence[str]) -> Iterator[Slice]:
         """Split all test rows by the values of the columns together."""
@@ -76,19 +79,20 @@ class Groups:
         order = np.argsort(codes, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
             if len(part):
-                where = {name: group.names[group.codes[part[0]]] for name, group in zip(columns, groups, strict=True)}
-                yield Slice(where, part)
+                first = part[0]
+                values = {name: group.names[group.codes[first]] for name, group in zip(columns, groups, strict=True)}
+                yield Slice(values, part)
 
     def _grouped(self, column: str) -> GroupedColumn:
         kind = self._test.column(column).type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            known, values = (
+            training, values = (
                 table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
                 for table in (self._train, self._test)
             )
-            known = known[~np.isnan(known)]
-            if len(np.unique(known)) > _DISTINCT:
-                cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="inverted_cdf"))
+            training = training[~np.isnan(training)]
+            if len(np.unique(training)) > _DISTINCT:
+                cuts = np.unique(np.quantile(training, [0.25, 0.5, 0.75], method="inverted_cdf"))
                 return _spans(cuts, values)
         names, codes = np.unique(rows.texts(self._test, column), return_inverse=True)
         return GroupedColumn(codes, [str(name) or "missing" for name in names])
@@ -101,42 +105,47 @@ def _spans(cuts: Floats, values: Floats) -> GroupedColumn:
     return GroupedColumn(np.where(np.isnan(values), len(names) - 1, np.searchsorted(cuts, values, side="right")), names)
 
 
-def supported(part: Slice, card: Scorecard, min_support: int) -> bool:
+def supported(part: Slice, candidate: Scorecard, min_support: int) -> bool:
     """Tell whether a slice holds enough rows to be judged."""
     if len(part.rows) < min_support:
         return False
-    inside = card.subset(part.rows)
+    inside = candidate.subset(part.rows)
     if isinstance(inside, Regression):
         return bool(np.ptp(inside.truth) > 0)
     _, counts = np.unique(inside.truth, return_counts=True)
     return bool(len(counts) > 1 and np.sort(counts)[-2] >= max(2, min_support // 10))
 
 
-def entry(
+def measure(
     part: Slice, own: bootstrap.Distribution, everyone: bootstrap.Distribution, plain: Scorecard, confidence: float
-) -> dict[str, Any]:
-    """Describe a slice: its primary metric with interval, and the paired difference to all rows with its own.
+) -> SliceMeasure:
+    """Measure a slice: its primary metric with interval, and the paired difference to all rows with its own.
 
-    ``plain`` is the plain model's metric on the slice: where it is as low, the slice is hard, not the candidate bad.
+    Args:
+        part: Its rows.
+        own: The primary metric on the slice.
+        everyone: The primary metric on all rows, on the same resamples.
+        plain: The plain model on all rows: where it is as low on the slice, the slice is hard, not the candidate bad.
+        confidence: Of both intervals.
     """
-    inside, apart = own.interval(confidence), (own - everyone).interval(confidence)
-    return {
-        "where": part.where,
-        "rows": len(part.rows),
-        "metric": inside.value,
-        "low": inside.low,
-        "high": inside.high,
-        "difference": apart.value,
-        "difference_low": apart.low,
-        "difference_high": apart.high,
-        "plain": float(plain.subset(part.rows).primary(np.ones((1, len(part.rows))))[0]),
-    }
+    inside, difference = own.interval(confidence), (own - everyone).interval(confidence)
+    return SliceMeasure(
+        where=part.where,
+        rows=len(part.rows),
+        metric=inside.value,
+        low=inside.low,
+        high=inside.high,
+        difference=difference.value,
+        difference_low=difference.low,
+        difference_high=difference.high,
+        plain=float(plain.subset(part.rows).primary(np.ones((1, len(part.rows))))[0]),
+    )
 
 
 def worst(
     groups: Groups,
     columns: Sequence[str],
-    card: Scorecard,
+    candidate: Scorecard,
     plain: Scorecard,
     clusters: NDArray[np.intp],
     *,
@@ -144,44 +153,53 @@ def worst(
     confidence: float,
     higher_is_better: bool,
     seed: int,
-) -> dict[str, Any] | None:
+) -> WorstSlice | None:
     """Search every value of every column for the slice with the largest loss, and say whether it could be chance.
 
     Of many slices one is always the worst. So each of the twenty largest losses is divided by its bootstrap standard
     error, and the normal p-value is multiplied by the number of slices searched (Bonferroni). The largest loss that
     stays below 1 - confidence is returned; if none does, the largest of all, marked as no more than chance.
     """
-    found = [part for column in columns for part in groups.slices([column]) if supported(part, card, min_support)]
-    found = [part for part in found if len(part.rows) < len(clusters)]
-    if not found:
+    large = [part for column in columns for part in groups.slices([column]) if supported(part, candidate, min_support)]
+    searched = [part for part in large if len(part.rows) < len(clusters)]
+    if not searched:
         return None
     sign = 1.0 if higher_is_better else -1.0
     ones = np.ones((1, len(clusters)))
-    inside = np.array([sign * card.subset(part.rows).primary(ones[:, part.rows])[0] for part in found])
-    shortlist = [found[i] for i in np.argsort(inside, kind="stable")[:_SHORTLIST]]
-    cards = [card.subset(part.rows) for part in shortlist]
+    inside = np.array([sign * candidate.subset(part.rows).primary(ones[:, part.rows])[0] for part in searched])
+    shortlist = [searched[i] for i in np.argsort(inside, kind="stable")[:_SHORTLIST]]
+    scorecards = [candidate.subset(part.rows) for part in shortlist]
 
-    def statistic(weights: Floats) -> dict[str, Floats]:
-        losses = {str(i): cards[i].primary(weights[:, part.rows]) for i, part in enumerate(shortlist)}
-        return losses | {"all": card.primary(weights)}
+    def statistic(weights: Floats) -> dict[int, Floats]:
+        metrics = {i: scorecards[i].primary(weights[:, part.rows]) for i, part in enumerate(shortlist)}
+        return metrics | {_ALL_ROWS: candidate.primary(weights)}
 
     drawn = bootstrap.distributions(statistic, clusters, resamples=_SEARCH_RESAMPLES, seed=seed)
     judged = []
     for i, part in enumerate(shortlist):
-        apart = drawn[str(i)] - drawn["all"]
-        error = apart.standard_error()
-        p = min(1.0, len(found) * float(ndtr(sign * apart.value / error))) if error > 0 else 1.0
-        described = entry(part, drawn[str(i)], drawn["all"], plain, confidence)
-        judged.append(described | {"searched": len(found), "p_adjusted": p, "beyond_chance": p < 1 - confidence})
-    chosen = next((one for one in judged if one["beyond_chance"]), judged[0])
-    return chosen | {"remark": _remark(chosen)}
+        difference = drawn[i] - drawn[_ALL_ROWS]
+        error = difference.standard_error()
+        p = min(1.0, len(searched) * float(ndtr(sign * difference.value / error))) if error > 0 else 1.0
+        measured = measure(part, drawn[i], drawn[_ALL_ROWS], plain, confidence)
+        judged.append(_judged(measured, searched=len(searched), p_adjusted=p, beyond_chance=p < 1 - confidence))
+    return next((part for part in judged if part.beyond_chance), judged[0])
 
 
-def _remark(chosen: dict[str, Any]) -> str:
+def _judged(part: SliceMeasure, *, searched: int, p_adjusted: float, beyond_chance: bool) -> WorstSlice:
     """Say what the search proves, and whether the plain model does better there."""
-    where = " and ".join(f"{column} = {value}" for column, value in chosen["where"].items())
-    p = f"p = {chosen['p_adjusted']:.2g} after Bonferroni's correction for {chosen['searched']} slices searched"
-    beside = f"the plain model has {chosen['plain']:.3f} there, the candidate {chosen['metric']:.3f}"
-    if chosen["beyond_chance"]:
-        return f"{where} is worse than all rows beyond chance ({p}); {beside}."
-    return f"{where} has the largest loss, but one of the slices must: no more than chance ({p}); {beside}."
+    p = f"p = {p_adjusted:.2g} after Bonferroni's correction for {searched} slices searched"
+    beside = f"the plain model has {_decimals(part.plain)} there, the candidate {_decimals(part.metric)}"
+    if beyond_chance:
+        remark = f"{where(part.where)} is worse than all rows beyond chance ({p}); {beside}."
+    else:
+        remark = (
+            f"{where(part.where)} has the largest loss, but one of the slices must: no more than chance ({p}); "
+            f"{beside}."
+        )
+    return WorstSlice(
+        **dict(part), searched=searched, p_adjusted=p_adjusted, beyond_chance=beyond_chance, remark=remark
+    )
+
+
+def _decimals(value: float | None) -> str:
+    return "nan" if value is None else f"{value:.3f}"

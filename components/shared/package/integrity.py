@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from components.shared.documents.package_manifest import PackageManifest
 from components.shared.errors import StepFailed
-from components.shared.files import read_json, sha256
+from components.shared.files import sha256
 
-MANIFEST = "manifest.json"
+MANIFEST = PackageManifest.FILE
 
 
 def verify(folder: Path, manifest_sha256: str | None = None) -> None:
@@ -13,7 +14,7 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> None:
 
     Args:
         folder: The package.
-        manifest_sha256: What the release says the manifest itself hashes to; None where nobody said so.
+        manifest_sha256: The SHA-256 of the manifest itself as it was released; None skips that one check.
 
     Raises:
         StepFailed: If the manifest or a file is absent, altered, or not listed.
@@ -23,10 +24,7 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> None:
         raise StepFailed(f"The model package {folder} has no {MANIFEST}; register the model again.")
     if manifest_sha256 is not None and sha256(manifest) != manifest_sha256:
         raise StepFailed(f"{manifest} is not the manifest that was released (its SHA-256 differs); register it again.")
-    try:
-        listed = {str(name): str(digest) for name, digest in read_json(manifest)["files"].items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as broken:
-        raise StepFailed(f"{manifest} is not a manifest: expected {{'files': {{name: SHA-256}}}}.") from broken
+    listed = PackageManifest.read(manifest).files
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     if differing := sorted(present ^ listed.keys()):
         raise StepFailed(f"The model package {folder} and its manifest differ in {differing}; register it again.")

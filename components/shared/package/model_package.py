@@ -9,17 +9,23 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from components.shared.files import read_json, sha256
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_sample import PackageSample, SampleRow
+from components.shared.files import sha256
 from components.shared.package import integrity
 from components.shared.package.session import OUTPUT, open_session
+
+MODEL = "model.onnx"
+"""The exported model in the package."""
 
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A trained model whose files are those of its manifest, and the content of its ``model.json`` (``card``)."""
+    """A trained model whose files are those of its manifest, and the facts about it."""
 
     folder: Path
-    card: dict[str, Any]
+    facts: ModelFacts
     manifest_sha256: str
     session: onnxruntime.InferenceSession
 
@@ -38,15 +44,14 @@ class ModelPackage:
         integrity.verify(folder, manifest_sha256)
         return ModelPackage(
             folder,
-            read_json(folder / "model.json"),
-            sha256(folder / integrity.MANIFEST),
-            open_session(folder / "model.onnx", threads=threads),
+            ModelFacts.read(folder),
+            sha256(PackageManifest.at(folder)),
+            open_session(folder / MODEL, threads=threads),
         )
 
-    def sample(self) -> list[dict[str, Any]]:
+    def sample(self) -> tuple[SampleRow, ...]:
         """Return the rows that training kept, to show what a request holds."""
-        rows: list[dict[str, Any]] = read_json(self.folder / "sample.json")["rows"]
-        return rows
+        return PackageSample.read(self.folder).rows
 
     def score(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Score the model's input tensors.

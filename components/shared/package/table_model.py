@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from components.shared.documents.model_facts import ModelFacts
 from components.shared.errors import StepFailed
 from components.shared.inputs import rows
 from components.shared.inputs.rows import Inputs
@@ -37,13 +37,13 @@ class TableModel:
         return self.package.folder
 
     @property
-    def card(self) -> dict[str, Any]:
-        """Return the content of ``model.json``."""
-        return self.package.card
+    def facts(self) -> ModelFacts:
+        """Return what the package says about its model."""
+        return self.package.facts
 
     def inputs(self, table: pa.Table) -> Inputs:
         """Take the model's features from a table."""
-        return rows.inputs(table, self.card["numeric"], self.card["categorical"])
+        return rows.inputs(table, list(self.facts.numeric), list(self.facts.categorical))
 
     def score(self, inputs: Inputs) -> Floats:
         """Score all rows; float64, as metrics expect it.

@@ -1,0 +1,74 @@
+"""One bootstrap of everything that gets an interval, so that all differences are paired on the same resamples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from components.evaluation.judged import Judged
+from components.shared.measures import bootstrap, value_report
+from components.shared.measures.bootstrap import Distribution
+from components.shared.measures.metrics import Binary
+from components.shared.measures.ranking import Floats
+from components.shared.measures.slices import Slice
+
+VALUE = "value_per_1000"
+"""The money of a thousand decisions, measured like a metric where the project file values a decision."""
+
+
+class _Quantity(NamedTuple):
+    """What one distribution is about: a metric of the candidate by name, or the primary metric of a model or slice."""
+
+    kind: Literal["metric", "model", "slice"]
+    name: str
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Distributions over the same resamples; slices in the order in which they were given."""
+
+    metrics: dict[str, Distribution]
+    """Every metric of the candidate."""
+    models: dict[str, Distribution]
+    """The primary metric of every model, the candidate included."""
+    slices: list[Distribution]
+    """The candidate's primary metric on each slice."""
+
+    def difference(self, other: str) -> Distribution:
+        """Return the paired difference of candidate and another model in the primary metric."""
+        return self.models["candidate"] - self.models[other]
+
+
+def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
+    """Draw the clusters of the test rows and take every statistic on each draw.
+
+    Args:
+        judged: The models' answers.
+        parts: Slices of the test rows, each with enough rows.
+    """
+    candidate, models = judged.scorecards.candidate, judged.scorecards.present
+    inside = [candidate.subset(part.rows) for part in parts]
+    earned = None
+    if judged.project.value is not None and isinstance(candidate, Binary):
+        earned = value_report.per_row(judged.project.value, candidate)
+
+    def statistics(weights: Floats) -> dict[_Quantity, Floats]:
+        metrics = candidate.measure(weights)
+        if earned is not None:
+            metrics[VALUE] = 1000 * (weights @ earned) / weights.sum(axis=1)
+        primary = {
+            name: metrics[judged.primary] if name == "candidate" else scorecard.primary(weights)
+            for name, scorecard in models.items()
+        }
+        on_slices = {str(i): inside[i].primary(weights[:, part.rows]) for i, part in enumerate(parts)}
+        return {
+            **{_Quantity("metric", name): values for name, values in metrics.items()},
+            **{_Quantity("model", name): values for name, values in primary.items()},
+            **{_Quantity("slice", name): values for name, values in on_slices.items()},
+        }
+
+    drawn = bootstrap.distributions(statistics, judged.clusters, resamples=judged.settings.resamples, seed=judged.seed)
+    return Resampled(
+        metrics={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "metric"},
+        models={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "model"},
+        slices=[drawn[_Quantity("slice", str(i))] for i in range(len(parts))],
+    )

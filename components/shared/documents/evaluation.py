@@ -1,0 +1,128 @@
+"""``evaluation.json``: everything that was measured on the test rows, read by gate, model card, report and registry."""
+
+from typing import Any, Literal
+
+from components.shared.documents.document import Document, OptionalFloat, Part, Task
+from components.shared.documents.measurements import (
+    Calibration,
+    Comparison,
+    Confusion,
+    Cost,
+    FairnessColumn,
+    Metric,
+    PerturbationLoss,
+    RocCurve,
+    SliceMeasure,
+    ValueReport,
+    WorstSlice,
+)
+
+
+class EvaluatedRows(Part):
+    """How many rows judged, and how many could not because a model had been trained on them."""
+
+    test: int
+    excluded_seen: int
+    excluded_by_split: int
+    excluded_by_champion: int
+
+
+class ComparedChampion(Part):
+    """The champion at the time; ``reason`` says why it could not be compared."""
+
+    version: str | None
+    compared: bool
+    reason: str | None
+
+
+class Baselines(Part):
+    """The metrics of the other models, without intervals; the champion's only where it was compared."""
+
+    champion: dict[str, OptionalFloat] | None
+    plain: dict[str, OptionalFloat]
+    rule: dict[str, OptionalFloat]
+
+    @property
+    def present(self) -> dict[str, dict[str, float | None]]:
+        """Name every model that was measured with its metrics."""
+        return {name: values for name, values in self if values is not None}
+
+
+class Comparisons(Part):
+    """The candidate against the other models in the primary metric; the champion only where it was compared."""
+
+    champion: Comparison | None
+    plain: Comparison
+    rule: Comparison
+
+    @property
+    def present(self) -> dict[str, Comparison]:
+        """Name every model that was compared with its comparison."""
+        return {name: comparison for name, comparison in self if comparison is not None}
+
+
+class Descriptions(Part):
+    """One sentence on each baseline."""
+
+    plain: str
+    rule: str
+
+
+class EvaluationReport(Document):
+    """Everything that was measured about a candidate, on test rows that no compared model has seen."""
+
+    FILE = "evaluation.json"
+
+    task: Task
+    rows: EvaluatedRows
+    resampled: Literal["entity", "row"]
+    """The unit that the bootstrap draws."""
+    resamples: int
+    confidence: float
+    """Of all intervals."""
+    primary: str
+    """The metric that comparisons, slices and perturbations use."""
+    higher_is_better: bool
+    """Direction of the primary metric."""
+    metrics: dict[str, Metric]
+    directions: dict[str, bool | None]
+    """Metric to whether higher is better; None where neither direction is."""
+    baselines: Baselines
+    comparisons: Comparisons
+    descriptions: Descriptions
+    champion: ComparedChampion
+    threshold: float | None
+    """Scores at or above it are acted on; None where nothing is decided."""
+    calibration: Calibration | None
+    confusion: Confusion | None
+    roc: RocCurve | None
+    slices: tuple[SliceMeasure, ...]
+    worst: WorstSlice | None
+    fairness: tuple[FairnessColumn, ...]
+    robustness: tuple[PerturbationLoss, ...]
+    value: ValueReport | None
+    cost: Cost
+
+    @classmethod
+    def upgraded(cls, content: Any, version: int) -> Any:
+        """Version 0 named the class of a fairness comparison ``class``."""
+        if not isinstance(content, dict) or not isinstance(content.get("fairness"), list):
+            return content
+        renamed = [
+            {"positive" if key == "class" else key: value for key, value in column.items()}
+            for column in content["fairness"]
+        ]
+        return {**content, "fairness": renamed}
+
+    @property
+    def primary_metric(self) -> Metric:
+        """The primary metric with its interval."""
+        return self.metrics[self.primary]
+
+    @property
+    def worst_first(self) -> list[SliceMeasure]:
+        """The slices, the one with the largest loss first; those without a defined loss last."""
+        sign = 1 if self.higher_is_better else -1
+        defined = [part for part in self.slices if part.difference is not None]
+        undefined = [part for part in self.slices if part.difference is None]
+        return sorted(defined, key=lambda part: sign * (part.difference or 0.0)) + undefined

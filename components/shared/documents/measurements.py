@@ -1,0 +1,155 @@
+"""What can be measured about a model on rows with labels: the parts of an evaluation, and of later measurements."""
+
+from components.shared.documents.document import OptionalFloat, Part
+
+
+class Metric(Part):
+    """A metric with the bounds of its interval; None where it is undefined."""
+
+    value: OptionalFloat
+    low: OptionalFloat
+    high: OptionalFloat
+
+
+class Comparison(Part):
+    """Candidate minus another model in one metric, on the same resamples of the same rows."""
+
+    metric: str
+    difference: OptionalFloat
+    low: OptionalFloat
+    high: OptionalFloat
+
+
+class SliceMeasure(Part):
+    """The primary metric on a part of the rows, and its paired difference to all rows."""
+
+    where: dict[str, str]
+    """Column to the value that all rows of the slice share."""
+    rows: int
+    metric: OptionalFloat
+    low: OptionalFloat
+    high: OptionalFloat
+    difference: OptionalFloat
+    """Slice minus all rows."""
+    difference_low: OptionalFloat
+    difference_high: OptionalFloat
+    plain: OptionalFloat
+    """The plain model's metric on the same slice."""
+
+    @property
+    def interval(self) -> Metric:
+        """The metric with its bounds."""
+        return Metric(value=self.metric, low=self.low, high=self.high)
+
+
+class WorstSlice(SliceMeasure):
+    """The slice with the largest loss among all that were searched."""
+
+    searched: int
+    """Number of slices."""
+    p_adjusted: float
+    """Probability of such a loss by chance, after Bonferroni's correction."""
+    beyond_chance: bool
+    remark: str
+
+
+class CalibrationBin(Part):
+    """Rows with similar scores."""
+
+    mean_score: float
+    share_positive: float
+    rows: int
+
+
+class Calibration(Part):
+    """Scores beside the shares of positives."""
+
+    bins: tuple[CalibrationBin, ...]
+    ece: float
+    """Expected calibration error: mean distance of score and share over rows."""
+    brier: float
+
+
+class Confusion(Part):
+    """Counts of rows by true class (row) and answered class (column)."""
+
+    labels: tuple[str, ...]
+    matrix: tuple[tuple[int, ...], ...]
+
+
+class RocCurve(Part):
+    """The ROC curve, from acting on nobody to acting on everybody."""
+
+    fpr: tuple[float, ...]
+    tpr: tuple[float, ...]
+    thresholds: tuple[float, ...]
+
+
+class GroupMeasure(Part):
+    """One group of a fairness column: rates for classes, errors for a regression; None where there are no such rows."""
+
+    rows: int
+    selection_rate: OptionalFloat = None
+    true_positive_rate: OptionalFloat = None
+    false_positive_rate: OptionalFloat = None
+    mean_error: OptionalFloat = None
+    mae: OptionalFloat = None
+    rmse: OptionalFloat = None
+
+
+class FairnessColumn(Part):
+    """How differently the groups of one column are treated; None where fewer than two can be compared."""
+
+    column: str
+    positive: str | None = None
+    """The class that the rates are about."""
+    groups: dict[str, GroupMeasure]
+    small_groups: dict[str, int]
+    """Group to its number of rows, too few to be judged."""
+    demographic_parity_difference: OptionalFloat
+    equalized_odds_difference: OptionalFloat
+
+
+class PerturbationLoss(Part):
+    """What the primary metric loses on disturbed rows; ``level`` is a size, or the name of a shuffled column."""
+
+    perturbation: str
+    level: float | str
+    metric: OptionalFloat
+    drop: OptionalFloat
+    """Positive where the model got worse, whatever the metric's direction."""
+
+
+class ValuePoint(Part):
+    """The money that a threshold earns on the rows."""
+
+    threshold: float
+    value: float
+
+
+class ValueReport(Part):
+    """What acting on a binary model at its threshold is worth, in ``currency``."""
+
+    currency: str
+    total: float
+    per_1000: float
+    ceiling: float
+    """What a perfect model would earn."""
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    kept: float
+    """On how many of the rows acted on the action succeeds."""
+    break_even_precision: OptionalFloat
+    break_even_fpr: OptionalFloat
+    curve: tuple[ValuePoint, ...]
+    champion_total: OptionalFloat
+
+
+class Cost(Part):
+    """What an answer costs: milliseconds of one-row calls, size of the export and memory of its process in MiB."""
+
+    latency_ms_p50: float
+    latency_ms_p99: float
+    size_mib: float
+    memory_mib: float

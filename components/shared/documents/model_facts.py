@@ -1,0 +1,62 @@
+"""``model.json``: what a model package says about its model; the server's signature, and the card's facts."""
+
+from typing import Literal
+
+from components.shared.documents.document import Document, Part, Task
+
+Hyperparameter = bool | int | float | str | None
+
+
+class FeatureFacts(Part):
+    """One input of the model, and whether a request may leave it empty."""
+
+    name: str
+    type: Literal["numeric", "categorical", "boolean"]
+    missing: bool
+
+
+class LearnedRows(Part):
+    """How many rows the model was trained and stopped on."""
+
+    train: int
+    validation: int
+
+
+class RequestLimits(Part):
+    """The largest request that the server answers."""
+
+    request_rows: int
+    request_mib: float
+
+
+class ModelFacts(Document):
+    """What a trained model is: its question, its inputs, and what it was made from."""
+
+    FILE = "model.json"
+
+    name: str
+    task: Task
+    label: str
+    entity: str
+    event_time: str
+    classes: tuple[str, ...] | None
+    """The answers: negative first for a binary task; None for a regression."""
+    positive: str | None
+    threshold: float | None
+    """Scores at or above it are acted on (binary only)."""
+    features: tuple[FeatureFacts, ...]
+    numeric: tuple[str, ...]
+    """Features of the tensor ``numeric``, in the order of its columns; booleans are numbers."""
+    categorical: tuple[str, ...]
+    """Features of the tensor ``categorical``, in the order of its columns."""
+    vocabulary: dict[str, tuple[str, ...]]
+    """Categorical feature to the values that training knew."""
+    ranges: dict[str, tuple[float, float]]
+    """Numeric feature to the lowest and highest value in training."""
+    hyperparameters: dict[str, Hyperparameter]
+    seed: int
+    weights_hash: str
+    rows: LearnedRows
+    limits: RequestLimits
+    tolerance: float
+    """How far the server's score of a sample row may be from the trained model's."""

@@ -1,0 +1,30 @@
+"""``trials.json``: every trial of the search for hyperparameters."""
+
+from typing import Any, Literal
+
+from components.shared.documents.document import Document, OptionalFloat, Part
+from components.shared.documents.model_facts import Hyperparameter
+
+
+class TrialOutcome(Part):
+    """One trial: its point, the validation loss of each epoch, and how it ended."""
+
+    number: int
+    state: Literal["complete", "pruned", "fail", "running", "waiting"]
+    params: dict[str, Hyperparameter]
+    intermediate: tuple[OptionalFloat, ...]
+    value: OptionalFloat
+    duration_s: float | None
+
+
+class Trials(Document):
+    """All trials of a study, in the order of their numbers."""
+
+    FILE = "trials.json"
+
+    trials: tuple[TrialOutcome, ...]
+
+    @classmethod
+    def upgraded(cls, content: Any, version: int) -> Any:
+        """Version 0 was the list itself."""
+        return {"trials": content} if isinstance(content, list) else content
