@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from components.shared import inference, releases
+from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.measurements import Metric
+from components.shared.documents.package_sample import PackageSample, SampleRow
+from components.shared.documents.verdict import Verdict
 from components.shared.errors import InputError, StepFailed
-from components.shared.files import read_json
 from pipelines import runs, simulator
 from pipelines.command import terminal
 from pipelines.command.view import View
@@ -39,15 +42,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric on the test rows, with the ends of its interval where one was measured."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
 class Finished:
     """A run that came to its end, whichever that was, and what it left."""
 
@@ -65,7 +59,7 @@ class Finished:
         return documents.read(self.record.artifacts)
 
     @property
-    def evaluation(self) -> dict[str, Any]:
+    def evaluation(self) -> EvaluationReport:
         """All that was measured on the test rows.
 
         Raises:
@@ -78,10 +72,7 @@ class Finished:
     @property
     def metrics(self) -> dict[str, Metric]:
         """The metrics by name; see ``evaluation``."""
-        return {
-            name: Metric(metric["value"], metric.get("low"), metric.get("high"))
-            for name, metric in self.evaluation["metrics"].items()
-        }
+        return self.evaluation.metrics
 
     @property
     def version(self) -> str | None:
@@ -91,8 +82,8 @@ class Finished:
     @property
     def rules(self) -> dict[str, bool]:
         """What each rule of the gate said, and whether it was passed; none where the run ended before."""
-        verdict = self.documents.verdict or {"rules": []}
-        return {rule["reason"]: rule["passed"] for rule in verdict["rules"]}
+        verdict = self.documents.verdict
+        return {ruling.reason: ruling.passed for ruling in verdict.rules} if verdict else {}
 
     @property
     def model(self) -> Path:
@@ -115,7 +106,7 @@ class Model:
     """A model package in memory, asked with rows as the endpoint is."""
 
     package: "TableModel"
-    sample: list[dict[str, Any]]
+    sample: list[SampleRow]
     """Rows that training kept; see the function of this name."""
 
     def score(self, rows: Sequence[Mapping[str, Any]]) -> "NDArray[np.float64]":
@@ -129,7 +120,7 @@ class Model:
         """
         import pyarrow as pa
 
-        names = [*self.package.card["numeric"], *self.package.card["categorical"]]
+        names = [*self.package.facts.numeric, *self.package.facts.categorical]
         if absent := sorted({name for row in rows for name in names if name not in row}):
             raise InputError(f"a row lacks {absent}; the model expects {sorted(names)}, None for a missing value.")
         table = pa.table({name: [row[name] for row in rows] for name in names})
@@ -230,10 +221,9 @@ def load(folder: Path) -> Model:
     return Model(TableModel.open(folder), sample(folder))
 
 
-def sample(folder: Path) -> list[dict[str, Any]]:
+def sample(folder: Path) -> list[SampleRow]:
     """Return the rows that training kept in a model package, to show what a request holds."""
-    rows: list[dict[str, Any]] = read_json(folder / "sample.json")["rows"]
-    return rows
+    return list(PackageSample.read(folder).rows)
 
 
 def ask(
@@ -310,7 +300,7 @@ def _ask_gateway(place: State, target: Kfp, rows: Sequence[Mapping[str, Any]] | 
         ) from failed
 
 
-def _last_sample(place: State) -> list[dict[str, Any]]:
+def _last_sample(place: State) -> list[SampleRow]:
     record = runs.latest_with(place.runs, "training.model")
     if record is None:
         raise InputError("No run has left a sample row; pass a row as JSON.")
@@ -324,7 +314,7 @@ def _why_nothing(place: State) -> str:
         return "Nothing has been released, so nothing can answer; run 'perennial run' first."
     verdict = record["artifacts"].get("gate.verdict")
     if record["exit_code"] == runs.REJECTED and verdict:
-        broken = [rule["reason"] for rule in read_json(verdict)["rules"] if not rule["passed"]]
+        broken = [ruling.reason for ruling in Verdict.read(verdict).failed]
         return f"Nothing has been released: the gate rejected the candidate of run {record['id']}: {'; '.join(broken)}."
     return (
         f"Nothing has been released: the last run {record['id']} ended as {record['state']!r}"

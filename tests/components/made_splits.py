@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
+from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.project import Project
+from tests import documents
 
 PLANS = np.array(["basic", "plus", "Prämie", "東京"], object)
 
@@ -79,20 +81,13 @@ def write(folder: Path, rows: pa.Table) -> Path:
     }
     for name, part in parts.items():
         pq.write_table(part, folder / f"{name}.parquet")
-    times = {name: [str(part.column("at")[i].as_py().isoformat()) for i in (0, -1)] for name, part in parts.items()}
-    files.write_json(
-        folder / "split.json",
-        {
-            "method": "time",
-            "rows": {name: part.num_rows for name, part in parts.items()} | {"left_out": 0},
-            "ranges": times,
-            "content_hash": files.sha256(folder),
-        },
-    )
+    spans = {name: [str(part.column("at")[i].as_py().isoformat()) for i in (0, -1)] for name, part in parts.items()}
+    counts = {name: part.num_rows for name, part in parts.items()} | {"left_out": 0}
+    documents.split(rows=counts, ranges=spans, content_hash=files.sha256(folder)).write(folder)
     return folder
 
 
 def write_best(folder: Path, **hyperparameters: Any) -> Path:
     """Write a study that chose these hyperparameters."""
-    files.write_json(folder / "best.json", hyperparameters)
+    BestHyperparameters(hyperparameters=hyperparameters).write(folder)
     return folder

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from components.shared import files
-from pipelines.runs.report import render
+from pipelines.runs.report import charts, render
+from tests import documents
 from tests.components import made_candidate
 
 STEPS = ("ingestion", "champion", "data_validation", "feature_retrieval", "split", "tuning", "training", "evaluation",
@@ -162,9 +163,10 @@ def test_an_unchanged_run_says_that_there_was_nothing_to_do(tmp_path):
 def test_blocked_data_shows_each_finding(tmp_path):
     run = _run(tmp_path / "run", "data blocked", 4)
     run["reason"] = "Column 'age' of 'rows' has values above 120."
-    path = tmp_path / "run" / "statistics" / "findings.json"
-    finding = {"source": "rows", "column": "age", "kind": "schema", "reaction": "block", "sentence": run["reason"]}
-    files.write_json(path, files.read_json(path) | {"blocked": True, "findings": [finding]})
+    finding = {
+        "source": "rows", "column": "age", "kind": "schema_anomalies", "reaction": "block", "sentence": run["reason"],
+    }  # fmt: skip
+    documents.findings(blocked=True, findings=[finding]).write(tmp_path / "run" / "statistics")
 
     page = _page(run, tmp_path)
 
@@ -190,26 +192,21 @@ def test_what_data_says_stays_text_in_tables_pictures_and_markdown(tmp_path):
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_task_without_curves_money_or_groups_is_told_too(tmp_path, task):
     run = _run(tmp_path / "run")
-    path = tmp_path / "run" / "evaluation" / "evaluation.json"
     primary = {"multiclass": "auc_ovr", "regression": "r2"}[task]
-    absent = {
-        "threshold": None,
-        "calibration": None,
-        "roc": None,
-        "value": None,
-        "fairness": [],
-        "slices": [],
-        "worst": None,
-    }
-    measured = {primary: {"value": 0.7, "low": 0.6, "high": 0.8}, "mae": {"value": 12.5, "low": 11.0, "high": 14.0}}
-    changed = {
-        "task": task,
-        "primary": primary,
-        "metrics": measured,
-        "confusion": None,
-        "comparisons": {"champion": None},
-    }
-    files.write_json(path, files.read_json(path) | absent | changed)
+    documents.evaluation(
+        task=task,
+        primary=primary,
+        metrics={primary: documents.metric(0.7, half=0.1), "mae": documents.metric(12.5, half=1.5)},
+        directions={primary: True, "mae": False},
+        threshold=None,
+        calibration=None,
+        confusion=None,
+        roc=None,
+        value=None,
+        fairness=(),
+        slices=(),
+        worst=None,
+    ).write(tmp_path / "run" / "evaluation")
 
     page = _page(run, tmp_path)
 
@@ -217,6 +214,17 @@ def test_a_task_without_curves_money_or_groups_is_told_too(tmp_path, task):
     assert "nothing is known about fairness" in page.text
     assert "Value" not in page.texts
     assert (page.open, page.mismatched) == ([], [])
+
+
+def test_a_metric_without_a_direction_is_listed_but_not_drawn_among_those_that_have_one(tmp_path):
+    evaluation = documents.evaluation()
+    names = [name for name, _ in charts.drawn_metrics(evaluation)]
+
+    page = _page(_run(tmp_path / "run"), tmp_path)
+
+    assert names == ["auc", "log_loss"]
+    assert "selection_rate" not in charts.metrics(evaluation)
+    assert "selection rate" in page.texts
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):

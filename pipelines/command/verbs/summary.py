@@ -3,27 +3,27 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.shared.documents.evaluation import EvaluationReport
 from pipelines import api, runs
+from pipelines.runs.report import documents
 from pipelines.targets.local import endpoint
 
 
 def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
     """Print the headline of a finished run."""
-    measured = _read(run, "evaluation.report", "evaluation.json")
-    if measured:
-        _metrics(measured, console)
-    verdict = _read(run, "gate.verdict")
-    for rule in verdict["rules"] if verdict else []:
-        sign = "[green]✓[/]" if rule["passed"] else "[red]✗[/]"
-        console.print(f"  {sign} {escape(rule['reason'])}")
+    written = documents.read(run.artifacts)
+    if written.evaluation:
+        _metrics(written.evaluation, console)
+    for ruling in written.verdict.rules if written.verdict else ():
+        sign = "[green]✓[/]" if ruling.passed else "[red]✗[/]"
+        console.print(f"  {sign} {escape(ruling.reason)}")
     if run.exit_code == runs.OK:
-        console.print(_released(run))
+        console.print(_released(run, written))
     elif run.exit_code == runs.REJECTED:
         advice = run.artifacts.get("rejection.advice")
         console.print("[bold]rejected by the gate[/]; the champion stays.")
@@ -48,40 +48,33 @@ def ask(folder: Path, run: runs.Run, console: Console) -> None:
     console.print(f"answer  {escape(json.dumps(answer, ensure_ascii=False))}  ({took_ms:.0f} ms)")
 
 
-def _metrics(measured: dict[str, Any], console: Console) -> None:
-    baselines = {name: values for name, values in measured["baselines"].items() if values}
-    console.print(f"on {measured['rows']['test']:,} test rows, {measured['confidence']:.0%} intervals:")
+def _metrics(evaluation: EvaluationReport, console: Console) -> None:
+    baselines = evaluation.baselines.present
+    console.print(f"on {evaluation.rows.test:,} test rows, {evaluation.confidence:.0%} intervals:")
     table = Table(box=None, padding=(0, 2, 0, 1))
     for heading in ("", "candidate", "interval", *baselines):
         table.add_column(heading, no_wrap=True)
-    for name, metric in measured["metrics"].items():
+    for name, metric in evaluation.metrics.items():
         others = [_short_number(values.get(name)) for values in baselines.values()]
         # Of a few rows all may have one label, and then a metric or its interval says nothing.
-        bounds = (metric["low"], metric["high"])
-        interval = "" if None in bounds else f"{bounds[0]:.4g} - {bounds[1]:.4g}"
-        style = "bold" if name == measured["primary"] else ""
-        table.add_row(name, _short_number(metric["value"]), interval, *others, style=style)
+        defined = metric.low is not None and metric.high is not None
+        interval = f"{metric.low:.4g} - {metric.high:.4g}" if defined else ""
+        style = "bold" if name == evaluation.primary else ""
+        table.add_row(name, _short_number(metric.value), interval, *others, style=style)
     console.print(table)
-    if value := measured.get("value"):
-        console.print(f"acting on it is worth {value['per_1000']:,.0f} {escape(value['currency'])} per 1,000 rows")
+    if worth := evaluation.value:
+        console.print(f"acting on it is worth {worth.per_1000:,.0f} {escape(worth.currency)} per 1,000 rows")
 
 
 def _short_number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _released(run: runs.Run) -> str:
-    release = _read(run, "registration.release", "release.json")
-    version = f"version {release['version']}" if release else "the model"
+def _released(run: runs.Run, written: documents.Documents) -> str:
+    version = f"version {written.release['version']}" if written.release else "the model"
     if run.outputs.get("deployment.Output") == "unchanged":
         return f"[bold]nothing to do[/]: the candidate is {version}, which answers already."
     return f"[bold green]released[/] {version}"
-
-
-def _read(run: runs.Run, artifact: str, name: str | None = None) -> Any:
-    path = run.artifacts.get(artifact)
-    file = Path(path, name) if path and name else Path(path) if path else None
-    return json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else None
 
 
 def _short(path: Path, root: Path) -> Path:

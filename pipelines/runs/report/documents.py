@@ -1,66 +1,108 @@
 """Read what the steps of a run left; a run that ended early left less, and that is no error here."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Where each document lies: the artifact of a step, and the file inside it ("" where the artifact is a file).
-PLACES = {
-    "snapshot": ("ingestion.snapshot", "snapshot.json"),
-    "statistics": ("data_validation.statistics", "findings.json"),
-    "champion": ("champion.model", "champion.json"),
-    "training_set": ("feature_retrieval.training_set", "summary.json"),
-    "split": ("split.splits", "split.json"),
-    "study": ("tuning.study", "study.json"),
-    "trials": ("tuning.study", "trials.json"),
-    "best": ("tuning.study", "best.json"),
-    "model": ("training.model", "model.json"),
-    "training": ("training.model", "training.json"),
-    "evaluation": ("evaluation.report", "evaluation.json"),
-    "verdict": ("gate.verdict", ""),
-    "release": ("registration.release", "release.json"),
-    "card": ("registration.card", ""),
-    "advice": ("rejection.advice", ""),
-}
-_TEXTS = {"card", "advice"}
+from components.shared.documents.best_hyperparameters import BestHyperparameters
+from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.document import Document
+from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.findings import ValidationFindings
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.snapshot import SnapshotDescription
+from components.shared.documents.split import SplitSummary
+from components.shared.documents.study import StudySummary
+from components.shared.documents.training_history import TrainingHistory
+from components.shared.documents.training_set import TrainingSetSummary
+from components.shared.documents.trials import Trials
+from components.shared.documents.verdict import Verdict
+from components.shared.errors import StepFailed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Documents:
     """The documents of a run; None where a step did not write one."""
 
-    snapshot: dict[str, Any] | None
-    statistics: dict[str, Any] | None
-    champion: dict[str, Any] | None
-    training_set: dict[str, Any] | None
-    split: dict[str, Any] | None
-    study: dict[str, Any] | None
-    trials: list[dict[str, Any]] | None
-    best: dict[str, Any] | None
-    model: dict[str, Any] | None
-    training: dict[str, Any] | None
-    evaluation: dict[str, Any] | None
-    verdict: dict[str, Any] | None
+    snapshot: SnapshotDescription | None
+    validation: ValidationFindings | None
+    champion: ChampionRecord | None
+    training_set: TrainingSetSummary | None
+    split: SplitSummary | None
+    study: StudySummary | None
+    trials: Trials | None
+    best: BestHyperparameters | None
+    model: ModelFacts | None
+    training: TrainingHistory | None
+    evaluation: EvaluationReport | None
+    verdict: Verdict | None
     release: dict[str, Any] | None
     card: str | None
     advice: str | None
 
 
+# Which artifact of which step each document is in.
+_DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
+    "snapshot": ("ingestion.snapshot", SnapshotDescription),
+    "validation": ("data_validation.statistics", ValidationFindings),
+    "champion": ("champion.model", ChampionRecord),
+    "training_set": ("feature_retrieval.training_set", TrainingSetSummary),
+    "split": ("split.splits", SplitSummary),
+    "study": ("tuning.study", StudySummary),
+    "trials": ("tuning.study", Trials),
+    "best": ("tuning.study", BestHyperparameters),
+    "model": ("training.model", ModelFacts),
+    "training": ("training.model", TrainingHistory),
+    "evaluation": ("evaluation.report", EvaluationReport),
+    "verdict": ("gate.verdict", Verdict),
+}
+_TEXTS = {"card": "registration.card", "advice": "rejection.advice"}
+_RELEASE = ("registration.release", "release.json")
+
+
+def places() -> set[tuple[str, str]]:
+    """Name every artifact that a report reads, and the file inside it ("" where the artifact is the file)."""
+    documents = {(artifact, "" if kind.IS_ARTIFACT else kind.FILE) for artifact, kind in _DOCUMENTS.values()}
+    return documents | {(artifact, "") for artifact in _TEXTS.values()} | {_RELEASE}
+
+
 def read(artifacts: Mapping[str, str]) -> Documents:
-    """Read every document that a run's artifacts hold."""
-    found = {}
-    for name, (artifact, file) in PLACES.items():
-        folder = artifacts.get(artifact)
-        found[name] = _read(Path(folder) / file if file else Path(folder), name in _TEXTS) if folder else None
-    return Documents(**found)
+    """Read every document that a run's artifacts hold.
+
+    Args:
+        artifacts: ``step.output`` to the path of the artifact.
+    """
+    written: dict[str, Any] = {
+        name: _document(kind, artifacts.get(artifact)) for name, (artifact, kind) in _DOCUMENTS.items()
+    }
+    written |= {name: _text(artifacts.get(artifact)) for name, artifact in _TEXTS.items()}
+    return Documents(**written, release=_release(artifacts.get(_RELEASE[0])))
 
 
-def _read(path: Path, is_text: bool) -> Any:
-    # A step that was killed while it wrote leaves no file, or half of one.
+# A step that was killed while it wrote leaves no file, or half of one.
+def _document(kind: type[Document], path: str | None) -> Document | None:
     try:
-        text = path.read_text(encoding="utf-8")
-        return text if is_text else json.loads(text)
+        return kind.read(path) if path else None
+    except (OSError, StepFailed) as unreadable:
+        _log.info("the report leaves out a document: %s", unreadable)
+        return None
+
+
+def _text(path: str | None) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else None
+    except (OSError, ValueError):
+        return None
+
+
+def _release(folder: str | None) -> dict[str, Any] | None:
+    try:
+        content = json.loads(Path(folder, _RELEASE[1]).read_text(encoding="utf-8")) if folder else None
+        return content if isinstance(content, dict) else None
     except (OSError, ValueError):
         return None

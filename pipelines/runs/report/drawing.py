@@ -1,7 +1,6 @@
 """How every picture of the report is drawn: matplotlib's SVG, put into the page, with text that stays text."""
 
 import io
-import math
 import re
 import warnings
 from collections.abc import Callable
@@ -44,11 +43,14 @@ _LABEL_LENGTH = 34
 NOTHING = Markup("")
 
 
-def whisker(axes: "Axes", y: float, middle: float, low: Any, high: Any, colour: str, marker: str) -> None:
-    """Draw a value with its interval."""
-    if numbers(low, high):
+def whisker(
+    axes: "Axes", y: float, middle: float | None, low: float | None, high: float | None, colour: str, marker: str
+) -> None:
+    """Draw a value with its interval; what is undefined is left out."""
+    if low is not None and high is not None:
         axes.plot([low, high], [y, y], color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="round")
-    axes.plot(middle, y, marker, color=colour, markersize=6, zorder=4)
+    if middle is not None:
+        axes.plot(middle, y, marker, color=colour, markersize=6, zorder=4)
 
 
 def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None]) -> Markup:
@@ -93,8 +95,3 @@ def _inline(document: str, title: str) -> str:
 def label(text: str) -> str:
     """Cut a name to what fits beside an axis."""
     return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"
-
-
-def numbers(*values: Any) -> bool:
-    """Say whether all values can be drawn."""
-    return all(isinstance(v, int | float) and math.isfinite(v) for v in values)

@@ -32,7 +32,7 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
     Returns:
         The file.
     """
-    found = documents.read(run.get("artifacts") or {})
+    written = documents.read(run.get("artifacts") or {})
     original = folder.parent / run["repeats"] if run.get("repeats") else None
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -46,14 +46,14 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
     environment.filters.update({function.__name__: function for function in named})
     page = environment.get_template("page.html.j2").render(
         run=run,
-        d=found,
-        e=found.evaluation or {},
+        d=written,
+        e=written.evaluation,
         style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         tone=_TONES.get(run.get("state", ""), "plain"),
-        headline=headline(run, found),
+        headline=headline(run, written),
         seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
-        picture=kept_pictures.pictures(folder, original, lambda: pictures(found)),
-        worst_first=charts.worst_first,
+    written = documents.read(run.get("artifacts") or {})
+    original = folder.parent / run["repeats"] if run.get("repeats") else None
     )
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{_NAME}.partial"
@@ -62,16 +62,16 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
     return folder / _NAME
 
 
-def headline(run: Mapping[str, Any], found: Documents) -> str:
+def headline(run: Mapping[str, Any], written: Documents) -> str:
     """Say in one sentence how the run ended."""
     state, reason = run.get("state"), run.get("reason") or ""
-    if state == "finished" and found.release:
-        version = found.release.get("version")
-        if found.release.get("unchanged"):
+    if state == "finished" and written.release:
+        version = written.release.get("version")
+        if written.release.get("unchanged"):
             return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
         return f"Version {version} was released."
     if state == "rejected":
-        broken = [rule["reason"] for rule in (found.verdict or {}).get("rules", ()) if not rule["passed"]]
+        broken = [ruling.reason for ruling in written.verdict.failed] if written.verdict else []
         return "The candidate was not released: " + ("; ".join(broken) or reason or "the gate refused it") + "."
     if state == "data blocked":
         return reason or "The data has anomalies that the project file says must stop a run."
@@ -81,22 +81,27 @@ def headline(run: Mapping[str, Any], found: Documents) -> str:
     return reason or f"The run is {state}."
 
 
-def pictures(found: Documents) -> dict[str, Markup]:
-    """Draw whatever the documents allow; the others are empty."""
-    evaluation, study = found.evaluation or {}, found.study or {}
-    return {
-        "comparisons": charts.comparisons(evaluation),
-        "metrics": charts.metrics(evaluation),
-        "roc": charts.roc(evaluation),
-        "calibration": charts.calibration(evaluation),
-        "slices": charts.slices(evaluation),
-        "shuffled": charts.drops(evaluation, shuffled=True),
-        "perturbed": charts.drops(evaluation, shuffled=False),
-        "value": charts.value(evaluation),
-        "trials": tuning_charts.trials(found.trials or [], study),
-        "intermediate": tuning_charts.intermediate(found.trials or []),
-        "history": tuning_charts.history(found.training or {}),
-    }
+def pictures(written: Documents) -> dict[str, Markup]:
+    """Draw whatever the documents allow; a picture that is absent is empty in the page."""
+    drawn: dict[str, Markup] = {}
+    if evaluation := written.evaluation:
+        drawn |= {
+            "comparisons": charts.comparisons(evaluation),
+            "metrics": charts.metrics(evaluation),
+            "roc": charts.roc(evaluation),
+            "calibration": charts.calibration(evaluation),
+            "slices": charts.slices(evaluation),
+            "shuffled": charts.shuffled_columns(evaluation),
+            "perturbed": charts.disturbances(evaluation),
+            "value": charts.value(evaluation),
+        }
+    if written.trials and written.study:
+        drawn["trials"] = tuning_charts.trials(written.trials, written.study)
+    if written.trials:
+        drawn["intermediate"] = tuning_charts.intermediate(written.trials)
+    if written.training:
+        drawn["history"] = tuning_charts.history(written.training)
+    return drawn
 
 
 def moment(text: Any) -> str:

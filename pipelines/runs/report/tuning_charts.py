@@ -1,11 +1,14 @@
 """Pictures of the search for hyperparameters and of the final training."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipelines.runs.report.drawing import BAD, MODEL, NOTHING, PLAIN, RULE, draw, numbers
+from components.shared.documents.study import StudySummary
+from components.shared.documents.training_history import TrainingHistory
+from components.shared.documents.trials import Trials
+from pipelines.runs.report.drawing import BAD, MODEL, NOTHING, PLAIN, RULE, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,38 +16,40 @@ if TYPE_CHECKING:
 _MOST_CURVES = 60
 
 
-def trials(documents: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> Markup:
+def trials(document: Trials, study: StudySummary) -> Markup:
     """Draw the value of each finished trial, and the best so far."""
-    done = [trial for trial in documents if numbers(trial.get("value")) and trial.get("state") == "complete"]
-    minimise = study.get("direction") == "minimize"
+    finished = [(t.number, t.value) for t in document.trials if t.state == "complete" and t.value is not None]
+    better = min if study.direction == "minimize" else max
 
     def paint(axes: "Axes") -> None:
         best: list[float] = []
-        for trial in done:
-            best.append((min if minimise else max)([*best[-1:], trial["value"]]))
-        axes.step([t["number"] for t in done], best, where="post", color=MODEL, linewidth=1.6, label="best so far")
-        axes.plot([t["number"] for t in done], [t["value"] for t in done], "o", color=PLAIN, label="trial")
+        for _, value in finished:
+            best.append(better([*best[-1:], value]))
+        order = [trial for trial, _ in finished]
+        axes.step(order, best, where="post", color=MODEL, linewidth=1.6, label="best so far")
+        axes.plot(order, [value for _, value in finished], "o", color=PLAIN, label="trial")
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.legend(fontsize=8.5)
-        axes.set(xlabel="trial", ylabel=str(study.get("metric", "value")))
+        axes.set(xlabel="trial", ylabel=study.metric)
 
-    return draw("Trials", 3.7, 2.9, paint) if len(done) > 1 else NOTHING
+    return draw("Trials", 3.7, 2.9, paint) if len(finished) > 1 else NOTHING
 
 
-def intermediate(documents: Sequence[Mapping[str, Any]]) -> Markup:
+def intermediate(document: Trials) -> Markup:
     """Draw how each trial went, epoch by epoch; pruned ones stop early."""
-    curves = [trial for trial in documents if len(trial.get("intermediate") or []) > 1][:_MOST_CURVES]
+    curves = [trial for trial in document.trials if len(trial.intermediate) > 1][:_MOST_CURVES]
 
     def paint(axes: "Axes") -> None:
         for trial in curves:
-            pruned = trial.get("state") == "pruned"
-            epochs = range(1, len(trial["intermediate"]) + 1)
+            pruned = trial.state == "pruned"
+            losses = [math.nan if loss is None else loss for loss in trial.intermediate]
+            epochs = range(1, len(losses) + 1)
             colour, width = (RULE, 0.9) if pruned else (MODEL, 1.2)
-            axes.plot(epochs, trial["intermediate"], color=colour, linewidth=width, alpha=0.75)
+            axes.plot(epochs, losses, color=colour, linewidth=width, alpha=0.75)
             if pruned:
-                axes.plot(epochs[-1], trial["intermediate"][-1], "x", color=BAD, markersize=5)
+                axes.plot(epochs[-1], losses[-1], "x", color=BAD, markersize=5)
         axes.plot([], [], color=MODEL, label="complete")
-        if any(trial.get("state") == "pruned" for trial in curves):
+        if any(trial.state == "pruned" for trial in curves):
             axes.plot([], [], "x-", color=RULE, markeredgecolor=BAD, label="pruned")
         axes.legend(fontsize=8.5)
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
@@ -53,17 +58,20 @@ def intermediate(documents: Sequence[Mapping[str, Any]]) -> Markup:
     return draw("Trials, epoch by epoch", 3.7, 2.9, paint) if curves else NOTHING
 
 
-def history(training: Mapping[str, Any]) -> Markup:
+def history(training: TrainingHistory) -> Markup:
     """Draw the losses of the final training."""
-    epochs = training.get("history") or []
+    epochs = training.history
+    curves = {
+        "train loss": ([epoch.train_loss for epoch in epochs], RULE, "--"),
+        "validation loss": ([epoch.validation_loss for epoch in epochs], MODEL, "-"),
+    }
 
     def paint(axes: "Axes") -> None:
-        x = [epoch["epoch"] for epoch in epochs]
-        for key, colour, style in (("train_loss", RULE, "--"), ("validation_loss", MODEL, "-")):
-            if all(numbers(epoch.get(key)) for epoch in epochs):
-                axes.plot(x, [epoch[key] for epoch in epochs], style, color=colour, label=key.replace("_", " "))
-        if numbers(training.get("best_epoch")):
-            axes.axvline(training["best_epoch"], color=BAD, linewidth=1, label="kept")
+        for name, (losses, colour, style) in curves.items():
+            defined = [loss for loss in losses if loss is not None]
+            if len(defined) == len(epochs):
+                axes.plot([epoch.epoch for epoch in epochs], defined, style, color=colour, label=name)
+        axes.axvline(training.best_epoch, color=BAD, linewidth=1, label="kept")
         axes.legend(fontsize=8.5)
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.set(xlabel="epoch", ylabel="loss")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.runs.report.documents import PLACES
+from pipelines.runs.report import documents
 from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.kfp.workflow import Workflow
 
@@ -50,7 +50,7 @@ def bring(uris: Mapping[str, str], bucket: Bucket, folder: Path) -> dict[str, st
         InputError: If the bucket refuses.
     """
     brought = {}
-    for name, file in sorted({*PLACES.values(), (MODEL, "")}):
+    for name, file in sorted({*documents.places(), (MODEL, "")}):
         if name in uris:
             target = folder.joinpath(*name.split("."))
             if bucket.get(f"{uris[name]}/{file}".rstrip("/"), target / file if file else target):

@@ -3,7 +3,6 @@
 The model is linear in the numbers (missing counts as 0) and in one number per category (unknown counts as 0).
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 
-from components.shared.files import sha256, write_json
-from components.shared.package import integrity
+from tests import documents
 
 
 def write_package(
@@ -37,24 +35,22 @@ def write_package(
     onnx.save(model, folder / "model.onnx")
     names = [*numeric, *categorical]
     kinds = ["numeric"] * len(numeric) + ["categorical"] * len(categorical)
-    card = {
-        "name": "made",
-        "task": task,
-        "label": "label",
-        "entity": "id",
-        "event_time": "at",
-        "classes": classes,
-        "threshold": threshold,
-        "features": [{"name": n, "type": kind, "missing": missing} for n, kind in zip(names, kinds, strict=True)],
-        "numeric": list(numeric),
-        "categorical": list(categorical),
-        "vocabulary": {name: sorted(values) for name, values in categorical.items()},
-    }
-    (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    documents.model_facts(
+        task=task,
+        label="label",
+        entity="id",
+        classes=classes,
+        positive=classes[1] if task == "binary" and classes else None,
+        threshold=threshold,
+        features=[{"name": n, "type": kind, "missing": missing} for n, kind in zip(names, kinds, strict=True)],
+        numeric=list(numeric),
+        categorical=list(categorical),
+        vocabulary={name: sorted(values) for name, values in categorical.items()},
+        ranges=dict.fromkeys(numeric, (-3.0, 3.0)),
+    ).write(folder)
     nothing = pa.table({"id": pa.array([], pa.string()), "at": pa.array([], pa.timestamp("us", "UTC"))})
     pq.write_table(nothing if seen is None else seen, folder / "seen.parquet")
-    digests = {path.name: sha256(path) for path in folder.iterdir()}
-    write_json(folder / integrity.MANIFEST, {"files": digests})
+    documents.seal(folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 """The evaluation step measures candidate, baselines and champion on the same rows that none of them has seen."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluation import logic
+from components.shared.documents.evaluation import ComparedChampion, EvaluatedRows, EvaluationReport
+from components.shared.documents.measurements import Confusion
 from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project
+from tests import documents
 from tests.components.evaluation.linear_package import write_package
 
 CLASSES = {"binary": ["no", "yes"], "multiclass": ["0", "1", "2"], "regression": None}
-SECTIONS = {
-    "rows", "primary", "higher_is_better", "confidence", "metrics", "directions", "baselines", "descriptions",
-    "comparisons", "threshold", "calibration", "confusion", "roc", "slices", "worst", "fairness", "robustness", "value",
-    "cost", "champion", "task", "resampled", "resamples",
-}  # fmt: skip
 
 
 def project(task: str, **evaluation: Any) -> Project:
@@ -63,6 +60,13 @@ def table(task: str, rows: int, seed: int) -> pa.Table:
     )
 
 
+def judging(test: int, *, by_split: int = 0, by_champion: int = 0) -> EvaluatedRows:
+    excluded = by_split + by_champion
+    return EvaluatedRows(
+        test=test, excluded_seen=excluded, excluded_by_split=by_split, excluded_by_champion=by_champion
+    )
+
+
 def seen(rows: pa.Table) -> pa.Table:
     return pa.table({"id": rows.column("id").cast(pa.string()), "at": rows.column("at")})
 
@@ -74,7 +78,6 @@ class Run:
         self.folder, self.task = folder, task
         self.test = table(task, 400, seed=3) if test is None else test
         self.package("model", 2.0)
-        (folder / "champion").mkdir()
         self.champion(None)
         (folder / "splits").mkdir()
         for name, rows in (("train", table(task, 600, 1)), ("validation", table(task, 200, 2)), ("test", self.test)):
@@ -94,9 +97,9 @@ class Run:
         return write_package(self.folder / name, **(how | changes))
 
     def champion(self, version: str | None) -> None:
-        (self.folder / "champion" / "champion.json").write_text(json.dumps({"version": version}), encoding="utf-8")
+        documents.champion(version).write(self.folder / "champion")
 
-    def evaluate(self, seed: int = 7, **evaluation: Any) -> dict[str, Any]:
+    def evaluate(self, seed: int = 7, **evaluation: Any) -> EvaluationReport:
         folders = [self.folder / name for name in ("splits", "model", "champion")]
         return logic.evaluate(project(self.task, **evaluation), *folders, seed, self.folder / "evaluation")
 
@@ -105,17 +108,16 @@ class Run:
 def test_a_good_model_is_measured_with_every_section_and_beats_the_rule(tmp_path, task):
     measured = Run(tmp_path, task).evaluate()
 
-    assert set(measured) == SECTIONS
-    assert json.loads((tmp_path / "evaluation" / "evaluation.json").read_text()) == measured
-    assert measured["rows"]["test"] == 400
-    assert measured["comparisons"]["rule"]["low"] > 0
-    assert abs(measured["comparisons"]["plain"]["difference"]) < 0.1
-    best = measured["metrics"][measured["primary"]]
-    assert best["low"] < best["value"] < best["high"]
-    assert {part["where"]["plan"] for part in measured["slices"]} == {"a", "b"}
-    assert all(0 < measured["cost"][name] < 10_000 for name in ("latency_ms_p50", "latency_ms_p99", "memory_mib"))
-    assert (measured["value"] is None, measured["roc"] is None) == ((task != "binary"),) * 2
-    assert (measured["confusion"] is None) == (task == "regression")
+    assert EvaluationReport.read(tmp_path / "evaluation") == measured
+    assert measured.rows.test == 400
+    assert measured.comparisons.rule.low > 0
+    assert abs(measured.comparisons.plain.difference) < 0.1
+    best = measured.metrics[measured.primary]
+    assert best.low < best.value < best.high
+    assert {part.where["plan"] for part in measured.slices} == {"a", "b"}
+    assert all(0 < amount < 10_000 for _, amount in measured.cost)
+    assert (measured.value is None, measured.roc is None) == ((task != "binary"),) * 2
+    assert (measured.confusion is None) == (task == "regression")
 
 
 def test_binary_decisions_are_those_of_the_packages_threshold(tmp_path):
@@ -127,8 +129,8 @@ def test_binary_decisions_are_those_of_the_packages_threshold(tmp_path):
     plan, label = run.test.column("plan").to_numpy(), run.test.column("label").to_numpy()
     acted = 1 / (1 + np.exp(0.5 - 2 * x - (plan == "a"))) >= 0.33
     expected = [[int(((label == said) & (acted == yes)).sum()) for yes in (False, True)] for said in ("no", "yes")]
-    assert measured["confusion"] == {"labels": ["no", "yes"], "matrix": expected}
-    assert measured["value"]["total"] == 4 * expected[1][1] - 2 * expected[0][1]
+    assert measured.confusion == Confusion(labels=("no", "yes"), matrix=expected)
+    assert measured.value.total == 4 * expected[1][1] - 2 * expected[0][1]
 
 
 def test_predictions_hold_each_models_score_of_each_row(tmp_path):
@@ -140,18 +142,18 @@ def test_predictions_hold_each_models_score_of_each_row(tmp_path):
 
     rows = pq.read_table(tmp_path / "evaluation" / "predictions.parquet")
     assert rows.column_names == ["entity", "event_time", "label", "candidate", "rule", "plain", "champion"]
-    acted = rows.column("candidate").to_numpy() >= measured["threshold"]
-    assert measured["metrics"]["selection_rate"]["value"] == acted.mean()
+    acted = rows.column("candidate").to_numpy() >= measured.threshold
+    assert measured.metrics["selection_rate"].value == acted.mean()
 
 
 def test_the_same_seed_measures_the_same_and_another_seed_other_intervals(tmp_path):
     run = Run(tmp_path, "binary")
 
-    first, again, other = (run.evaluate(seed=seed) | {"cost": None} for seed in (7, 7, 8))
+    first, again, other = (run.evaluate(seed=seed).model_copy(update={"cost": None}) for seed in (7, 7, 8))
 
     assert first == again
-    assert first["metrics"]["auc"]["value"] == other["metrics"]["auc"]["value"]
-    assert first["metrics"]["auc"]["low"] != other["metrics"]["auc"]["low"]
+    assert first.metrics["auc"].value == other.metrics["auc"].value
+    assert first.metrics["auc"].low != other.metrics["auc"].low
 
 
 def test_a_better_champion_shows_in_the_paired_comparison(tmp_path):
@@ -163,10 +165,10 @@ def test_a_better_champion_shows_in_the_paired_comparison(tmp_path):
 
     measured = run.evaluate()
 
-    assert measured["champion"] == {"version": "4", "compared": True, "reason": None}
-    assert measured["comparisons"]["champion"]["high"] < 0
-    assert measured["baselines"]["champion"]["auc"] > measured["metrics"]["auc"]["value"]
-    assert measured["value"]["champion_total"] > measured["value"]["total"]
+    assert measured.champion == ComparedChampion(version="4", compared=True, reason=None)
+    assert measured.comparisons.champion.high < 0
+    assert measured.baselines.champion["auc"] > measured.metrics["auc"].value
+    assert measured.value.champion_total > measured.value.total
 
 
 def test_rows_that_the_champion_was_trained_on_judge_nobody(tmp_path):
@@ -176,7 +178,7 @@ def test_rows_that_the_champion_was_trained_on_judge_nobody(tmp_path):
 
     measured = run.evaluate()
 
-    assert measured["rows"] == {"test": 250, "excluded_seen": 150, "excluded_by_split": 0, "excluded_by_champion": 150}
+    assert measured.rows == judging(250, by_champion=150)
     left = pq.read_table(tmp_path / "evaluation" / "predictions.parquet").column("entity")
     assert left.to_pylist() == run.test.column("id").slice(150).to_pylist()
 
@@ -187,9 +189,7 @@ def test_rows_of_training_and_validation_judge_nobody_however_their_keys_are_kep
     shutil.rmtree(tmp_path / "model")
     run.package("model", 2.0, seen=seen(table("binary", 300, 3).slice(0, 40)))
 
-    assert run.evaluate()["rows"] == {
-        "test": 260, "excluded_seen": 90, "excluded_by_split": 90, "excluded_by_champion": 0,
-    }  # fmt: skip
+    assert run.evaluate().rows == judging(260, by_split=90)
 
 
 def test_a_row_that_both_models_have_seen_is_counted_once(tmp_path):
@@ -199,9 +199,7 @@ def test_a_row_that_both_models_have_seen_is_counted_once(tmp_path):
     run.champion("1")
     run.package("champion/package", 1.0, seen=seen(run.test.slice(20, 30)))
 
-    assert run.evaluate()["rows"] == {
-        "test": 350, "excluded_seen": 50, "excluded_by_split": 30, "excluded_by_champion": 20,
-    }  # fmt: skip
+    assert run.evaluate().rows == judging(350, by_split=30, by_champion=20)
 
 
 def test_the_same_entity_at_another_time_is_another_row(tmp_path):
@@ -211,7 +209,7 @@ def test_the_same_entity_at_another_time_is_another_row(tmp_path):
     shutil.rmtree(tmp_path / "model")
     run.package("model", 2.0, seen=moved)
 
-    assert run.evaluate()["rows"]["excluded_seen"] == 0
+    assert run.evaluate().rows.excluded_seen == 0
 
 
 @pytest.mark.parametrize(
@@ -230,11 +228,11 @@ def test_a_champion_of_another_kind_is_not_compared_and_the_report_says_why(tmp_
 
     measured = run.evaluate()
 
-    assert measured["comparisons"]["champion"] is None
-    assert measured["champion"]["compared"] is False
-    assert measured["rows"]["test"] == 400
+    assert measured.comparisons.champion is None
+    assert measured.champion.compared is False
+    assert measured.rows.test == 400
     with pytest.raises(AssertionError, match=f"champion version 2 cannot be compared: {sentence}"):
-        raise AssertionError(measured["champion"]["reason"])
+        raise AssertionError(measured.champion.reason)
 
 
 def test_when_the_champion_has_seen_every_test_row_nothing_can_be_judged(tmp_path):
@@ -274,9 +272,9 @@ def test_a_class_that_the_model_never_saw_counts_against_it(tmp_path):
 
     measured = Run(tmp_path, "multiclass", rows).evaluate()
 
-    assert measured["confusion"]["labels"] == ["0", "1", "2", "7"]
-    assert [row[3] for row in measured["confusion"]["matrix"]] == [0, 0, 0, 0]
-    assert measured["metrics"]["accuracy"]["value"] < 0.8
+    assert measured.confusion.labels == ("0", "1", "2", "7")
+    assert [row[3] for row in measured.confusion.matrix] == [0, 0, 0, 0]
+    assert measured.metrics["accuracy"].value < 0.8
 
 
 def test_a_class_without_test_rows_does_not_stop_a_measurement(tmp_path):
@@ -284,8 +282,8 @@ def test_a_class_without_test_rows_does_not_stop_a_measurement(tmp_path):
 
     measured = Run(tmp_path, "multiclass", rows.filter(pa.compute.not_equal(rows["label"], 1))).evaluate()
 
-    assert measured["metrics"]["auc_ovr"]["value"] > 0.8
-    assert sum(measured["confusion"]["matrix"][1]) == 0
+    assert measured.metrics["auc_ovr"].value > 0.8
+    assert sum(measured.confusion.matrix[1]) == 0
 
 
 def test_a_slice_by_an_unknown_column_is_bad_input(tmp_path):
@@ -311,11 +309,11 @@ def test_metrics_and_curves_are_logged_as_kfp_keeps_them(tmp_path, monkeypatch):
     logic.log_metrics(measured, metrics)
     logic.log_curves(measured, curves)
 
-    assert metrics.metadata["auc"] == measured["metrics"]["auc"]["value"]
+    assert metrics.metadata["auc"] == measured.metrics["auc"].value
     assert metrics.metadata["auc_low"] < metrics.metadata["auc"] < metrics.metadata["auc_high"]
     assert metrics.metadata["size_mib"] > 0
-    assert len(curves.metadata["confidenceMetrics"]) == len(measured["roc"]["fpr"])
-    assert [row["row"] for row in curves.metadata["confusionMatrix"]["rows"]] == measured["confusion"]["matrix"]
+    assert len(curves.metadata["confidenceMetrics"]) == len(measured.roc.fpr)
+    assert [tuple(row["row"]) for row in curves.metadata["confusionMatrix"]["rows"]] == [*measured.confusion.matrix]
 
 
 def test_a_regression_logs_no_curves(tmp_path, monkeypatch):

@@ -140,9 +140,9 @@ def test_the_thinned_roc_curve_rises_from_nobody_to_everybody_and_keeps_its_area
 
     curve = Ranking.of(truth, score).roc(points=200)
 
-    assert len(curve["fpr"]) <= 200
-    assert (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1]) == (0, 0, 1, 1)
-    assert (np.diff(curve["fpr"]) >= 0).all()
-    assert (np.diff(curve["thresholds"]) < 0).all()
-    assert np.isfinite(curve["thresholds"]).all()
-    assert sk.auc(curve["fpr"], curve["tpr"]) == pytest.approx(sk.roc_auc_score(truth, score), abs=0.003)
+    assert len(curve.fpr) <= 200
+    assert (curve.fpr[0], curve.tpr[0], curve.fpr[-1], curve.tpr[-1]) == (0, 0, 1, 1)
+    assert (np.diff(curve.fpr) >= 0).all()
+    assert (np.diff(curve.thresholds) < 0).all()
+    assert np.isfinite(curve.thresholds).all()
+    assert sk.auc(curve.fpr, curve.tpr) == pytest.approx(sk.roc_auc_score(truth, score), abs=0.003)

@@ -23,20 +23,20 @@ def answers(found: int, missed: int, false_alarms: int, left_alone: int) -> Bina
 def test_the_lectures_campaign_keeps_400_customers_worth_3200_a_month():
     report = value_report.report(OFFER, answers(800, 200, 0, 0), None)
 
-    assert (report["kept"], report["total"]) == (400, 3_200)
+    assert (report.kept, report.total) == (400, 3_200)
 
 
 def test_the_lectures_false_positives_turn_it_into_a_loss_of_36400():
     report = value_report.report(OFFER, answers(800, 200, 19_800, 79_200), None)
 
-    assert report["total"] == -36_400
-    assert report["per_1000"] == -364
-    assert round(100 * report["break_even_precision"], 1) == 33.3
-    assert round(100 * report["break_even_fpr"], 2) == 1.62
+    assert report.total == -36_400
+    assert report.per_1000 == -364
+    assert round(100 * report.break_even_precision, 1) == 33.3
+    assert round(100 * report.break_even_fpr, 2) == 1.62
 
 
 def test_at_the_break_even_precision_acting_is_worth_nothing():
-    assert value_report.report(OFFER, answers(100, 50, 200, 1_000), None)["total"] == 0
+    assert value_report.report(OFFER, answers(100, 50, 200, 1_000), None).total == 0
 
 
 AMOUNT = st.floats(0, 1000, allow_nan=False)
@@ -72,9 +72,9 @@ def test_what_the_bootstrap_weighs_adds_up_to_the_total_and_no_model_exceeds_the
 
     report = value_report.report(value, card, None)
 
-    assert value_report.per_row(value, card).sum() == pytest.approx(report["total"], abs=1e-6)
-    assert report["total"] <= report["ceiling"] + 1e-6
-    assert max(point["value"] for point in report["curve"]) <= report["ceiling"] + 1e-6
+    assert value_report.per_row(value, card).sum() == pytest.approx(report.total, abs=1e-6)
+    assert report.total <= report.ceiling + 1e-6
+    assert max(point.value for point in report.curve) <= report.ceiling + 1e-6
 
 
 def test_the_champion_is_valued_at_its_own_threshold():
@@ -83,4 +83,4 @@ def test_the_champion_is_valued_at_its_own_threshold():
 
     report = value_report.report(OFFER, candidate, champion)
 
-    assert (report["total"], report["champion_total"]) == (40, 0)
+    assert (report.total, report.champion_total) == (40, 0)

@@ -1,5 +1,7 @@
 """Perturbations do what their names say, within what the schema allows, and cost a model what it relies on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from components.evaluation import robustness
 from components.shared.inputs.rows import Inputs
 from components.shared.measures.calibration import calibration
 from components.shared.measures.metrics import scorecard
+from tests import documents
 
 NUMERIC, CATEGORICAL = ["x", "flag", "idle"], ["plan", "region"]
 FEATURES = [
@@ -25,10 +28,10 @@ def inputs(rows: int = 2000) -> Inputs:
     return Inputs(numeric.astype(np.float32), rng.choice(["a", "b"], (rows, 2)).astype(object))
 
 
-def perturbed(given: Inputs, features=FEATURES) -> dict[tuple[str, float | str], Inputs]:
+def perturbed(given: Inputs, features: list[dict[str, Any]] = FEATURES) -> dict[tuple[str, float | str], Inputs]:
     std = robustness.standard_deviations(given.numeric)
-    made = robustness.perturbations(given, std, features, NUMERIC, CATEGORICAL, seed=3)
-    return {(kind, level): rows for kind, level, rows in made}
+    facts = documents.model_facts(features=features, numeric=NUMERIC, categorical=CATEGORICAL)
+    return {(kind, level): rows for kind, level, rows in robustness.perturbations(given, std, facts, seed=3)}
 
 
 def test_noise_is_in_units_of_each_numbers_spread_and_leaves_gaps_and_booleans_alone():
@@ -78,13 +81,13 @@ def test_a_model_loses_under_what_it_relies_on_and_nothing_under_what_it_ignores
     known = np.nan_to_num(given.numeric[:, 0], nan=5.0)
     truth = known + np.random.default_rng(1).normal(size=2000) > 5
 
-    def card_of(rows: Inputs):
+    def answered(rows: Inputs):
         return scorecard("binary", truth, 1 / (1 + np.exp(5 - np.nan_to_num(rows.numeric[:, 0], nan=5.0))), 0.5)
 
-    base = float(card_of(given).primary(np.ones((1, 2000)))[0])
-    made = ((kind, level, rows) for (kind, level), rows in perturbed(given).items())
-    found = robustness.losses(made, rows=2000, card_of=card_of, base=base, higher_is_better=True)
-    drop = {(one["perturbation"], one["level"]): one["drop"] for one in found}
+    base = float(answered(given).primary(np.ones((1, 2000)))[0])
+    copies = ((kind, level, rows) for (kind, level), rows in perturbed(given).items())
+    losses = robustness.losses(copies, rows=2000, answered=answered, base=base, higher_is_better=True)
+    drop = {(loss.perturbation, loss.level): loss.drop for loss in losses}
 
     assert drop["shuffled column", "x"] > 0.3
     assert drop["shuffled column", "idle"] == drop["shuffled column", "plan"] == drop["unseen category", 0.1] == 0
@@ -102,12 +105,12 @@ def test_scores_that_mean_what_they_say_have_a_small_calibration_error_and_doubl
     chance = rng.random(20_000) / 2
     hit = rng.random(20_000) < chance
 
-    assert calibration(chance, hit, 0.0)["ece"] < 0.015
-    assert calibration(2 * chance, hit, 0.0)["ece"] == pytest.approx(0.25, abs=0.01)
+    assert calibration(chance, hit, 0.0).ece < 0.015
+    assert calibration(2 * chance, hit, 0.0).ece == pytest.approx(0.25, abs=0.01)
 
 
 def test_bins_of_equal_mass_hold_every_row_and_equal_scores_share_one():
-    found = calibration(np.repeat([0.1, 0.3, 0.3, 0.9], 25), np.arange(100) % 2 == 0, 0.0)["bins"]
+    bins = calibration(np.repeat([0.1, 0.3, 0.3, 0.9], 25), np.arange(100) % 2 == 0, 0.0).bins
 
-    assert [one["mean_score"] for one in found] == pytest.approx([0.1, 0.3, 0.9])
-    assert [one["rows"] for one in found] == [25, 50, 25]
+    assert [each.mean_score for each in bins] == pytest.approx([0.1, 0.3, 0.9])
+    assert [each.rows for each in bins] == [25, 50, 25]

@@ -29,18 +29,18 @@ def search(columns: dict[str, np.ndarray], card, **changes):
     return slices.worst(slices.Groups(frame, frame), list(columns), card, card, rows, **how)
 
 
-def test_a_segment_in_which_the_model_guesses_is_found_among_many_columns():
+def test_a_segment_in_which_the_model_guesses_is_worst_among_many_columns():
     rng = np.random.default_rng(1)
     columns = {f"c{i}": rng.choice(list("abcd"), 3000) for i in range(10)}
 
-    found = search(columns, scored(rng, 3000, bad=columns["c7"] == "b"))
+    worst = search(columns, scored(rng, 3000, bad=columns["c7"] == "b"))
 
-    assert found["where"] == {"c7": "b"}
-    assert found["beyond_chance"]
-    assert found["searched"] == 40
-    assert "worse than all rows beyond chance" in found["remark"]
-    assert found["difference_high"] < 0
-    assert f"the plain model has {found['plain']:.3f} there" in found["remark"]
+    assert worst.where == {"c7": "b"}
+    assert worst.beyond_chance
+    assert worst.searched == 40
+    assert "worse than all rows beyond chance" in worst.remark
+    assert worst.difference_high < 0
+    assert f"the plain model has {worst.plain:.3f} there" in worst.remark
 
 
 def test_of_slices_that_differ_by_chance_alone_the_worst_is_rarely_called_more():
@@ -48,13 +48,13 @@ def test_of_slices_that_differ_by_chance_alone_the_worst_is_rarely_called_more()
     for trial in range(20):
         rng = np.random.default_rng(100 + trial)
         columns = {f"c{i}": rng.choice(list("abcd"), 1000) for i in range(8)}
-        found = search(columns, scored(rng, 1000))
-        assert found["difference"] < 0
-        alarms += found["beyond_chance"]
+        worst = search(columns, scored(rng, 1000))
+        assert worst.difference < 0
+        alarms += worst.beyond_chance
 
     # One in twenty is promised; four would be one chance in sixty.
     assert alarms <= 3
-    assert "no more than chance" in found["remark"]
+    assert "no more than chance" in worst.remark
 
 
 def test_a_slice_with_more_error_is_the_worst_where_lower_is_better():
@@ -62,7 +62,7 @@ def test_a_slice_with_more_error_is_the_worst_where_lower_is_better():
     column, truth = rng.choice(list("ab"), 600), rng.normal(size=600)
     card = scorecard("regression", truth, truth + rng.normal(size=600) * np.where(column == "b", 1.0, 0.2), None)
 
-    assert search({"c": column}, card)["where"] == {"c": "b"}
+    assert search({"c": column}, card).where == {"c": "b"}
 
 
 def test_numbers_are_cut_at_the_quartiles_of_the_training_rows():
@@ -87,11 +87,11 @@ def test_slices_of_several_columns_are_their_combinations_and_cover_each_row_onc
     columns = {"a": rng.choice(list("xy"), 200), "b": rng.choice(list("uvw"), 200), "c": rng.choice(list("pq"), 200)}
     frame = table(**columns)
 
-    found = list(slices.Groups(frame, frame).slices(["a", "b", "c"]))
+    worst = list(slices.Groups(frame, frame).slices(["a", "b", "c"]))
 
-    assert len(found) == 12
-    assert sorted(np.concatenate([part.rows for part in found])) == list(range(200))
-    for part in found:
+    assert len(worst) == 12
+    assert sorted(np.concatenate([part.rows for part in worst])) == list(range(200))
+    for part in worst:
         assert all((columns[name][part.rows] == value).all() for name, value in part.where.items())
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from components.registration import card
 from components.shared.evidence import Candidate
+from tests import documents
 from tests.components import made_candidate
 
 VERSION = SimpleNamespace(version=3, run_id="run-3")
@@ -31,7 +32,7 @@ def test_every_section_is_there_with_its_numbers(tmp_path):
 
 def test_a_number_that_was_measured_otherwise_stands_otherwise_in_the_card(tmp_path):
     candidate, text = _card(tmp_path)
-    evaluation = {**candidate.evaluation, "metrics": {"auc": {"value": 0.6, "low": 0.5, "high": 0.7}}}
+    evaluation = documents.evaluation(metrics={"auc": documents.metric(0.6, half=0.1)})
 
     other = card.markdown(replace(candidate, evaluation=evaluation), VERSION, None)
 
@@ -42,9 +43,9 @@ def test_a_number_that_was_measured_otherwise_stands_otherwise_in_the_card(tmp_p
 
 def test_what_was_not_measured_is_said_and_not_made_up(tmp_path):
     candidate, _ = _card(tmp_path)
-    absent = {"value": None, "calibration": None, "fairness": [], "slices": [], "worst": None, "robustness": []}
+    evaluation = documents.evaluation(value=None, calibration=None, fairness=(), slices=(), worst=None, robustness=())
 
-    text = card.markdown(replace(candidate, evaluation={**candidate.evaluation, **absent}), VERSION, None)
+    text = card.markdown(replace(candidate, evaluation=evaluation), VERSION, None)
 
     assert "names no value of a decision" in text
     assert "nothing is known about it" in text

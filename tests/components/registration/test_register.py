@@ -50,7 +50,7 @@ def test_the_run_holds_what_the_version_came_from(tmp_path):
     metrics, tags, artifacts = run.data.metrics, run.data.tags, files.from_uri(run.info.artifact_uri)
     assert (metrics["test.auc"], metrics["test.auc.low"], metrics["test.auc.high"]) == (0.8123, 0.7654, 0.8591)
     assert (metrics["plain.auc"], metrics["value.total"], metrics["robustness.noise.0.1.drop"]) == (0.79, 3200, 0.012)
-    assert run.data.params["learning_rate"] == "0.01"
+    assert run.data.params["learning_rate"] == "0.02"
     assert run.data.params["seed"] == "7"
     assert tags["perennial.snapshot_hash"] == "5" * 64
     assert (tags["perennial.code_commit"], tags["lock.training"]) == ("4b9d291", "e" * 64)

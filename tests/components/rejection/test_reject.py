@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from components.rejection import logic
 from components.shared import files, registry
+from components.shared.documents.verdict import Ruling, Verdict
 from components.shared.errors import InputError
+from tests import documents
 from tests.components import made_candidate
 from tests.components.made_candidate import CODE, empty_registry
 
@@ -25,7 +27,7 @@ def test_the_run_is_kept_with_its_reasons_and_no_version_is_made(tmp_path):
     assert run.info.status == "FINISHED"
     assert (files.from_uri(run.info.artifact_uri) / "statistics" / "rows.pb").exists()
     assert registry.versions(client, "made") == []
-    assert (tmp_path / "advice.md").read_text() == logic.advice(files.read_json(evidence.verdict))
+    assert (tmp_path / "advice.md").read_text() == logic.advice(Verdict.read(evidence.verdict))
 
 
 def test_a_promoted_candidate_can_not_be_rejected(tmp_path):
@@ -37,15 +39,16 @@ def test_a_promoted_candidate_can_not_be_rejected(tmp_path):
     assert not (tmp_path / "advice.md").exists()
 
 
-def _rule(phase, passed, reason="reason"):
-    return {"rule": f"{phase}_rule", "passed": passed, "reason": reason, "phase": phase}
+def _verdict(*rulings, reason="reason"):
+    rules = [Ruling(rule=f"{phase}_rule", passed=passed, reason=reason, phase=phase) for phase, passed in rulings]
+    return documents.verdict(promote=False, rules=rules)
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(logic.PHASES)), st.booleans()), min_size=1))
 def test_the_advice_goes_back_to_the_earliest_phase_that_failed_and_names_every_failed_rule(rules):
     failed = [phase for phase, passed in rules if not passed]
 
-    text = logic.advice({"promote": False, "rules": [_rule(phase, passed) for phase, passed in rules]})
+    text = logic.advice(_verdict(*rules))
 
     earliest = min(failed, key=list(logic.PHASES).index, default="evaluation")
     assert f"Go back to **{earliest}**." in text
@@ -53,6 +56,6 @@ def test_the_advice_goes_back_to_the_earliest_phase_that_failed_and_names_every_
 
 
 def test_a_reason_of_several_lines_stays_one_sentence_in_a_list():
-    text = logic.advice({"promote": False, "rules": [_rule("data", False, "too few\n\n# rows")]})
+    text = logic.advice(_verdict(("data", False), reason="too few\n\n# rows"))
 
     assert "- `data_rule`: too few # rows." in text
