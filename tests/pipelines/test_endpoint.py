@@ -19,10 +19,12 @@ import pytest
 
 from components.deployment import logic
 from components.shared import inference, processes, registry, releases
+from components.shared.documents.package_sample import PackageSample
 from components.shared.errors import InputError, PerennialError, StepFailed
-from components.shared.files import read_json, sha256, write_json
+from components.shared.files import sha256, write_json
 from pipelines.images import environments
 from pipelines.targets.local import endpoint as local
+from tests import documents
 
 ROOT = environments.ROOT
 NAME = "tiny"
@@ -74,7 +76,7 @@ def placed(folder: Path, model: Path, registry_uri: str) -> str:
     write_json(folder / "release" / "inferenceservice.yaml", service)
     notes = {"name": NAME, "version": version, "storage_uri": model.as_uri()}
     write_json(folder / "release" / "release.json", notes | {"manifest_sha256": sha256(model / "manifest.json")})
-    write_json(folder / "verdict.json", {"promote": True, "rules": []})
+    documents.verdict().write(folder / "verdict.json")
     return version
 
 
@@ -131,10 +133,9 @@ def test_a_release_that_answers_its_sample_wrong_leaves_the_champion_answering(
     running, champion, registry_uri, model, tmp_path
 ):
     wrong = shutil.copytree(model, tmp_path / "wrong")
-    sample = read_json(wrong / "sample.json")
-    write_json(wrong / "sample.json", sample | {"scores": [score + 1e-3 for score in sample["scores"]]})
-    manifest = read_json(wrong / "manifest.json")["files"] | {"sample.json": sha256(wrong / "sample.json")}
-    write_json(wrong / "manifest.json", {"files": manifest})
+    scores = [score + 1e-3 for score in PackageSample.read(wrong).scores]
+    documents.change(PackageSample, wrong, scores=scores)
+    documents.seal(wrong)
     version = placed(tmp_path / "next", wrong, registry_uri)
 
     with pytest.raises(StepFailed, match=rf"Release {version} answers row 0 of its sample with .* training computed"):

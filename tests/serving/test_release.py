@@ -18,6 +18,7 @@ from serving.served import Served
 from serving.signature import Signature
 from serving.v1 import V1Body
 from serving.v2 import V2Body
+from tests import documents
 from tests.serving import tiny
 
 ROWS = list(tiny.SAMPLE)
@@ -80,11 +81,10 @@ def test_a_score_that_is_not_finite_is_refused_naming_the_row(tmp_path: Path):
 
 
 def test_a_model_of_numbers_only_has_no_text_tensor():
-    limits = {"request_rows": 9, "request_mib": 1}
     features = [{"name": "a", "type": "numeric", "missing": True}, {"name": "b", "type": "boolean", "missing": True}]
-    model = {"features": features, "numeric": ["a", "b"], "categorical": [], "vocabulary": {}, "limits": limits}
+    facts = documents.model_facts(features=features, numeric=["a", "b"], categorical=[], vocabulary={})
 
-    encoded = Signature(model).encode({"b": [True, None], "a": [1, 2.5]}, 2)
+    encoded = Signature(facts).encode({"b": [True, None], "a": [1, 2.5]}, 2)
 
     assert list(encoded.tensors) == ["numeric"]
     assert encoded.tensors["numeric"].dtype == "float32"
@@ -123,7 +123,7 @@ def remove_manifest(folder: Path) -> None:
         (remove, r"differ in \['sample.json'\]"),
         (add, r"differ in \['extra.bin'\]"),
         (unlist, "differ in"),
-        (break_manifest, "is not a manifest"),
+        (break_manifest, "holds a JSON list, expected an object"),
         (remove_manifest, "has no manifest.json"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_package_sealed_again_after_the_release_is_not_loaded(tmp_path: Path):
     folder = tiny.package(tmp_path / "model")
     released = sha256(folder / "manifest.json")
     alter(folder)
-    tiny.seal(folder)
+    documents.seal(folder)
 
     with pytest.raises(StepFailed, match="not the manifest that was released"):
         ServedRelease(folder, tiny.NAME, "1", released)

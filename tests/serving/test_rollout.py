@@ -12,6 +12,7 @@ import pytest
 
 from components.shared import inference, processes, releases
 from pipelines.targets.local import endpoint as local
+from tests import documents
 from tests.serving import tiny
 from tests.serving.load import Load
 
@@ -130,7 +131,7 @@ def test_releases_come_and_go_as_the_folder_says(tmp_path: Path, running: local.
     # Even with a manifest that fits the altered file: the release knows the manifest it was made for.
     releases.write_journal(endpoint, None)
     until(lambda: ready(server, "3") == 404)
-    tiny.seal(tmp_path / "model3")
+    documents.seal(tmp_path / "model3")
     releases.write_journal(endpoint, journal("3", "1"))
     until(lambda: ready(server, "3") == 503)
     assert answering(server) == "1"

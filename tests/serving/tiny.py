@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from components.shared import releases
 from components.shared.files import sha256, write_json
+from tests import documents
 
 NAME = "tiny"
 PLANS = {"basic": -1.0, "plus": 1.0, "Prämie": 2.0, "": 0.25}
@@ -47,33 +48,26 @@ def package(
     folder.mkdir(parents=True)
     onnx.save(_graph(bias, task), folder / "model.onnx")
     classes = {"binary": ["no", "yes"], "multiclass": ["up", "flat", "down"], "regression": None}[task]
-    model = {
-        "name": NAME,
-        "task": task,
-        "classes": classes,
-        "positive": "yes" if task == "binary" else None,
-        "threshold": THRESHOLD if task == "binary" else None,
-        "features": [
+    documents.model_facts(
+        name=NAME,
+        task=task,
+        classes=classes,
+        positive="yes" if task == "binary" else None,
+        threshold=THRESHOLD if task == "binary" else None,
+        features=[
             {"name": "usage", "type": "numeric", "missing": True},
             {"name": "active", "type": "boolean", "missing": False},
             {"name": "plan", "type": "categorical", "missing": True},
         ],
-        "numeric": ["usage", "active"],
-        "categorical": ["plan"],
-        "vocabulary": {"plan": [plan for plan in PLANS if plan]},
-        "limits": {"request_rows": request_rows, "request_mib": request_mib},
-        "tolerance": 1e-5,
-    }
-    write_json(folder / "model.json", model)
-    write_json(folder / "sample.json", {"rows": list(SAMPLE), "scores": [score(row, bias) for row in SAMPLE]})
-    seal(folder)
+        numeric=["usage", "active"],
+        categorical=["plan"],
+        vocabulary={"plan": [plan for plan in PLANS if plan]},
+        ranges={"usage": (-20.0, 1.5), "active": (0.0, 1.0)},
+        limits={"request_rows": request_rows, "request_mib": request_mib},
+    ).write(folder)
+    documents.package_sample(rows=SAMPLE, scores=[score(row, bias) for row in SAMPLE]).write(folder)
+    documents.seal(folder)
     return folder
-
-
-def seal(folder: Path) -> None:
-    """Write the manifest over whatever the package holds."""
-    files = {path.name: sha256(path) for path in folder.iterdir() if path.name != "manifest.json"}
-    write_json(folder / "manifest.json", {"files": files})
 
 
 def release(folder: Path, model: Path, version: str) -> Path:

@@ -11,13 +11,15 @@ import pytest
 
 from components.deployment import logic
 from components.shared import processes, recovery, registry, releases
+from components.shared.documents.verdict import Verdict
 from components.shared.errors import GateRejected, StepFailed
 from components.shared.files import write_json
+from tests import documents
 
 NAME = "tiny"
 PROJECT: Any = SimpleNamespace(name=NAME)
-PROMOTED = {"promote": True, "rules": []}
-REJECTED = {"promote": False, "rules": [{"rule": "beat_rule", "passed": False, "reason": "auc 0.6 is below 0.7"}]}
+PROMOTED = documents.verdict()
+REJECTED = documents.verdict(promote=False)
 # A process that has this number now, but started at another time: the one that wrote is gone.
 DEAD = releases.Journal(NAME, "2", "1", "1", os.getpid(), "0")
 
@@ -46,12 +48,12 @@ def endpoint(tmp_path: Path) -> Path:
     return folder
 
 
-def placed(tmp_path: Path, verdict: dict[str, Any], name: str = NAME) -> tuple[Path, Path]:
-    write_json(tmp_path / "verdict", verdict)
+def placed(tmp_path: Path, verdict: Verdict, name: str = NAME) -> tuple[Path, Path]:
+    verdict.write(tmp_path / "verdict")
     notes = {"name": name, "version": "2", "storage_uri": (tmp_path / "model").as_uri()}
     write_json(tmp_path / "release" / "release.json", notes)
-    write_json(tmp_path / "model" / "model.json", {"tolerance": 1e-5})
-    write_json(tmp_path / "model" / "sample.json", {"rows": [{}], "scores": [0.5]})
+    documents.model_facts().write(tmp_path / "model")
+    documents.package_sample().write(tmp_path / "model")
     return tmp_path / "release", tmp_path / "verdict"
 
 
@@ -62,7 +64,7 @@ def state(endpoint: Path, client: Any) -> tuple[str | None, str | None, releases
 def test_what_the_gate_did_not_promote_is_never_released(tmp_path, endpoint, client, registry_uri):
     release, verdict = placed(tmp_path, REJECTED)
 
-    with pytest.raises(GateRejected, match=r"auc 0\.6 is below 0\.7"):
+    with pytest.raises(GateRejected, match=r"auc \+0\.20, at least \+0\.15"):
         logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
 
     assert state(endpoint, client) == ("1", "1", None)
