@@ -52,8 +52,7 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
         tone=_TONES.get(run.get("state", ""), "plain"),
         headline=headline(run, written),
         seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
-    written = documents.read(run.get("artifacts") or {})
-    original = folder.parent / run["repeats"] if run.get("repeats") else None
+        picture=kept_pictures.pictures(folder, original, lambda: pictures(written)),
     )
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{_NAME}.partial"
