@@ -61,15 +61,9 @@ def register(
     if not candidate.verdict.promote:
         raise GateRejected("The verdict does not promote the candidate, so it gets no version; expected a passed gate.")
     client = registry.open(registry_uri)
-<<<<<<< HEAD
     with registry.write_lock(registry_uri) as is_locked:
         _remove_half_made(client, name, 0 if is_locked else _ABANDONED_AFTER_S)
-        known = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
-=======
-    with registry.alone(registry_uri) as alone:
-        _remove_half_made(client, name, 0 if alone else _ABANDONED_AFTER_S)
         same = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
->>>>>>> 08cb1b4 (Read and write evaluation, model facts and verdict as typed documents)
         former = registry.champion(client, name)
         version = same[0] if same else _new_version(client, registry_uri, evidence, candidate, former)
         unchanged = str(version.version) == former
