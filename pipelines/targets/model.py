@@ -1,6 +1,6 @@
-"""The target file as types: what differs between places, and nothing about any use case.
+"""The types of the target file, which describes where a project runs and not the project itself.
 
-``{root}`` in a value stands for the project's folder, ``{state}`` for its ``.perennial``.
+In values, ``{root}`` is replaced by the project's folder and ``{state}`` by its ``.perennial`` folder.
 """
 
 from typing import Annotated, Literal
@@ -13,92 +13,112 @@ EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Images(Section):
-    """Where a place finds the images of the steps."""
+    """Where the images of the steps are."""
 
-    registry: str = Field("", description="Prefix of every image, such as 'registry.example.com/team'; '' is none.")
-    base: str = Field("python:3.11-slim-bookworm", description="Image with Python 3.11 that all images start from.")
+    registry: str = Field(
+        "", description="Prefix of every image, such as 'registry.example.com/team'; '' for no prefix."
+    )
+    base: str = Field("python:3.11-slim-bookworm", description="Base of all images, with Python 3.11.")
 
 
 class Services(Section):
-    """What the steps talk to, as they reach it."""
+    """Addresses of the services, as the steps reach them."""
 
-    registry: str = Field("sqlite:///{state}/mlflow.db", description="MLflow: a SQLite file or a server's address.")
-    studies: str = Field("{state}/studies", description="Tuning studies: a folder or postgresql://host/database.")
-    endpoint: str = Field("{state}/endpoint", description="What releases go to: a folder or kserve://namespace.")
+    registry: str = Field(
+        "sqlite:///{state}/mlflow.db", description="MLflow registry: a SQLite file or the address of a server."
+    )
+    studies: str = Field(
+        "{state}/studies", description="Storage of tuning studies: a folder or postgresql://host/database."
+    )
+    endpoint: str = Field("{state}/endpoint", description="Where models are released: a folder or kserve://namespace.")
 
 
 class Laptop(Section):
-    """Processes on this machine, each in its step's virtualenv."""
+    """Processes on this machine, each in the virtualenv of its step."""
 
-    kind: Literal["laptop"]
-    services: Services = Services()
+    kind: Literal["laptop"] = Field(description="Type of the target.")
+    services: Services = Field(Services(), description="Addresses of the services.")
 
 
 class Docker(Section):
     """Containers on this machine's Docker engine."""
 
-    kind: Literal["docker"]
-    services: Services = Services()
-    images: Images = Images()
-    network: str = Field("host", description="The containers' network; 'host' reaches what listens on loopback.")
-    pid: str = Field("host", description="Whose processes they see; steps and server know each other by number.")
+    kind: Literal["docker"] = Field(description="Type of the target.")
+    services: Services = Field(Services(), description="Addresses of the services.")
+    images: Images = Field(Images(), description="Where the images of the steps are.")
+    network: str = Field(
+        "host", description="Network of the containers; 'host' gives access to services on the loopback interface."
+    )
+    pid: str = Field(
+        "host", description="PID namespace of the containers; steps and the server must see each other's process ids."
+    )
     mounts: tuple[str, ...] = Field(
-        ("{root}:ro", "{state}"), description="Folders that containers see under the same path; ':ro' read-only."
+        ("{root}:ro", "{state}"), description="Folders to mount under the same path; ':ro' mounts them read-only."
     )
     pass_env: tuple[EnvironmentName, ...] = Field(
-        (), description="Variables of the caller that steps get, beside the sources' credentials."
+        (), description="Environment variables to pass to the steps, besides the credentials of the sources."
     )
 
 
 class Secret(Section):
     """A Kubernetes Secret whose keys become environment variables of every step."""
 
-    name: str
-    env: dict[EnvironmentName, str] = Field(description="Environment variable -> key of the Secret.")
-    optional: bool = Field(False, description="A pod starts without the Secret, too.")
+    name: str = Field(description="Name of the Secret.")
+    env: dict[EnvironmentName, str] = Field(description="Keys of the Secret, by environment variable.")
+    optional: bool = Field(False, description="Whether a pod starts without the Secret.")
 
 
 class Auth(Section):
-    """How the command proves to the server who it is; what is secret comes from the environment."""
+    """How the command authenticates to the server; secrets come from the environment."""
 
-    kind: Literal["none", "service_account", "token", "cookie"] = "none"
-    env: EnvironmentName | None = Field(None, description="Variable with the bearer token or the session's cookie.")
-    token_path: str | None = Field(None, description="Projected token of a service account, where not KFP's own.")
+    kind: Literal["none", "service_account", "token", "cookie"] = Field("none", description="Authentication method.")
+    env: EnvironmentName | None = Field(
+        None, description="Environment variable with the bearer token or session cookie."
+    )
+    token_path: str | None = Field(None, description="File with the projected service account token; default: KFP's.")
 
 
 class Storage(Section):
-    """The bucket that takes bundles and local tables on their way to the cluster."""
+    """The bucket to which bundles and local tables are uploaded."""
 
-    uri: str = Field(description="s3://bucket/prefix, or minio://bucket/prefix for the server that KFP brings.")
-    endpoint_url: str | None = Field(None, description="Address of the S3 server as this command reaches it.")
-    region: str = "us-east-1"
+    uri: str = Field(description="s3://bucket/prefix, or minio://bucket/prefix for the server that is part of KFP.")
+    endpoint_url: str | None = Field(None, description="Address of the S3 server, as this command reaches it.")
+    region: str = Field("us-east-1", description="Region of the bucket.")
 
 
 class Kfp(Section):
     """A Kubeflow Pipelines server."""
 
-    kind: Literal["kfp"]
-    host: str = Field("http://localhost:8888", description="KFP's address as this command reaches it.")
+    kind: Literal["kfp"] = Field(description="Type of the target.")
+    host: str = Field("http://localhost:8888", description="Address of the server, as this command reaches it.")
     namespace: str = Field("kubeflow", description="Namespace of the runs.")
-    auth: Auth = Auth()
-    services: Services
-    images: Images = Images()
-    storage: Storage
-    service_account: str = "pipeline-runner"
-    env: dict[EnvironmentName, str] = Field(default_factory=dict, description="Plain variables of every step.")
-    secrets: tuple[Secret, ...] = ()
-    run_as_user: int | None = Field(None, ge=1, description="User of the steps; default: the image's, never root.")
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    image_pull_secrets: tuple[str, ...] = ()
-    pipeline_root: str | None = Field(None, description="Where artifacts go; default: as the server is set up.")
-    gateway_url: str | None = Field(
-        None, description="The models' gateway as this command reaches it; default: the ingress of services.endpoint."
+    auth: Auth = Field(Auth(), description="How the command authenticates.")
+    services: Services = Field(description="Addresses of the services.")
+    images: Images = Field(Images(), description="Where the images of the steps are.")
+    storage: Storage = Field(description="Bucket for bundles and local tables.")
+    service_account: str = Field("pipeline-runner", description="Kubernetes service account of the steps.")
+    env: dict[EnvironmentName, str] = Field(default_factory=dict, description="Environment variables of every step.")
+    secrets: tuple[Secret, ...] = Field((), description="Kubernetes Secrets that every step reads.")
+    run_as_user: int | None = Field(
+        None, ge=1, description="User id of the steps; default: that of the image, which is not root."
     )
-    experiment: str | None = Field(None, description="Of the runs; default: the project's name.")
-    any_version: bool = Field(False, description="Speak to a server that is older than this command's SDK.")
-    start_deadline_s: float = Field(600, gt=0, description="Longest time that a pod may fail to start.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When Kubernetes pulls an image."
+    )
+    image_pull_secrets: tuple[str, ...] = Field((), description="Names of the Secrets for pulling images.")
+    pipeline_root: str | None = Field(None, description="URI for artifacts; default: the server's.")
+    gateway_url: str | None = Field(
+        None, description="Address of the models' gateway, as this command reaches it; default: services.endpoint."
+    )
+    experiment: str | None = Field(None, description="Experiment of the runs; default: the project's name.")
+    any_version: bool = Field(False, description="Whether to accept a server that is older than this command's SDK.")
+    start_deadline_s: float = Field(
+        600, gt=0, description="Seconds in which a pod must start; otherwise the run fails."
+    )
     timeout_s: int = Field(
-        86_400, ge=1, description="Of a step for which the project file has none; it also ends what nobody watches."
+        86_400,
+        ge=1,
+        description="Timeout in seconds of a step without timeout_s in the project file; the cluster enforces it.",
     )
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.shared import project
 from components.shared.errors import InputError
-from components.shared.project import Project, Resources
+from components.shared.project import Project, Resources, Section
 from pipelines.images.environments import ROOT
 from pipelines.project import project_file
+from pipelines.targets import model
 
 SMALL = {
     "name": "small",
@@ -83,6 +85,8 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
         project_file.read(tmp_path)
 
 
+# No deadline: the time of one example depends on what else the machine runs.
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
@@ -104,3 +108,17 @@ def test_the_reference_file_shows_the_defaults_of_what_a_step_may_take():
     assert Resources(default=shown["default"]) == Resources()
     assert set(shown["default"]) == set(Resources().default.model_dump())
     assert Resources.model_validate(shown).of("tuning").timeout_s == 7200
+
+
+@pytest.mark.parametrize("module", [project, model], ids=["project file", "target file"])
+def test_every_key_is_described_by_a_sentence(module):
+    """Editors show the descriptions of the JSON schema."""
+    sections = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Section)]
+    undescribed = [
+        f"{section.__name__}.{name}"
+        for section in sections
+        for name, field in section.model_fields.items()
+        if not (field.description or "").endswith(".")
+    ]
+
+    assert undescribed == []
