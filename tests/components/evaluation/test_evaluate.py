@@ -218,7 +218,7 @@ def test_the_same_entity_at_another_time_is_another_row(tmp_path):
         ({"task": "regression", "classes": None}, "its task is regression, the project's is binary"),
         ({"classes": ["0", "1"]}, r"its classes are \['0', '1'\], the candidate's are \['no', 'yes'\]"),
         ({"numeric": {"x": [1.0], "gone": [1.0]}}, r"it needs the features \['gone'\], which the test rows no longer"),
-        ({"numeric": {"x": [1.0], "plan": [1.0]}, "categorical": {}}, "feature 'plan' is numeric .* but holds"),
+        ({"numeric": {"x": [1.0], "plan": [1.0]}, "categorical": {}}, "feature 'plan' is numeric .* but has the type"),
     ],
 )
 def test_a_champion_of_another_kind_is_not_compared_and_the_report_says_why(tmp_path, changes, sentence):
