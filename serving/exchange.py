@@ -186,6 +186,5 @@ class Exchange:
 
     def _sticky_key(self, entity: Entity | None, request_id: str) -> str:
         """Return what the routing chooses by: a request with one entity per row is not split."""
-        routing = self.served.routing
-        by_entity = routing is None or routing.sticky_key == "entity"
+        by_entity = self.served.routing.sticky_key == "entity"
         return entity if by_entity and isinstance(entity, str) else request_id

@@ -19,7 +19,7 @@ REQUESTS = Counter(
 ERRORS = Counter("perennial_request_errors", "Refused or failed requests by reason.", ["model_name", "reason"])
 ROWS = Counter("perennial_rows", "Rows answered, by release.", ["model_name", "release"])
 UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"])
-ACTIVE = Gauge("perennial_release_active", "1 for the release that answers.", ["model_name", "release"])
+ACTIVE = Gauge("perennial_release_active", "Share of requests per release, 0 to 1.", ["model_name", "release"])
 UNOBSERVED = Counter("perennial_unobserved_requests", "Answered requests dropped by full observers.", ["model_name"])
 OBSERVER_ERRORS = Counter("perennial_observer_errors", "Exceptions raised by observers.", ["model_name"])
 
