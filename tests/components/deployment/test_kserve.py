@@ -1,10 +1,10 @@
 """On a cluster a release is whole or it never was, whatever fails: the route's weights and the alias are the truth.
 
-Against a real API server (KUBECONFIG), with doubles of KServe's controller and of the gateway.
+Against the API server that KUBECONFIG names, or else a double of it; with doubles of KServe's controller and of the
+gateway.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -30,18 +30,15 @@ from tests.components import made_candidate
 from tests.components.deployment import kserve_double as double
 from tests.components.deployment.kserve_double import GATEWAY, SERVING, Behaviour
 
-KUBECONFIG = os.environ.get("KUBECONFIG", "")
-pytestmark = pytest.mark.skipif(not KUBECONFIG, reason="no KUBECONFIG: it names the API server to release into")
-
 NAME = "made"
 PACE = Pace(route_s=8, settle_s=0.3, stuck_s=1.0, lease_s=3, poll_s=0.1)
 SCORES = [0.1, 0.2, 0.3]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_other_kserve() -> None:
+def no_other_kserve(kubeconfig: str) -> None:
     """The doubles stand for KServe; a real one beside them would undo what they do."""
-    webhooks = double.Api(KUBECONFIG, "").call(
+    webhooks = double.Api(kubeconfig, "").call(
         "GET", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     )
     if any("kserve" in one["metadata"]["name"] for one in webhooks["items"]):
@@ -128,9 +125,9 @@ class Place:
 
 
 @pytest.fixture
-def place(models: SimpleNamespace, request: pytest.FixtureRequest) -> Iterator[Place]:
+def place(models: SimpleNamespace, request: pytest.FixtureRequest, kubeconfig: str) -> Iterator[Place]:
     behaviour = getattr(request, "param", None) or Behaviour()
-    with double.namespace(KUBECONFIG) as api:
+    with double.namespace(kubeconfig) as api:
         made = Place(api, models, replace(behaviour, pods=dict(behaviour.pods)))
         yield made
         made.controller.end()

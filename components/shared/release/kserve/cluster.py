@@ -131,17 +131,7 @@ class Cluster:
             "_request_timeout": _TIMEOUT_S,
         }
         try:
-            return self._api.call_api(
-                path,
-                method,
-                {},
-                query or [],
-                headers,
-                body,
-                response_type=answer,
-                auth_settings=["BearerToken"],
-                **options,
-            )
+            return self._api.call_api(path, method, {}, query or [], headers, body, **options)
         except ApiException as refused:
             status = int(refused.status or 0)
             raise ApiRefused(_message(refused, status, kind, self.namespace), status) from refused
