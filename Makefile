@@ -1,50 +1,54 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint notebook bench lock compile diff-ir images push-images upload infra cluster cluster-test clean
-# Keep bytecode, or every import of a heavy library compiles it anew.
+.PHONY: help run serve test lint format notebook bench lock compile diff-ir images push-images upload infra cluster cluster-test changelog clean
+# Keep bytecode; without it every process compiles its heavy libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 PERENNIAL := .venv/bin/perennial
 # What the compiled pipelines are compared with.
 BASE ?= origin/main
-# Where images and pipelines go: a target's name or file, and a registry that differs from the one it names.
+# Where images and pipelines go: the name or file of a target, and a registry that overrides the target's own.
 TARGET ?= kfp
 IN = --target $(TARGET) $(if $(REGISTRY),--set images.registry=$(REGISTRY))
 
 help:      ## Show the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
-run: $(PERENNIAL)       ## Run the training pipeline on the shipped example, serve the model, ask it one question
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 14
+run: $(PERENNIAL)       ## Run the training pipeline on the shipped example, serve the model, send it one request
 	$(PERENNIAL) run --simulate --ask
 serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
 	$(PERENNIAL) serve
-notebook: $(PERENNIAL)  ## Open the notebook that submits, compares and asks
+notebook: $(PERENNIAL)  ## Open the notebook that submits runs, compares them and queries the endpoint
 	.venv/bin/python -m pipelines.command.notebook
-test: $(PERENNIAL)      ## Everything CI requires; no Docker, no network once set up
-	.venv/bin/python -m tests
-lint: $(PERENNIAL)      ## Style and types
-	.venv/bin/ruff check . && .venv/bin/mypy components pipelines serving
-bench: $(PERENNIAL)     ## Measure, as ratios side by side
-	.venv/bin/python -m pipelines.bench
+test: $(PERENNIAL)      ## Everything that CI requires, or some test groups (make test ROOM=gate); no Docker, no network once set up
+	.venv/bin/python -m tests $(ROOM)
+lint: $(PERENNIAL)      ## Check style and types
+	.venv/bin/python -m tests lint
+format: $(PERENNIAL)    ## Format the code, and fix what ruff can fix
+	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+bench: $(PERENNIAL)     ## Measure against alternatives, as ratios (or one part: make bench PART=serving)
+	.venv/bin/python -m pipelines.bench $(PART)
 lock: $(PERENNIAL)      ## Re-lock every step (or one: make lock STEP=training)
 	$(PERENNIAL) lock $(STEP)
-compile: $(PERENNIAL)   ## Rewrite the golden pipelines and component.yaml of every step
+compile: $(PERENNIAL)   ## Rewrite the compiled pipelines and the component.yaml of every step
 	$(PERENNIAL) compile --golden
-diff-ir: $(PERENNIAL)   ## Say in Markdown what changed in the compiled pipelines (make diff-ir BASE=HEAD^1 OUT=ir.md)
+diff-ir: $(PERENNIAL)   ## Describe in Markdown what changed in the compiled pipelines (make diff-ir BASE=HEAD^1 OUT=ir.md)
 	@$(PERENNIAL) diff $(BASE) $(if $(OUT),--out $(OUT))
-images: $(PERENNIAL)    ## Build the images of a target that are missing (make images TARGET=production)
+images: $(PERENNIAL)    ## Build the images that a target lacks (make images TARGET=production)
 	$(PERENNIAL) images build $(IN)
-push-images: $(PERENNIAL)  ## Push them to the target's registry and lock the digests that it answers with
+push-images: $(PERENNIAL)  ## Push the images to the target's registry, and lock the digests that it returns
 	$(PERENNIAL) images push $(IN) && $(PERENNIAL) images lock $(IN)
 upload: $(PERENNIAL)    ## Upload the compiled pipeline to a target, named by its git revision
 	$(PERENNIAL) upload $(IN) $(if $(REVISION),--revision $(REVISION))
-infra: $(PERENNIAL)     ## Rewrite infra/rendered, what the overlays of infra/ come to
+infra: $(PERENNIAL)     ## Rewrite infra/rendered, the rendered overlays of infra/
 	$(PERENNIAL) manifests --golden
-cluster: $(PERENNIAL)   ## Make a cluster on this machine with kind and all that Perennial needs (docs/cluster.md)
+cluster: $(PERENNIAL)   ## Create a kind cluster on this machine with all that Perennial needs (docs/cluster.md)
 	infra/cluster/cluster.sh
 cluster-test: $(PERENNIAL)  ## Run the example end to end on the cluster of KUBECONFIG, KFP_HOST and GATEWAY_URL
 	.venv/bin/python -m pytest tests/end_to_end/test_cluster.py
-clean:     ## Remove the virtualenv of this checkout (the user's cache stays)
+changelog: $(PERENNIAL) ## Move the files of changelog.d/ into CHANGELOG.md, for a release
+	.venv/bin/uv tool run --from towncrier==25.8.0 towncrier build --yes
+clean:     ## Remove the virtualenv of this checkout, but not the user's cache
 	rm -rf .venv
 
-$(PERENNIAL): requirements.txt setup.cfg infra/uv.txt infra/setup.sh
+$(PERENNIAL): requirements.txt setup.cfg pipelines/__init__.py infra/uv.txt infra/setup.sh
 	@PYTHON=$(PYTHON) sh infra/setup.sh

@@ -1,19 +1,22 @@
-"""Run everything that CI requires: ``python -m tests [ROOM ...] [-- PYTEST ARGUMENTS]``.
+"""Run everything that CI requires: ``python -m tests [GROUP ...] [-- PYTEST ARGUMENTS]``.
 
-The tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks
-share one pytest process. A room is ``lint``, ``command`` (pipelines and end to end), ``serving``, ``notebook``
-or a step.
+A group is ``lint``, ``command`` (``pipelines/`` and whole runs), ``serving``, ``infra``, ``notebook`` or a step. The
+tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks share
+one pytest process. The last line counts the tests of all groups.
 """
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.shared import telemetry
 from pipelines.command import notebook
 from pipelines.images import environments
+from tests.tally import Tally
 
 TOOLS = environments.ROOT / "tests" / "requirements.txt"
 LINT = (
@@ -23,55 +26,83 @@ LINT = (
 )
 
 
-def main(arguments: list[str]) -> int:
-    """Run the rooms named in ``arguments``, or all of them; return 1 if any failed."""
-    names, _, passed_on = " ".join(arguments).partition("--")
-    chosen, extra = set(names.split()), passed_on.split()
-    failed = []
-    for room, commands in rooms().items():
-        if chosen and not chosen & set(room.split("+")):
-            continue
-        for command in commands:
-            print(f"== {room}: {' '.join(command[-4:])}", flush=True)
-            began = time.monotonic()
-            code = subprocess.run([*command, *extra], cwd=environments.ROOT, env=_env()).returncode
-            print(f"== {room}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
-            failed += [room] if code else []
+def main(arguments: Sequence[str]) -> int:
+    """Run the groups named in ``arguments``, or all of them; return 1 if any failed, 2 if there is no such group."""
+    separator = arguments.index("--") if "--" in arguments else len(arguments)
+    names, pytest_arguments = set(arguments[:separator]), arguments[separator + 1 :]
+    if unknown := sorted(names - set(group_names())):
+        print(f"there is no test group {', '.join(unknown)}; expected some of {sorted(group_names())}.")
+        return 2
+    began, tally, failed = time.monotonic(), Tally(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for group, commands in groups(names).items():
+            for number, command in enumerate(commands):
+                results = Path(folder, f"{group}-{number}.xml")
+                if "pytest" in command:
+                    # Skipped tests are listed once, at the end.
+                    command = [*command, "-rfE", f"--junitxml={results}", *pytest_arguments]
+                if not _run(group, command):
+                    failed.append(group)
+                tally.add(results)
+    for line in tally.skipped_lines():
+        print(line)
     if failed:
-        print(f"failed rooms: {' '.join(sorted(set(failed)))}", flush=True)
+        print(f"failed groups: {' '.join(dict.fromkeys(failed))}")
+    print(f"{tally} in {time.monotonic() - began:.0f} s", flush=True)
     return 1 if failed else 0
 
 
-def rooms() -> dict[str, list[list[str]]]:
-    """Map each room to its commands; a room without tests is left to the conformance test."""
+def group_names() -> list[str]:
+    """Return the names that can be asked for."""
+    return ["lint", *_tested_steps(), "serving", "infra", "notebook", "command"]
+
+
+def groups(names: set[str]) -> dict[str, list[list[str]]]:
+    """Map each named group, or every one, to its commands; groups that share a virtualenv are joined by ``+``."""
     own = Path(sys.executable).parent
     tests = environments.ROOT / "tests"
-    found: dict[str, list[list[str]]] = {"lint": [[str(own / tool[0]), *tool[1:]] for tool in LINT]}
+    commands: dict[str, list[list[str]]] = {}
+    if not names or "lint" in names:
+        commands["lint"] = [[str(own / tool[0]), *tool[1:]] for tool in LINT]
     by_lock: dict[str, list[str]] = {}
-    for step in environments.steps():
-        if (tests / "components" / step).is_dir():
+    for step in _tested_steps():
+        if not names or step in names:
             by_lock.setdefault(environments.lock_hash(step), []).append(step)
-    groups = [(steps, [str(tests / "components" / step) for step in steps]) for steps in by_lock.values()]
+    for steps in by_lock.values():
+        commands["+".join(steps)] = [_in_step(steps[0], [f"components/{step}" for step in steps])]
     # The server's lock holds the SDKs that know every field of a manifest.
-    groups.append((["serving", "infra"], [str(tests / "serving"), str(tests / "infra")]))
-    for steps, folders in groups:
-        python = environments.virtualenv(TOOLS, environments.lock_of(steps[0]), announce=_announce, name=steps[0])
-        found["+".join(steps)] = [[str(python), "-m", "pytest", *folders]]
-    found["notebook"] = [[str(notebook.python()), "-m", "pytest", str(tests / "notebooks")]]
-    # The others need packages that the command does not have; their doctests run with their own tests.
-    doctests = ["components/shared", "components/gate", "pipelines"]
-    needing_more = (
-        "components/shared/learning",
-        "components/shared/measures",
-        "components/shared/package",
-        "pipelines/bench",
-    )
-    left_out = [f"--ignore={folder}" for folder in needing_more]
-    found["command"] = [
-        [str(own / "python"), "-m", "pytest", str(tests / "pipelines"), str(tests / "end_to_end")],
-        [str(own / "python"), "-m", "pytest", "--doctest-modules", *doctests, *left_out],
-    ]
-    return found
+    if servers := [name for name in ("serving", "infra") if not names or name in names]:
+        commands["+".join(servers)] = [_in_step("serving", servers)]
+    if not names or "notebook" in names:
+        commands["notebook"] = [[str(notebook.python()), "-m", "pytest", str(tests / "notebooks")]]
+    if not names or "command" in names:
+        # The ignored folders need packages that the command does not have; their doctests run with their own tests.
+        doctests = ["components/shared", "components/gate", "pipelines"]
+        ignored = [f"components/shared/{folder}" for folder in ("learning", "measures", "package")]
+        commands["command"] = [
+            [str(own / "python"), "-m", "pytest", str(tests / "pipelines"), str(tests / "end_to_end")],
+            [str(own / "python"), "-m", "pytest", "--doctest-modules", *doctests]
+            + [f"--ignore={folder}" for folder in [*ignored, "pipelines/bench"]],
+        ]
+    return commands
+
+
+def _tested_steps() -> list[str]:
+    """Return the steps that have tests; the conformance test reports a step without."""
+    return [step for step in environments.steps() if (environments.ROOT / "tests" / "components" / step).is_dir()]
+
+
+def _in_step(step: str, folders: Sequence[str]) -> list[str]:
+    python = environments.virtualenv(TOOLS, environments.lock_of(step), announce=_announce, name=step)
+    return [str(python), "-m", "pytest", *(str(environments.ROOT / "tests" / folder) for folder in folders)]
+
+
+def _run(group: str, command: Sequence[str]) -> bool:
+    print(f"== {group}: {' '.join(command[:6])}", flush=True)
+    began = time.monotonic()
+    code = subprocess.run(command, cwd=environments.ROOT, env=_env()).returncode
+    print(f"== {group}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
+    return code == 0
 
 
 def _announce(name: str) -> None:
@@ -79,7 +110,7 @@ def _announce(name: str) -> None:
 
 
 def _env() -> dict[str, str]:
-    # Bytecode is kept: without it every process compiles its heavy libraries anew.
+    # Without bytecode every process would compile its heavy libraries again.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | telemetry.OFF
 

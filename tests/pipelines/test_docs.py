@@ -1,0 +1,57 @@
+"""The documentation names files, headings and verbs that exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipelines.images.environments import ROOT
+
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+PAGES = [ROOT / name for name in TRACKED if name.endswith(".md")]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+MAKE_VERBS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    broken = []
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_verb_exists(page):
+    verbs = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert verbs <= MAKE_VERBS
+
+
+def test_every_page_of_the_manual_is_in_its_index():
+    listed = {link.partition("#")[0] for link in LINK.findall((ROOT / "docs" / "index.md").read_text())}
+
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
+
+
+@pytest.mark.parametrize("fragment", sorted((ROOT / "changelog.d").iterdir()), ids=lambda path: path.name)
+def test_a_news_fragment_has_a_kind_that_the_changelog_lists(fragment):
+    assert fragment.name == "README.md" or re.fullmatch(r"[a-z-]+\.(added|changed|fixed|removed)\.md", fragment.name)
+
+
+def test_the_license_is_the_one_that_the_package_declares():
+    assert "license = Apache-2.0" in (ROOT / "setup.cfg").read_text()
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
