@@ -1,6 +1,6 @@
 """Point-in-time retrieval through Feast beside a hand-written DuckDB ASOF join, on the same rows.
 
-``python -m pipelines.bench.retrieval FOLDER ENTITIES`` prints seconds as JSON; it runs in
+``python -m pipelines.bench.retrieval ENTITIES FOLDER`` prints seconds as JSON; it runs in
 feature_retrieval's virtualenv.
 """
 
@@ -32,7 +32,7 @@ service = FeatureService(name="bench", features=[view])
 """
 
 
-def measure(folder: Path, entities: int) -> dict[str, float]:
+def measure(entities: int, folder: Path) -> dict[str, float]:
     """Make labels and a history of each entity, then time both joins."""
     snapshot = _make(folder, entities)
     project_file = folder / "project.yaml"
@@ -84,4 +84,4 @@ def _make(folder: Path, entities: int) -> Path:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(measure(int(sys.argv[1]), Path(sys.argv[2]))))

@@ -1,1 +1,0 @@
-"""Releases into a Kubernetes namespace that KServe watches."""

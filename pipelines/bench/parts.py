@@ -1,0 +1,172 @@
+"""The parts of the benchmark: what each measures, beside which alternative, in the virtualenv of what it measures."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.shared import telemetry
+from components.shared.errors import ExitCode, StepFailed
+from pipelines import runs
+from pipelines.bench import serving
+from pipelines.images import environments
+
+TOOLS = Path(__file__).with_name("requirements.txt")
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    measured: str
+    beside: str
+    ratio: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the benchmark."""
+
+    measure: Callable[["Workspace"], list[Row]]
+    long: bool = False
+    """A long part runs only when it is named."""
+
+
+class Workspace:
+    """Where the parts of one run of the benchmark work, and what they share."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use an empty folder; nothing is run yet."""
+        self.folder = folder
+
+    @functools.cached_property
+    def example(self) -> runs.Run:
+        """A run of the shipped example, for real splits and a real model; the first part that needs it runs it.
+
+        Raises:
+            StepFailed: If the run neither released a model nor ended at the gate.
+        """
+        project = self.folder / "example"
+        project.mkdir()
+        shutil.copy(environments.ROOT / "project.yaml", project)
+        shutil.copytree(environments.ROOT / "feature_repo", project / "feature_repo")
+        perennial = str(Path(sys.executable).parent / "perennial")
+        done = subprocess.run(
+            [perennial, "run", "--simulate"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        # A rejected candidate is as good to measure as a released one.
+        if done.returncode not in (ExitCode.OK, ExitCode.REJECTED):
+            raise StepFailed(
+                f"the shipped example ended with exit code {done.returncode}, so its model cannot be measured: "
+                f"{done.stderr.strip()[-2000:]}"
+            )
+        [record] = (project / ".perennial" / "runs").glob("*/run.json")
+        return runs.load(record)
+
+    def run(self, python: Path, module: str, folder: str, *arguments: object) -> Any:
+        """Run one measurement as a process in a new folder, and return the JSON of its last line.
+
+        Args:
+            python: The interpreter.
+            module: A module of this package.
+            folder: Name of the folder; the module gets its path as its last argument.
+            arguments: What the module gets before that.
+
+        Raises:
+            StepFailed: If the process fails.
+        """
+        path = self.folder / folder
+        path.mkdir(parents=True)
+        command = [str(python), "-m", f"pipelines.bench.{module}", *map(str, arguments), str(path)]
+        env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | telemetry.OFF
+        done = subprocess.run(command, cwd=environments.ROOT, env=env, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise StepFailed(
+                f"the measurement {module!r} ended with exit code {done.returncode}; its output is printed above."
+            )
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def orchestration(workspace: Workspace) -> list[Row]:
+    """Compare what a task costs here and in kfp's own runner."""
+    measured = workspace.run(Path(sys.executable), "orchestration", "orchestration")
+    ours = measured.pop("perennial")
+    return [
+        Row(
+            "seconds of a task that does nothing",
+            f"{ours:.2f}",
+            f"{name}: {theirs:.2f}" if theirs else f"{name}: could not run",
+            f"{ours / theirs:.2f}" if theirs else "",
+        )
+        for name, theirs in measured.items()
+    ]
+
+
+def validation(workspace: Workspace) -> list[Row]:
+    """Compare data validation with a plain description of the same rows by polars."""
+    python = environments.virtualenv(TOOLS, environments.lock_of("data_validation"), name="bench")
+    measured = workspace.run(python, "validation", "validation")
+    ours, theirs = measured["validation_s"], measured["describe_s"]
+    shown = f"{ours:.1f} s, peak {measured['peak_mib']:.0f} MiB"
+    return [
+        Row("validation of 1 M rows x 20 columns", shown, f"polars describe: {theirs:.2f} s", f"{ours / theirs:.1f}")
+    ]
+
+
+def retrieval(workspace: Workspace, entities: int = 100_000) -> list[Row]:
+    """Compare retrieval through Feast with a hand-written ASOF join of DuckDB."""
+    [environment] = environments.prepare(["feature_retrieval"]).values()
+    measured = workspace.run(environment.python, "retrieval", f"retrieval{entities}", entities)
+    ours, theirs = measured["feast_s"], measured["asof_s"]
+    what = f"retrieval for {entities:,} entities"
+    return [Row(what, f"{ours:.1f} s", f"DuckDB ASOF: {theirs:.2f} s", f"{ours / theirs:.1f}")]
+
+
+def tuning(workspace: Workspace) -> list[Row]:
+    """Compare pruned searches with the same search without pruning."""
+    [environment] = environments.prepare(["tuning"]).values()
+    example = workspace.example
+    measured = workspace.run(
+        environment.python, "tuning", "tuning", example.outputs["bundle"], example.artifacts["split.splits"]
+    )
+    plain = measured.pop("none")
+    return [
+        Row(
+            f"20 trials with {name} pruning",
+            f"{study['seconds']:.0f} s, {study['epochs']} epochs, best {study['best']:.4f}",
+            f"unpruned: {plain['seconds']:.0f} s, {plain['epochs']} epochs, best {plain['best']:.4f}",
+            f"{study['seconds'] / plain['seconds']:.2f}",
+        )
+        for name, study in measured.items()
+    ]
+
+
+def throughput(workspace: Workspace) -> list[Row]:
+    """Compare the model server with bare FastAPI around the same model."""
+    python = environments.virtualenv(TOOLS, environments.lock_of("serving"), name="bench")
+    return [
+        Row(
+            f"requests of {load.rows} row{'s' if load.rows > 1 else ''}, {load.connections} connections",
+            f"{load.served_per_s:.0f} /s",
+            f"bare FastAPI + uvicorn: {load.floor_per_s:.0f} /s",
+            f"{load.share:.2f}",
+        )
+        for load in serving.measure(python, Path(workspace.example.artifacts["training.model"]))
+    ]
+
+
+PARTS: Mapping[str, Part] = {
+    "orchestration": Part(orchestration),
+    "validation": Part(validation),
+    "retrieval": Part(retrieval),
+    "retrieval-1m": Part(functools.partial(retrieval, entities=1_000_000), long=True),
+    "tuning": Part(tuning),
+    "serving": Part(throughput),
+}
+"""Every part by its name, in the order of the table."""

@@ -1,0 +1,29 @@
+"""The benchmark runs the parts that are asked for, and reports a failure instead of measuring nothing."""
+
+import sys
+
+import pytest
+
+from components.shared.errors import ExitCode, StepFailed
+from pipelines.bench import __main__ as bench
+from pipelines.bench.parts import PARTS, Workspace
+
+
+def test_an_unknown_part_is_bad_input_and_names_the_parts(capsys):
+    code = bench.main(["servign"])
+
+    assert code == ExitCode.BAD_INPUT
+    assert capsys.readouterr().err.startswith("perennial: the benchmark has no part 'servign'; expected one of ['")
+
+
+def test_a_long_part_runs_only_by_name():
+    long = {name for name, part in PARTS.items() if part.long}
+
+    assert long and set(bench.selected([])) == set(PARTS) - long
+    assert bench.selected([*long]) == [*long]
+
+
+def test_a_measurement_that_fails_ends_the_benchmark(tmp_path):
+    """The command's virtualenv lacks what validation measures with, so the process fails."""
+    with pytest.raises(StepFailed, match="the measurement 'validation' ended with exit code 1"):
+        Workspace(tmp_path).run(sys.executable, "validation", "validation")
