@@ -141,8 +141,8 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
     if rows.table.num_rows == 0 and tables["test"].num_rows:
         raise InputError(
             f"all {tables['test'].num_rows} test rows were seen in training, {rows.by_split} by this model and "
-            f"{rows.by_champion} by champion version {former.version}; rows that judge must be unseen. "
-            "Bring newer rows, or split by hash or time, which keep the parts of two runs apart."
+            f"{rows.by_champion} by champion version {former.version}; expected unseen test rows. "
+            "Add newer rows, or split by hash or time, which keep the test rows of different runs unseen."
         )
     return rows
 

@@ -1,4 +1,4 @@
-"""KFP face of registration: the promoted candidate becomes a version with its card and release manifest."""
+"""KFP component of registration: register the candidate as a version, with model card and release manifest."""
 
 from typing import Dict
 
@@ -24,7 +24,7 @@ def registration(
     card: Output[Markdown],
     card_html: Output[HTML],
 ) -> None:
-    """Log the run, register the version as challenger, write card and manifest."""
+    """Log the run, register the version as challenger, and write the model card and the release manifest."""
     from pathlib import Path
 
     from components.registration import logic

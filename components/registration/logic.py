@@ -1,7 +1,7 @@
-"""Turn a promoted candidate into a version of the registered model, with its card and release manifest.
+"""Register a promoted candidate as a version of the model, with its model card and release manifest.
 
-What a kill leaves behind never counts: the run is closed after its artifacts are written, and the version becomes
-complete by one tag that is written last. The next registration takes away what is half made.
+An interrupted registration has no effect: the run is closed after its artifacts are written, and a tag that is written
+last marks the version as complete. The next registration deletes incomplete versions.
 """
 
 import logging
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-# Behind a server another registration may be under way; what is older than this is not.
+# On a server, another registration may be in progress; an incomplete version that is older than this is abandoned.
 _ABANDONED_AFTER_S = 3600
 
 _log = logging.getLogger(__name__)
@@ -37,13 +37,13 @@ def register(
     card_out: Path,
     card_html_out: Path,
 ) -> str:
-    """Register a promoted candidate as challenger; write its release folder and its card.
+    """Register a promoted candidate as challenger; write its release folder and its model card.
 
-    The same data, project, packages and weights give the version that is there already.
+    A candidate with the same data, project, packages and weights as an existing version gets that version.
 
     Args:
         evidence: The candidate's artifacts.
-        registry_uri: A laptop's SQLite file or a server.
+        registry_uri: The SQLite file of a laptop, or the address of a server.
         code: ``commit``, ``dirty`` and ``lock:<step>`` with the hash of each lock.
         release_out: Folder for the manifests and ``release.json``.
         card_out: The model card, Markdown.
@@ -54,15 +54,17 @@ def register(
 
     Raises:
         GateRejected: If the verdict does not promote the candidate.
-        StepFailed: If the registry can't be used, or the package is not what its manifest says.
+        StepFailed: If the registry cannot be opened, or the package does not match its manifest.
     """
     candidate = Candidate.read(evidence, code)
     name = candidate.project.name
     if not candidate.verdict.promote:
-        raise GateRejected("The verdict does not promote the candidate, so it gets no version; expected a passed gate.")
+        raise GateRejected(
+            "the verdict does not promote the candidate, so no version is registered; expected a promoted candidate."
+        )
     client = registry.open(registry_uri)
     with registry.write_lock(registry_uri) as is_locked:
-        _remove_half_made(client, name, 0 if is_locked else _ABANDONED_AFTER_S)
+        _remove_incomplete(client, name, 0 if is_locked else _ABANDONED_AFTER_S)
         same = [v for v in registry.versions(client, name) if v.tags[registry.FINGERPRINT] == candidate.fingerprint]
         former = registry.champion(client, name)
         version = same[0] if same else _new_version(client, registry_uri, evidence, candidate, former)
@@ -111,7 +113,7 @@ def _card_of(client: "MlflowClient", version: "ModelVersion") -> str:
         return Path(client.download_artifacts(str(version.run_id), "card.md", folder)).read_text(encoding="utf-8")
 
 
-def _remove_half_made(client: "MlflowClient", name: str, older_than_s: float) -> None:
+def _remove_incomplete(client: "MlflowClient", name: str, older_than_s: float) -> None:
     newest_ms = (time.time() - older_than_s) * 1000
     for version in registry.versions(client, name, complete=False):
         if version.creation_timestamp <= newest_ms:

@@ -1,4 +1,4 @@
-"""KFP face of the rejected branch: log the run, and say which phase to go back to."""
+"""KFP component of rejection: log the run, and advise which phase to go back to."""
 
 from typing import Dict
 
@@ -22,7 +22,7 @@ def rejection(
     code: Dict[str, str],
     advice: Output[Markdown],
 ) -> None:
-    """Keep the evidence of a candidate that did not earn its place."""
+    """Log the artifacts of a rejected candidate, and write the advice."""
     from pathlib import Path
 
     from components.rejection import logic

@@ -1,6 +1,6 @@
-"""Keep what a rejected candidate showed, and say where to go on.
+"""Log a rejected candidate, and advise which phase of the project to revisit.
 
-The run counts as accepted for the data's sake: its tables passed validation, so the next tables are compared with them.
+The run still counts as accepted: its data passed validation, so the next data is compared with it.
 """
 
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from components.shared.errors import InputError
 from components.shared.evidence import Candidate, finish_run, log, start_run
 from components.shared.registry import Evidence
 
-# The phases of a project, the earliest first: what was wrong early makes work on what comes later useless.
+# The phases of a project in order: a problem in an early phase makes work on a later one useless.
 PHASES: dict[Phase, str] = {
-    "data": "Look at the data: more rows, fresher rows, or the segment that is underrepresented.",
-    "features": "Look at the features: declare some that tell the answers apart where the model fails.",
-    "tuning": "Look at the tuning: a wider search space, or more trials if the best ones came last.",
-    "training": "Look at the training: capacity, class weights and the stopping rule; see what the history lacks.",
-    "evaluation": "Look at the evaluation: do the rules of the gate and the value of a decision say what is wanted?",
+    "data": "Review the data: add rows, newer rows, or rows of an underrepresented segment.",
+    "features": "Review the features: add features that separate the classes where the model fails.",
+    "tuning": "Review the tuning: widen the search space, or add trials if the best trials came last.",
+    "training": "Review the training: the capacity, the class weights and early stopping; see the training history.",
+    "evaluation": "Review the evaluation: do the rules of the gate and the value of a decision match the goal?",
 }
 
 
 def reject(evidence: Evidence, registry_uri: str, code: Mapping[str, str], advice_out: Path) -> str:
-    """Log a rejected candidate, with its reasons, and write the advice (Markdown).
+    """Log a rejected candidate with the reasons, and write the advice (Markdown).
 
     Returns:
         The id of the run.
@@ -33,7 +33,9 @@ def reject(evidence: Evidence, registry_uri: str, code: Mapping[str, str], advic
     """
     candidate = Candidate.read(evidence, code)
     if candidate.verdict.promote:
-        raise InputError("The verdict promotes the candidate, so it can't be rejected; expected a rule that failed.")
+        raise InputError(
+            "the verdict promotes the candidate, so it cannot be rejected; expected a verdict with a failed rule."
+        )
     client = registry.open(registry_uri)
     run_id = start_run(client, registry_uri, candidate, "rejected")
     text = advice(candidate.verdict)
@@ -47,7 +49,7 @@ def reject(evidence: Evidence, registry_uri: str, code: Mapping[str, str], advic
 
 
 def advice(verdict: Verdict) -> str:
-    """Say which phase to go back to: the earliest that a failed rule names, then the others.
+    """Write which phase to go back to: the earliest phase of a failed rule, then the others.
 
     >>> ruling = Ruling(rule="rule", passed=False, reason="no better than the rule of thumb", phase="features")
     >>> advice(Verdict(promote=False, first_release=True, rules=(ruling,))).splitlines()[2]

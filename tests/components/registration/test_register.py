@@ -202,9 +202,9 @@ def test_behind_a_server_a_fresh_half_version_may_be_somebodys_and_stays(tmp_pat
     client.create_registered_model("made")
     client.create_model_version("made", f"{run.info.artifact_uri}/model", run.info.run_id)
 
-    logic._remove_half_made(client, "made", older_than_s=3600)
+    logic._remove_incomplete(client, "made", older_than_s=3600)
     stays = registry.versions(client, "made", complete=False), client.get_run(run.info.run_id).info.status
-    logic._remove_half_made(client, "made", older_than_s=0)
+    logic._remove_incomplete(client, "made", older_than_s=0)
     gone = registry.versions(client, "made", complete=False), client.get_run(run.info.run_id).info.status
 
     assert (len(stays[0]), stays[1]) == (1, "RUNNING")
