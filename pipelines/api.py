@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from components.shared import inference, releases
+from components.shared import inference
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
 from components.shared.documents.package_sample import PackageSample, SampleRow
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import InputError, StepFailed
+from components.shared.release import local as local_release
+from components.shared.release import routing
 from pipelines import runs, simulator
 from pipelines.command import terminal
 from pipelines.command.view import View
@@ -197,7 +199,7 @@ def submitted(
     prepared = training.prepare(place, chosen, lambda sentence: console.print(sentence, highlight=False))
     with state.exclusive(place, "run", wait=wait):
         place.create()
-        endpoint.recover(place.endpoint, place.registry_uri)
+        local_release.recover(place.endpoint, place.registry_uri)
         runs.settle(place.runs)
         record = training.new_run(prepared, datetime.now(UTC))
         with _server(place.endpoint, prepared.place):
@@ -205,7 +207,7 @@ def submitted(
                 with prepared.place.tasks(record.id) as tasks, View(record, console) as view:
                     training.train(prepared, record, view.changed, tasks, seed=seed, use_cache=use_cache)
             finally:
-                endpoint.recover(place.endpoint, place.registry_uri)
+                local_release.recover(place.endpoint, place.registry_uri)
                 page = report.render(record.as_dict(), record.folder)
             yield Finished(record, page)
 
@@ -253,8 +255,8 @@ def ask(
         return _ask_gateway(State(where, cluster.services), cluster, rows)
     place, chosen = state.open_project(Path(project), target, overrides)
     read = project_file.read(place.project_file)
-    endpoint.recover(place.endpoint, place.registry_uri)
-    if releases.active(place.endpoint) is None:
+    local_release.recover(place.endpoint, place.registry_uri)
+    if routing.answering(place.endpoint) is None:
         raise InputError(_why_nothing(place))
     rows = _last_sample(place)[:1] if rows is None else rows
     if endpoint.find(place.endpoint):
@@ -279,7 +281,7 @@ def _server(folder: Path, where: Place) -> Iterator[None]:
 
 def _ask_gateway(place: State, target: Kfp, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     """Ask KServe's gateway for the project's model, as anybody outside of the cluster does."""
-    from components.deployment.kserve.address import Address
+    from components.shared.release.kserve.address import Address
 
     address = Address.parse(target.services.endpoint)
     url = target.gateway_url or address.ingress

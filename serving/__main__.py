@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from components.shared import releases
 from components.shared.errors import InputError, PerennialError
+from components.shared.release import endpoint_folder
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
     endpoint.mkdir(parents=True, exist_ok=True)
     with (endpoint / "server.lock").open("a+") as lock:
         _take(lock, endpoint)
-        releases.write_starting(endpoint, os.getpid())
+        endpoint_folder.write_starting(endpoint, os.getpid())
         try:
             from serving.exchange import Exchange
             from serving.rollout import Rollout
@@ -50,9 +50,9 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
             server = ModelServerProcess(
                 Exchange(served), arguments.host, arguments.port, arguments.grpc_port, arguments.owned
             )
-            server.run(rollout.settle, rollout.follow, lambda where: releases.write_server(endpoint, where))
+            server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(endpoint, where))
         finally:
-            releases.write_server(endpoint, None)
+            endpoint_folder.write_server(endpoint, None)
 
 
 def _serve_package(arguments: argparse.Namespace) -> None:
@@ -81,7 +81,7 @@ def _take(lock: TextIO, endpoint: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as locked:
-        other = releases.server(endpoint)
+        other = endpoint_folder.server(endpoint)
         who = f"process {other.pid} at {other.rest_url}" if other else "a process that is starting or ending"
         raise InputError(f"the endpoint {endpoint} is served already by {who}; stop that one first.") from locked
 

@@ -1,11 +1,12 @@
 """What /metrics shows beyond KServe's own metrics; serving/README.md defines each of them."""
 
 import collections
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 from kserve.metrics import PREDICT_HIST_TIME
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from serving.exchange import ScoredRequest
@@ -19,19 +20,26 @@ REQUESTS = Counter(
 ERRORS = Counter("perennial_request_errors", "Refused or failed requests by reason.", ["model_name", "reason"])
 ROWS = Counter("perennial_rows", "Rows answered, by release.", ["model_name", "release"])
 UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"])
-ACTIVE = Gauge("perennial_release_active", "1 for the release that answers.", ["model_name", "release"])
+ACTIVE = Gauge("perennial_release_active", "Share of requests per release, 0 to 1.", ["model_name", "release"])
 UNOBSERVED = Counter("perennial_unobserved_requests", "Answered requests dropped by full observers.", ["model_name"])
 OBSERVER_ERRORS = Counter("perennial_observer_errors", "Exceptions raised by observers.", ["model_name"])
 
 
 def count_answer(scored: "ScoredRequest") -> None:
     """Count an answered request, its latency, its rows, and its values never seen in training."""
-    name = scored.release.name
-    REQUESTS.labels(name, scored.request.protocol, "200").inc()
-    PREDICT_HIST_TIME.labels(name).observe(scored.latency_s)
-    ROWS.labels(name, scored.release.version).inc(scored.request.rows)
-    for feature, values in collections.Counter(itertools.chain.from_iterable(scored.encoded.unseen)).items():
-        UNSEEN.labels(name, feature).inc(values)
+    requests, latency, rows = _answered(scored.release.name, scored.release.version, scored.request.protocol)
+    requests.inc()
+    latency.observe(scored.latency_s)
+    rows.inc(scored.request.rows)
+    if any(scored.encoded.unseen):
+        for feature, values in collections.Counter(itertools.chain.from_iterable(scored.encoded.unseen)).items():
+            UNSEEN.labels(scored.release.name, feature).inc(values)
+
+
+@functools.lru_cache(maxsize=256)
+def _answered(name: str, version: str, protocol: str) -> tuple[Counter, Histogram, Counter]:
+    """Look the labelled children up once; prometheus_client needs longer for that than for counting."""
+    return REQUESTS.labels(name, protocol, "200"), PREDICT_HIST_TIME.labels(name), ROWS.labels(name, version)
 
 
 def count_refusal(name: str, protocol: str, refusal: "RequestRefused") -> None:

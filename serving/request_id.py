@@ -1,6 +1,6 @@
 """The id of a request: the client's own where it is safe to repeat, otherwise a new time-ordered UUID."""
 
-import os
+import random
 import re
 import threading
 import time
@@ -14,6 +14,8 @@ HEADER = "x-request-id"
 MAX_LENGTH = 128
 _VALID = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _NS_PER_MS = 1_000_000
+_VERSION_7 = 7 << 76
+_VARIANT = 2 << 62
 
 
 def is_valid(text: str) -> bool:
@@ -57,16 +59,20 @@ class UuidV7Generator:
     The 12 bits after the milliseconds hold their fraction (section 6.2, method 3), so a unit is 244 ns; where the clock
     stalls or goes back, the next unit is taken. The remaining 62 bits are random.
 
+    Ids are no secrets, so the random bits come from a fast generator that the system seeds.
+
     Args:
         clock_ns: Nanoseconds since 1970 in UTC.
-        random_bytes: Returns that many random bytes.
+        random_bits: Returns an integer of that many random bits.
     """
 
     def __init__(
-        self, clock_ns: Callable[[], int] = time.time_ns, random_bytes: Callable[[int], bytes] = os.urandom
+        self,
+        clock_ns: Callable[[], int] = time.time_ns,
+        random_bits: Callable[[int], int] | None = None,
     ) -> None:
         self._clock_ns = clock_ns
-        self._random_bytes = random_bytes
+        self._random_bits = random_bits or random.Random().getrandbits
         self._last = 0
         # Large requests are answered in a thread beside the event loop.
         self._lock = threading.Lock()
@@ -74,12 +80,15 @@ class UuidV7Generator:
     def __call__(self) -> str:
         """Return a new id in lower case.
 
-        >>> UuidV7Generator(lambda: 1_645_557_742_000_000_000, bytes)()
+        >>> UuidV7Generator(lambda: 1_645_557_742_000_000_000, lambda bits: 0)()
         '017f22e2-79b0-7000-8000-000000000000'
         """
         with self._lock:
-            units = max((self._clock_ns() << 12) // _NS_PER_MS, self._last + 1)
+            units = (self._clock_ns() << 12) // _NS_PER_MS
+            if units <= self._last:
+                units = self._last + 1
             self._last = units
-        random = int.from_bytes(self._random_bytes(8)) & (1 << 62) - 1
-        text = f"{units >> 12:012x}{7 << 12 | units & 0xFFF:04x}{1 << 63 | random:016x}"
+        milliseconds, fraction = units >> 12, units & 0xFFF
+        value = milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT | self._random_bits(62)
+        text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

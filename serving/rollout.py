@@ -1,4 +1,4 @@
-"""Follow the endpoint's folder: load what is on its way beside what answers, and swap when told."""
+"""Follow the endpoint's folder: load the versions that its routing names, and answer as it says."""
 
 import asyncio
 import logging
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from components.shared import releases
-from components.shared.errors import StepFailed
-from components.shared.files import from_uri, read_json
+from components.shared.documents.release import RegisteredVersion
+from components.shared.errors import PerennialError, StepFailed
+from components.shared.files import from_uri
+from components.shared.release import endpoint_folder, routing
+from components.shared.release.routing import Routing
 from serving.refusal import RequestRefused
 from serving.release import ServedRelease
 from serving.served import Served
@@ -16,6 +18,7 @@ from serving.served import Served
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_WATCHED = (Routing.FILE, routing.LEGACY_FILE)
 
 
 class Rollout:
@@ -29,7 +32,7 @@ class Rollout:
     def __init__(self, endpoint: Path, served: Served) -> None:
         self._endpoint = endpoint
         self._served = served
-        self._seen: tuple[object, ...] | None = None
+        self._adopted: tuple[object, ...] | None = None
 
     async def follow(self) -> None:
         """Look for changes until cancelled."""
@@ -38,75 +41,67 @@ class Rollout:
             await asyncio.sleep(_POLL_S)
 
     async def settle(self) -> None:
-        """Serve what the folder says now; what it can't say is logged once, and what answers keeps answering."""
-        seen = tuple(_stamp(self._endpoint / name) for name in (releases.ACTIVE, releases.CANDIDATE))
-        if seen == self._seen:
+        """Serve what the folder says now; if it is invalid, that is logged once and the current releases go on."""
+        stamps = tuple(_stamp(self._endpoint / name) for name in _WATCHED)
+        if stamps == self._adopted:
             return
         try:
-            await self._adopt()
+            await self._adopt(routing.read(self._endpoint))
         except Exception:
             logger.exception("the endpoint's folder %s could not be followed", self._endpoint)
-        self._seen = seen
+        self._adopted = stamps
 
-    async def _adopt(self) -> None:
-        active, entry = releases.active(self._endpoint), releases.journal(self._endpoint)
-        wanted = {active} | ({entry.version, entry.former} if entry else set()) - {None}
+    async def _adopt(self, wanted: Routing) -> None:
+        """Load what is new, switch, then drop what is no longer needed."""
         served = self._served
-        served.failed = {version: why for version, why in served.failed.items() if version in wanted}
-        for version in sorted(wanted - {None}, key=lambda one: one != active):
-            await self._load(str(version))
-        self._swap(active)
-        for version in served.loaded.keys() - wanted - {served.active and served.active.version}:
+        for version in served.failed.keys() - wanted.versions:
+            del served.failed[version]
+        # The version with the largest share first: after a start it should not wait for the others.
+        for version in sorted(wanted.versions, key=lambda version: -wanted.shares[version]):
+            if version not in served.loaded and version not in served.failed:
+                await self._load(version)
+        served.route(wanted)
+        for version in served.loaded.keys() - wanted.versions - served.routing.versions:
             logger.info("release %s is dropped", version)
             del served.loaded[version]
 
     async def _load(self, version: str) -> None:
         """Load and warm one release in a thread, so that the others keep answering."""
         served = self._served
-        if version in served.loaded or version in served.failed:
-            return
         try:
             served.loaded[version] = await asyncio.to_thread(load, self._endpoint, version)
             logger.info("release %s is loaded and warm", version)
-        except Exception as broken:
-            served.failed[version] = _sentence(broken)
-            logger.error("release %s could not be loaded: %s", version, broken)
-
-    def _swap(self, active: str | None) -> None:
-        served = self._served
-        if active is None:
-            served.deactivate()
-        elif active in served.loaded and served.active is not served.loaded[active]:
-            served.activate(served.loaded[active])
+        except Exception as error:
+            served.failed[version] = _reason(error)
+            logger.error("release %s could not be loaded: %s", version, error)
 
 
 def load(endpoint: Path, version: str) -> ServedRelease:
-    """Load and warm the release whose manifests lie in the endpoint's folder."""
-    folder = releases.folder(endpoint, version)
+    """Load and warm the release whose manifests are in the endpoint's folder."""
+    folder = endpoint_folder.release_folder(endpoint, version)
     try:
-        manifest = yaml.safe_load((folder / "inferenceservice.yaml").read_text(encoding="utf-8"))
-        uri = str(manifest["spec"]["predictor"]["model"]["storageUri"])
-        notes = read_json(folder / "release.json")
-        name, manifest_sha256 = str(notes["name"]), notes.get("manifest_sha256")
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as broken:
-        raise StepFailed(f"The release in {folder} is not readable ({broken!r}); release again.") from broken
+        service = yaml.safe_load((folder / "inferenceservice.yaml").read_text(encoding="utf-8"))
+        uri = str(service["spec"]["predictor"]["model"]["storageUri"])
+        registered = RegisteredVersion.read(folder / RegisteredVersion.FILE)
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise StepFailed(f"the release in {folder} is not readable ({error!r}); release again.") from error
     if not uri.startswith("file:///"):
         raise StepFailed(
             f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only."
         )
-    release = ServedRelease(from_uri(uri), name, version, manifest_sha256)
+    release = ServedRelease(from_uri(uri), registered.name, version, registered.manifest_sha256)
     release.warm()
     return release
 
 
-def _sentence(broken: Exception) -> str:
-    said = str(broken).partition("\n")[0]
-    return said if isinstance(broken, StepFailed | RequestRefused) else f"{type(broken).__name__}: {said}"
+def _reason(error: Exception) -> str:
+    first_line = str(error).partition("\n")[0]
+    return first_line if isinstance(error, PerennialError | RequestRefused) else f"{type(error).__name__}: {first_line}"
 
 
 def _stamp(path: Path) -> object:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,24 +1,13 @@
 """The releases in memory, and the choice of the one that answers a request."""
 
 import logging
-from typing import Literal, Protocol
 
+from components.shared.release.routing import Routing
 from serving import metrics
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 
 logger = logging.getLogger(__name__)
-
-
-class VersionChooser(Protocol):
-    """The shares of the versions, as ``components/shared/release/routing.Routing`` holds them."""
-
-    @property
-    def sticky_key(self) -> Literal["entity", "request"]:
-        """What keeps its version from request to request."""
-
-    def choose(self, key: str) -> str | None:
-        """Return the version for a key, the same for equal keys; None while nothing answers."""
 
 
 class Served:
@@ -27,11 +16,11 @@ class Served:
     A request picks its release once and keeps it, so a swap is one assignment and no request waits for it.
 
     Attributes:
-        active: The release that answers requests without a version while there is no routing; it also names the model
-            and describes its tensors. None before the first release.
+        active: The release with the largest share; it names the model and describes its tensors. None before the first
+            release.
         loaded: Every release in memory, by version.
         failed: One sentence per version that could not be loaded.
-        routing: The shares of the versions; None lets ``active`` answer everything.
+        routing: The shares of the versions.
     """
 
     def __init__(self) -> None:
@@ -39,7 +28,7 @@ class Served:
         self.active: ServedRelease | None = None
         self.loaded: dict[str, ServedRelease] = {}
         self.failed: dict[str, str] = {}
-        self.routing: VersionChooser | None = None
+        self.routing = Routing()
 
     def pick(self, name: str, version: str | None = None, key: str | None = None) -> ServedRelease:
         """Return the release that answers a request.
@@ -54,7 +43,7 @@ class Served:
         """
         active = self.active
         if active is not None and name == active.name and version in (None, "", active.version):
-            if version or self.routing is None or key is None:
+            if version or key is None:
                 return active
             return self.loaded.get(self.routing.choose(key) or active.version, active)
         names = {release.name for release in self.loaded.values()}
@@ -84,7 +73,7 @@ class Served:
     def request_bytes(self, name: str, version: str | None) -> int:
         """Return the largest body that any release which may answer takes; refuse what ``pick`` refuses."""
         limit = self.pick(name, version).signature.request_bytes
-        if version or self.routing is None:
+        if version or len(self.loaded) < 2:
             return limit
         return max(limit, *(release.signature.request_bytes for release in self.loaded.values()))
 
@@ -96,22 +85,24 @@ class Served:
             return 503, self.failed[version]
         return 404, f"release {short(version)} is not loaded (yet)."
 
-    def route(self, routing: VersionChooser | None) -> None:
-        """Let the routing choose among the loaded releases from the next request on."""
-        self.routing = routing
+    def route(self, routing: Routing) -> None:
+        """Answer as a routing says from the next request on; requests in flight finish on the release they picked.
+
+        If a version with a share is not loaded, the previous routing stays in effect.
+        """
+        if any(version not in self.loaded for version, share in routing.shares.items() if share):
+            return
+        previous, self.routing = self.routing, routing
+        self.active = None if routing.primary is None else self.loaded[routing.primary]
+        if self.active is not None:
+            self.name = self.active.name
+        for version in sorted(previous.versions | routing.versions):
+            share = routing.shares.get(version, 0)
+            if share != previous.shares.get(version, 0):
+                metrics.ACTIVE.labels(self.name, version).set(share / 100)
+                logger.info("release %s of %s answers %d %% of the requests", version, self.name, share)
 
     def activate(self, release: ServedRelease) -> None:
-        """Let a loaded release take over; requests in flight finish on the one they picked."""
-        former, self.active = self.active, release
-        self.name = release.name
-        if former is not None:
-            metrics.ACTIVE.labels(former.name, former.version).set(0)
-        metrics.ACTIVE.labels(release.name, release.version).set(1)
-        logger.info("release %s of %s answers", release.version, release.name)
-
-    def deactivate(self) -> None:
-        """Let no release answer: a first release was rolled back."""
-        if self.active is not None:
-            metrics.ACTIVE.labels(self.active.name, self.active.version).set(0)
-            logger.info("release %s of %s was rolled back", self.active.version, self.active.name)
-        self.active = None
+        """Let one release answer everything."""
+        self.loaded[release.version] = release
+        self.route(Routing.to(release.version))

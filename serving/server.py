@@ -15,8 +15,9 @@ from grpc import aio
 from kserve import ModelServer
 from kserve.protocol.rest.server import RESTServer
 
-from components.shared import processes, releases
+from components.shared import processes
 from components.shared.errors import StepFailed
+from components.shared.release.endpoint_folder import EndpointServer
 from serving import grpc_server
 from serving.exchange import Exchange
 from serving.kserve_model import ServedRepository
@@ -25,7 +26,7 @@ from serving.rest import InferenceRoutes
 logger = logging.getLogger(__name__)
 
 Step = Callable[[], Coroutine[Any, Any, None]]
-Announce = Callable[[releases.Server | None], None]
+Announce = Callable[[EndpointServer | None], None]
 
 _GRACE_S = 10
 _OBSERVERS_S = 5.0
@@ -118,7 +119,8 @@ class ModelServerProcess(ModelServer):
         try:
             await rest.started(serving)
             url = f"http://{grpc_server.bracketed(self._host)}:{port}"
-            announce(releases.Server(os.getpid(), processes.started(os.getpid()), url, address))
+            pid = os.getpid()
+            announce(EndpointServer(pid=pid, started=processes.started(pid), rest_url=url, grpc_address=address))
             logger.info("listening on %s%s", url, f" and grpc://{address}" if address else "")
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:

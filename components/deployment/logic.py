@@ -1,18 +1,21 @@
 """Release a version: it must answer right beside the champion before it may take over.
 
-The order is the promise, wherever the model is served: the candidate stands beside the champion, is asked the sample
-of its package, then the alias moves (the commit point), then the traffic, and it is asked again. The former champion
-answers until the switch, and again if anything fails.
+The order of a release is defined in ``components.shared.release.machine``; here the gate's verdict is checked again,
+and the endpoint's address decides who carries it out.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from components.deployment import kserve, local
 from components.shared import registry
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import GateRejected, StepFailed
-from components.shared.files import read_json
 from components.shared.project import Project
+from components.shared.release import local
+from components.shared.release.kserve import release as kserve
+from components.shared.release.kserve.address import SCHEME
+from components.shared.release.plan import BASIC
 
 
 def deploy(
@@ -29,7 +32,7 @@ def deploy(
         project: Whose model it is.
         release: The release's manifests and ``release.json``.
         verdict_path: The gate's verdict; it is checked here again.
-        registry_uri: Where the champion's alias lives.
+        registry_uri: Where the champion's alias is.
         endpoint: A local endpoint's folder, or ``kserve://<namespace>``.
         deadline_s: Longest wait for a local server to load the release, and again for it to take over; on a cluster
             the project file says how long a pod may take.
@@ -39,16 +42,20 @@ def deploy(
 
     Raises:
         GateRejected: If the verdict does not promote.
-        StepFailed: If the release could not be brought to answer right; the former champion answers again.
+        StepFailed: If the release did not come to answer right; the former champion answers again.
     """
     verdict = Verdict.read(verdict_path)
     if not verdict.promote:
         broken = [ruling.reason for ruling in verdict.failed]
-        raise GateRejected(f"The gate did not promote this candidate, nothing is released: {'; '.join(broken)}")
-    plan = read_json(release / "release.json")
-    if plan["name"] != project.name:
-        raise StepFailed(f"The release is of model {plan['name']!r}, the project is {project.name!r}; register again.")
+        raise GateRejected(f"the gate did not promote this candidate, nothing is released: {'; '.join(broken)}")
+    candidate = RegisteredVersion.read(release)
+    if candidate.name != project.name:
+        raise StepFailed(
+            f"the release is of model {candidate.name!r}, the project is {project.name!r}; register again."
+        )
     client = registry.open(registry_uri)
-    if endpoint.startswith(kserve.SCHEME):
-        return kserve.release(release, plan, client, endpoint, project.serving.start_s)
-    return local.release(release, plan, client, registry_uri, Path(endpoint), deadline_s)
+    if endpoint.startswith(SCHEME):
+        driver = kserve.driver(endpoint, candidate, client, manifests=release, start_s=project.serving.start_s)
+        return driver.release(candidate, BASIC)
+    pace = replace(local.PACE, start_s=deadline_s, route_s=deadline_s)
+    return local.driver(Path(endpoint), client, manifests=release, pace=pace).release(candidate, BASIC)

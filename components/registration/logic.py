@@ -17,7 +17,7 @@ from components.shared.documents.package_manifest import PackageManifest
 from components.shared.errors import GateRejected
 from components.shared.evidence import COMMIT, OUTCOME, Candidate, finish_run, log, start_run
 from components.shared.registry import Evidence
-from components.shared.release import resources as manifest
+from components.shared.release.kserve import objects
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,7 +72,7 @@ def register(
         if not unchanged:
             registry.move_alias(client, name, registry.CHALLENGER, str(version.version))
     _log.info("version %s of %s%s", version.version, name, ", unchanged" if unchanged else "")
-    manifest.write(release_out, candidate, version, unchanged, files.sha256(PackageManifest.at(evidence.model)))
+    objects.write(release_out, candidate, version, unchanged, files.sha256(PackageManifest.at(evidence.model)))
     # The card of the champion tells of the day it was made, not of a comparison with itself.
     text = _card_of(client, version) if unchanged else card.markdown(candidate, version, former)
     for path, content in ((card_out, text), (card_html_out, card.html(text, name))):

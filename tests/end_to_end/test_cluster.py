@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from components.deployment.kserve.address import Address
+from components.shared.release.kserve.address import Address
 from pipelines.images.environments import ROOT
 from pipelines.targets import reading
 from pipelines.targets.model import Kfp

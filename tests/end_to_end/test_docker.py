@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from components.shared import releases
 from components.shared.files import read_json
+from components.shared.release import endpoint_folder, routing
+from components.shared.release.file_journal import FileJournalStore
 from pipelines.images import engine
 from pipelines.images.environments import ROOT
 from pipelines.targets import state
@@ -119,17 +120,17 @@ def test_a_run_on_the_laptop_releases_into_a_server_in_a_container_and_stops_it_
     command = [str(PERENNIAL), "serve", *DOCKER, "--port", "0", "--grpc-port", "0"]
     with subprocess.Popen(command, cwd=docker, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout and "serving release 1 of churn" in serving.stdout.readline()
-        server = releases.server(docker / ".perennial/endpoint")
+        server = endpoint_folder.server(docker / ".perennial/endpoint")
         edit(docker, training={"learning_rate": 0.002}, tuning={"trials": 0})
         perennial("run", cwd=docker)
         answer = json.loads(perennial("predict", "--sample", cwd=docker).stdout)
-        assert releases.server(docker / ".perennial/endpoint") == server
+        assert endpoint_folder.server(docker / ".perennial/endpoint") == server
         serving.terminate()
         serving.wait(60)
 
     assert answer["model_version"] == "2"
     assert serving.returncode == 0
-    assert releases.server(docker / ".perennial/endpoint") is None
+    assert endpoint_folder.server(docker / ".perennial/endpoint") is None
 
 
 @pytest.mark.parametrize(
@@ -141,14 +142,14 @@ def test_a_run_on_the_laptop_releases_into_a_server_in_a_container_and_stops_it_
     ids=["memory", "time"],
 )
 def test_a_step_beyond_its_limits_ends_the_run_with_its_sentence_and_the_champion_answers(docker, limit, sentence):
-    before = releases.active(docker / ".perennial/endpoint")
+    before = routing.answering(docker / ".perennial/endpoint")
     edit(docker, resources={"steps": {"training": limit}})
     done = perennial("run", "--no-cache", *DOCKER, cwd=docker, expect=5)
     edit(docker, resources={"steps": {}})
 
     assert sentence in done.stdout and "training.log" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    assert releases.active(docker / ".perennial/endpoint") == before
+    assert routing.answering(docker / ".perennial/endpoint") == before
     assert before and f'"model_version": "{before}"' in perennial("predict", "--sample", cwd=docker).stdout
     assert left(docker) == []
 
@@ -165,7 +166,7 @@ def test_a_step_beyond_its_limits_ends_the_run_with_its_sentence_and_the_champio
 )
 def test_a_command_that_is_ended_leaves_no_container_and_the_champion_answers(docker, number, step, code):
     place = state.open_state(docker)
-    before = releases.active(place.endpoint)
+    before = routing.answering(place.endpoint)
     edit(docker, training={"learning_rate": 0.0015})
     process = subprocess.Popen(
         [str(PERENNIAL), "run", *DOCKER],
@@ -180,7 +181,7 @@ def test_a_command_that_is_ended_leaves_no_container_and_the_champion_answers(do
     assert process.wait(60) == code
     wait_until(lambda: not left(docker))
     assert f'"model_version": "{before}"' in perennial("predict", "--sample", cwd=docker).stdout
-    assert releases.journal(place.endpoint) is None
+    assert FileJournalStore(place.endpoint).read() is None
 
 
 def test_after_all_that_the_next_run_works(docker):

@@ -13,7 +13,8 @@ import psutil
 import pytest
 import yaml
 
-from components.shared import registry, releases
+from components.shared import registry
+from components.shared.release import routing
 from pipelines.project import project_file
 from pipelines.runs import ORDER
 from pipelines.targets import state
@@ -94,7 +95,7 @@ def outside(project: Path) -> tuple[str | None, str | None]:
     champion = None
     if (place.folder / "mlflow.db").exists():
         champion = registry.champion(registry.open(place.registry_uri), name)
-    return champion, releases.active(place.endpoint)
+    return champion, routing.answering(place.endpoint)
 
 
 def started(project: Path) -> tuple[subprocess.Popen[str], Callable[[], dict[str, Any]]]:

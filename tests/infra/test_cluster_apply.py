@@ -13,7 +13,7 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 
 from components.shared.project import ServingSettings
-from components.shared.release import resources as manifest
+from components.shared.release.kserve import objects as manifest
 from tests.infra import cluster, rendered
 
 KUBECONFIG = os.environ.get("KUBECONFIG", "")

@@ -9,7 +9,7 @@ import pytest
 
 from components.shared import telemetry
 from components.shared.project import ServingSettings
-from components.shared.release import resources as manifest
+from components.shared.release.kserve import objects as manifest
 from pipelines.definitions import compilation
 from pipelines.images import environments, locking, recipes
 from pipelines.targets.laptop.processes import task_environment

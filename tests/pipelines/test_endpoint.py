@@ -18,10 +18,15 @@ from typing import Any
 import pytest
 
 from components.deployment import logic
-from components.shared import inference, processes, registry, releases
+from components.shared import inference, processes, registry
 from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.files import sha256, write_json
+from components.shared.release import endpoint_folder, routing
+from components.shared.release import local as local_release
+from components.shared.release.endpoint_folder import EndpointServer
+from components.shared.release.file_journal import FileJournalStore
 from pipelines.images import environments
 from pipelines.targets.local import endpoint as local
 from tests import documents
@@ -74,8 +79,10 @@ def placed(folder: Path, model: Path, registry_uri: str) -> str:
     predictor = {"model": {"modelFormat": {"name": "perennial"}, "storageUri": model.as_uri()}}
     service = {"kind": "InferenceService", "metadata": {"name": NAME}, "spec": {"predictor": predictor}}
     write_json(folder / "release" / "inferenceservice.yaml", service)
-    notes = {"name": NAME, "version": version, "storage_uri": model.as_uri()}
-    write_json(folder / "release" / "release.json", notes | {"manifest_sha256": sha256(model / "manifest.json")})
+    manifest = sha256(model / "manifest.json")
+    RegisteredVersion(name=NAME, version=version, storage_uri=model.as_uri(), manifest_sha256=manifest).write(
+        folder / "release"
+    )
     documents.verdict().write(folder / "verdict.json")
     return version
 
@@ -92,7 +99,7 @@ def answering(running: local.Running) -> str:
 def state(running: local.Running, registry_uri: str) -> tuple[Any, ...]:
     """Return who answers, who is said to answer, who is champion, and what is under way."""
     champion = registry.champion(registry.open(registry_uri), NAME)
-    return answering(running), releases.active(running.endpoint), champion, releases.journal(running.endpoint)
+    return answering(running), routing.answering(running.endpoint), champion, FileJournalStore(running.endpoint).read()
 
 
 def until(reached: Callable[[], bool], seconds: float = 30) -> None:
@@ -117,7 +124,7 @@ def test_a_release_waits_for_a_server_that_is_starting(python, registry_uri, mod
             starting.result().stop()
 
     assert outcome == "released"
-    assert releases.active(tmp_path / "endpoint") == version
+    assert routing.answering(tmp_path / "endpoint") == version
 
 
 def test_the_same_version_is_not_released_twice(running, champion, registry_uri, tmp_path):
@@ -138,7 +145,7 @@ def test_a_release_that_answers_its_sample_wrong_leaves_the_champion_answering(
     documents.seal(wrong)
     version = placed(tmp_path / "next", wrong, registry_uri)
 
-    with pytest.raises(StepFailed, match=rf"Release {version} answers row 0 of its sample with .* training computed"):
+    with pytest.raises(StepFailed, match=rf"release {version} answers row 0 of its sample with .* training computed"):
         deploy(tmp_path / "next", registry_uri, running.endpoint)
 
     assert state(running, registry_uri) == (champion, champion, champion, None)
@@ -161,7 +168,7 @@ KILLED_AT = {
     "before anything was asked": ("inference", "call", "before", "former"),
     "between manifest and alias": ("registry", "move_alias", "before", "former"),
     "after the alias": ("registry", "move_alias", "after", "next"),
-    "after the switch": ("releases", "write_active", "after", "next"),
+    "after the switch": ("release.routing", "write", "switch", "next"),
 }
 
 
@@ -174,21 +181,23 @@ def test_a_deployment_that_is_killed_leaves_one_truth_after_recovery(
     script = f"""
         import os, signal
         from pathlib import Path
-        from components.shared import {module}
+        import components.shared.{module} as module
         from tests.pipelines.test_endpoint import deploy
 
-        real = {module}.{function}
+        real = module.{function}
         def killed(*given, **named):
-            if {when == "after"}:
+            if {when == "switch"} and given[1].shares.get({version!r}) != 100:
+                return real(*given, **named)
+            if {when != "before"}:
                 real(*given, **named)
             os.kill(os.getpid(), signal.SIGKILL)
-        {module}.{function} = killed
+        module.{function} = killed
         deploy(Path({str(tmp_path / "next")!r}), {registry_uri!r}, Path({str(running.endpoint)!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
 
-    local.recover(running.endpoint, registry_uri)
+    local_release.recover(running.endpoint, registry_uri)
 
     survivor = champion if expected == "former" else version
     until(lambda: answering(running) == survivor)
@@ -234,11 +243,12 @@ def test_a_server_that_is_too_slow_is_ended(python, tmp_path):
 
 def test_what_a_dead_server_left_behind_is_not_found(tmp_path):
     here = os.getpid()
-    releases.write_server(tmp_path, releases.Server(here, "0", "http://127.0.0.1:9", None))
+    endpoint_folder.write_server(tmp_path, EndpointServer(pid=here, started="0", rest_url="http://127.0.0.1:9"))
     assert local.find(tmp_path) is None
 
     # Its process lives, but nothing answers there.
-    releases.write_server(tmp_path, releases.Server(here, processes.started(here), "http://127.0.0.1:9", None))
+    alive = EndpointServer(pid=here, started=processes.started(here), rest_url="http://127.0.0.1:9")
+    endpoint_folder.write_server(tmp_path, alive)
     assert local.find(tmp_path) is None
 
 

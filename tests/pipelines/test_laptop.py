@@ -281,10 +281,10 @@ def test_the_sentence_of_an_error_of_a_steps_own_is_the_reason_and_not_the_error
     (tmp_path / "step.log").write_text(
         "kubernetes.client.exceptions.ApiException: (500)\nReason: Internal Server Error\n"
         "The above exception was the direct cause of the following exception:\nTraceback (most recent call last):\n"
-        "components.deployment.kserve.cluster.Refused: The cluster refuses it (500): the webhook is away.\n"
+        "components.shared.release.kserve.cluster.ApiRefused: the cluster refuses it (500): the webhook is away.\n"
     )
 
-    assert runs.cause(tmp_path / "step.log", 1) == (runs.FAILED, "The cluster refuses it (500): the webhook is away.")
+    assert runs.cause(tmp_path / "step.log", 1) == (runs.FAILED, "the cluster refuses it (500): the webhook is away.")
 
 
 def test_a_platform_without_wheels_is_named_with_the_way_out(monkeypatch):

@@ -9,7 +9,7 @@ import yaml
 from kubernetes import client
 
 from components.shared.evidence import Candidate
-from components.shared.release import resources as manifest
+from components.shared.release.kserve import objects as manifest
 from tests.components import made_candidate
 
 TYPES = {"inferenceservice": "V1beta1InferenceService", "servingruntime": "V1alpha1ServingRuntime"}

@@ -1,7 +1,6 @@
 """A new release loads and warms inside the running server and takes over without losing a request."""
 
 import json
-import os
 import socket
 import sys
 import time
@@ -10,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from components.shared import inference, processes, releases
+from components.shared import inference
+from components.shared.release import endpoint_folder, routing
+from components.shared.release.endpoint_folder import EndpointServer
+from components.shared.release.routing import Routing
 from pipelines.targets.local import endpoint as local
 from tests import documents
 from tests.serving import tiny
@@ -28,39 +30,40 @@ def until(reached: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
-def journal(version: str, former: str | None) -> releases.Journal:
-    return releases.Journal(tiny.NAME, version, former, former, os.getpid(), processes.started(os.getpid()))
+def shares(endpoint: Path, **versions: int) -> None:
+    """Write the shares of the versions, as v1=100."""
+    routing.write(endpoint, Routing(shares={name.removeprefix("v"): share for name, share in versions.items()}))
 
 
 def place(root: Path, endpoint: Path, version: str) -> float:
     """Put a release into the endpoint's folder; return the score by which its answers are known."""
     bias = 0.1 * int(version)
     model = tiny.package(root / f"model{version}", bias=bias)
-    releases.install(tiny.release(root / f"release{version}", model, version), endpoint, version)
+    endpoint_folder.install(tiny.release(root / f"release{version}", model, version), endpoint, version)
     return tiny.score(ROW, bias)
 
 
-def ready(server: releases.Server, version: str) -> int:
+def ready(server: EndpointServer, version: str) -> int:
     return inference.call(server.rest_url, f"/v2/models/{tiny.NAME}/versions/{version}/ready")[0]
 
 
-def answering(server: releases.Server) -> str:
+def answering(server: EndpointServer) -> str:
     return inference.predict(server.rest_url, tiny.NAME, [ROW])["model_version"]
 
 
 def swap_inside(running: local.Running, version: str, former: str) -> local.Running:
     """Load beside, then let it take over: what the deployment step does."""
-    releases.write_journal(running.endpoint, journal(version, former))
+    routing.write(running.endpoint, Routing(shares={former: 100, version: 0}))
     until(lambda: ready(running.server, version) == 200)
-    releases.write_active(running.endpoint, version)
+    routing.write(running.endpoint, Routing(shares={former: 0, version: 100}))
     until(lambda: answering(running.server) == version)
-    releases.write_journal(running.endpoint, None)
+    routing.write(running.endpoint, Routing.to(version))
     return running
 
 
 def swap_by_restart(running: local.Running, version: str, former: str) -> local.Running:
     """Stop the server and start it on the new release, at the same port."""
-    releases.write_active(running.endpoint, version)
+    routing.write(running.endpoint, Routing.to(version))
     running.stop()
     port = int(running.server.rest_url.rpartition(":")[2])
     return local.start(running.endpoint, python=PYTHON, source=ROOT, port=port, grpc_port=None)
@@ -110,43 +113,47 @@ def test_releases_come_and_go_as_the_folder_says(tmp_path: Path, running: local.
 
     # A candidate answers under an address of its own while the public name stays with the former release.
     expected = place(tmp_path, endpoint, "2")
-    releases.write_journal(endpoint, journal("2", "1"))
+    shares(endpoint, v1=100, v2=0)
     until(lambda: ready(server, "2") == 200)
     aside = inference.predict(server.rest_url, tiny.NAME, [ROW], version="2")
     assert aside["predictions"][0]["score"] == pytest.approx(expected, abs=1e-6)
     assert answering(server) == "1"
 
-    # Taken back, it is gone.
-    releases.write_journal(endpoint, None)
+    # Rolled back, it is gone.
+    shares(endpoint, v1=100)
     until(lambda: ready(server, "2") == 404)
     assert answering(server) == "1"
 
     # A package that differs from its manifest is never loaded, and the sentence says which file.
     place(tmp_path, endpoint, "3")
     (tmp_path / "model3" / "model.onnx").write_bytes(b"altered")
-    releases.write_journal(endpoint, journal("3", "1"))
+    shares(endpoint, v1=100, v3=0)
     until(lambda: ready(server, "3") == 503)
     assert "model.onnx" in str(inference.call(server.rest_url, f"/v2/models/{tiny.NAME}/versions/3/ready")[1])
 
     # Even with a manifest that fits the altered file: the release knows the manifest it was made for.
-    releases.write_journal(endpoint, None)
+    shares(endpoint, v1=100)
     until(lambda: ready(server, "3") == 404)
     documents.seal(tmp_path / "model3")
-    releases.write_journal(endpoint, journal("3", "1"))
+    shares(endpoint, v1=100, v3=0)
     until(lambda: ready(server, "3") == 503)
     assert answering(server) == "1"
 
-    # Activating what can't be loaded, or a folder that is broken, leaves the former release answering.
-    releases.write_active(endpoint, "3")
-    (endpoint / "candidate.json").write_text("{")
+    # A share for what can't be loaded, or a routing that is broken, leaves the former release answering.
+    shares(endpoint, v1=50, v3=50)
+    time.sleep(0.3)
+    assert {answering(server) for _ in range(20)} == {"1"}
+    shares(endpoint, v3=100)
     time.sleep(0.3)
     assert answering(server) == "1"
-    releases.write_journal(endpoint, None)
-    releases.write_active(endpoint, "2")
+    (endpoint / "routing.json").write_text("{")
+    time.sleep(0.3)
+    assert answering(server) == "1"
+    shares(endpoint, v2=100)
     until(lambda: answering(server) == "2")
 
-    # Taking back a first release leaves a live server that says so.
-    releases.write_active(endpoint, None)
+    # Rolling back a first release leaves a live server that says so.
+    shares(endpoint)
     until(lambda: inference.call(server.rest_url, "/v2/health/ready")[0] == 503)
     status, document = inference.call(server.rest_url, f"/v1/models/{tiny.NAME}:predict", body=b"{}")
     assert (status, "nothing has been released" in document["error"]) == (404, True)

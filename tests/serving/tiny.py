@@ -13,8 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from components.shared import releases
-from components.shared.files import sha256, write_json
+from components.shared.documents.release import RegisteredVersion
+from components.shared.files import sha256
+from components.shared.release import endpoint_folder, routing
+from components.shared.release.routing import Routing
 from tests import documents
 
 NAME = "tiny"
@@ -82,8 +84,7 @@ def release(folder: Path, model: Path, version: str) -> Path:
     folder.mkdir(parents=True)
     (folder / "inferenceservice.yaml").write_text(json.dumps(service))
     manifest = sha256(model / "manifest.json")
-    notes = {"name": NAME, "version": version, "storage_uri": model.as_uri(), "manifest_sha256": manifest}
-    write_json(folder / "release.json", notes)
+    RegisteredVersion(name=NAME, version=version, storage_uri=model.as_uri(), manifest_sha256=manifest).write(folder)
     return folder
 
 
@@ -91,8 +92,8 @@ def released(root: Path, **limits: Any) -> Path:
     """Return an endpoint on which version 1 is active."""
     endpoint = root / "endpoint"
     model = package(root / "model", **limits)
-    releases.install(release(root / "release", model, "1"), endpoint, "1")
-    releases.write_active(endpoint, "1")
+    endpoint_folder.install(release(root / "release", model, "1"), endpoint, "1")
+    routing.write(endpoint, Routing.to("1"))
     return endpoint
 
 

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.shared import releases
+from components.shared.release import local, routing
 from pipelines.command import terminal
 from pipelines.project import project_file
 from pipelines.targets import state
@@ -20,11 +20,11 @@ def serve(
     place, chosen = state.open_project(project, target, overrides)
     read = project_file.read(place.project_file)
     place.create()
-    endpoint.recover(place.endpoint, place.registry_uri)
+    local.recover(place.endpoint, place.registry_uri)
     where = open_place(chosen, read, place, ["serving"], lambda sentence: console.print(sentence, highlight=False))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with where.serve(place.endpoint, host=host, port=port, grpc_port=grpc_port) as running:
-        version = releases.active(place.endpoint)
+        version = routing.answering(place.endpoint)
         answers = (
             f"release {version} of {read.name}"
             if version

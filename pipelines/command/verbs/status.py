@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from components.shared import registry, releases
+from components.shared import registry
+from components.shared.release import endpoint_folder, routing
 from pipelines.command import terminal
 from pipelines.project import project_file
 from pipelines.targets import state
@@ -17,8 +18,8 @@ def status(project: Path, *, target: str = "laptop", overrides: Sequence[str] = 
     place = state.open_state(project, target, overrides)
     name = project_file.read(place.project_file).name
     console = terminal.console()
-    server = releases.server(place.endpoint)
-    active = releases.active(place.endpoint)
+    server = endpoint_folder.server(place.endpoint)
+    active = routing.answering(place.endpoint)
     where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
     console.print(f"endpoint  {'release ' + active if active else 'no release yet'}, {where}", highlight=False)
     if place.registry_exists:

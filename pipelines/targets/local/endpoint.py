@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.shared import inference, processes, releases, telemetry
+from components.shared import inference, processes, telemetry
+from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, PerennialError, StepFailed
-from components.shared.files import read_json
+from components.shared.release import endpoint_folder, routing
+from components.shared.release.endpoint_folder import EndpointServer
 
 LOG = "server.log"
 _POLL_S = 0.05
@@ -45,7 +47,7 @@ class Running:
     """A server that this process started."""
 
     endpoint: Path
-    server: releases.Server
+    server: EndpointServer
     process: Process
 
     def stop(self) -> None:
@@ -59,9 +61,9 @@ class Running:
         self.stop()
 
 
-def find(endpoint: Path) -> releases.Server | None:
+def find(endpoint: Path) -> EndpointServer | None:
     """Return the server that runs on this endpoint: its process lives, is the one that wrote, and answers."""
-    server = releases.server(endpoint)
+    server = endpoint_folder.server(endpoint)
     if server is None:
         return None
     try:
@@ -122,7 +124,7 @@ def launch(
     deadline_s: float = 120.0,
 ) -> Running:
     """Start a server, however ``begin`` starts one with these arguments of ``serving``; otherwise as ``start``."""
-    if other := releases.server(endpoint):
+    if other := endpoint_folder.server(endpoint):
         raise InputError(
             f"The endpoint {endpoint} is served already by process {other.pid} at {other.rest_url}; "
             "stop that one first."
@@ -139,7 +141,7 @@ def launch(
         raise
 
 
-def stop(server: releases.Server) -> None:
+def stop(server: EndpointServer) -> None:
     """End a server that another process started; one that has ended already is fine."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + _STOP_S
@@ -162,27 +164,14 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         InputError: If nothing was released or a row is refused; the sentence names the field.
         StepFailed: If no server runs.
     """
-    version = releases.active(endpoint)
+    version = routing.answering(endpoint)
     if version is None:
         raise InputError("Nothing has been released yet, so nothing can answer; run 'perennial run' first.")
-    server = releases.server(endpoint)
+    server = endpoint_folder.server(endpoint)
     if server is None:
         raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve'.")
-    name = read_json(releases.folder(endpoint, version) / "release.json")["name"]
-    return inference.predict(server.rest_url, name, rows)
-
-
-def recover(endpoint: Path, registry_uri: str) -> str | None:
-    """Finish or take back the release that a killed run left behind; see ``components.shared.recovery``.
-
-    Costs nothing when no release is under way: the registry is opened only then.
-    """
-    entry = releases.journal(endpoint)
-    if entry is None or not entry.abandoned:
-        return None
-    from components.shared import recovery
-
-    return recovery.recover(endpoint, registry_uri)
+    release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
+    return inference.predict(server.rest_url, release.name, rows)
 
 
 def _environment(source: Path) -> dict[str, str]:
@@ -199,12 +188,12 @@ def _environment(source: Path) -> dict[str, str]:
     }
 
 
-def _wait(endpoint: Path, process: Process, deadline_s: float) -> releases.Server:
+def _wait(endpoint: Path, process: Process, deadline_s: float) -> EndpointServer:
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         if (code := process.poll()) is not None:
             raise _ended(endpoint, code)
-        server = releases.server(endpoint)
+        server = endpoint_folder.server(endpoint)
         if server is not None and server.pid == process.pid and find(endpoint) is not None:
             return server
         time.sleep(_POLL_S)

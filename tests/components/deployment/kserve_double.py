@@ -21,6 +21,8 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from tests.components.deployment import api_server
+
 SERVING = "apis/serving.kserve.io/v1beta1"
 GATEWAY = "apis/gateway.networking.k8s.io/v1"
 DOMAIN = "example.com"
@@ -348,13 +350,6 @@ def account(api: Api, name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
     }
     api.make(rbac, "rolebindings", binding)
     answer = api.call("POST", api.path("api/v1", "serviceaccounts", f"{name}/token"), {"spec": {}})
-    authority = Path(api.settings.ssl_ca_cert).read_bytes()
-    cluster = {"server": api.settings.host, "certificate-authority-data": base64.b64encode(authority).decode()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": cluster}],
-        "users": [{"name": "x", "user": {"token": answer["status"]["token"]}}],
-    }
+    certificate = api.settings.ssl_ca_cert
+    authority = base64.b64encode(Path(certificate).read_bytes()).decode() if certificate else None
+    return api_server.config(api.settings.host, answer["status"]["token"], authority)

@@ -1,10 +1,10 @@
 """On a cluster a release is whole or it never was, whatever fails: the route's weights and the alias are the truth.
 
-Against a real API server (KUBECONFIG), with doubles of KServe's controller and of the gateway.
+Against the API server that KUBECONFIG names, or else a double of it; with doubles of KServe's controller and of the
+gateway.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,18 +19,16 @@ from typing import Any
 import pytest
 import yaml
 
-from components.deployment import kserve
-from components.deployment.kserve.pace import Pace
 from components.shared import registry
+from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, StepFailed
 from components.shared.evidence import Candidate
-from components.shared.release import resources as manifest
+from components.shared.release.kserve import objects as manifest
+from components.shared.release.kserve import release as kserve
+from components.shared.release.pace import Pace
 from tests.components import made_candidate
 from tests.components.deployment import kserve_double as double
 from tests.components.deployment.kserve_double import GATEWAY, SERVING, Behaviour
-
-KUBECONFIG = os.environ.get("KUBECONFIG", "")
-pytestmark = pytest.mark.skipif(not KUBECONFIG, reason="no KUBECONFIG: it names the API server to release into")
 
 NAME = "made"
 PACE = Pace(route_s=8, settle_s=0.3, stuck_s=1.0, lease_s=3, poll_s=0.1)
@@ -38,9 +36,9 @@ SCORES = [0.1, 0.2, 0.3]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_other_kserve() -> None:
+def no_other_kserve(kubeconfig: str) -> None:
     """The doubles stand for KServe; a real one beside them would undo what they do."""
-    webhooks = double.Api(KUBECONFIG, "").call(
+    webhooks = double.Api(kubeconfig, "").call(
         "GET", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     )
     if any("kserve" in one["metadata"]["name"] for one in webhooks["items"]):
@@ -65,8 +63,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         manifest.write(
             folder / "releases" / version, Candidate.read(evidence, made_candidate.CODE), made, False, "d" * 64
         )
-        plans[version] = json.loads((folder / "releases" / version / "release.json").read_text())
+        plans[version] = RegisteredVersion.read(folder / "releases" / version)
     return SimpleNamespace(folder=folder, uri=uri, client=client, plans=plans)
+
+
+def release_from(
+    folder: Path, version: RegisteredVersion, client: Any, endpoint: str, start_s: float, pace: Pace
+) -> str:
+    """Release as the deployment step does."""
+    driver = kserve.driver(endpoint, version, client, manifests=folder, start_s=start_s, pace=pace)
+    return driver.release(version)
 
 
 class Place:
@@ -84,7 +90,8 @@ class Place:
 
     def release(self, version: str, pace: Pace = PACE, start_s: float = 10) -> str:
         folder = self.models.folder / "releases" / version
-        return kserve.release(folder, self.models.plans[version], self.models.client, self.endpoint, start_s, pace)
+        plan = self.models.plans[version]
+        return release_from(folder, plan, self.models.client, self.endpoint, start_s, pace)
 
     def load(self) -> double.Load:
         load = double.Load(self.gateway.url, self.host)
@@ -118,9 +125,9 @@ class Place:
 
 
 @pytest.fixture
-def place(models: SimpleNamespace, request: pytest.FixtureRequest) -> Iterator[Place]:
+def place(models: SimpleNamespace, request: pytest.FixtureRequest, kubeconfig: str) -> Iterator[Place]:
     behaviour = getattr(request, "param", None) or Behaviour()
-    with double.namespace(KUBECONFIG) as api:
+    with double.namespace(kubeconfig) as api:
         made = Place(api, models, replace(behaviour, pods=dict(behaviour.pods)))
         yield made
         made.controller.end()
@@ -237,7 +244,7 @@ def test_a_pod_that_can_never_start_ends_the_release_before_its_deadline(place, 
     place.behaviour.pods["2"] = status
     load = place.load()
 
-    with pytest.raises(StepFailed, match=rf"Release 2 does not start: .*{sentence}.*kubectl -n .* get events --field"):
+    with pytest.raises(StepFailed, match=rf"release 2 does not start: .*{sentence}.*kubectl -n .* get events --field"):
         place.release("2", start_s=60)
 
     load.end()
@@ -274,7 +281,7 @@ def test_a_gateway_that_takes_up_no_route_is_named(place):
     place.release("1")
     place.behaviour.accepts = False
 
-    with pytest.raises(StepFailed, match=r"gateway does not take up the route .* \(no gateway has taken it up\)"):
+    with pytest.raises(StepFailed, match=r"gateway does not adopt the route .* \(no gateway has adopted it\)"):
         place.release("2", pace=replace(PACE, route_s=1.5))
 
 
@@ -284,17 +291,17 @@ def test_what_somebody_else_made_under_the_name_is_not_touched(place):
     place.controller.end()
     place.api.make(SERVING, "inferenceservices", {**theirs, "spec": {"predictor": predictor}})
 
-    with pytest.raises(StepFailed, match=r"InferenceService 'made' in namespace .* is not this project's"):
+    with pytest.raises(StepFailed, match=r"InferenceService 'made' in namespace .* does not belong to this project"):
         place.release("1")
 
     assert place.api.get(SERVING, "inferenceservices", NAME)["spec"]["predictor"] == predictor
 
 
 def test_a_model_that_no_pod_can_read_is_refused_before_anything_is_made(place, models):
-    plan = models.plans["1"] | {"storage_uri": "file:///here/model"}
+    plan = models.plans["1"].model_copy(update={"storage_uri": "file:///here/model"})
 
     with pytest.raises(InputError, match="no pod can read it"):
-        kserve.release(models.folder / "releases" / "1", plan, models.client, place.endpoint, 10, PACE)
+        release_from(models.folder / "releases" / "1", plan, models.client, place.endpoint, 10, PACE)
 
     assert place.objects() == {"services": [], "routes": []}
 
@@ -316,28 +323,28 @@ def test_two_releases_at_once_are_one_release_and_one_refusal(place):
         thread.join()
 
     assert sorted(outcome == "released" for outcome in outcomes) == [False, True]
-    assert any("Another release of this project is under way by" in outcome for outcome in outcomes)
+    assert any("another release of this project is under way by" in outcome for outcome in outcomes)
     assert place.at_rest(place.champion())
 
 
 # Where the step is killed: module, class, method, at which call, before or after it, and whether the alias has moved.
 KILLED_AT: dict[str, tuple[str, str, str, int, str, bool]] = {
-    "journal written": ("journal", "Journal", "write", 1, "after", False),
+    "journal written": ("lease", "LeaseJournalStore", "write", 1, "after", False),
     "candidate dark": ("cluster", "Cluster", "merge", 1, "after", False),
-    "asking alone": ("ingress", "Ingress", "await_accepted", 2, "after", False),
-    "before the alias": ("canary", "Canary", "widen", 1, "after", False),
-    "after the alias": ("canary", "Canary", "switch", 1, "before", True),
-    "traffic sent": ("cluster", "Cluster", "merge", 2, "after", True),
-    "asked publicly": ("ingress", "Ingress", "ask_publicly", 1, "after", True),
-    "renamed": ("canary", "Canary", "rename", 1, "after", True),
+    "queried in isolation": ("ingress", "Ingress", "await_accepted", 2, "after", False),
+    "before the alias": ("canary", "CanaryLayout", "scale_up", 1, "after", False),
+    "after the alias": ("canary", "CanaryLayout", "route", 1, "before", True),
+    "traffic shifted": ("cluster", "Cluster", "merge", 2, "after", True),
+    "queried publicly": ("ingress", "Ingress", "verify_public", 1, "after", True),
+    "renamed": ("canary", "CanaryLayout", "retire", 1, "after", True),
 }
 KILLED_SERVICES_AT = {
-    "candidate stands": ("services", "Services", "place", 1, "after", False),
-    "before the alias": ("services", "Services", "widen", 1, "after", False),
-    "after the alias": ("services", "Services", "switch", 1, "before", True),
-    "traffic sent": ("services", "Services", "switch", 1, "after", True),
-    "route names one": ("services", "Services", "_remove", 1, "before", True),
-    "renamed": ("services", "Services", "rename", 1, "after", True),
+    "candidate placed": ("two_services", "TwoServicesLayout", "place", 1, "after", False),
+    "before the alias": ("two_services", "TwoServicesLayout", "scale_up", 1, "after", False),
+    "after the alias": ("two_services", "TwoServicesLayout", "route", 1, "before", True),
+    "traffic shifted": ("two_services", "TwoServicesLayout", "route", 1, "after", True),
+    "route names one": ("two_services", "TwoServicesLayout", "_delete", 1, "before", True),
+    "renamed": ("two_services", "TwoServicesLayout", "retire", 1, "after", True),
 }
 
 
@@ -345,12 +352,13 @@ def kill(place: Place, version: str, boundary: tuple[str, str, str, int, str, bo
     module, owner, method, count, when, _ = boundary
     pace = {key: getattr(PACE, key) for key in ("route_s", "settle_s", "stuck_s", "lease_s", "poll_s")}
     script = f"""
-        import json, os, signal
+        import os, signal
         from pathlib import Path
-        from components.deployment import kserve
-        from components.deployment.kserve.pace import Pace
-        from components.deployment.kserve.{module} import {owner}
         from components.shared import registry
+        from components.shared.documents.release import RegisteredVersion
+        from components.shared.release.kserve.{module} import {owner}
+        from components.shared.release.pace import Pace
+        from tests.components.deployment.test_kserve import release_from
 
         real, calls = {owner}.{method}, 0
         def killed(*given, **named):
@@ -363,9 +371,9 @@ def kill(place: Place, version: str, boundary: tuple[str, str, str, int, str, bo
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer
         {owner}.{method} = killed
-        plan = json.loads({json.dumps(place.models.plans[version])!r})
         folder = Path({str(place.models.folder / "releases" / version)!r})
-        kserve.release(folder, plan, registry.open({place.models.uri!r}), {place.endpoint!r}, 10, Pace(**{pace!r}))
+        plan = RegisteredVersion.read(folder)
+        release_from(folder, plan, registry.open({place.models.uri!r}), {place.endpoint!r}, 10, Pace(**{pace!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -391,7 +399,7 @@ def test_a_killed_release_is_finished_once_the_alias_moved_and_taken_back_before
     killed_then(place, KILLED_AT[boundary], "2")
 
 
-@pytest.mark.parametrize("boundary", ["asking alone", "after the alias"])
+@pytest.mark.parametrize("boundary", ["queried in isolation", "after the alias"])
 def test_the_next_release_settles_one_that_was_killed(place, boundary):
     killed_then(place, KILLED_AT[boundary], "3")
 
@@ -403,9 +411,9 @@ def test_a_killed_release_of_two_services_is_finished_or_taken_back(place, bound
 
 
 @pytest.mark.parametrize("place", [Behaviour(), OLD], indirect=True, ids=["canary", "0.20"])
-@pytest.mark.parametrize("method", ["stand", "routed"])
+@pytest.mark.parametrize("method", ["place", "routed"])
 def test_a_first_release_that_was_killed_leaves_nothing_to_the_next(place, method):
-    kill(place, "1", ("canary", "Canary", method, 1, "after", False))
+    kill(place, "1", ("canary", "CanaryLayout", method, 1, "after", False))
 
     assert place.release("2") == "released"
     assert place.at_rest("2")

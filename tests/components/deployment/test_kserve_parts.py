@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from components.deployment.kserve import address, canary, cluster, pods, routes
-from components.deployment.kserve.address import Address
-from components.deployment.kserve.pace import Pace
 from components.shared.errors import InputError, StepFailed
+from components.shared.release.kserve import address, canary, cluster, pods, routes
+from components.shared.release.kserve.address import Address
+from components.shared.release.pace import Pace
 
 
 @pytest.mark.parametrize("module", [address, canary, pods, routes])
@@ -86,7 +86,7 @@ def test_a_canary_has_a_fixed_number_of_pods_and_a_named_container():
     predictor = {"name": "v2", "minReplicas": 2, "maxReplicas": 5, "scaleMetric": "cpu", "scaleTarget": 80}
     predictor |= {"model": {"runtime": "r"}, "serviceAccountName": "s"}
 
-    entry = canary._entry(predictor, 1, 0)
+    entry = canary._canary_entry(predictor, 1, 0)
 
     model = {"runtime": "r", "name": "kserve-container"}
     assert entry["predictor"] == {"name": "v2", "minReplicas": 1, "serviceAccountName": "s", "model": model}
@@ -107,7 +107,7 @@ CRASHED = {"terminated": {"exitCode": 5, "reason": "Error"}}
 
 
 @pytest.mark.parametrize(
-    ("found", "kind", "hopeless"),
+    ("found", "kind", "permanent"),
     [
         (pod(containerStatuses=[container(state={"waiting": {"reason": "ErrImagePull"}})]), "image", False),
         (pod(containerStatuses=[container(state={"waiting": {"reason": "ErrImageNeverPull"}})]), "image", True),
@@ -119,23 +119,23 @@ CRASHED = {"terminated": {"exitCode": 5, "reason": "Error"}}
         (pod(phase="Failed", reason="Evicted", message="low on disk"), "failed", False),
     ],
 )
-def test_a_pods_status_says_what_is_wrong_and_whether_it_can_get_better(found, kind, hopeless):
-    trouble = pods.trouble(found)
+def test_a_pods_status_says_what_is_wrong_and_whether_it_can_get_better(found, kind, permanent):
+    trouble = pods.problem(found)
 
     assert trouble is not None
-    assert (trouble.kind, trouble.hopeless) == (kind, hopeless)
+    assert (trouble.kind, trouble.permanent) == (kind, permanent)
 
 
 def test_a_pod_that_is_starting_has_no_trouble():
     creating = container(state={"waiting": {"reason": "ContainerCreating"}})
 
-    assert pods.trouble(pod(phase="Pending", containerStatuses=[creating])) is None
-    assert pods.trouble(pod(initContainerStatuses=[container(state={"terminated": {"exitCode": 0}})])) is None
+    assert pods.problem(pod(phase="Pending", containerStatuses=[creating])) is None
+    assert pods.problem(pod(initContainerStatuses=[container(state={"terminated": {"exitCode": 0}})])) is None
 
 
 def refused(status: int, message: str) -> str:
     answer = SimpleNamespace(body=json.dumps({"message": message}), reason="")
-    return cluster._sentence(answer, status, "HTTPRoute", "models")
+    return cluster._message(answer, status, "HTTPRoute", "models")
 
 
 def test_a_right_that_is_missing_is_named_with_who_lacks_it():
@@ -145,7 +145,7 @@ def test_a_right_that_is_missing_is_named_with_who_lacks_it():
     sentence = refused(403, f'{answer} in the namespace "models"')
 
     assert sentence.startswith(
-        f"The service account 'kubeflow/runner' may not patch httproutes.{group} in namespace 'models'; grant it"
+        f"the service account 'kubeflow/runner' may not patch httproutes.{group} in namespace 'models'; grant it"
     )
 
 
@@ -171,7 +171,7 @@ def test_a_cluster_without_kserve_is_told_from_an_object_that_is_not_there():
 def test_without_a_cluster_the_sentence_says_how_to_name_one(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
 
-    with pytest.raises(InputError, match=r"No cluster is known here .*; set KUBECONFIG"):
+    with pytest.raises(InputError, match=r"no cluster is configured here .*; set KUBECONFIG"):
         cluster.Cluster("models")
 
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,18 +9,25 @@ from typing import Any
 import pytest
 
 from components.deployment import logic
-from components.shared import processes, recovery, registry, releases
+from components.shared import processes, registry
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import GateRejected, StepFailed
 from components.shared.files import write_json
+from components.shared.release import endpoint_folder, local, routing
+from components.shared.release.endpoint_folder import EndpointServer
+from components.shared.release.file_journal import FileJournalStore
+from components.shared.release.journal import ReleaseJournal
+from components.shared.release.machine import Phase
+from components.shared.release.routing import Routing
 from tests import documents
 
 NAME = "tiny"
 PROJECT: Any = SimpleNamespace(name=NAME)
 PROMOTED = documents.verdict()
 REJECTED = documents.verdict(promote=False)
-# A process that has this number now, but started at another time: the one that wrote is gone.
-DEAD = releases.Journal(NAME, "2", "1", "1", os.getpid(), "0")
+CANDIDATE = RegisteredVersion(name=NAME, version="2", storage_uri="file:///nowhere")
+KILLED = ReleaseJournal(release=CANDIDATE, former="1", former_champion="1", phase=Phase.COMMIT)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,8 @@ def client(registry_uri: str) -> Iterator[Any]:
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "endpoint"
-    releases.write_active(folder, "1")
+    folder.mkdir()
+    routing.write(folder, Routing.to("1"))
     return folder
 
 
@@ -57,8 +64,8 @@ def placed(tmp_path: Path, verdict: Verdict, name: str = NAME) -> tuple[Path, Pa
     return tmp_path / "release", tmp_path / "verdict"
 
 
-def state(endpoint: Path, client: Any) -> tuple[str | None, str | None, releases.Journal | None]:
-    return releases.active(endpoint), registry.champion(client, NAME), releases.journal(endpoint)
+def state(endpoint: Path, client: Any) -> tuple[str | None, str | None, ReleaseJournal | None]:
+    return routing.answering(endpoint), registry.champion(client, NAME), FileJournalStore(endpoint).read()
 
 
 def test_what_the_gate_did_not_promote_is_never_released(tmp_path, endpoint, client, registry_uri):
@@ -74,7 +81,7 @@ def test_what_the_gate_did_not_promote_is_never_released(tmp_path, endpoint, cli
 def test_without_a_server_nothing_is_released(tmp_path, endpoint, client, registry_uri):
     release, verdict = placed(tmp_path, PROMOTED)
 
-    with pytest.raises(StepFailed, match=r"No server runs.*perennial serve"):
+    with pytest.raises(StepFailed, match=r"no server runs.*perennial serve"):
         logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
 
     assert state(endpoint, client) == ("1", "1", None)
@@ -83,7 +90,9 @@ def test_without_a_server_nothing_is_released(tmp_path, endpoint, client, regist
 def test_a_server_that_does_not_answer_leaves_everything_as_it_was(tmp_path, endpoint, client, registry_uri):
     release, verdict = placed(tmp_path, PROMOTED)
     here = os.getpid()
-    releases.write_server(endpoint, releases.Server(here, processes.started(here), "http://127.0.0.1:9", None))
+    endpoint_folder.write_server(
+        endpoint, EndpointServer(pid=here, started=processes.started(here), rest_url="http://127.0.0.1:9")
+    )
 
     with pytest.raises(StepFailed, match="No model server answers at"):
         logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
@@ -101,54 +110,60 @@ def test_a_release_of_another_model_is_refused(tmp_path, endpoint, client, regis
 
 def test_two_releases_are_never_under_way_at_once(tmp_path, endpoint, client, registry_uri):
     release, verdict = placed(tmp_path, PROMOTED)
-    living = replace(DEAD, started=processes.started(os.getpid()))
-    releases.write_journal(endpoint, living)
+    store = FileJournalStore(endpoint)
+    with store.hold():
+        store.write(KILLED)
+        living = store.read()
 
-    with pytest.raises(StepFailed, match="Release 2 is under way in process"):
-        logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
+        with pytest.raises(StepFailed, match=f"release 2 is under way in process {os.getpid()}"):
+            logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
 
-    assert recovery.recover(endpoint, registry_uri) is None
-    assert state(endpoint, client) == ("1", "1", living)
+        assert local.recover(endpoint, registry_uri) is None
+        assert state(endpoint, client) == ("1", "1", living)
 
 
 def test_what_answers_already_is_not_released_again(tmp_path, endpoint, client, registry_uri):
     release, verdict = placed(tmp_path, PROMOTED)
     registry.move_alias(client, NAME, registry.CHAMPION, "2")
-    releases.write_active(endpoint, "2")
+    routing.write(endpoint, Routing.to("2"))
 
     assert logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint)) == "unchanged"
 
 
 @pytest.mark.parametrize(
-    "champion, active, undoing, outcome, version",
+    "champion, answering, phase, outcome, version",
     [
-        ("1", "1", False, "taken back", "1"),
-        ("2", "1", False, "finished", "2"),
-        ("2", "2", False, "finished", "2"),
-        ("2", "2", True, "taken back", "1"),
-        ("2", "1", True, "taken back", "1"),
-        ("1", "1", True, "taken back", "1"),
+        ("1", "1", Phase.PLACE, "rolled back", "1"),
+        ("1", "1", Phase.COMMIT, "rolled back", "1"),
+        ("2", "1", Phase.COMMIT, "finished", "2"),
+        ("2", "1", Phase.SHIFT, "finished", "2"),
+        ("2", "2", Phase.SHIFT, "finished", "2"),
+        ("2", "2", Phase.CLEAN_UP, "finished", "2"),
+        ("2", "2", Phase.UNDO, "rolled back", "1"),
+        ("2", "1", Phase.UNDO, "rolled back", "1"),
+        ("1", "1", Phase.UNDO, "rolled back", "1"),
     ],
 )
-def test_a_release_that_was_killed_is_finished_once_the_alias_moved_and_taken_back_before(
-    endpoint, client, registry_uri, champion, active, undoing, outcome, version
+def test_a_release_that_was_killed_is_finished_once_the_alias_moved_and_rolled_back_before(
+    endpoint, client, registry_uri, champion, answering, phase, outcome, version
 ):
     registry.move_alias(client, NAME, registry.CHAMPION, champion)
-    releases.write_active(endpoint, active)
-    releases.write_journal(endpoint, replace(DEAD, undoing=undoing))
+    routing.write(endpoint, Routing(shares={"1": 0, "2": 0} | {answering: 100}))
+    FileJournalStore(endpoint).write(KILLED.model_copy(update={"phase": phase}))
 
-    assert recovery.recover(endpoint, registry_uri) == outcome
+    assert local.recover(endpoint, registry_uri) == outcome
     assert state(endpoint, client) == (version, version, None)
-    assert recovery.recover(endpoint, registry_uri) is None
+    assert routing.read(endpoint) == Routing.to(version)
+    assert local.recover(endpoint, registry_uri) is None
 
 
 def test_a_first_release_that_was_killed_leaves_nothing_active_and_no_champion(endpoint, client, registry_uri):
     registry.move_alias(client, NAME, registry.CHAMPION, None)
-    releases.write_active(endpoint, None)
+    routing.write(endpoint, Routing(shares={"2": 0}))
     (endpoint / "releases" / "2").mkdir(parents=True)
-    releases.write_journal(endpoint, replace(DEAD, former=None, former_champion=None))
+    FileJournalStore(endpoint).write(KILLED.model_copy(update={"former": None, "former_champion": None}))
 
-    assert recovery.recover(endpoint, registry_uri) == "taken back"
+    assert local.recover(endpoint, registry_uri) == "rolled back"
     assert state(endpoint, client) == (None, None, None)
     assert not (endpoint / "releases" / "2").exists()
 
@@ -157,8 +172,8 @@ def test_a_first_release_that_was_killed_leaves_nothing_active_and_no_champion(e
 def test_a_version_that_is_no_plain_name_never_becomes_a_path(endpoint, tmp_path, version):
     (tmp_path / "release").mkdir()
 
-    with pytest.raises(StepFailed, match="no plain name"):
-        releases.install(tmp_path / "release", endpoint, version)
+    with pytest.raises(StepFailed, match="not a plain name"):
+        endpoint_folder.install(tmp_path / "release", endpoint, version)
 
 
 def test_a_process_is_known_by_number_and_start():

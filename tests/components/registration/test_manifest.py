@@ -10,7 +10,7 @@ import yaml
 
 from components.shared.evidence import Candidate
 from components.shared.project import ServingSettings
-from components.shared.release import resources as manifest
+from components.shared.release.kserve import objects as manifest
 from serving.__main__ import _parser
 from tests.components import made_candidate
 

@@ -3,17 +3,16 @@
 import json
 import logging
 import re
-from collections.abc import Callable
 from hashlib import sha256
 from urllib.parse import quote
 
-from components.deployment.kserve import routes
-from components.deployment.kserve.address import Address
-from components.deployment.kserve.cluster import Cluster, Document
-from components.deployment.kserve.pace import Pace
-from components.deployment.sample import Sample
 from components.shared import inference
 from components.shared.errors import InputError, PerennialError, StepFailed
+from components.shared.release.kserve import routes
+from components.shared.release.kserve.address import Address
+from components.shared.release.kserve.cluster import Cluster, Manifest
+from components.shared.release.pace import Pace
+from components.shared.release.sample import Sample
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +20,10 @@ _CONFIG = "inferenceservice-config"
 
 
 class Ingress:
-    """Ask releases through the gateway.
+    """Query versions through the gateway.
 
     Args:
-        cluster: Where the routes lie.
+        cluster: Where the routes are.
         address: What the target says about the gateway.
         pace: How long a route may take.
     """
@@ -32,7 +31,7 @@ class Ingress:
     def __init__(self, cluster: Cluster, address: Address, pace: Pace) -> None:
         self._cluster, self._address, self._pace = cluster, address, pace
 
-    def parents(self) -> list[Document]:
+    def parents(self) -> list[Manifest]:
         """Name the gateway for a route of our own."""
         if self._address.gateway is not None:
             return [routes.parent(self._address.gateway)]
@@ -50,27 +49,27 @@ class Ingress:
             "IngressDomain": str(self._setting("ingressDomain", "domain")),
         }
         template = str(self._setting("domainTemplate", "domain"))
-        return re.sub(r"{{\s*\.(\w+)\s*}}", lambda found: values.get(found[1], found[0]), template)
+        return re.sub(r"{{\s*\.(\w+)\s*}}", lambda match: values.get(match[1], match[0]), template)
 
-    def url(self, parents: list[Document]) -> str:
+    def url(self, parents: list[Manifest]) -> str:
         """Return where the gateway listens."""
         if self._address.ingress is not None:
             return self._address.ingress
         gateway = parents[0]
-        found = self._cluster.get("Gateway", gateway["name"], namespace=gateway.get("namespace"))
-        addresses = (found or {}).get("status", {}).get("addresses", [])
+        manifest = self._cluster.get("Gateway", gateway["name"], namespace=gateway.get("namespace"))
+        addresses = (manifest or {}).get("status", {}).get("addresses", [])
         if not addresses:
             raise InputError(
-                f"The gateway {gateway.get('namespace')}/{gateway['name']} has no address yet; "
-                "say where it is reached: kserve://...?ingress=http://<its service>."
+                f"the gateway {gateway.get('namespace')}/{gateway['name']} has no address yet; "
+                "add where it is reached: kserve://...?ingress=http://<its service>."
             )
         return f"http://{addresses[0]['value']}"
 
-    def ask_alone(self, sample: Sample, service: str, public: str, parents: list[Document]) -> None:
-        """Ask a Service its sample through the gateway, under a hostname that nobody else knows.
+    def verify_isolated(self, sample: Sample, service: str, public: str, parents: list[Manifest]) -> None:
+        """Send the sample to one Service through the gateway, under a hostname that nobody else knows.
 
         Raises:
-            StepFailed: If it does not answer, or wrong.
+            StepFailed: If it does not answer, or a score differs.
         """
         name = self._check(service)
         host = f"{name}.{public.partition('.')[2]}"
@@ -82,9 +81,9 @@ class Ingress:
             self._pace.until(
                 lambda: inference.call(url, path, host=host)[0] == 200,
                 self._pace.route_s,
-                f"Release {sample.version} did not answer through the gateway at {url} (host {host})",
+                f"release {sample.version} did not answer through the gateway at {url} (host {host})",
             )
-            sample.ask(url, host=host, by_version=True)
+            sample.verify(url, host=host, by_version=True)
         finally:
             self.forget(service)
 
@@ -92,11 +91,11 @@ class Ingress:
         """Remove the route that led to this Service alone."""
         self._cluster.delete("HTTPRoute", self._check(service))
 
-    def ask_publicly(self, sample: Sample, host: str, parents: list[Document]) -> None:
-        """Ask as a client does, until this release has answered right for a while without a break.
+    def verify_public(self, sample: Sample, host: str, parents: list[Manifest]) -> None:
+        """Send requests as a client does, until this version has answered for a while without interruption.
 
         Raises:
-            StepFailed: If it does not come to that, or a score differs.
+            StepFailed: If it does not get there, or a score differs.
         """
         url, needed = self.url(parents), max(1, round(self._pace.settle_s / self._pace.poll_s))
         row = 0
@@ -109,28 +108,28 @@ class Ingress:
         self._pace.until(
             settled,
             self._pace.route_s + self._pace.settle_s,
-            f"Release {sample.version} did not come to answer at {url} (host {host})",
+            f"release {sample.version} did not come to answer at {url} (host {host})",
         )
-        sample.ask(url, host=host)
+        sample.verify(url, host=host)
 
     def await_accepted(self, name: str) -> None:
-        """Wait until the gateway has taken up a route as it is."""
-        seen: Document | None = None
+        """Wait until the gateway has adopted a route as it is."""
+        seen: Manifest | None = None
 
         def accepted() -> bool:
             nonlocal seen
             seen = self._cluster.get("HTTPRoute", name)
             return routes.accepted(seen)
 
-        if not self._pace.came(accepted, self._pace.route_s):
+        if not self._pace.within(accepted, self._pace.route_s):
             raise StepFailed(
-                f"The gateway does not take up the route {name!r} ({routes.refusal(seen)}); "
+                f"the gateway does not adopt the route {name!r} ({routes.refusal(seen)}); "
                 f"look at 'kubectl -n {self._cluster.namespace} describe httproute {name}'."
             )
 
-    def await_route(self, name: str, wanted: Callable[[Document | None], bool], sentence: str) -> None:
-        """Wait until a route is as wanted, and the gateway has taken that up."""
-        self._pace.until(lambda: wanted(self._cluster.get("HTTPRoute", name)), self._pace.route_s, sentence)
+    def await_route(self, name: str, wanted: routes.Condition, problem: str) -> None:
+        """Wait until a route is as wanted, and the gateway has adopted that."""
+        self._pace.until(lambda: wanted(self._cluster.get("HTTPRoute", name)), self._pace.route_s, problem)
         self.await_accepted(name)
 
     def _check(self, service: str) -> str:
@@ -145,10 +144,10 @@ class Ingress:
 
     def _setting(self, key: str, ours: str) -> object:
         config = self._cluster.get("ConfigMap", _CONFIG, namespace=self._address.kserve)
-        found = json.loads((config or {}).get("data", {}).get("ingress", "{}")).get(key)
-        if not found:
+        value = json.loads((config or {}).get("data", {}).get("ingress", "{}")).get(key)
+        if not value:
             raise InputError(
-                f"KServe's configuration in namespace {self._address.kserve!r} does not say {key!r}; "
-                f"say it in the target: kserve://...?{ours}=..."
+                f"KServe's configuration in namespace {self._address.kserve!r} does not set {key!r}; "
+                f"set it in the target: kserve://...?{ours}=..."
             )
-        return found
+        return value

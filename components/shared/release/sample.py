@@ -1,4 +1,4 @@
-"""The question that every release must answer right: the sample of its package, with the scores from training."""
+"""The query that every release must answer right: the sample of its package, with the scores from training."""
 
 import math
 import tempfile
@@ -10,6 +10,7 @@ from typing import Any
 from components.shared import inference, registry
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_sample import PackageSample, SampleRow
+from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, StepFailed
 from components.shared.files import from_uri
 
@@ -28,30 +29,29 @@ class Sample:
     tolerance: float
 
     @classmethod
-    def of(cls, plan: dict[str, Any], client: Any) -> "Sample":
-        """Read the sample of the package that ``release.json`` names, wherever the registry keeps it."""
-        uri = str(plan["storage_uri"])
-        if uri.startswith("file:"):
-            return cls._read(plan, from_uri(uri))
+    def of(cls, release: RegisteredVersion, client: Any) -> "Sample":
+        """Read the sample from a version's package, wherever the registry keeps it."""
+        if release.storage_uri.startswith("file:"):
+            return cls._read(release, from_uri(release.storage_uri))
         with tempfile.TemporaryDirectory() as scratch:
-            return cls._read(plan, registry.download(client, uri, Path(scratch) / "package"))
+            return cls._read(release, registry.download(client, release.storage_uri, Path(scratch) / "package"))
 
     @classmethod
-    def _read(cls, plan: dict[str, Any], package: Path) -> "Sample":
+    def _read(cls, release: RegisteredVersion, package: Path) -> "Sample":
         sample, facts = PackageSample.read(package), ModelFacts.read(package)
-        return cls(plan["name"], plan["version"], sample.rows, sample.scores, facts.tolerance)
+        return cls(release.name, release.version, sample.rows, sample.scores, facts.tolerance)
 
     def answering(self, url: str, *, host: str | None = None) -> str:
         """Return the version that answers the first row."""
         return str(inference.predict(url, self.name, self.rows[:1], host=host)["model_version"])
 
-    def ask(self, url: str, *, host: str | None = None, by_version: bool = False) -> None:
-        """Ask all rows and compare.
+    def verify(self, url: str, *, host: str | None = None, by_version: bool = False) -> None:
+        """Send all rows and compare the scores.
 
         Args:
             url: Server or gateway.
-            host: Whom the gateway is asked for.
-            by_version: Ask for this very version; else whoever answers must be it.
+            host: The name that a gateway routes by.
+            by_version: Address this version; otherwise whoever answers must be it.
 
         Raises:
             StepFailed: If another version answers, the rows are refused, or a score differs.
@@ -61,18 +61,18 @@ class Sample:
                 url, self.name, self.rows, version=self.version if by_version else None, host=host
             )
         except InputError as refused:
-            raise StepFailed(f"Release {self.version} refuses its own sample: {refused}") from refused
+            raise StepFailed(f"release {self.version} refuses its own sample: {refused}") from refused
         if answer["model_version"] != self.version:
             raise StepFailed(
-                f"Release {answer['model_version']} answered where {self.version} was asked; release again."
+                f"release {answer['model_version']} answered instead of release {self.version}; release again."
             )
         for row, (prediction, expected) in enumerate(zip(answer["predictions"], self.scores, strict=True)):
             self._compare(row, prediction["score"], expected)
 
-    def _compare(self, row: int, got: Any, expected: Any) -> None:
-        pairs = zip(got, expected, strict=True) if isinstance(got, list) else [(got, expected)]
+    def _compare(self, row: int, score: Any, expected: Any) -> None:
+        pairs = zip(score, expected, strict=True) if isinstance(score, list) else [(score, expected)]
         if not all(math.isclose(a, b, rel_tol=self.tolerance, abs_tol=self.tolerance) for a, b in pairs):
             raise StepFailed(
-                f"Release {self.version} answers row {row} of its sample with {got}, training computed {expected} "
+                f"release {self.version} answers row {row} of its sample with {score}, training computed {expected} "
                 f"(tolerance {self.tolerance:g}); it is not released."
             )

@@ -1,4 +1,7 @@
-"""The release manifest: what KServe on a cluster and the local endpoint read alike."""
+"""The objects that describe a release to KServe: an InferenceService and its ServingRuntime.
+
+The local endpoint reads the same files.
+"""
 
 import hashlib
 import math
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from components.shared import files, registry, telemetry
+from components.shared.documents.release import RegisteredVersion
 from components.shared.evidence import COMMIT, Candidate
 from components.shared.images import image
 from components.shared.project import Project, ServingSettings
@@ -38,16 +42,15 @@ def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged
     )
     for name, document in (("inferenceservice", service), ("servingruntime", runtime)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    release = {
-        "name": candidate.project.name,
-        "version": str(version.version),
-        "run_id": version.run_id,
-        "fingerprint": candidate.fingerprint,
-        "storage_uri": version.source,
-        "unchanged": unchanged,
-        "manifest_sha256": manifest_sha256,
-    }
-    files.write_json(folder / "release.json", release)
+    RegisteredVersion(
+        name=candidate.project.name,
+        version=str(version.version),
+        run_id=version.run_id,
+        fingerprint=candidate.fingerprint,
+        storage_uri=str(version.source),
+        unchanged=unchanged,
+        manifest_sha256=manifest_sha256,
+    ).write(folder)
 
 
 def inference_service(

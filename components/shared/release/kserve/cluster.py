@@ -1,7 +1,7 @@
-"""All access to the Kubernetes API: few kinds, few verbs, and a sentence for whatever it refuses.
+"""All access to the Kubernetes API: few kinds, few verbs, and a message for whatever it refuses.
 
-Objects are plain documents. The client's own typed and dynamic faces are not used: the one knows no custom resources,
-the other can't ask for strict validation.
+Objects are plain dicts. The client's own typed and dynamic interfaces are not used: the former has no custom
+resources, the latter can't request strict validation.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from components.shared.errors import InputError, StepFailed
 
-Document = dict[str, Any]
+Manifest = dict[str, Any]
 
 MANAGER = "perennial"
 _KINDS = {
@@ -31,11 +31,11 @@ _FORBIDDEN = re.compile(r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API 
 _ACCOUNT = "system:serviceaccount:"
 
 
-class Refused(StepFailed):
+class ApiRefused(StepFailed):
     """The API server answered with an error; ``status`` is HTTP's."""
 
-    def __init__(self, sentence: str, status: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
         self.status = status
 
 
@@ -52,30 +52,30 @@ class Cluster:
         """Called before anything is changed; raises if this process may no longer change anything."""
         self._api = _connected()
 
-    def get(self, kind: str, name: str, *, namespace: str | None = None) -> Document | None:
+    def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Return an object, or None."""
         try:
             return self._call("GET", self._path(kind, name, namespace), kind)
-        except Refused as refused:
+        except ApiRefused as refused:
             if refused.status == 404:
                 return None
             raise
 
-    def find(self, kind: str, *, labels: str = "", fields: str = "") -> list[Document]:
-        """Return the objects that both selectors choose."""
+    def find(self, kind: str, *, labels: str = "", fields: str = "") -> list[Manifest]:
+        """Return the objects that both selectors match."""
         query = [("labelSelector", labels), ("fieldSelector", fields)]
-        found = self._call("GET", self._path(kind), kind, [pair for pair in query if pair[1]])
-        return list(found["items"])
+        listing = self._call("GET", self._path(kind), kind, [pair for pair in query if pair[1]])
+        return list(listing["items"])
 
-    def apply(self, document: Document, *, dry_run: bool = False) -> Document:
-        """Make an object what the document says, and nothing that it does not say (server-side apply)."""
+    def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Create or change an object so that it has the fields of the manifest (server-side apply)."""
         self.guard()
         query = [("fieldManager", MANAGER), ("fieldValidation", "Strict"), ("force", "true")]
         query += [("dryRun", "All")] if dry_run else []
-        path = self._path(document["kind"], document["metadata"]["name"])
-        return self._call("PATCH", path, document["kind"], query, document, "application/apply-patch+yaml")
+        path = self._path(manifest["kind"], manifest["metadata"]["name"])
+        return self._call("PATCH", path, manifest["kind"], query, manifest, "application/apply-patch+yaml")
 
-    def merge(self, kind: str, name: str, change: Document) -> Document:
+    def merge(self, kind: str, name: str, change: Manifest) -> Manifest:
         """Change the fields that are named, and no other."""
         self.guard()
         query = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
@@ -86,18 +86,18 @@ class Cluster:
         self.guard()
         try:
             self._call("DELETE", self._path(kind, name), kind, [("propagationPolicy", "Background")])
-        except Refused as refused:
+        except ApiRefused as refused:
             if refused.status != 404:
                 raise
 
-    def create(self, document: Document) -> Document:
+    def create(self, manifest: Manifest) -> Manifest:
         """Create an object; status 409 if it is there."""
-        return self._call("POST", self._path(document["kind"]), document["kind"], body=document)
+        return self._call("POST", self._path(manifest["kind"]), manifest["kind"], body=manifest)
 
-    def replace(self, document: Document) -> Document:
+    def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object; status 409 if somebody else changed it since it was read."""
-        path = self._path(document["kind"], document["metadata"]["name"])
-        return self._call("PUT", path, document["kind"], body=document)
+        path = self._path(manifest["kind"], manifest["metadata"]["name"])
+        return self._call("PUT", path, manifest["kind"], body=manifest)
 
     def log(self, pod: str, container: str, *, previous: bool) -> list[str]:
         """Return the last lines that a container wrote; none where its log is gone, which is no error to the node."""
@@ -116,7 +116,7 @@ class Cluster:
         path: str,
         kind: str,
         query: list[tuple[str, str]] | None = None,
-        body: Document | None = None,
+        body: Manifest | None = None,
         content_type: str = "application/json",
         answer: str = "object",
     ) -> Any:
@@ -124,18 +124,21 @@ class Cluster:
         from urllib3.exceptions import HTTPError
 
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        how: dict[str, Any] = {"_return_http_data_only": True, "_request_timeout": _TIMEOUT_S}
+        options: dict[str, Any] = {
+            "response_type": answer,
+            "auth_settings": ["BearerToken"],
+            "_return_http_data_only": True,
+            "_request_timeout": _TIMEOUT_S,
+        }
         try:
-            return self._api.call_api(
-                path, method, {}, query or [], headers, body, response_type=answer, auth_settings=["BearerToken"], **how
-            )
+            return self._api.call_api(path, method, {}, query or [], headers, body, **options)
         except ApiException as refused:
             status = int(refused.status or 0)
-            raise Refused(_sentence(refused, status, kind, self.namespace), status) from refused
+            raise ApiRefused(_message(refused, status, kind, self.namespace), status) from refused
         except HTTPError as broken:
             raise StepFailed(
-                f"The Kubernetes API server at {self._api.configuration.host} does not answer ({broken}); "
-                "look whether it runs and this pod may reach it, and run again."
+                f"the Kubernetes API server at {self._api.configuration.host} does not answer ({broken}); "
+                "check that it runs and that this process can reach it, and run again."
             ) from broken
 
 
@@ -151,7 +154,7 @@ def _connected() -> Any:
             config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
     except config.ConfigException as absent:
         raise InputError(
-            f"No cluster is known here ({absent}); set KUBECONFIG, or run where a service account's token is."
+            f"no cluster is configured here ({absent}); set KUBECONFIG, or run where a service account's token is."
         ) from absent
     # Reading is safe to repeat, changing is not.
     settings.retries = urllib3.Retry(
@@ -164,26 +167,26 @@ def _connected() -> Any:
     return client.ApiClient(settings)
 
 
-def _sentence(refused: Any, status: int, kind: str, namespace: str) -> str:
+def _message(refused: Any, status: int, kind: str, namespace: str) -> str:
     try:
         message = str(json.loads(refused.body)["message"])
     except (TypeError, ValueError, KeyError):
         message = " ".join(str(refused.body or refused.reason).split())[:300]
-    if status == 403 and (found := _FORBIDDEN.search(message)):
-        user, verb, resource, group = found.groups()
+    if status == 403 and (match := _FORBIDDEN.search(message)):
+        user, verb, resource, group = match.groups()
         who = f"service account {user.removeprefix(_ACCOUNT).replace(':', '/')!r}" if _ACCOUNT in user else f"{user!r}"
         what = f"{resource}.{group}" if group else resource
         return (
-            f"The {who} may not {verb} {what} in namespace {namespace!r}; grant it "
+            f"the {who} may not {verb} {what} in namespace {namespace!r}; grant it "
             "(components/deployment/README.md lists every right) and run again."
         )
     if status == 401:
-        return "The Kubernetes API server does not know who asks (401); renew the token or log in again."
+        return "the Kubernetes API server does not accept the credentials (401); renew the token or log in again."
     if status == 404 and "page not found" in message:
         return (
-            f"The cluster has no {kind}; install KServe and the Gateway API (docs/kserve.md says which) and run again."
+            f"the cluster has no {kind}; install KServe and the Gateway API (docs/kserve.md says which) and run again."
         )
     # Kubernetes quotes the whole object before it says what is wrong with it.
-    if (said := message.rfind("strict decoding error")) > 0:
-        message = message[said:]
-    return f"The cluster refuses the {kind} ({status}): {message[:600]}"
+    if (start := message.rfind("strict decoding error")) > 0:
+        message = message[start:]
+    return f"the cluster refuses the {kind} ({status}): {message[:600]}"

@@ -1,12 +1,12 @@
-"""Are the pods of a release ready, and if not: why, and can it still get better?"""
+"""Whether the pods of a release are ready, and if not, why, and whether waiting can help."""
 
 import logging
 import time
 from dataclasses import dataclass
 
-from components.deployment.kserve.cluster import Cluster, Document
-from components.deployment.kserve.pace import Pace
 from components.shared.errors import StepFailed
+from components.shared.release.kserve.cluster import Cluster, Manifest
+from components.shared.release.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -18,75 +18,77 @@ _KILLS = 2
 
 
 @dataclass(frozen=True)
-class Trouble:
+class PodProblem:
     """What keeps a pod from being ready.
 
     Args:
-        kind: Stays equal as long as it is the same trouble.
+        kind: Stays equal as long as it is the same problem.
         sentence: What the user reads.
-        hopeless: It can't get better.
-        waits: Time does not make it hopeless: a node may come.
+        permanent: Waiting can't help.
+        waits: Time does not make it permanent: a node may be added.
         log: Container whose last line says more.
     """
 
     kind: str
     sentence: str
-    hopeless: bool = False
+    permanent: bool = False
     waits: bool = False
     log: str | None = None
 
 
-def trouble(pod: Document) -> Trouble | None:
+def problem(pod: Manifest) -> PodProblem | None:
     """Read from a pod's status what is wrong with it.
 
     >>> unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: Insufficient cpu."}
-    >>> trouble({"status": {"conditions": [unschedulable]}}).sentence
+    >>> problem({"status": {"conditions": [unschedulable]}}).sentence
     'no node has room for it: 0/1 nodes: Insufficient cpu.'
     """
     status = pod.get("status", {})
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Trouble("scheduling", f"no node has room for it: {condition.get('message', '')}", waits=True)
+            return PodProblem("scheduling", f"no node has room for it: {condition.get('message', '')}", waits=True)
     if status.get("phase") == "Failed":
-        return Trouble("failed", f"it was ended: {status.get('reason')}: {status.get('message', '')}")
+        return PodProblem("failed", f"it was ended: {status.get('reason')}: {status.get('message', '')}")
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         if found := _of_container(container, pod):
             return found
     return None
 
 
-def _of_container(status: Document, pod: Document) -> Trouble | None:
+def _of_container(status: Manifest, pod: Manifest) -> PodProblem | None:
     waiting = status.get("state", {}).get("waiting") or {}
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
     image, name, restarts = status.get("image", ""), status["name"], status.get("restartCount", 0)
     if reason in _NEVER or reason in _IMAGE:
-        return Trouble("image", f"its image {image!r} can't be pulled: {message or reason}", hopeless=reason in _NEVER)
+        return PodProblem(
+            "image", f"its image {image!r} can't be pulled: {message or reason}", permanent=reason in _NEVER
+        )
     if reason in _CONFIG:
-        return Trouble("config", f"its container {name!r} can't be made: {message or reason}")
+        return PodProblem("config", f"its container {name!r} can't be made: {message or reason}")
     states = (status.get("state", {}), status.get("lastState", {}))
     ended = next((state["terminated"] for state in states if state.get("terminated")), None)
     if ended is None or ended.get("exitCode") == 0:
         return None
     if ended.get("reason") == "OOMKilled":
-        return Trouble(
-            "memory", f"its container {name!r} ran out of memory ({_limit(pod, name)})", hopeless=restarts >= _KILLS
+        return PodProblem(
+            "memory", f"its container {name!r} ran out of memory ({_limit(pod, name)})", permanent=restarts >= _KILLS
         )
     what = "the model's files could not be fetched" if name == "storage-initializer" else f"its container {name!r} ends"
     sentence = f"{what} with exit code {ended.get('exitCode')}"
     # KServe has the end of its own container's log kept here, where it outlives the log.
     if said := (ended.get("message") or "").strip().splitlines():
-        return Trouble("crash", f"{sentence}: {said[-1][:400]}", hopeless=restarts >= _CRASHES, waits=True)
-    return Trouble("crash", sentence, hopeless=restarts >= _CRASHES, waits=True, log=name)
+        return PodProblem("crash", f"{sentence}: {said[-1][:400]}", permanent=restarts >= _CRASHES, waits=True)
+    return PodProblem("crash", sentence, permanent=restarts >= _CRASHES, waits=True, log=name)
 
 
-def _limit(pod: Document, name: str) -> str:
+def _limit(pod: Manifest, name: str) -> str:
     containers = [*pod["spec"].get("containers", []), *pod["spec"].get("initContainers", [])]
     limits = [one.get("resources", {}).get("limits", {}).get("memory") for one in containers if one["name"] == name]
     return f"its limit is {limits[0]}" if limits and limits[0] else "it has no limit of its own"
 
 
-def ready(pod: Document) -> bool:
-    """Say whether a pod takes requests."""
+def ready(pod: Manifest) -> bool:
+    """Return whether a pod takes requests."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
@@ -127,14 +129,14 @@ class Pods:
                 logger.warning("release %s is not ready yet: %s", release, found.sentence)
             since = {found.kind: since.get(found.kind, now)} if found else {}
             stuck = found is not None and not found.waits and now - since[found.kind] > self._pace.stuck_s
-            if found is not None and (found.hopeless or stuck):
+            if found is not None and (found.permanent or stuck):
                 raise self._failed(release, pod, found, "does not start")
             if now > end:
                 raise self._failed(release, pod, found, f"is not ready after {self._pace.start_s:.0f} s")
             time.sleep(self._pace.poll_s)
 
     def gone(self, service: str) -> bool:
-        """Say whether the Deployment is gone."""
+        """Return whether the Deployment is gone."""
         return self._cluster.get("Deployment", service) is None
 
     def scale(self, service: str) -> int:
@@ -142,38 +144,38 @@ class Pods:
         deployment = self._cluster.get("Deployment", service)
         return int(deployment["spec"].get("replicas", 1)) if deployment else 1
 
-    def _found(self, service: str) -> list[Document]:
+    def _found(self, service: str) -> list[Manifest]:
         return self._cluster.find("Pod", labels=f"app=isvc.{service}")
 
-    def _worst(self, pods: list[Document], service: str, owner: str) -> tuple[str | None, Trouble | None]:
+    def _worst(self, pods: list[Manifest], service: str, owner: str) -> tuple[str | None, PodProblem | None]:
         for pod in pods:
-            if not ready(pod) and (found := trouble(pod)):
+            if not ready(pod) and (found := problem(pod)):
                 return pod["metadata"]["name"], found
         if pods:
             return pods[0]["metadata"]["name"], None
         return None, self._no_pod(service, owner)
 
-    def _no_pod(self, service: str, owner: str) -> Trouble | None:
+    def _no_pod(self, service: str, owner: str) -> PodProblem | None:
         deployment = self._cluster.get("Deployment", service)
         for condition in (deployment or {}).get("status", {}).get("conditions", []):
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-                return Trouble("pod", f"its pod is refused: {condition.get('message', '')}")
+                return PodProblem("pod", f"its pod is refused: {condition.get('message', '')}")
         if deployment is None:
             status = (self._cluster.get("InferenceService", owner) or {}).get("status", {})
             failure = status.get("modelStatus", {}).get("lastFailureInfo") or {}
             bad = [one for one in status.get("conditions", []) if one["status"] == "False" and one.get("message")]
             if said := failure.get("message") or (bad and bad[0]["message"]):
-                return Trouble("service", f"KServe makes no pod of it: {said}")
+                return PodProblem("service", f"KServe makes no pod of it: {said}")
         return None
 
-    def _failed(self, release: str, pod: str | None, found: Trouble | None, what: str) -> StepFailed:
+    def _failed(self, release: str, pod: str | None, found: PodProblem | None, what: str) -> StepFailed:
         sentence = found.sentence if found else self._event(pod) or "nothing says why"
         if found and found.log and pod and (line := self._last_line(pod, found.log)):
             sentence += f": {line}"
         # The pod is taken away with the release, its events stay for an hour.
         look = f"get events --field-selector involvedObject.name={pod}" if pod else "get inferenceservices,deployments"
         command = f"kubectl -n {self._cluster.namespace} {look}"
-        return StepFailed(f"Release {release} {what}: {sentence.rstrip('.')}. {command!r} says more.")
+        return StepFailed(f"release {release} {what}: {sentence.rstrip('.')}. {command!r} says more.")
 
     def _last_line(self, pod: str, container: str) -> str | None:
         """Return what the container said last; no right to read it makes the sentence shorter, not the step fail."""

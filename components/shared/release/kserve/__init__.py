@@ -1,0 +1,1 @@
+"""Releases into a Kubernetes namespace that KServe watches."""

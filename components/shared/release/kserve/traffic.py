@@ -1,0 +1,140 @@
+"""Traffic of an endpoint on a cluster: KServe brings the pods up, the weights of an HTTPRoute say who answers."""
+
+import logging
+
+from components.shared.errors import StepFailed
+from components.shared.release.journal import ClusterObjects, Layout, ReleaseJournal
+from components.shared.release.kserve.address import Address
+from components.shared.release.kserve.canary import CanaryLayout
+from components.shared.release.kserve.cluster import Cluster, Manifest
+from components.shared.release.kserve.ingress import Ingress
+from components.shared.release.kserve.layout import ClusterLayout, objects_of
+from components.shared.release.kserve.objects import PROJECT
+from components.shared.release.kserve.pods import Pods
+from components.shared.release.kserve.two_services import TwoServicesLayout
+from components.shared.release.pace import Pace
+from components.shared.release.sample import Sample
+
+logger = logging.getLogger(__name__)
+
+
+class ClusterTraffic:
+    """The versions of one model in a namespace.
+
+    Args:
+        cluster: The namespace.
+        name: Name of the InferenceService, and of the model in requests.
+        address: How requests reach it.
+        pace: How long each thing may take.
+        service: The candidate's InferenceService.
+        runtime: Its ServingRuntime.
+    """
+
+    def __init__(
+        self, cluster: Cluster, name: str, address: Address, pace: Pace, service: Manifest, runtime: Manifest
+    ) -> None:
+        self._cluster, self._name, self._service, self._runtime = cluster, name, service, runtime
+        self._ingress = Ingress(cluster, address, pace)
+        self._pods = Pods(cluster, pace)
+        self._canary = CanaryLayout(cluster, name, self._ingress, self._pods, pace)
+        self._layouts: dict[Layout, ClusterLayout] = {
+            "canary": self._canary,
+            "two_services": TwoServicesLayout(cluster, name, self._ingress, self._pods, pace),
+        }
+
+    def answering(self) -> str | None:
+        """Return the version that answers most requests."""
+        layout = self._current_layout()
+        return None if layout is None else self._layouts[layout].answering()
+
+    def serving(self) -> bool:
+        """Return True: a cluster is always there."""
+        return True
+
+    def describe(self, journal: ReleaseJournal) -> ReleaseJournal:
+        """Check who owns the objects, and remember the candidate's objects and the champion's capacity."""
+        self._check_owner(journal.name)
+        if journal.former == journal.version:
+            raise StepFailed(
+                f"release {journal.former} answers already, but the registry's champion is {journal.former_champion}; "
+                "let the alias 'champion' name it, or release another version."
+            )
+        layout = self._current_layout()
+        if layout is None or journal.former is None:
+            pods, scale = int(self._service["spec"]["predictor"].get("minReplicas", 1)), (1, 1)
+        else:
+            current = self._layouts[layout]
+            pods, scale = max(1, self._pods.scale(current.service(journal.former))), current.scale()
+        objects = ClusterObjects(
+            layout=layout or "canary", pods=pods, scale=scale, service=self._service, runtime=self._runtime
+        )
+        return journal.model_copy(update={"cluster": objects})
+
+    def prepare(self, journal: ReleaseJournal) -> ReleaseJournal:
+        """Choose the layout at a project's first release; later releases go by the objects that exist."""
+        if journal.former is not None:
+            return journal
+        if self._canary.supported(journal):
+            self._canary.place(journal)
+            if self._canary.routed(journal):
+                return journal
+            self._canary.remove(journal)
+        logger.info("this KServe does not route by spec.canary: two services behind a route of our own")
+        objects = objects_of(journal).model_copy(update={"layout": "two_services"})
+        return journal.model_copy(update={"cluster": objects})
+
+    def place(self, journal: ReleaseJournal) -> None:
+        """Create the candidate beside the former version."""
+        self._layout(journal).place(journal)
+
+    def await_ready(self, journal: ReleaseJournal) -> None:
+        """Wait until the candidate's pods are ready."""
+        self._layout(journal).await_ready(journal)
+
+    def scale_up(self, journal: ReleaseJournal) -> None:
+        """Give the candidate as many pods as the former version has."""
+        self._layout(journal).scale_up(journal)
+
+    def route(self, journal: ReleaseJournal, share: int, *, mirrored: bool = False) -> None:
+        """Set the weights and wait until the gateway has adopted them."""
+        self._layout(journal).route(journal, share, mirrored)
+
+    def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
+        """Query through the gateway, by a route of the candidate's own or by the public one."""
+        layout = self._layout(journal)
+        if isolated:
+            self._ingress.verify_isolated(sample, layout.service(journal.version), layout.host(), layout.parents())
+        else:
+            self._ingress.verify_public(sample, layout.host(), layout.parents())
+
+    def retire(self, journal: ReleaseJournal) -> None:
+        """Remove the former version."""
+        layout = self._layout(journal)
+        layout.retire(journal)
+        self._ingress.forget(layout.service(journal.version))
+
+    def remove(self, journal: ReleaseJournal) -> None:
+        """Remove the candidate, and the route that led to it alone."""
+        layout = self._layout(journal)
+        self._ingress.forget(layout.service(journal.version))
+        layout.remove(journal)
+
+    def _layout(self, journal: ReleaseJournal) -> ClusterLayout:
+        return self._layouts[objects_of(journal).layout]
+
+    def _current_layout(self) -> Layout | None:
+        """Return the layout of the version that answers, None before the first release."""
+        return next((key for key, layout in self._layouts.items() if layout.answering() is not None), None)
+
+    def _check_owner(self, project: str) -> None:
+        """Refuse to touch what somebody else created under this name."""
+        for kind in ("InferenceService", "HTTPRoute"):
+            manifest = self._cluster.get(kind, self._name)
+            if manifest is None:
+                continue
+            owner = (manifest["metadata"].get("labels") or {}).get(PROJECT)
+            if owner != project:
+                raise StepFailed(
+                    f"there is a {kind} {self._name!r} in namespace {self._cluster.namespace!r} that does not belong "
+                    "to this project; delete or rename it, or give the project another name."
+                )

@@ -1,0 +1,190 @@
+"""The order of a release, defined once, as a pure state machine: (plan, state, event) -> (state, effects).
+
+1. Place the candidate beside the champion, without traffic.
+2. Query it in isolation.
+3. Expose it to a share of the traffic, as often as the plan says (the plan "basic" never does).
+4. Commit: move the registry's alias.
+5. Shift all traffic to the candidate and query the public name.
+6. Clean up: remove the former version.
+
+Whatever fails before step 6 is undone: traffic first, then the alias, then the candidate. The alias is the commit
+point of a release that was killed: one that moved it is finished, any other is undone. Here is no I/O and no clock;
+``driver.py`` performs the effects and reports what happened.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from components.shared.release.plan import Plan
+
+
+class Phase(StrEnum):
+    """Where a release is; the journal keeps it."""
+
+    PLACE = "place"
+    EXPOSE = "expose"
+    COMMIT = "commit"
+    SHIFT = "shift"
+    CLEAN_UP = "clean_up"
+    UNDO = "undo"
+    RELEASED = "released"
+    ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True)
+class State:
+    """A phase, and in ``EXPOSE`` the index of the plan's step."""
+
+    phase: Phase
+    step: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing remains to be done."""
+        return self.phase in (Phase.RELEASED, Phase.ROLLED_BACK)
+
+
+class Step(StrEnum):
+    """Effects without arguments."""
+
+    PREPARE = "settle how the release is laid out"
+    PLACE = "place the candidate"
+    AWAIT_READY = "wait until the candidate is ready"
+    QUERY_ISOLATED = "query the candidate in isolation"
+    SCALE_UP = "give the candidate the champion's capacity"
+    COMMIT = "move the alias to the candidate"
+    QUERY_PUBLIC = "query the public name"
+    RETIRE = "remove the former version"
+    RESTORE_ALIAS = "give the alias back"
+    REMOVE = "remove the candidate"
+    CLOSE = "close the journal"
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write the state to the journal."""
+
+    state: State
+
+
+@dataclass(frozen=True)
+class Route:
+    """Give the candidate a share of the traffic, in percent; the former version has the rest."""
+
+    share: int
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Let a step last, in seconds."""
+
+    seconds: float
+
+
+Effect = Step | Record | Route | Soak
+
+
+class Event(StrEnum):
+    """What the driver reports about the effects of a state."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A new process found the journal of one that is gone.
+
+    Args:
+        committed: Whether the registry's alias names the candidate.
+        serving: Whether the endpoint can be queried now; a local one can't while no server runs.
+    """
+
+    committed: bool
+    serving: bool = True
+
+
+class Transition(NamedTuple):
+    """The next state, and what is to be done in it; no effects: stop here."""
+
+    state: State
+    effects: tuple[Effect, ...]
+
+
+def start(plan: Plan) -> Transition:
+    """Begin a release."""
+    effects = (Step.PREPARE, Step.PLACE, Step.AWAIT_READY, Step.QUERY_ISOLATED, Step.SCALE_UP)
+    return _enter(State(Phase.PLACE), *effects)
+
+
+def transition(plan: Plan, state: State, event: Event | Resumed) -> Transition:
+    """Return what follows an event.
+
+    >>> from components.shared.release.plan import BASIC
+    >>> transition(BASIC, State(Phase.PLACE), Event.FAILED).state.phase.name
+    'UNDO'
+    >>> transition(BASIC, State(Phase.COMMIT), Resumed(committed=True)).state.phase.name
+    'SHIFT'
+    """
+    if isinstance(event, Resumed):
+        return _resume(plan, state, event)
+    if event is Event.FAILED:
+        # An undo or a clean-up that failed is tried again by whoever comes next; neither can be undone itself.
+        stuck = state.over or state.phase in (Phase.UNDO, Phase.CLEAN_UP)
+        return Transition(state, ()) if stuck else _undo()
+    return _succeed(plan, state)
+
+
+def _succeed(plan: Plan, state: State) -> Transition:
+    match state.phase:
+        case Phase.PLACE:
+            return _expose_or_commit(plan, 0)
+        case Phase.EXPOSE:
+            return _expose_or_commit(plan, state.step + 1)
+        case Phase.COMMIT:
+            return _shift(plan)
+        case Phase.SHIFT:
+            return _enter(State(Phase.CLEAN_UP), Step.RETIRE, Step.CLOSE)
+        case Phase.CLEAN_UP:
+            return Transition(State(Phase.RELEASED), ())
+        case Phase.UNDO:
+            return Transition(State(Phase.ROLLED_BACK), ())
+        case _:
+            return Transition(state, ())
+
+
+def _resume(plan: Plan, state: State, event: Resumed) -> Transition:
+    match state.phase:
+        case Phase.CLEAN_UP:
+            return _enter(state, Step.RETIRE, Step.CLOSE)
+        case Phase.COMMIT | Phase.SHIFT if event.committed and event.serving:
+            return _shift(plan, Step.PLACE, Step.AWAIT_READY, Step.SCALE_UP)
+        case Phase.COMMIT | Phase.SHIFT if event.committed:
+            return _enter(State(Phase.SHIFT), Route(share=100))
+        case Phase.RELEASED | Phase.ROLLED_BACK:
+            return Transition(state, ())
+        case _:
+            return _undo()
+
+
+def _expose_or_commit(plan: Plan, index: int) -> Transition:
+    if index >= len(plan.exposures):
+        return _enter(State(Phase.COMMIT), Step.COMMIT)
+    step = plan.exposures[index]
+    return _enter(State(Phase.EXPOSE, index), Route(step.share, step.mirrored), Soak(step.soak_s))
+
+
+def _shift(plan: Plan, *before: Effect) -> Transition:
+    last = plan.steps[-1]
+    return _enter(State(Phase.SHIFT), *before, Route(last.share), Step.QUERY_PUBLIC, Soak(last.soak_s))
+
+
+def _undo() -> Transition:
+    return _enter(State(Phase.UNDO), Route(share=0), Step.RESTORE_ALIAS, Step.REMOVE, Step.CLOSE)
+
+
+def _enter(state: State, *effects: Effect) -> Transition:
+    """Record the state before anything is done in it."""
+    return Transition(state, (Record(state), *effects))

@@ -1,0 +1,396 @@
+"""Whatever fails, and wherever a process is killed, some version answers every request and one truth remains."""
+
+import contextlib
+import doctest
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from components.shared.documents.release import RegisteredVersion
+from components.shared.errors import StepFailed
+from components.shared.release import machine, plan, routing
+from components.shared.release.driver import ReleaseDriver
+from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
+from components.shared.release.machine import Event, Phase, Resumed, State
+from components.shared.release.plan import BASIC, Plan, PlanStep
+from components.shared.release.sample import Sample
+
+NAME = "model"
+CANARY = Plan(
+    strategy="canary", steps=(PlanStep(share=0, mirrored=True), PlanStep(share=20, soak_s=60), PlanStep(share=100))
+)
+Fault = Literal["ok", "fail before", "fail after", "kill before", "kill after"]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more, not even an undo."""
+
+
+@dataclass
+class World:
+    """An endpoint, the registry and the journal, which outlive every process; and the faults that are to come."""
+
+    placed: set[str] = field(default_factory=set)
+    shares: dict[str, int] = field(default_factory=dict)
+    mirrors: set[str] = field(default_factory=set)
+    champion: str | None = None
+    journal: ReleaseJournal | None = None
+    holder: object | None = None
+    serving: bool = True
+    faults: list[Fault] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    had_champion: bool = False
+    killed: bool = False
+
+    def act(self, name: str, change: Callable[[], None]) -> None:
+        """Change the world, unless the next fault prevents it; the invariants hold after every change."""
+        if self.killed:
+            raise Killed
+        fault = self.faults.pop(0) if self.faults else "ok"
+        self.killed = fault.startswith("kill")
+        self.actions.append(f"{name}: {fault}")
+        if fault == "kill before":
+            raise Killed
+        if fault == "fail before":
+            raise StepFailed(f"{name} failed")
+        change()
+        self.check()
+        if fault == "kill after":
+            raise Killed
+        if fault == "fail after":
+            raise StepFailed(f"{name} failed after it was done")
+
+    def check(self) -> None:
+        answered = sum(share for version, share in self.shares.items() if version in self.placed)
+        assert sum(self.shares.values()) in (0, 100), self.actions
+        assert answered == 100 or not self.had_champion, f"{100 - answered} % of the requests are lost: {self.actions}"
+        assert self.mirrors <= self.placed, self.actions
+
+    def at_rest(self) -> str | None:
+        """Return the one version that there is, after checking that everything agrees."""
+        assert self.journal is None and self.holder is None, self.actions
+        expected = {} if self.champion is None else {self.champion: 100}
+        assert ({v: s for v, s in self.shares.items() if s}, self.mirrors) == (expected, set()), self.actions
+        assert self.placed == set(expected), f"left behind: {self.placed}: {self.actions}"
+        return self.champion
+
+
+class MemoryTraffic:
+    """An endpoint as small as the machine can tell."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def answering(self) -> str | None:
+        return max(self.world.shares, key=lambda version: self.world.shares[version], default=None)
+
+    def serving(self) -> bool:
+        return self.world.serving
+
+    def describe(self, journal: ReleaseJournal) -> ReleaseJournal:
+        return journal
+
+    def prepare(self, journal: ReleaseJournal) -> ReleaseJournal:
+        prepared = journal.model_copy(update={"installed_before": True})
+        self.world.act("prepare", lambda: None)
+        return prepared
+
+    def place(self, journal: ReleaseJournal) -> None:
+        self.world.act("place", lambda: self.world.placed.add(journal.version))
+
+    def await_ready(self, journal: ReleaseJournal) -> None:
+        assert journal.version in self.world.placed
+        self.world.act("await_ready", lambda: None)
+
+    def scale_up(self, journal: ReleaseJournal) -> None:
+        self.world.act("scale_up", lambda: None)
+
+    def route(self, journal: ReleaseJournal, share: int, *, mirrored: bool = False) -> None:
+        def change() -> None:
+            if journal.former is None:
+                shares = {journal.version: 100} if share == 100 else {}
+            else:
+                shares = {journal.former: 100 - share, journal.version: share}
+            self.world.shares = {version: share for version, share in shares.items() if share}
+            self.world.mirrors = {journal.version} if mirrored else set()
+
+        self.world.act(f"route {share}", change)
+
+    def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
+        assert isolated or self.world.shares == {journal.version: 100}
+        self.world.act(f"query {isolated=}", lambda: None)
+
+    def retire(self, journal: ReleaseJournal) -> None:
+        self.world.act("retire", lambda: self.world.placed.discard(journal.former or ""))
+
+    def remove(self, journal: ReleaseJournal) -> None:
+        self.world.act("remove", lambda: self.world.placed.discard(journal.version))
+
+
+class MemoryAlias:
+    """The registry's alias."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def champion(self, name: str) -> str | None:
+        return self.world.champion
+
+    def move(self, name: str, version: str | None) -> None:
+        self.world.act(f"alias {version}", lambda: setattr(self.world, "champion", version))
+
+
+class MemoryJournal:
+    """A journal with a lock that ends with its process."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        if self.world.holder is not None:
+            raise ReleaseUnderWay("another release is under way")
+        self.world.holder = self
+        try:
+            yield
+        finally:
+            self.world.holder = None
+
+    def read(self) -> ReleaseJournal | None:
+        return self.world.journal
+
+    def write(self, journal: ReleaseJournal | None) -> None:
+        assert self.world.holder is self
+        state = journal.state if journal else None
+        self.world.act(f"journal {state}", lambda: setattr(self.world, "journal", journal))
+
+
+def process(world: World, sleep: Callable[[float], None] | None = None) -> ReleaseDriver:
+    """A process that knows nothing but the world."""
+    sample = Sample(NAME, "2", [], [], 0.0)
+
+    def soak(seconds: float) -> None:
+        world.act("soak", lambda: None)
+
+    world.killed = False
+    alias, journal = MemoryAlias(world), MemoryJournal(world)
+    return ReleaseDriver(MemoryTraffic(world), alias, journal, lambda _: sample, sleep or soak)
+
+
+def candidate(version: str = "2") -> RegisteredVersion:
+    return RegisteredVersion(name=NAME, version=version, storage_uri="memory:")
+
+
+def world_with(champion: str | None) -> World:
+    shares = {} if champion is None else {champion: 100}
+    return World(set(shares), shares, champion=champion, had_champion=champion is not None)
+
+
+FAULTS = st.lists(st.sampled_from(["ok"] * 4 + ["fail before", "fail after", "kill before", "kill after"]), max_size=60)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    champion=st.sampled_from([None, "1"]),
+    chosen=st.sampled_from([BASIC, CANARY]),
+    faults=FAULTS,
+    serving=st.lists(st.booleans(), max_size=4),
+)
+@example(champion="1", chosen=BASIC, faults=["kill after"], serving=[])
+def test_some_version_answers_at_all_times_and_in_the_end_registry_traffic_and_journal_agree(
+    champion: str | None, chosen: Plan, faults: list[Any], serving: list[bool]
+):
+    world = world_with(champion)
+    world.faults = list(faults)
+    outcomes = [attempt(world, lambda: process(world).release(candidate(), chosen))]
+    moved = world.champion == "2"
+    # Whoever comes next recovers; it may be killed as well, and a local server may have ended meanwhile.
+    while world.faults:
+        world.serving = serving.pop(0) if serving else True
+        outcomes.append(attempt(world, process(world).recover))
+        if not world.faults or world.journal is None:
+            world.faults = []
+    world.serving = True
+    process(world).recover()
+
+    survivor = world.at_rest()
+    assert survivor in {champion, "2"}
+    if outcomes[0] == "released":
+        assert survivor == "2"
+    if not moved and outcomes[0] != "released":
+        assert survivor == champion, "a release that never moved the alias must not be finished"
+    # Recovery is idempotent, and the next release works.
+    before = list(world.actions)
+    assert process(world).recover() is None
+    assert world.actions == before
+    assert process(world).release(candidate("3")) == "released"
+    assert world.at_rest() == "3"
+
+
+def attempt(world: World, action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except StepFailed as failed:
+        return failed
+    except Killed:
+        return "killed"
+
+
+def length_of(chosen: Plan, champion: str | None) -> int:
+    world = world_with(champion)
+    assert process(world).release(candidate(), chosen) == "released"
+    return len(world.actions)
+
+
+@pytest.mark.parametrize("champion", [None, "1"])
+@pytest.mark.parametrize("chosen", [BASIC, CANARY], ids=lambda chosen: chosen.strategy)
+def test_a_kill_after_every_effect_is_finished_once_the_alias_moved_and_rolled_back_before(chosen, champion):
+    outcomes = set()
+    for index in range(length_of(chosen, champion)):
+        world = world_with(champion)
+        world.faults = [*["ok"] * index, "kill after"]
+        assert attempt(world, lambda world=world: process(world).release(candidate(), chosen)) == "killed"
+        open_journal, moved = world.journal is not None, world.champion == "2"
+        outcome = process(world).recover()
+        if open_journal:
+            assert outcome == ("finished" if moved else "rolled back"), world.actions
+        assert world.at_rest() == ("2" if moved else champion)
+        outcomes.add(outcome)
+
+    assert outcomes >= {"finished", "rolled back"}
+
+
+@pytest.mark.parametrize("champion", [None, "1"])
+def test_a_kill_after_every_effect_of_every_undo_is_rolled_back(champion):
+    for failing in range(length_of(BASIC, champion)):
+        for killed in range(8):
+            world = world_with(champion)
+            world.faults = [*["ok"] * failing, "fail before", *["ok"] * killed, "kill after"]
+            attempt(world, lambda world=world: process(world).release(candidate()))
+            world.faults = []
+            finishing = world.journal is not None and world.journal.phase is Phase.CLEAN_UP
+            process(world).recover()
+            survivor = world.at_rest()
+            # A failure before the clean-up is undone, whatever happens to the undo.
+            assert finishing or survivor in {champion, "2"}
+            if world.champion != champion:
+                assert "retire: ok" in world.actions or "retire: kill after" in world.actions, world.actions
+
+
+def test_the_order_of_a_basic_release_is_the_documented_one():
+    world = world_with("1")
+
+    process(world).release(candidate())
+
+    steps = [action.partition(":")[0] for action in world.actions if not action.startswith("journal")]
+    assert steps == [
+        "prepare",
+        "place",
+        "await_ready",
+        "query isolated=True",
+        "scale_up",
+        "alias 2",
+        "route 100",
+        "query isolated=False",
+        "soak",
+        "retire",
+    ]
+
+
+def test_a_plan_with_exposures_keeps_the_alias_until_its_last_step():
+    world = world_with("1")
+
+    process(world).release(candidate(), CANARY)
+
+    shown = [action.partition(":")[0] for action in world.actions if action.startswith(("route", "alias"))]
+    assert shown == ["route 0", "route 20", "alias 2", "route 100"]
+
+
+def test_a_second_process_is_refused_while_one_releases_and_recovers_nothing_of_it():
+    world = world_with("1")
+    second: list[Any] = []
+
+    def soak(seconds: float) -> None:
+        second.append(attempt(world, process(world).recover))
+        second.append(attempt(world, lambda: process(world).release(candidate("3"))))
+
+    assert process(world, soak).release(candidate()) == "released"
+
+    assert [type(outcome) for outcome in second] == [ReleaseUnderWay, ReleaseUnderWay]
+    assert world.at_rest() == "2"
+
+
+def test_an_undo_that_fails_says_so_and_leaves_the_journal_to_the_next_command():
+    world = world_with("1")
+    world.faults = [*["ok"] * 3, "fail before", "ok", "fail before"]
+
+    with pytest.raises(StepFailed, match=r"release 2 failed \(.*\) and could not be rolled back \(route 0 failed\)"):
+        process(world).release(candidate())
+
+    assert world.journal is not None and world.journal.phase is Phase.UNDO
+    assert process(world).recover() == "rolled back"
+    assert world.at_rest() == "1"
+
+
+def test_a_clean_up_that_fails_is_finished_and_never_undone():
+    world = world_with("1")
+    clean = next(i for i, action in enumerate(_actions()) if action.startswith("retire"))
+    world.faults = [*["ok"] * clean, "fail before"]
+
+    with pytest.raises(StepFailed, match=r"answers, but cleaning up after it failed: retire failed Run again"):
+        process(world).release(candidate())
+
+    assert process(world).release(candidate()) == "unchanged"
+    assert world.at_rest() == "2"
+
+
+def _actions() -> list[str]:
+    world = world_with("1")
+    process(world).release(candidate())
+    return world.actions
+
+
+def test_an_alias_that_somebody_moved_meanwhile_is_not_moved_back():
+    world = world_with("1")
+
+    def soak(seconds: float) -> None:
+        # The registry's owner moves the alias while the candidate already has the traffic.
+        world.champion = "0"
+        raise StepFailed("the soak failed")
+
+    with pytest.raises(StepFailed, match="the soak failed"):
+        process(world, soak).release(candidate())
+
+    assert (world.champion, world.shares) == ("0", {"1": 100})
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("event", [*Event, *(Resumed(c, s) for c in (True, False) for s in (True, False))])
+@pytest.mark.parametrize("chosen", [BASIC, CANARY], ids=lambda chosen: chosen.strategy)
+def test_every_state_has_an_answer_to_every_event_and_records_where_it_goes(phase, event, chosen):
+    state = State(phase)
+
+    following, effects = machine.transition(chosen, state, event)
+
+    assert not effects or effects[0] == machine.Record(following)
+    assert following.over or effects or event is Event.FAILED
+    if state.over:
+        assert (following, effects) == (state, ())
+
+
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [([], "at least 1"), ([50], "expected 100 in the last step"), ([100, 100], "expected 100 in the last step")],
+)
+def test_a_plan_that_does_not_end_with_everything_is_refused(shares, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Plan(strategy="x", steps=tuple(PlanStep(share=share) for share in shares))
+
+
+@pytest.mark.parametrize("module", [machine, plan, routing])
+def test_the_examples_in_the_docstrings_are_true(module):
+    assert doctest.testmod(module).failed == 0

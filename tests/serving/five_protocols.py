@@ -1,0 +1,206 @@
+"""One request by five protocols: REST V1, V2 in JSON and in binary, gRPC, and KServe's own data plane."""
+
+import asyncio
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from starlette.exceptions import HTTPException
+
+from serving import grpc_server
+from serving.exchange import Exchange, ScoredRequest
+from serving.kserve_model import ServedRepository
+from serving.release import ServedRelease
+from serving.rest import InferenceRoutes
+from serving.served import Served
+from tests.serving import tiny
+
+PROTOCOLS = {"v1": "v1", "v2_json": "v2", "v2_binary": "v2", "grpc": "grpc", "kserve": "kserve"}
+"""The methods of ``ServerInProcess`` and the labels of their protocols in the metrics."""
+WITH_ID_FIELD = ("v2_json", "v2_binary", "grpc")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What any protocol answered; ``status`` is the HTTP status or the gRPC code's name."""
+
+    status: Any
+    request_id: str | None
+    version: str | None = None
+    scores: Any = None
+    decisions: Any = None
+    unseen: Any = None
+    error: str = ""
+    body_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request, independent of any protocol."""
+
+    rows: list[dict[str, Any]]
+    field_id: str | None = None
+    header_id: str | None = None
+    entity: Any = None
+
+
+class ServerInProcess:
+    """The real REST application and the real gRPC server around one exchange, in this process."""
+
+    def __init__(self, folder: Path, biases: dict[str, float] | None = None) -> None:
+        self.served = Served()
+        for version, bias in (biases or {"1": 0.0}).items():
+            package = tiny.package(folder / version, bias=bias)
+            self.served.loaded[version] = ServedRelease(package, tiny.NAME, version)
+        self.served.activate(self.served.loaded["1"])
+        self.exchange = Exchange(self.served)
+        self.seen: list[ScoredRequest] = []
+        self.data_plane = DataPlane(ServedRepository(self.exchange))
+
+    def v1(self, question: Question) -> Answer:
+        document = {"instances": question.rows} | ({"entity": question.entity} if question.entity is not None else {})
+        return self._v1_answer(*self._post(f"/v1/models/{tiny.NAME}:predict", json.dumps(document).encode(), question))
+
+    def v2_json(self, question: Question) -> Answer:
+        inputs = [
+            {
+                "name": name,
+                "datatype": kind,
+                "shape": [len(question.rows)],
+                "data": [row[name] for row in question.rows],
+            }
+            for name, kind in (("usage", "FP64"), ("active", "BOOL"), ("plan", "BYTES"))
+        ]
+        body = json.dumps(_v2_head(question) | {"inputs": inputs}).encode()
+        return _v2_answer(*self._post(f"/v2/models/{tiny.NAME}/infer", body, question))
+
+    def v2_binary(self, question: Question) -> Answer:
+        raw, inputs = _binary(question.rows)
+        head = json.dumps(_v2_head(question) | {"inputs": inputs}).encode()
+        length = [(b"inference-header-content-length", str(len(head)).encode())]
+        return _v2_answer(*self._post(f"/v2/models/{tiny.NAME}/infer", head + raw, question, length))
+
+    def kserve(self, question: Question) -> Answer:
+        document = {"instances": question.rows} | ({"entity": question.entity} if question.entity is not None else {})
+        headers = {"x-request-id": question.header_id} if question.header_id else {}
+        try:
+            content, answered = asyncio.run(self.data_plane.infer(tiny.NAME, document, headers))
+        except HTTPException as refused:
+            return Answer(refused.status_code, (refused.headers or {})["x-request-id"], error=refused.detail)
+        return self._v1_answer(200, answered["x-request-id"], content)
+
+    def grpc(self, question: Question) -> Answer:
+        return asyncio.run(self._grpc(question))
+
+    async def _grpc(self, question: Question) -> Answer:
+        server, address = await grpc_server.start(self.exchange, self.data_plane, "127.0.0.1", 0)
+        metadata = [("x-request-id", question.header_id)] if question.header_id else []
+        try:
+            async with grpc.aio.insecure_channel(address) as channel:
+                call = GRPCInferenceServiceStub(channel).ModelInfer(_message(question), timeout=20, metadata=metadata)
+                try:
+                    response = await call
+                except grpc.aio.AioRpcError as refused:
+                    trailing = dict(refused.trailing_metadata())
+                    return Answer(refused.code().name, trailing.get("x-request-id"), error=refused.details() or "")
+                trailing = dict(await call.trailing_metadata())
+        finally:
+            await server.stop(None)
+        score, decision, unseen = (output.contents for output in response.outputs)
+        return Answer(
+            "OK",
+            trailing["x-request-id"],
+            response.model_version,
+            list(score.fp32_contents),
+            [text.decode() for text in decision.bytes_contents],
+            [json.loads(text) for text in unseen.bytes_contents],
+            body_id=response.id,
+        )
+
+    def _post(
+        self, path: str, body: bytes, question: Question, more: list[tuple[bytes, bytes]] | None = None
+    ) -> tuple[int, str | None, dict[str, Any]]:
+        headers = [(b"content-type", b"application/json"), *(more or [])]
+        if question.header_id is not None:
+            headers.append((b"x-request-id", question.header_id.encode("latin-1", "replace")))
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def ask() -> None:
+            routes = InferenceRoutes(None, self.exchange)  # type: ignore[arg-type] # inference never reaches the inner one
+            await routes({"type": "http", "path": path, "method": "POST", "headers": headers}, receive, send)
+
+        asyncio.run(ask())
+        answered = dict(sent[0]["headers"]).get(b"x-request-id")
+        return sent[0]["status"], answered and answered.decode(), json.loads(sent[1]["body"])
+
+    @staticmethod
+    def _v1_answer(status: int, answered_id: str | None, content: dict[str, Any]) -> Answer:
+        if status != 200:
+            return Answer(status, answered_id, error=content["error"])
+        rows = content["predictions"]
+        columns = ([row[name] for row in rows] for name in ("score", "decision", "out_of_vocabulary"))
+        return Answer(status, answered_id, content["model_version"], *columns)
+
+
+def _v2_head(question: Question) -> dict[str, Any]:
+    head: dict[str, Any] = {} if question.field_id is None else {"id": question.field_id}
+    return head | ({} if question.entity is None else {"parameters": {"entity": question.entity}})
+
+
+def _v2_answer(status: int, answered_id: str | None, content: dict[str, Any]) -> Answer:
+    if status != 200:
+        return Answer(status, answered_id, error=content["error"])
+    data = {output["name"]: output["data"] for output in content["outputs"]}
+    unseen = [json.loads(text) for text in data["out_of_vocabulary"]]
+    version, body_id = content["model_version"], content["id"]
+    return Answer(status, answered_id, version, data["score"], data["decision"], unseen, body_id=body_id)
+
+
+def _binary(rows: list[dict[str, Any]]) -> tuple[bytes, list[dict[str, Any]]]:
+    texts = [(row["plan"] or "").encode() for row in rows]
+    raw = {
+        "usage": np.array([row["usage"] or 0 for row in rows], "<f8").tobytes(),
+        "active": bytes(row["active"] for row in rows),
+        "plan": b"".join(struct.pack("<I", len(text)) + text for text in texts),
+    }
+    missing = ",".join(str(index) for index, row in enumerate(rows) if row["usage"] is None)
+    inputs = [
+        {"name": name, "datatype": kind, "shape": [len(rows)], "parameters": {"binary_data_size": len(raw[name])}}
+        for name, kind in (("usage", "FP64"), ("active", "BOOL"), ("plan", "BYTES"))
+    ]
+    inputs[0]["parameters"]["missing"] = missing
+    return b"".join(raw.values()), inputs
+
+
+def _message(question: Question) -> pb.ModelInferRequest:
+    rows = question.rows
+    request = pb.ModelInferRequest(model_name=tiny.NAME, id=question.field_id or "")
+    if isinstance(question.entity, list):
+        request.parameters["entities"].string_param = json.dumps(question.entity)
+    elif isinstance(question.entity, bool):
+        request.parameters["entity"].bool_param = question.entity
+    elif isinstance(question.entity, int):
+        request.parameters["entity"].int64_param = question.entity
+    elif question.entity is not None:
+        request.parameters["entity"].string_param = question.entity
+    usage = request.inputs.add(name="usage", datatype="FP64", shape=[len(rows)])
+    usage.contents.fp64_contents.extend(row["usage"] or 0 for row in rows)
+    usage.parameters["missing"].string_param = ",".join(str(i) for i, row in enumerate(rows) if row["usage"] is None)
+    active = request.inputs.add(name="active", datatype="BOOL", shape=[len(rows)])
+    active.contents.bool_contents.extend(row["active"] for row in rows)
+    plan = request.inputs.add(name="plan", datatype="BYTES", shape=[len(rows)])
+    plan.contents.bytes_contents.extend((row["plan"] or "").encode() for row in rows)
+    return request

@@ -1,0 +1,314 @@
+"""One exchange answers every protocol: ids, entities, routing, metrics and observers are the same on all of them."""
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from kserve import InferInput, InferRequest
+from prometheus_client import REGISTRY, generate_latest
+
+from serving.exchange import Exchange, ScoredRequest
+from serving.observers import Observers
+from tests.serving import tiny
+from tests.serving.five_protocols import PROTOCOLS, WITH_ID_FIELD, Question, ServerInProcess
+from tests.serving.test_request_id import HOSTILE
+
+ROWS = [*tiny.SAMPLE, {"usage": 3.0, "active": False, "plan": "東京"}]
+DECISIONS = ["yes" if tiny.score(row) >= tiny.THRESHOLD else "no" for row in ROWS]
+
+
+def counted(prefix: str) -> dict[str, float]:
+    """Return the samples of this process's /metrics whose name begins so."""
+    lines = generate_latest(REGISTRY).decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if line.startswith(prefix))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def increase(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+
+
+OK = {"grpc": "OK"}
+BAD = {"grpc": "INVALID_ARGUMENT"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerInProcess]:
+    made = ServerInProcess(tmp_path)
+    yield made
+    made.exchange.observers.close(5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+class TestEveryProtocol:
+    """The contract of a protocol: whatever carries a request, its answer and its traces are the same."""
+
+    def test_answers_the_same(self, server: ServerInProcess, protocol: str):
+        answer = getattr(server, protocol)(Question(ROWS))
+
+        assert answer.status == OK.get(protocol, 200)
+        assert answer.version == "1"
+        assert answer.scores == pytest.approx([tiny.score(row) for row in ROWS], abs=1e-6)
+        assert answer.decisions == DECISIONS
+        assert answer.unseen == [[], [], [], ["plan"]]
+
+    def test_counts_one_request_one_latency_and_its_rows(self, server: ServerInProcess, protocol: str):
+        before = counted("perennial_") | counted("request_predict_seconds_count")
+        getattr(server, protocol)(Question(ROWS))
+        after = counted("perennial_") | counted("request_predict_seconds_count")
+
+        label = PROTOCOLS[protocol]
+        changes = {name: by for name, by in increase(before, after).items() if "_created" not in name}
+        assert changes == {
+            f'perennial_requests_total{{model_name="tiny",protocol="{label}",status="200"}}': 1,
+            'perennial_rows_total{model_name="tiny",release="1"}': 4,
+            'perennial_out_of_vocabulary_total{feature="plan",model_name="tiny"}': 1,
+            'request_predict_seconds_count{model_name="tiny"}': 1,
+        }
+
+    def test_counts_a_refusal_by_http_status_and_reason_without_a_latency(self, server: ServerInProcess, protocol: str):
+        before = counted("perennial_") | counted("request_predict_seconds_count")
+        answer = getattr(server, protocol)(Question([ROWS[0] | {"usage": 1e39}]))
+        after = counted("perennial_") | counted("request_predict_seconds_count")
+
+        assert answer.status == BAD.get(protocol, 400)
+        assert answer.error.startswith("feature 'usage', row 0: number 1e+39 is infinite")
+        label = PROTOCOLS[protocol]
+        changes = {name: by for name, by in increase(before, after).items() if "_created" not in name}
+        assert changes == {
+            f'perennial_requests_total{{model_name="tiny",protocol="{label}",status="400"}}': 1,
+            'perennial_request_errors_total{model_name="tiny",reason="infinite"}': 1,
+        }
+
+    def test_generates_time_ordered_ids_and_returns_them(self, server: ServerInProcess, protocol: str):
+        ask = getattr(server, protocol)
+        ids = [ask(Question(rows)).request_id for rows in (ROWS, ROWS, [ROWS[0] | {"usage": 1e39}], ROWS)]
+
+        assert [uuid.UUID(answered).version for answered in ids] == [7] * 4
+        assert ids == sorted(set(ids))
+
+    def test_takes_the_id_of_a_header(self, server: ServerInProcess, protocol: str):
+        for rows in (ROWS, [ROWS[0] | {"usage": 1e39}]):
+            assert getattr(server, protocol)(Question(rows, header_id="from-a-proxy")).request_id == "from-a-proxy"
+
+    @pytest.mark.parametrize("hostile", [text for text in HOSTILE if text != "\u2028"])
+    def test_never_repeats_a_hostile_id(self, server: ServerInProcess, protocol: str, hostile: str):
+        if protocol == "grpc":
+            # gRPC's own client refuses such metadata; the field is the only way in.
+            answers = [server.grpc(Question(ROWS, field_id=hostile))]
+        else:
+            answers = [getattr(server, protocol)(Question(ROWS, header_id=hostile))]
+            assert answers[0].status == 200
+        if protocol in WITH_ID_FIELD:
+            refused = getattr(server, protocol)(Question(ROWS, field_id=hostile))
+            assert refused.status == BAD.get(protocol, 400)
+            assert refused.error.startswith("'id' is text")
+            answers.append(refused)
+
+        assert all(uuid.UUID(answer.request_id).version == 7 for answer in answers)
+
+    @pytest.mark.parametrize(
+        "entity, expected",
+        [
+            (None, None),
+            ("customer 7", "customer 7"),
+            (2**62, str(2**62)),
+            (["a", 2, "東京", "d"], ("a", "2", "東京", "d")),
+        ],
+    )
+    def test_carries_the_entity_beside_the_features(
+        self, server: ServerInProcess, protocol: str, entity: Any, expected: Any
+    ):
+        server.exchange.observers.add(server.seen.append)
+
+        answer = getattr(server, protocol)(Question(ROWS, entity=entity))
+
+        assert answer.scores == pytest.approx([tiny.score(row) for row in ROWS], abs=1e-6)
+        assert server.exchange.observers.drained(5)
+        assert [scored.request.entity for scored in server.seen] == [expected]
+
+    @pytest.mark.parametrize(
+        "entity, sentence",
+        [
+            (["a", "b"], "'entity' has 2 values for 4 rows; expected one per row"),
+            (True, "'entity' is true; expected text, an integer, or a list of these with one per row."),
+            ("", "'entity' is a text of 0 characters; expected 1 to 256 characters."),
+            ("x" * 257, "'entity' is a text of 257 characters; expected 1 to 256 characters."),
+            (["a", None, "c", "d"], "'entity', row 1, is null; expected text"),
+            (["a", 1.5, "c", "d"], "'entity', row 1, is number 1.5; expected text"),
+        ],
+    )
+    def test_refuses_an_entity_that_is_none(self, server: ServerInProcess, protocol: str, entity: Any, sentence: str):
+        answer = getattr(server, protocol)(Question(ROWS, entity=entity))
+
+        assert answer.status == BAD.get(protocol, 400)
+        assert answer.error.startswith(sentence)
+
+    def test_keeps_request_features_release_and_latency_together(self, server: ServerInProcess, protocol: str):
+        server.exchange.observers.add(server.seen.append)
+        before = counted("request_predict_seconds_sum")
+        started_ns = time.time_ns()
+
+        answer = getattr(server, protocol)(Question(ROWS, entity="customer 7"))
+
+        assert server.exchange.observers.drained(5)
+        [scored] = server.seen
+        assert scored.request.request_id == answer.request_id
+        assert (scored.request.protocol, scored.request.model) == (PROTOCOLS[protocol], tiny.NAME)
+        assert (scored.request.rows, set(scored.request.columns)) == (4, {"usage", "active", "plan"})
+        assert scored.release is server.served.active
+        assert scored.encoded.tensors["numeric"].shape == (4, 2)
+        assert scored.scores.tolist() == answer.scores
+        assert started_ns <= scored.received_at_ns <= time.time_ns()
+        [latency] = increase(before, counted("request_predict_seconds_sum")).values()
+        assert scored.latency_s == pytest.approx(latency)
+        with pytest.raises(AttributeError):
+            scored.latency_s = 0.0
+
+
+@pytest.mark.parametrize("protocol", WITH_ID_FIELD)
+def test_prefers_the_id_of_the_protocols_own_field(server: ServerInProcess, protocol: str):
+    answer = getattr(server, protocol)(Question(ROWS, field_id="order 17/3", header_id="from-a-proxy"))
+    refused = getattr(server, protocol)(Question([ROWS[0] | {"usage": 1e39}], field_id="order 17/3"))
+
+    assert (answer.request_id, answer.body_id) == ("order 17/3", "order 17/3")
+    assert refused.request_id == "order 17/3"
+
+
+def test_the_latency_covers_encoding_and_scoring_but_not_parsing(tmp_path: Path):
+    times = iter([10.0, 10.25])
+    server = ServerInProcess(tmp_path)
+    server.exchange = Exchange(server.served, timer_s=lambda: next(times))
+    before = counted("request_predict_seconds_sum")
+
+    server.v1(Question(ROWS))
+
+    # The clock is read twice only: after decoding, and after the decisions.
+    assert list(increase(before, counted("request_predict_seconds_sum")).values()) == [pytest.approx(0.25)]
+
+
+def test_kserves_data_plane_takes_v2_requests_too(server: ServerInProcess):
+    rows = [ROWS[0], ROWS[2]]
+    for binary in (False, True):
+        inputs = []
+        for name, datatype, kind in (("usage", "FP64", float), ("active", "BOOL", bool), ("plan", "BYTES", object)):
+            inputs.append(InferInput(name, [2], datatype))
+            inputs[-1].set_data_from_numpy(np.array([row[name] for row in rows], dtype=kind), binary_data=binary)
+        request = InferRequest(tiny.NAME, inputs, request_id="q7")
+
+        response, headers = asyncio.run(server.data_plane.infer(tiny.NAME, request, {}))
+
+        assert (response.id, headers["x-request-id"]) == ("q7", "q7")
+        assert response.outputs[0].data == pytest.approx([tiny.score(row) for row in rows], abs=1e-6)
+
+
+class Shares:
+    """A stand-in for the release plan: a fixed version per key."""
+
+    def __init__(self, sticky_key: str, versions: dict[str, str]) -> None:
+        self.sticky_key = sticky_key
+        self._versions = versions
+
+    def choose(self, key: str) -> str | None:
+        return self._versions.get(key, "1")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_routing_chooses_by_entity_or_by_request_id_and_the_answer_names_the_version(tmp_path: Path, protocol: str):
+    server = ServerInProcess(tmp_path, {"1": 0.0, "2": 0.5})
+    ask = getattr(server, protocol)
+
+    server.served.route(Shares("entity", {"customer 7": "2", "request 8": "2"}))
+    by_entity = [
+        ask(Question(ROWS, entity="customer 7")),
+        ask(Question(ROWS, entity="customer 8", header_id="request 8")),
+        ask(Question(ROWS, entity=["customer 7"] * 4, header_id="request 8")),
+    ]
+    server.served.route(Shares("request", {"customer 7": "2", "request 8": "2"}))
+    by_request = [
+        ask(Question(ROWS, entity="customer 7", header_id="request 7")),
+        ask(Question(ROWS, entity="customer 7", header_id="request 8")),
+    ]
+
+    assert [answer.version for answer in by_entity] == ["2", "1", "2"]
+    assert [answer.version for answer in by_request] == ["1", "2"]
+    assert by_entity[0].scores == pytest.approx([tiny.score(row, 0.5) for row in ROWS], abs=1e-6)
+
+
+def test_a_version_that_the_routing_names_but_nobody_loaded_yet_leaves_the_active_release_answering(tmp_path: Path):
+    server = ServerInProcess(tmp_path)
+    server.served.route(Shares("entity", {"customer 7": "9"}))
+
+    assert server.v1(Question(ROWS, entity="customer 7")).version == "1"
+
+
+def test_an_observer_that_raises_changes_no_answer_and_other_observers_still_see_it(
+    server: ServerInProcess, caplog: pytest.LogCaptureFixture
+):
+    def broken(scored: ScoredRequest) -> None:
+        raise ValueError("a broken observer")
+
+    server.exchange.observers.add(broken)
+    server.exchange.observers.add(server.seen.append)
+    before = counted("perennial_observer_errors_total")
+    with caplog.at_level(logging.ERROR):
+        answers = [server.v1(Question(ROWS, header_id=f"q{number}")) for number in range(3)]
+        assert server.exchange.observers.drained(5)
+
+    assert [answer.status for answer in answers] == [200] * 3
+    assert [scored.request.request_id for scored in server.seen] == ["q0", "q1", "q2"]
+    assert list(increase(before, counted("perennial_observer_errors_total")).values()) == [3]
+    [logged] = [record.getMessage() for record in caplog.records]
+    assert logged.endswith("failed on request 'q0'")
+
+
+def test_an_observer_that_blocks_delays_no_answer_and_requests_beyond_the_capacity_are_dropped(tmp_path: Path):
+    server = ServerInProcess(tmp_path)
+    released = threading.Event()
+    server.exchange.observers = Observers(capacity_rows=10)
+    server.exchange.observers.add(lambda scored: released.wait(30) and server.seen.append(scored))
+    before = counted("perennial_unobserved_requests_total")
+    start = time.monotonic()
+
+    for _ in range(5):
+        assert server.v1(Question(ROWS)).status == 200
+
+    assert time.monotonic() - start < 10
+    # Two requests of four rows fit into ten; three do not.
+    assert list(increase(before, counted("perennial_unobserved_requests_total")).values()) == [3]
+    released.set()
+    server.exchange.observers.close(10)
+    assert len(server.seen) == 2
+
+
+def test_a_bug_is_a_500_whose_log_line_names_the_request(server: ServerInProcess, caplog: pytest.LogCaptureFixture):
+    server.served.active.signature.encode = None  # type: ignore[union-attr, method-assign, assignment]
+
+    with caplog.at_level(logging.ERROR):
+        answers = {name: getattr(server, name)(Question(ROWS, header_id=f"q-{name}")) for name in PROTOCOLS}
+
+    assert {answer.status for answer in answers.values()} == {500, "INTERNAL"}
+    for name, answer in answers.items():
+        assert answer.error == f"the server failed unexpectedly; its log has the details of 'q-{name}'."
+        assert any(f"request 'q-{name}' over {PROTOCOLS[name]} failed" in r.getMessage() for r in caplog.records)
+
+
+def test_a_running_server_returns_the_header_also_where_nothing_was_read(running: Any):
+    connection = HTTPConnection(urlsplit(running.server.rest_url).netloc, timeout=15)
+    headers = {"Content-Type": "text/csv", "X-Request-Id": "q1"}
+    for path, status in ((f"/v1/models/{tiny.NAME}:predict", 415), ("/v2/models/other/infer", 404)):
+        connection.request("POST", path, b"{}", headers)
+        response = connection.getresponse()
+        response.read()
+
+        assert (response.status, response.headers["X-Request-Id"]) == (status, "q1")
+    connection.close()
