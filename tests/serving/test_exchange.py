@@ -16,6 +16,7 @@ import pytest
 from kserve import InferInput, InferRequest
 from prometheus_client import REGISTRY, generate_latest
 
+from components.shared.release.routing import Routing
 from serving.exchange import Exchange, ScoredRequest
 from serving.observers import Observers
 from tests.serving import tiny
@@ -211,44 +212,45 @@ def test_kserves_data_plane_takes_v2_requests_too(server: ServerInProcess):
         assert response.outputs[0].data == pytest.approx([tiny.score(row) for row in rows], abs=1e-6)
 
 
-class Shares:
-    """A stand-in for the release plan: a fixed version per key."""
-
-    def __init__(self, sticky_key: str, versions: dict[str, str]) -> None:
-        self.sticky_key = sticky_key
-        self._versions = versions
-
-    def choose(self, key: str) -> str | None:
-        return self._versions.get(key, "1")
+def key_of(routing: Routing, version: str) -> str:
+    """Return a key that this version answers."""
+    return next(key for key in map("key {}".format, range(1000)) if routing.choose(key) == version)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_routing_chooses_by_entity_or_by_request_id_and_the_answer_names_the_version(tmp_path: Path, protocol: str):
     server = ServerInProcess(tmp_path, {"1": 0.0, "2": 0.5})
     ask = getattr(server, protocol)
+    by_entity = Routing(shares={"1": 80, "2": 20})
+    by_request = Routing(shares={"1": 80, "2": 20}, sticky_key="request")
+    first, second = key_of(by_entity, "1"), key_of(by_entity, "2")
 
-    server.served.route(Shares("entity", {"customer 7": "2", "request 8": "2"}))
-    by_entity = [
-        ask(Question(ROWS, entity="customer 7")),
-        ask(Question(ROWS, entity="customer 8", header_id="request 8")),
-        ask(Question(ROWS, entity=["customer 7"] * 4, header_id="request 8")),
+    server.served.route(by_entity)
+    answers = [
+        ask(Question(ROWS, entity=second, header_id=first)),
+        ask(Question(ROWS, entity=first, header_id=second)),
+        ask(Question(ROWS, header_id=second)),
+        # One entity per row: the request is not split, its id decides.
+        ask(Question(ROWS, entity=[first] * 4, header_id=second)),
     ]
-    server.served.route(Shares("request", {"customer 7": "2", "request 8": "2"}))
-    by_request = [
-        ask(Question(ROWS, entity="customer 7", header_id="request 7")),
-        ask(Question(ROWS, entity="customer 7", header_id="request 8")),
+    server.served.route(by_request)
+    answers += [
+        ask(Question(ROWS, entity=second, header_id=first)),
+        ask(Question(ROWS, entity=first, header_id=second)),
     ]
 
-    assert [answer.version for answer in by_entity] == ["2", "1", "2"]
-    assert [answer.version for answer in by_request] == ["1", "2"]
-    assert by_entity[0].scores == pytest.approx([tiny.score(row, 0.5) for row in ROWS], abs=1e-6)
+    assert [answer.version for answer in answers] == ["2", "1", "2", "2", "1", "2"]
+    assert answers[0].scores == pytest.approx([tiny.score(row, 0.5) for row in ROWS], abs=1e-6)
 
 
-def test_a_version_that_the_routing_names_but_nobody_loaded_yet_leaves_the_active_release_answering(tmp_path: Path):
-    server = ServerInProcess(tmp_path)
-    server.served.route(Shares("entity", {"customer 7": "9"}))
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_shares_are_kept_over_many_requests_without_an_entity(tmp_path: Path, protocol: str):
+    server = ServerInProcess(tmp_path, {"1": 0.0, "2": 0.5})
+    server.served.route(Routing(shares={"1": 50, "2": 50}))
 
-    assert server.v1(Question(ROWS, entity="customer 7")).version == "1"
+    versions = [getattr(server, protocol)(Question(ROWS)).version for _ in range(40)]
+
+    assert 5 <= versions.count("2") <= 35
 
 
 def test_an_observer_that_raises_changes_no_answer_and_other_observers_still_see_it(
