@@ -16,8 +16,8 @@ from kfp import compiler, dsl, local
 
 from pipelines.definitions import compilation
 from pipelines.images import environments
-from pipelines.targets.laptop.place import Processes
 from pipelines.targets.laptop.processes import ProcessGroups
+from pipelines.targets.laptop.runtime import Processes
 from pipelines.targets.local import execution
 
 TASKS = 5

@@ -1,13 +1,13 @@
 """The live view of a run: a table that updates itself on a terminal, plain lines elsewhere."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from pipelines.runs import Run, Step
+from pipelines.targets.protocol import RunObserver
 
 _SIGNS = {
     "pending": ("·", "dim"),
@@ -19,26 +19,23 @@ _SIGNS = {
 }
 
 
-class View:
-    """Shows the steps of one run; call ``changed`` whenever one changes."""
+class View(RunObserver):
+    """Shows on a console what a backend says of a run."""
 
-    def __init__(self, run: Run, console: Console) -> None:
-        self._run, self._console = run, console
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
         self._began: dict[str, float] = {}
-        self._live = (
-            Live(get_renderable=self._table, console=console, refresh_per_second=4) if console.is_terminal else None
-        )
 
-    def __enter__(self) -> "View":
-        if self._live:
+    def announced(self, sentence: str) -> None:
+        """Print a sentence."""
+        self._console.print(sentence, markup=False, highlight=False)
+
+    def started(self, run: Run) -> None:
+        """Show the steps of a run; off a terminal they appear as they end."""
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=lambda: self._table(run), console=self._console, refresh_per_second=4)
             self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def changed(self, step: Step) -> None:
         """Note a step's new state; off a terminal, print one line when it has ended."""
@@ -48,9 +45,15 @@ class View:
             text = f"{step.name:<18} {step.state:<7} {_seconds(step.seconds)}"
             self._console.print(text + (f"  {step.error}" if step.error else ""), markup=False, highlight=False)
 
-    def _table(self) -> Table:
+    def ended(self, run: Run) -> None:
+        """Leave the table as it is now."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _table(self, run: Run) -> Table:
         table = Table.grid(padding=(0, 2))
-        for step in self._run.steps:
+        for step in run.steps:
             sign, style = _SIGNS[step.state]
             seconds = step.seconds
             if step.state == "running":

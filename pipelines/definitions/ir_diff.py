@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,19 @@ class Change:
     after: str | None
 
 
-def since(reference: str, root: Path = environments.ROOT, current: Mapping[str, str] | None = None) -> str:
+def since(
+    reference: str,
+    root: Path = environments.ROOT,
+    current: Mapping[str, str] | None = None,
+    pipelines: Collection[str] = (),
+) -> str:
     """Compare the compiled pipelines with those that a git revision holds.
 
     Args:
         reference: A commit, branch or tag.
         root: The repository.
         current: Path within the repository -> IR; None compiles the project's pipelines now.
+        pipelines: Names of those to compare; none means all, also those that exist no more.
 
     Returns:
         Markdown; its first line says what was compared.
@@ -67,7 +73,8 @@ def since(reference: str, root: Path = environments.ROOT, current: Mapping[str, 
     listed = _git(root, reference, "ls-tree", "-r", "--name-only", commit, "--", f"{folder}/").splitlines()
     former = {path: _git(root, reference, "show", f"{commit}:{path}", strip=False) for path in listed}
     title = f"### Compiled pipelines against {_code(reference)} ({commit[:12]})"
-    parts = [_section(path, former.get(path), current.get(path)) for path in sorted({*former, *current})]
+    chosen = [path for path in sorted({*former, *current}) if not pipelines or Path(path).stem in pipelines]
+    parts = [_section(path, former.get(path), current.get(path)) for path in chosen]
     return _fitted(title, [part for part in parts if part] or ["No change."])
 
 

@@ -7,11 +7,9 @@ from pipelines.runs.record import (
     FAILED,
     INTERRUPTED,
     OK,
-    ORDER,
     REJECTED,
     Recorder,
     Run,
-    State,
     Step,
     cause,
     end,
@@ -19,8 +17,8 @@ from pipelines.runs.record import (
     latest_with,
     load,
     new,
+    records,
     settle,
-    verdict,
 )
 
 __all__ = [
@@ -30,11 +28,9 @@ __all__ = [
     "FAILED",
     "INTERRUPTED",
     "OK",
-    "ORDER",
     "REJECTED",
     "Recorder",
     "Run",
-    "State",
     "Step",
     "cause",
     "end",
@@ -42,6 +38,6 @@ __all__ = [
     "latest_with",
     "load",
     "new",
+    "records",
     "settle",
-    "verdict",
 ]

@@ -1,25 +1,20 @@
-"""The record of one run: its steps, their states and outputs, what it ended with; kept as JSON beside its files."""
+"""The record of one run while it continues: its steps, their states and outputs, and what it ended with."""
 
-import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-State = Literal["pending", "running", "done", "cached", "failed", "skipped"]
+from components.shared.documents.run_record import RunRecord, StepRecord, StepState
+from components.shared.errors import InputError, StepFailed
 
 OK, BUG, BAD_INPUT, REJECTED, BLOCKED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _CODES = {"InputError": BAD_INPUT, "GateRejected": REJECTED, "DataBlocked": BLOCKED, "StepFailed": FAILED}
 # An error of a step's own is one of these by inheritance, which a log does not say: StepFailed's code.
 _OURS = re.compile(r"^components\.(?:\w+\.)+(\w+): (.+)$")
-# The order of the pipeline file, for those who look at a run; kfp's own IR sorts by name.
-ORDER = (
-    "ingestion", "champion", "data_validation", "feature_retrieval", "split", "tuning", "training", "evaluation",
-    "gate", "registration", "deployment", "rejection",
-)  # fmt: skip
 # As the system, SQLite and DuckDB say it.
 _FULL = re.compile(r"No space left on device|database or disk is full|\[Errno 28\]")
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*$")
@@ -30,7 +25,7 @@ class Step:
     """One step of a run."""
 
     name: str
-    state: State = "pending"
+    state: StepState = "pending"
     seconds: float | None = None
     log: str | None = None
     error: str | None = None
@@ -43,10 +38,11 @@ class Step:
 
 @dataclass
 class Run:
-    """One run of a pipeline; ``exit_code`` is None while it goes on."""
+    """One run of a pipeline; ``exit_code`` is None while it continues."""
 
     id: str
     project: str
+    pipeline: str
     folder: Path
     started: str
     steps: list[Step]
@@ -63,39 +59,46 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Say in one word how the run stands."""
+        """Say in a word or two how the run ended, or that it is running."""
         words = {
             None: "running", OK: "finished", BUG: "bug", BAD_INPUT: "bad input", REJECTED: "rejected",
             BLOCKED: "data blocked", FAILED: "failed", INTERRUPTED: "interrupted",
         }  # fmt: skip
         return words[self.exit_code]
 
+    def document(self) -> RunRecord:
+        """Return the record as the document that is kept."""
+        plain = asdict(self) | {"folder": str(self.folder), "state": self.state}
+        plain["steps"] = tuple(StepRecord(**asdict(step), cached=step.cached) for step in self.steps)
+        plain["outputs"] = {name: _plain(value) for name, value in self.outputs.items()}
+        return RunRecord(**plain)
+
     def as_dict(self) -> dict[str, Any]:
         """Return what the record holds, as plain values."""
-        plain = asdict(self) | {"folder": str(self.folder), "state": self.state}
-        for step, entry in zip(self.steps, plain["steps"], strict=True):
-            entry["cached"] = step.cached
-        return plain
+        return self.document().model_dump(mode="json")
 
     def save(self) -> None:
-        """Write the record; a reader sees the old or the new one, never half."""
-        partial = self.folder / "run.json.partial"
-        partial.write_text(json.dumps(self.as_dict(), indent=1, default=str) + "\n", encoding="utf-8")
-        partial.replace(self.folder / "run.json")
+        """Write the record; a reader sees the old one or the new one, never half."""
+        self.document().write(self.folder)
 
 
-def new(project: str, steps: list[str], runs_folder: Path, now: datetime) -> Run:
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float | bool | list | dict) else str(value)
+
+
+def new(project: str, pipeline: str, steps: Sequence[str], runs_folder: Path, now: datetime) -> Run:
     """Begin a record in a folder of its own, named by the time."""
     identifier = now.strftime("%Y%m%dT%H%M%S_%f")
     folder = runs_folder / identifier
     (folder / "logs").mkdir(parents=True)
-    run = Run(identifier, project, folder, now.isoformat(timespec="seconds"), [Step(name) for name in steps])
+    started = now.isoformat(timespec="seconds")
+    run = Run(identifier, project, pipeline, folder, started, [Step(name) for name in steps])
     run.save()
     return run
 
 
 class Recorder:
-    """Follows a run's tasks into its record, and tells whoever watches."""
+    """Notes in a run's record how its tasks do, and tells whoever watches."""
 
     def __init__(self, run: Run, changed: Callable[[Step], None]) -> None:
         self._run, self._changed, self._lock = run, changed, threading.Lock()
@@ -122,7 +125,7 @@ class Recorder:
                 self._run.outputs[f"{step}.{name}"] = value
 
     def _set(
-        self, name: str, state: State, seconds: float | None = None, log: Path | None = None, exit_code: int = 0
+        self, name: str, state: StepState, seconds: float | None = None, log: Path | None = None, exit_code: int = 0
     ) -> None:
         with self._lock:
             step = self._run.step(name)
@@ -164,17 +167,6 @@ def cause(log: Path | None, exit_code: int) -> tuple[int, str]:
     return FAILED, f"it ended with exit code {exit_code} and no traceback."
 
 
-def verdict(run: Run) -> tuple[int, str | None]:
-    """Say with which exit code a run that came to its end ended, and why."""
-    if run.exit_code is not None:
-        return run.exit_code, run.reason
-    if run.step("rejection").state in ("done", "cached"):
-        return REJECTED, None
-    if run.step("deployment").state in ("done", "cached"):
-        return OK, None
-    return FAILED, f"the orchestrator stopped early; see {run.folder / 'logs' / 'kfp.log'}."
-
-
 def end(run: Run, exit_code: int, reason: str | None) -> None:
     """Close a record: what never ran was skipped, what was cut off failed."""
     for step in run.steps:
@@ -187,11 +179,35 @@ def end(run: Run, exit_code: int, reason: str | None) -> None:
 
 
 def load(path: Path) -> Run:
-    """Read a record back from its ``run.json``."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    steps = [Step(step["name"], step["state"], step["seconds"], step["log"], step["error"]) for step in record["steps"]]
-    kept = {name: record[name] for name in ("id", "project", "started", "exit_code", "reason", "outputs", "artifacts")}
-    return Run(**kept, remote=record.get("remote"), folder=path.parent, steps=steps)
+    """Read a record back from its ``run.json``.
+
+    Raises:
+        InputError: If the file is truncated or is not a record of a run.
+    """
+    try:
+        document = RunRecord.read(path)
+    except StepFailed as error:
+        raise InputError(
+            f"the record of the run {path.parent.name} cannot be read ({str(error).partition(';')[0]}); expected what "
+            f"'perennial run' writes. Delete {path.parent}, or restore the file from a backup."
+        ) from error
+    steps = [Step(**step.model_dump(exclude={"cached"})) for step in document.steps]
+    kept = document.model_dump(exclude={"schema_version", "folder", "state", "steps"})
+    return Run(**kept, folder=path.parent, steps=steps)
+
+
+def records(runs_folder: Path, unreadable: Callable[[InputError], None] = lambda error: None) -> Iterator[Run]:
+    """Yield the records of a project, the newest first.
+
+    Args:
+        runs_folder: One folder per run.
+        unreadable: Receives the error for each record that cannot be read; that record is left out.
+    """
+    for path in sorted(runs_folder.glob(f"*/{RunRecord.FILE}"), reverse=True):
+        try:
+            yield load(path)
+        except InputError as error:
+            unreadable(error)
 
 
 def settle(runs_folder: Path) -> list[str]:
@@ -200,26 +216,21 @@ def settle(runs_folder: Path) -> list[str]:
     Returns:
         Their ids.
     """
-    settled = []
-    for path in sorted(runs_folder.glob("*/run.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        # A run on a cluster goes on without the command.
-        if record["exit_code"] is None and record.get("remote") is None:
-            end(load(path), INTERRUPTED, "the command was killed.")
-            settled.append(record["id"])
-    return settled
+    # A run on a cluster continues without the command.
+    killed = [run for run in records(runs_folder) if run.exit_code is None and run.remote is None]
+    for run in killed:
+        end(run, INTERRUPTED, "the command was killed.")
+    return sorted(run.id for run in killed)
 
 
-def latest(runs_folder: Path) -> dict[str, Any] | None:
+def latest(runs_folder: Path) -> Run | None:
     """Read the newest record, or None before the first run."""
-    records = sorted(runs_folder.glob("*/run.json"))
-    return json.loads(records[-1].read_text(encoding="utf-8")) if records else None
+    return next(records(runs_folder), None)
 
 
-def latest_with(runs_folder: Path, artifact: str) -> dict[str, Any] | None:
-    """Read the newest record whose run made an artifact that is still there."""
-    for path in sorted(runs_folder.glob("*/run.json"), reverse=True):
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if Path(record["artifacts"].get(artifact, "")).is_dir() and artifact in record["artifacts"]:
-            return record
-    return None
+def latest_with(runs_folder: Path, artifact: str) -> Run | None:
+    """Read the newest record whose run made an artifact, a folder, that still exists."""
+    return next(
+        (run for run in records(runs_folder) if artifact in run.artifacts and Path(run.artifacts[artifact]).is_dir()),
+        None,
+    )

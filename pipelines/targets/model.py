@@ -31,6 +31,9 @@ class Services(Section):
         "{state}/studies", description="Storage of tuning studies: a folder or postgresql://host/database."
     )
     endpoint: str = Field("{state}/endpoint", description="Where models are released: a folder or kserve://namespace.")
+    online_store: str = Field(
+        "{state}/online", description="Feast's online store: a folder (SQLite) or redis://host:port?project=name."
+    )
 
 
 class Laptop(Section):

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,7 @@ import psutil
 
 from components.shared.errors import InputError
 from pipelines.project.project_file import FILE_NAME
-from pipelines.targets import reading
-from pipelines.targets.model import Docker, Kfp, Laptop, Services
+from pipelines.targets.model import Services
 
 _SQLITE = "sqlite:///"
 
@@ -67,6 +66,11 @@ class State:
         return self.root / self.services.endpoint
 
     @property
+    def online_store(self) -> str:
+        """Feast's online store: a folder, or the address of a Redis server."""
+        return self.services.online_store
+
+    @property
     def registry_uri(self) -> str:
         """The address of MLflow."""
         return self.services.registry
@@ -87,48 +91,6 @@ class State:
 def root_of(project: Path) -> Path:
     """Return the folder of a project, which a path names by itself or by its project.yaml."""
     return (project.parent if project.name == FILE_NAME else project).resolve()
-
-
-def open_project(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> tuple[State, Laptop | Docker]:
-    """Return the state of the project that a path names (its folder, or its project.yaml), on a target.
-
-    Raises:
-        InputError: If there is no such target, it is wrong, or it is no place on this machine.
-    """
-    root = root_of(project)
-    read = reading.read(target, root, overrides)
-    if not isinstance(read, Laptop | Docker):
-        raise InputError(
-            f"the target {target!r} is of kind {read.kind!r}, this verb works on this machine (laptop, docker); "
-            "use 'perennial submit', 'runs' and 'logs' there."
-        )
-    if "://" in read.services.endpoint:
-        raise InputError(
-            f"services.endpoint is {read.services.endpoint!r}, on this machine it is a folder; name one, "
-            "or submit to a cluster."
-        )
-    return State(root, read.services), read
-
-
-def open_cluster(project: Path, target: str = "kfp", overrides: Sequence[str] = ()) -> tuple[State, Kfp]:
-    """Return the state of a project, with the services of a cluster.
-
-    Raises:
-        InputError: If there is no such target, it is wrong, or it is no cluster.
-    """
-    root = root_of(project)
-    read = reading.read(target, root, overrides)
-    if not isinstance(read, Kfp):
-        raise InputError(
-            f"the target {target!r} is of kind {read.kind!r}, this verb speaks to a Kubeflow Pipelines server; "
-            "use 'perennial run' there, or take --target kfp."
-        )
-    return State(root, read.services), read
-
-
-def open_state(project: Path, target: str = "laptop", overrides: Sequence[str] = ()) -> State:
-    """Return the state alone; see ``open_project``."""
-    return open_project(project, target, overrides)[0]
 
 
 @contextlib.contextmanager

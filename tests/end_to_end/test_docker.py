@@ -17,8 +17,8 @@ from components.shared.release import endpoint_folder, routing
 from components.shared.release.file_journal import FileJournalStore
 from pipelines.images import engine
 from pipelines.images.environments import ROOT
-from pipelines.targets import state
 from pipelines.targets.docker import settings
+from pipelines.targets.opening import open_backend
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records
 from tests.engine import base, client_or_skip
 
@@ -165,7 +165,7 @@ def test_a_step_beyond_its_limits_ends_the_run_with_its_sentence_and_the_champio
     ],
 )
 def test_a_command_that_is_ended_leaves_no_container_and_the_champion_answers(docker, number, step, code):
-    place = state.open_state(docker)
+    place = open_backend(project=docker).state
     before = routing.answering(place.endpoint)
     edit(docker, training={"learning_rate": 0.0015})
     process = subprocess.Popen(

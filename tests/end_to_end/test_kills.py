@@ -15,9 +15,9 @@ import yaml
 
 from components.shared import registry
 from components.shared.release import routing
+from pipelines.definitions import catalog
 from pipelines.project import project_file
-from pipelines.runs import ORDER
-from pipelines.targets import state
+from pipelines.targets.opening import open_backend
 from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
 
 
@@ -35,7 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-STEPS = [step for step in ORDER if step != "rejection"]
+STEPS = [step for step in catalog.entry("training").steps if step != "rejection"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -90,7 +90,7 @@ def test_after_all_that_the_next_run_releases(project):
 def outside(project: Path) -> tuple[str | None, str | None]:
     """Return the champion and the active release, after the recovery that every command begins with."""
     perennial("predict", "--sample", cwd=project, expect=None)
-    place = state.open_state(project)
+    place = open_backend(project=project).state
     name = project_file.read(place.project_file).name
     champion = None
     if (place.folder / "mlflow.db").exists():

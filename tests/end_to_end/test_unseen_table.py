@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.shared import registry
-from pipelines.targets import state
+from pipelines.targets.opening import open_backend
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records, write_table
 
 README = Path(__file__).parents[2] / "README.md"
@@ -65,7 +65,7 @@ def test_a_second_run_has_nothing_to_do(released):
 
     assert "nothing to do" in said
     assert {step["name"] for step in last["steps"] if step["cached"]} >= {"ingestion", "split", "tuning", "training"}
-    place = state.open_state(released)
+    place = open_backend(project=released).state
     assert [int(v.version) for v in registry.versions(registry.open(place.registry_uri), "customers")] == [1]
 
 

@@ -70,7 +70,7 @@ def test_a_gateway_that_only_pods_reach_is_a_sentence_with_the_key_to_give(proje
 
 def test_a_sample_is_asked_for_only_where_a_run_left_one(project):
     where = ["services.endpoint=kserve://models?domain=example.com&ingress=http://127.0.0.1:9"]
-    with pytest.raises(InputError, match="No run has left a sample row"):
+    with pytest.raises(InputError, match="no run has left a sample row"):
         api.ask(project, target="kfp", overrides=where)
 
 

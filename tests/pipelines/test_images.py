@@ -16,6 +16,7 @@ import yaml
 from kfp import compiler, dsl
 
 from components.shared.errors import InputError, StepFailed
+from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import images as verb
 from pipelines.images import builder as images
 from pipelines.images import digests, environments, recipes, registries, sbom
@@ -185,12 +186,12 @@ def test_an_unknown_image_is_named_with_those_that_are_known():
 
 
 def test_a_laptop_target_has_no_images(tmp_path):
-    with pytest.raises(InputError, match="target 'laptop' runs processes, which have no images; name another"):
-        verb.place(project=tmp_path, target="laptop", overrides=())
+    with pytest.raises(InputError, match=r"target 'laptop' .* has no images; it runs processes, so name another"):
+        verb.source(TargetOptions(tmp_path, "laptop"))
 
 
 def test_a_flag_goes_before_the_target_file(tmp_path):
-    where = verb.place(project=tmp_path, target="docker", overrides=["images.base=a"], base="b", registry=None)
+    where = verb.source(TargetOptions(tmp_path, "docker", ("images.base=a",)), base="b", registry=None)
 
     assert (where.base, where.registry) == ("b", "")
 
@@ -448,7 +449,7 @@ def test_no_engine_is_one_sentence_and_a_listing_does_without(monkeypatch, capsy
 
     with pytest.raises(StepFailed, match="no Docker engine runs here"):
         images.build(["gate"], base=BASE)
-    verb.show(["gate"], verb.place(project=tmp_path, target="docker", overrides=()), as_json=True)
+    verb.show(["gate"], verb.source(TargetOptions(tmp_path, "docker")), as_json=True)
     [shown] = json.loads(capsys.readouterr().out)
     assert shown["name"] == "gate" and shown["size_mib"] is None
 

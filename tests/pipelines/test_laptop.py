@@ -21,8 +21,8 @@ from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.definitions import compilation
 from pipelines.images import environments
-from pipelines.targets.laptop.place import Processes
 from pipelines.targets.laptop.processes import ProcessGroups, task_environment
+from pipelines.targets.laptop.runtime import Processes
 from pipelines.targets.local import execution
 from pipelines.targets.local.limits import Limits
 
@@ -192,7 +192,7 @@ def test_sigkill_of_the_command_leaves_no_process(tmp_path):
     script = textwrap.dedent(f"""
         import os, sys
         from pathlib import Path
-        from pipelines.laptop.processes import ProcessGroups
+        from pipelines.targets.laptop.processes import ProcessGroups
         with ProcessGroups() as groups, open({str(tmp_path / "log")!r}, "wb") as output:
             process = groups.start([sys.executable, "-c", {SLEEPER!r}], os.environ, Path("/"), output)
             print(process.pid, flush=True)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from components.shared.errors import InputError, StepFailed
 from pipelines.command import cli
+from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import manifests as verb
 from pipelines.images import overlays as manifests
 from pipelines.images.environments import ROOT
@@ -110,8 +111,8 @@ def test_without_kubectl_a_sentence_says_so(monkeypatch):
 
 
 def test_manifests_are_for_a_cluster():
-    with pytest.raises(InputError, match="'laptop' is of kind laptop, expected a cluster"):
-        verb.print_manifests("kind", project=ROOT, features=False, target="laptop")
+    with pytest.raises(InputError, match=r"'laptop' is of kind 'laptop', .* name a target of kind kfp"):
+        verb.print_manifests("kind", TargetOptions(ROOT, "laptop"), features=False)
 
 
 def test_the_component_for_argo_adds_one_variable_and_fails_where_its_controller_is_missing(kubectl, tmp_path):

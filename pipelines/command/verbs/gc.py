@@ -1,35 +1,25 @@
 """``perennial gc``: say what was removed and how much it freed."""
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from components.shared import registry
 from pipelines import runs
-from pipelines.project import project_file
+from pipelines.command.options import TargetOptions
 from pipelines.targets import state
 from pipelines.targets.local import housekeeping
 
 
-def gc(
-    project: Path,
-    *,
-    target: str = "laptop",
-    overrides: Sequence[str] = (),
-    keep: int,
-    cache_days: float | None,
-    dry_run: bool,
-    wait: bool,
-) -> None:
+def gc(options: TargetOptions, *, keep: int, cache_days: float | None, dry_run: bool, wait: bool) -> None:
     """Collect a project's state and, if asked, the user's cache."""
-    place = state.open_state(project, target, overrides)
-    name = project_file.read(place.project_file).name
-    with state.exclusive(place, "gc", wait=wait):
-        runs.settle(place.runs)
-        versions = [v.version for v in registry.versions(registry.open(place.registry_uri), name)]
-        removed = [housekeeping.collect(place, map(str, versions), keep, dry_run)]
+    backend = options.open()
+    backend.check_machine()
+    name, folders = backend.project.name, backend.state
+    with state.exclusive(folders, "gc", wait=wait):
+        runs.settle(folders.runs)
+        versions = [v.version for v in registry.versions(registry.open(folders.registry_uri), name)]
+        removed = [housekeeping.collect(folders, map(str, versions), keep, dry_run)]
     if cache_days is not None:
         removed.append(housekeeping.collect_cache(cache_days, dry_run, now=time.time()))
     for item in (item for part in removed for item in part.items):

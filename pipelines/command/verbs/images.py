@@ -8,39 +8,32 @@ from pathlib import Path
 
 from rich.table import Table
 
-from components.shared.errors import InputError, StepFailed
+from components.shared.errors import StepFailed
 from pipelines.command import terminal
+from pipelines.command.options import TargetOptions
 from pipelines.images import builder as images
 from pipelines.images import recipes, registries, sbom
-from pipelines.project.project_file import FILE_NAME
-from pipelines.targets import reading
-from pipelines.targets.model import Images, Laptop
+from pipelines.targets.model import Images
 
 
-def place(
-    *, project: Path, target: str, overrides: Sequence[str], base: str | None = None, registry: str | None = None
-) -> Images:
+def source(options: TargetOptions, *, base: str | None = None, registry: str | None = None) -> Images:
     """Return base and registry: a flag goes before the target file.
 
     Raises:
         InputError: If the target has no images.
     """
-    root = project.parent if project.name == FILE_NAME else project
-    chosen = reading.read(target, root.resolve(), overrides)
-    if isinstance(chosen, Laptop):
-        raise InputError(f"target {target!r} runs processes, which have no images; name another with --target.")
     given = {key: value for key, value in (("base", base), ("registry", registry)) if value is not None}
-    return chosen.images.model_copy(update=given)
+    return options.open().images.model_copy(update=given)
 
 
-def show(names: Sequence[str], where: Images, as_json: bool) -> None:
+def show(names: Sequence[str], source: Images, as_json: bool) -> None:
     """Print a table of the images, or a JSON list for a script; without an engine sizes are left open."""
     console, why = terminal.console(), None
     try:
         client = images.reach()
     except StepFailed as reason:
         client, why = None, reason
-    found = images.listing(names, base=where.base, registry=where.registry, client=client)
+    found = images.listing(names, base=source.base, registry=source.registry, client=client)
     if as_json:
         print(json.dumps([dataclasses.asdict(image) for image in found], indent=2))
         return
@@ -49,10 +42,10 @@ def show(names: Sequence[str], where: Images, as_json: bool) -> None:
         console.print(f"what is built is not known: {why}")
 
 
-def build(names: Sequence[str], where: Images) -> None:
+def build(names: Sequence[str], source: Images) -> None:
     """Build what is missing; end with sizes and times."""
     console = terminal.console()
-    built = images.build(names, base=where.base, registry=where.registry, announce=_announcer())
+    built = images.build(names, base=source.base, registry=source.registry, announce=_announcer())
     console.print(_table(built, times=True))
 
 
@@ -62,23 +55,23 @@ def context(name: str) -> None:
     sys.stdout.buffer.write(recipes.recipe(name).context())
 
 
-def push(names: Sequence[str], where: Images) -> None:
+def push(names: Sequence[str], source: Images) -> None:
     """Push what the registry lacks; print the digests that it answered with."""
     for reference, digest in registries.push(
-        names, base=where.base, registry=where.registry, announce=_announcer()
+        names, base=source.base, registry=source.registry, announce=_announcer()
     ).items():
         print(f"{reference}  {digest}")
 
 
-def lock(names: Sequence[str], where: Images) -> None:
+def lock(names: Sequence[str], source: Images) -> None:
     """Write the registry's digests into infra/images.lock."""
-    for reference, digest in registries.lock(names, base=where.base, registry=where.registry).items():
+    for reference, digest in registries.lock(names, base=source.base, registry=source.registry).items():
         print(f"{reference}  {digest}")
 
 
-def bill(names: Sequence[str], where: Images, out: Path) -> None:
+def bill(names: Sequence[str], source: Images, out: Path) -> None:
     """Write a bill of materials per image."""
-    for path in sbom.write(names, base=where.base, registry=where.registry, folder=out):
+    for path in sbom.write(names, base=source.base, registry=source.registry, folder=out):
         print(path)
 
 

@@ -1,6 +1,5 @@
-"""``perennial logs``: how a run's steps stand, and what one of them printed."""
+"""``perennial logs``: the states of a run's steps, and what one of them printed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,20 +7,14 @@ import click
 from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.command import terminal
+from pipelines.command.options import TargetOptions
 from pipelines.command.verbs.submit import show_end
-from pipelines.targets import state
-from pipelines.targets.kfp import listing
-from pipelines.targets.kfp.connection import Server
-from pipelines.targets.kfp.following import keep_logs
 
 
-def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step: str | None) -> None:
-    """Print the log of a step; without one, how all steps stand, why the run failed, and the log of what failed."""
-    place, chosen = state.open_cluster(project, target, overrides)
-    server = Server(chosen)
-    run_id = listing.find(server, run, place.runs)
-    with listing.record_of(server, run_id, place.runs) as (record, follower):
-        keep_logs(follower, record, step and _known(record, step))
+def logs(options: TargetOptions, *, run: str, step: str | None) -> None:
+    """Print the log of a step; without one, the states of all steps, why the run failed, and the failed step's log."""
+    name = step and step.replace("-", "_")
+    with options.open().logs(run, name) as record:
         if step is not None:
             click.echo(_log(record, step), nl=False)
             return
@@ -36,15 +29,11 @@ def logs(project: Path, *, target: str, overrides: Sequence[str], run: str, step
 
 
 def _log(record: runs.Run, name: str) -> str:
-    step = record.step(_known(record, name))
-    if step.log is None:
+    steps = {step.name: step for step in record.steps}
+    step = steps.get(name.replace("-", "_"))
+    if step is None:
+        raise InputError(f"there is no step {name!r}; expected one of {list(steps)}.")
+    if step.log is None or not Path(step.log).exists():
         why = f", {step.error.rstrip('.')}" if step.error else ""
         raise InputError(f"the step {step.name} has no log: it is {step.state}{why}; ask for one that ran.")
     return Path(step.log).read_text(encoding="utf-8", errors="replace")
-
-
-def _known(record: runs.Run, name: str) -> str:
-    known = [step.name for step in record.steps]
-    if name.replace("-", "_") not in known:
-        raise InputError(f"there is no step {name!r}; known are {known}.")
-    return name.replace("-", "_")

@@ -1,45 +1,46 @@
 """``perennial status``: what answers, what is registered, what ran."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
 from rich.table import Table
 
 from components.shared import registry
+from components.shared.errors import InputError
 from components.shared.release import endpoint_folder, routing
+from pipelines import runs
 from pipelines.command import terminal
-from pipelines.project import project_file
-from pipelines.targets import state
+from pipelines.command.options import TargetOptions
+from pipelines.targets.state import State
 
 
-def status(project: Path, *, target: str = "laptop", overrides: Sequence[str] = (), last: int = 10) -> None:
+def status(options: TargetOptions, *, last: int = 10) -> None:
     """Print the state of a project."""
-    place = state.open_state(project, target, overrides)
-    name = project_file.read(place.project_file).name
+    backend = options.open()
+    backend.check_machine()
+    name, folders = backend.project.name, backend.state
     console = terminal.console()
-    server = endpoint_folder.server(place.endpoint)
-    active = routing.answering(place.endpoint)
+    server = endpoint_folder.server(folders.endpoint)
+    active = routing.answering(folders.endpoint)
     where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
     console.print(f"endpoint  {'release ' + active if active else 'no release yet'}, {where}", highlight=False)
-    if place.registry_exists:
-        console.print(_versions(place, name))
-    records = sorted(place.runs.glob("*/run.json"))[-last:]
-    runs = Table("run", "state", "reason", "report", box=None, title="last runs", title_justify="left")
-    for path in records:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        report = path.parent / "report.html"
-        runs.add_row(
-            record["id"],
-            record["state"],
-            record["reason"] or "",
-            str(report.relative_to(place.root)) if report.exists() else "",
-        )
-    console.print(runs)
+    if folders.registry_exists:
+        console.print(_versions(folders, name))
+    console.print(_runs(folders, last))
 
 
-def _versions(place: state.State, name: str) -> Table:
-    client = registry.open(place.registry_uri)
+def _runs(folders: State, last: int) -> Table:
+    table = Table("run", "pipeline", "state", "reason", "report", box=None, title="last runs", title_justify="left")
+    unreadable: list[InputError] = []
+    newest = [run for run, _ in zip(runs.records(folders.runs, unreadable.append), range(last), strict=False)]
+    for run in reversed(newest):
+        report = run.folder / "report.html"
+        shown = str(report.relative_to(folders.root)) if report.exists() else ""
+        table.add_row(run.id, run.pipeline, run.state, run.reason or "", shown)
+    for error in unreadable:
+        table.add_row("", "", "unreadable", str(error), "")
+    return table
+
+
+def _versions(folders: State, name: str) -> Table:
+    client = registry.open(folders.registry_uri)
     table = Table("version", "aliases", "snapshot", "run", box=None, title="registered", title_justify="left")
     found = registry.versions(client, name)
     # MLflow lists versions without their aliases.

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from components.shared.documents.evaluation import EvaluationReport
 from pipelines import api, runs
+from pipelines.definitions import catalog
 from pipelines.runs.report import documents
 from pipelines.targets.local import endpoint
 
@@ -23,7 +24,8 @@ def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
         sign = "[green]✓[/]" if ruling.passed else "[red]✗[/]"
         console.print(f"  {sign} {escape(ruling.reason)}")
     if run.exit_code == runs.OK:
-        console.print(_released(run, written))
+        for sentence in catalog.entry(run.pipeline).closing(run):
+            console.print(sentence, style="bold green", markup=False)
     elif run.exit_code == runs.REJECTED:
         advice = run.artifacts.get("rejection.advice")
         console.print("[bold]rejected by the gate[/]; the champion stays.")
@@ -68,13 +70,6 @@ def _metrics(evaluation: EvaluationReport, console: Console) -> None:
 
 def _short_number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _released(run: runs.Run, written: documents.Documents) -> str:
-    version = f"version {written.release['version']}" if written.release else "the model"
-    if run.outputs.get("deployment.Output") == "unchanged":
-        return f"[bold]nothing to do[/]: the candidate is {version}, which answers already."
-    return f"[bold green]released[/] {version}"
 
 
 def _short(path: Path, root: Path) -> Path:

@@ -1,6 +1,6 @@
 """The page: documents in, one HTML file out; everything that comes from data is escaped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ _TONES = {"finished": "good", "rejected": "fair", "interrupted": "fair"}
 _TONES |= dict.fromkeys(("data blocked", "bad input", "failed", "bug"), "bad")
 
 
-def render(run: Mapping[str, Any], folder: Path) -> Path:
+def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None = None) -> Path:
     """Write the report of one run, with what there is.
 
     Args:
@@ -28,6 +28,7 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
             ``reason`` and ``repeats`` (the id of a run beside this one, whose results it has), if there is one. Any
             artifact may be absent or half written.
         folder: Where ``report.html`` goes; a reader sees the old one or the new one, never half.
+        sections: Those that the run's pipeline can have; None is all.
 
     Returns:
         The file.
@@ -53,6 +54,7 @@ def render(run: Mapping[str, Any], folder: Path) -> Path:
         headline=headline(run, written),
         seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
         picture=kept_pictures.pictures(folder, original, lambda: pictures(written)),
+        sections=sections,
     )
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{_NAME}.partial"

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipelines import runs
+from pipelines.definitions import catalog
 from pipelines.runs import Run, Step
 from pipelines.targets.kfp import reasons
 from pipelines.targets.kfp import workflow as manifest
@@ -112,8 +113,8 @@ class Follower:
     def _close(self, state: str, workflow: Workflow) -> None:
         """Close the record with exit code and reason."""
         if state == "SUCCEEDED":
-            rejected = any(step.name == "rejection" and step.state in ("done", "cached") for step in self._record.steps)
-            runs.end(self._record, runs.REJECTED if rejected else runs.OK, None)
+            code = catalog.entry(self._record.pipeline).exit_code({s.name: s.state for s in self._record.steps})
+            runs.end(self._record, runs.OK if code is None else code, None)
             return
         code, reason = self._why(state, workflow)
         for step in self._record.steps:

@@ -3,35 +3,21 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from components.shared.errors import InputError
 from pipelines import runs
+from pipelines.definitions import catalog
+from pipelines.definitions.catalog import PipelineEntry
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import Follower
 from pipelines.targets.kfp.submission import experiment_of
+from pipelines.targets.protocol import RunSummary
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A run as the server lists it."""
-
-    id: str
-    name: str
-    state: str
-    created: datetime
-    finished: datetime | None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None while it goes on."""
-        return (self.finished - self.created).total_seconds() if self.finished else None
-
-
-def newest(server: Server, experiment: str, last: int) -> list[Listed]:
+def newest(server: Server, experiment: str, last: int) -> list[RunSummary]:
     """List the newest runs of an experiment, the newest first."""
     experiment_id = experiment_of(server, experiment)
     with server.asked("list its runs") as client:
@@ -50,37 +36,49 @@ def find(server: Server, name: str, runs_folder: Path) -> str:
     Raises:
         InputError: If there is none, or more than one.
     """
-    local = {path.parent.name: runs.load(path).remote for path in runs_folder.glob("*/run.json")}
-    known = {key: remote for key, remote in local.items() if remote} | {run: run for run in local.values() if run}
-    found = {remote for key, remote in known.items() if key.startswith(name)}
-    if len(found) > 1:
-        raise InputError(f"{name!r} is the beginning of several runs: {sorted(found)}; write more of it.")
-    if found:
-        return found.pop()
+    remotes = {run.id: run.remote for run in runs.records(runs_folder) if run.remote}
+    remotes |= {remote: remote for remote in remotes.values()}
+    matching = {remote for key, remote in remotes.items() if key.startswith(name)}
+    if len(matching) > 1:
+        raise InputError(f"{name!r} is the beginning of several runs: {sorted(matching)}; write more of it.")
+    if matching:
+        return matching.pop()
     with server.asked(f"show the run {name!r}") as client:
         return str(client.get_run(name).run_id)
 
 
 @contextmanager
 def record_of(server: Server, run_id: str, runs_folder: Path) -> Iterator[tuple[runs.Run, Follower]]:
-    """Give a run's record, brought up to date: the local one, or one for the time of this context."""
-    for path in runs_folder.glob("*/run.json"):
-        record = runs.load(path)
+    """Give a run's record, brought up to date: the local one, or one that exists as long as this context."""
+    for record in runs.records(runs_folder):
         if record.remote == run_id:
             yield record, _updated(server, record)
             return
+    entry = _entry_of(server, run_id)
     with tempfile.TemporaryDirectory() as folder:
-        record = runs.new("", list(runs.ORDER), Path(folder), datetime.now(UTC))
+        record = runs.new("", entry.name, entry.steps, Path(folder), datetime.now(UTC))
         record.remote = run_id
         yield record, _updated(server, record)
 
 
 def update(server: Server, runs_folder: Path) -> None:
-    """Bring the local records of runs that went on without the command up to date."""
-    for path in sorted(runs_folder.glob("*/run.json")):
-        record = runs.load(path)
+    """Bring the local records of runs that continued without the command up to date."""
+    for record in runs.records(runs_folder):
         if record.remote and record.exit_code is None:
             _updated(server, record)
+
+
+def _entry_of(server: Server, run_id: str) -> PipelineEntry:
+    """Find out which pipeline a run is of; one that the catalogue does not have is shown as the default one."""
+    with server.asked("show a run") as client:
+        run = client.get_run(run_id)
+    spec = run.pipeline_spec or {}
+    # Beside a platform the pipeline is one level deeper.
+    name = (spec.get("pipeline_spec") or spec).get("pipelineInfo", {}).get("name", "")
+    for entry in catalog.PIPELINES.values():
+        if entry.definition.name == name or f"-{entry.name} " in f"{run.display_name} ":
+            return entry
+    return catalog.entry(catalog.DEFAULT)
 
 
 def _updated(server: Server, record: runs.Run) -> Follower:
@@ -90,7 +88,8 @@ def _updated(server: Server, record: runs.Run) -> Follower:
     return follower
 
 
-def _listed(run: Any) -> Listed:
-    # A run that goes on ended, for the server, before computers.
+def _listed(run: Any) -> RunSummary:
+    # For the server, a run that has not finished has finished in 1970.
     finished = run.finished_at if run.finished_at and run.finished_at.year > 1970 else None
-    return Listed(run.run_id, run.display_name, (run.state or "PENDING").lower(), run.created_at, finished)
+    seconds = (finished - run.created_at).total_seconds() if finished else None
+    return RunSummary(run.run_id, run.display_name, (run.state or "PENDING").lower(), run.created_at, seconds)

@@ -4,8 +4,7 @@ The pipeline's function says nothing about a place. While kfp traces it once mor
 variables, secrets, resources and security context of the target and of the project file.
 """
 
-import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
@@ -13,7 +12,7 @@ import yaml
 from components.shared.errors import InputError
 from components.shared.images import image
 from components.shared.project import DefaultResources, Project
-from pipelines.definitions import compilation
+from pipelines.definitions import compilation, tracing
 from pipelines.images.environments import steps
 from pipelines.targets.kfp import lint
 from pipelines.targets.model import Kfp
@@ -27,7 +26,7 @@ def compile_(
     target: Kfp,
     project: Project,
     references: Mapping[str, str],
-    never_cached: Collection[str] = (),
+    always_run: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Compile one pipeline for a cluster.
 
@@ -36,7 +35,7 @@ def compile_(
         target: The cluster.
         project: Whose resources hold.
         references: Step to image reference; what is missing keeps its symbolic name.
-        never_cached: Steps that run even where nothing changed, beside those of which the pipeline says so.
+        always_run: Steps that run even where nothing changed, beside those that the pipeline itself never caches.
 
     Returns:
         Two documents: the pipeline and its platform, as KFP takes them in one file.
@@ -50,10 +49,10 @@ def compile_(
         if task.container_spec is not None:
             step = by_image[task.container_spec.image]
             place_task(task, step, target, project.resources.of(step))
-            if step in never_cached:
+            if step in always_run:
                 task.set_caching_options(False)
 
-    documents = compilation.documents(_placed(definition, place))
+    documents = compilation.documents(tracing.traced(definition, place))
     pipeline = compilation.with_references(documents[0], {step: image(step) for step in steps()} | dict(references))
     for problem in lint.problems(pipeline, documents[1], symbolic=not references):
         raise InputError(f"the pipeline {definition.name!r} can't run on KFP: {problem}")
@@ -110,18 +109,3 @@ def _limit(task: Any, resources: DefaultResources) -> None:
             backoff_factor=resources.retry_factor,
             backoff_max_duration=f"{resources.retry_wait_max_s}s",
         )
-
-
-def _placed(definition: Any, place: Callable[[Any], None]) -> Any:
-    """Trace a pipeline once more and call ``place`` with each of its tasks."""
-    from kfp import dsl
-    from kfp.dsl.pipeline_context import Pipeline
-
-    @functools.wraps(definition.pipeline_func)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        outputs = definition.pipeline_func(*args, **kwargs)
-        for task in Pipeline.get_default_pipeline().tasks.values():
-            place(task)
-        return outputs
-
-    return dsl.pipeline(name=definition.name, description=definition.description)(traced)

@@ -1,27 +1,15 @@
 """Schedules at a server: a version of the pipeline that runs again and again, by the clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from components.shared.errors import InputError
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import ENDED
-from pipelines.targets.kfp.submission import Version, experiment_of
+from pipelines.targets.kfp.submission import experiment_of
+from pipelines.targets.protocol import Schedule, Version
 
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A schedule at the server."""
-
-    id: str
-    name: str
-    cron: str
-    enabled: bool
-    version_id: str | None
-    made: Any
 
 
 def check_cron(expression: str) -> str:
@@ -151,5 +139,5 @@ def _schedule(answer: Any) -> Schedule:
         cron=cron,
         enabled=answer.status == "ENABLED" or answer.mode == "ENABLE",
         version_id=reference.pipeline_version_id if reference else None,
-        made=answer.created_at,
+        created=answer.created_at,
     )

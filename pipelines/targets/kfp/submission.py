@@ -15,72 +15,78 @@ from components.shared import bundle, sources
 from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines import runs
-from pipelines.definitions import compilation
+from pipelines.definitions.catalog import PipelineEntry, RunContext
 from pipelines.images import digests, lineage
 from pipelines.project import project_file
 from pipelines.targets.kfp import placement, storage
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.model import Kfp
+from pipelines.targets.protocol import RunRequest, Version, iso
 from pipelines.targets.state import State
 
-PIPELINE = "training"
+# The step that reads the sources: its result changes with them, whatever its arguments are.
+_READS_SOURCES = "ingestion"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A project, compiled for a cluster."""
+class PreparedSubmission:
+    """A project, with one of its pipelines compiled for a cluster."""
 
     state: State
     target: Kfp
     project: Project
+    entry: PipelineEntry
     documents: list[dict[str, Any]]
     references: Mapping[str, str]
-    """Image reference of each step, and of ``serving``."""
-
-    @property
-    def steps(self) -> list[str]:
-        """Name the pipeline's steps in reading order."""
-        return [step for step in runs.ORDER if step in self.references]
+    """Image reference of each step, and of ``serving`` where the pipeline releases a model."""
 
     @property
     def pipeline(self) -> str:
-        """Name the pipeline at the server: several projects may share one."""
-        return f"{self.project.name}-{PIPELINE}"
+        """Name the pipeline at the server, which several projects may share."""
+        return f"{self.project.name}-{self.entry.name}"
 
 
-@dataclass(frozen=True)
-class Version:
-    """A version of a pipeline at the server."""
-
-    pipeline_id: str
-    id: str
-    name: str
-    fresh: bool
-    """It was uploaded just now; else it was there."""
-
-
-def prepare(state: State, target: Kfp, use_cache: bool = True, source_root: str | None = None) -> Prepared:
-    """Read a project and compile its pipeline for a cluster.
+def prepare(state: State, target: Kfp, request: RunRequest) -> PreparedSubmission:
+    """Read a project and compile a pipeline for a cluster.
 
     Args:
         state: The project's folders.
         target: The cluster.
-        use_cache: False compiles a version that runs every step, even where nothing changed.
-        source_root: See ``arguments``; what nobody can hash from here, such as a database, is read by every run.
+        request: The pipeline, and whether its steps may come from the cache.
 
     Raises:
-        InputError: If the project file won't do, or the pipeline can't run there.
+        InputError: If the project file is not valid, or the pipeline cannot run there.
     """
+    project, entry = project_file.read(state.project_file), request.entry
+    serving = ["serving"] if entry.releases else []
+    references = {name: _reference(name, target) for name in (*entry.steps, *serving)}
+    always_run = _always_run(project, request)
+    documents = placement.compile_(entry.definition, target, project, _of_steps(entry, references), always_run)
+    return PreparedSubmission(state, target, project, entry, documents, references)
+
+
+def compiled(state: State, target: Kfp, entry: PipelineEntry) -> str:
+    """Compile a pipeline for a cluster, without a request; see ``Backend.compile``."""
+    references = {name: _reference(name, target) for name in entry.steps}
     project = project_file.read(state.project_file)
-    steps = compilation.images_of(compilation.symbolic(PIPELINE))
-    images = target.images
-    references = {name: digests.pinned(name, images.base, images.registry) for name in (*steps, "serving")}
-    hashed = source_root is None and all(source.path is not None for source in project.sources.values())
-    never_cached = () if use_cache and hashed else ("ingestion",) if use_cache else steps
-    documents = placement.compile_(
-        compilation.pipelines()[PIPELINE], target, project, {step: references[step] for step in steps}, never_cached
-    )
-    return Prepared(state, target, project, documents, references)
+    return placement.as_text(placement.compile_(entry.definition, target, project, references))
+
+
+def _reference(name: str, target: Kfp) -> str:
+    return digests.pinned(name, target.images.base, target.images.registry)
+
+
+def _of_steps(entry: PipelineEntry, references: Mapping[str, str]) -> dict[str, str]:
+    return {step: references[step] for step in entry.steps}
+
+
+def _always_run(project: Project, request: RunRequest) -> tuple[str, ...]:
+    """Name the steps that must run even where nothing that the server can see has changed."""
+    if not request.use_cache:
+        return request.entry.steps
+    hashed = request.source_root is None and all(source.path is not None for source in project.sources.values())
+    # Tables in a bucket or a database can change without a change of any argument.
+    return () if hashed else (_READS_SOURCES,)
 
 
 def upload(server: Server, pipeline: str, documents: list[dict[str, Any]], revision: str) -> Version:
@@ -107,7 +113,7 @@ def upload(server: Server, pipeline: str, documents: list[dict[str, Any]], revis
             fresh = found is None and _upload(server, pipeline_id, name, content, file)
             found = found or _version(server, pipeline_id, name)
             if found is not None and found.description == content:
-                return Version(pipeline_id, found.pipeline_version_id, name, fresh)
+                return Version(pipeline_id, pipeline, found.pipeline_version_id, name, fresh)
     raise InputError(
         f"the server at {server.host} holds a version {name!r} of {pipeline!r} that others uploaded; delete it there."
     )
@@ -119,14 +125,13 @@ def revision() -> str:
     return code["commit"][:12] + ("-dirty" if code["dirty"] == "true" else "")
 
 
-def arguments(prepared: Prepared, bucket: storage.Bucket, seed: int, source_root: str | None) -> dict[str, Any]:
+def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: RunRequest) -> dict[str, Any]:
     """Upload what the pods have to read, and return the pipeline's parameters.
 
     Args:
         prepared: What is to run.
         bucket: Where bundle and tables go.
-        seed: Of splits, search and training.
-        source_root: A folder in a bucket where others put the tables; None uploads those beside the project file.
+        request: Its ``source_root`` of None uploads the tables beside the project file.
 
     Raises:
         InputError: If a table is missing or can't be reached from a pod, or the bucket refuses.
@@ -137,25 +142,29 @@ def arguments(prepared: Prepared, bucket: storage.Bucket, seed: int, source_root
             f"the sources {stranded} are database files on this machine, which no pod reaches; "
             "name a database server, or export them to parquet."
         )
-    source_hash: str | None = None
+    source_hash, source_root = None, request.source_root
     if source_root is None:
         # A table in a database hides no other: those that are files travel, and ingestion runs in every run.
         source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
         source_root = bucket.put_tables(project, state.root, source_hash or _files_hash(prepared))
     bundled = bundle.write(project, state.project_file, state.bundles)
-    return {
-        "project_uri": bucket.put_bundle(bundled),
-        "source_root": source_root,
-        "source_hash": source_hash or f"unknown-{uuid.uuid4().hex}",
-        "registry_uri": target.services.registry,
-        "study_storage": target.services.studies,
-        "endpoint": target.services.endpoint,
-        "code": lineage.code(prepared.references),
-        "seed": seed,
-    }
+    context = RunContext(
+        project_uri=bucket.put_bundle(bundled),
+        source_root=source_root,
+        source_hash=source_hash or f"unknown-{uuid.uuid4().hex}",
+        registry_uri=target.services.registry,
+        study_storage=target.services.studies,
+        endpoint=target.services.endpoint,
+        online_store=target.services.online_store,
+        code=lineage.code(prepared.references),
+        seed=request.seed,
+        window_start=iso(request.start),
+        window_end=iso(request.end),
+    )
+    return prepared.entry.arguments(context)
 
 
-def _files_hash(prepared: Prepared) -> str:
+def _files_hash(prepared: PreparedSubmission) -> str:
     """Hash the sources that are files, beside some that are none."""
     files = {name: source for name, source in prepared.project.sources.items() if source.path is not None}
     known = sources.source_hash(prepared.project.model_copy(update={"sources": files}), prepared.state.root)
@@ -198,12 +207,12 @@ def experiment_of(server: Server, name: str) -> str:
         return str(client.create_experiment(name, namespace=server.target.namespace).experiment_id)
 
 
-def record(prepared: Prepared, run_id: str, now: datetime) -> runs.Run:
+def record(prepared: PreparedSubmission, run_id: str, now: datetime) -> runs.Run:
     """Begin the local record of a run at the server."""
-    made = runs.new(prepared.project.name, prepared.steps, prepared.state.runs, now)
-    made.remote = run_id
-    made.save()
-    return made
+    run = runs.new(prepared.project.name, prepared.entry.name, prepared.entry.steps, prepared.state.runs, now)
+    run.remote = run_id
+    run.save()
+    return run
 
 
 def _pipeline(server: Server, name: str) -> str:

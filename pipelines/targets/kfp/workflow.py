@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipelines.runs import State
+from components.shared.documents.run_record import StepState
 
 _LEFT_OUT = {"Skipped", "Omitted"}
 _ENDED_WELL = {"Succeeded", *_LEFT_OUT}
@@ -37,7 +37,7 @@ class Pod:
 class Task:
     """How a step stands, with its pods in the order of their attempts, the driver's first."""
 
-    state: State
+    state: StepState
     seconds: float | None
     pods: tuple[Pod, ...]
 
@@ -91,7 +91,7 @@ def _is_attempt(node: Mapping[str, Any], task: str) -> bool:
     return bool(separator) and head.endswith(f".{task}") and (not tail or tail.startswith("("))
 
 
-def _state(driver: Mapping[str, Any], attempts: list[Mapping[str, Any]], whole: list[Mapping[str, Any]]) -> State:
+def _state(driver: Mapping[str, Any], attempts: list[Mapping[str, Any]], whole: list[Mapping[str, Any]]) -> StepState:
     if driver["phase"] in _ENDED_BADLY:
         return "failed"
     if driver["phase"] not in _ENDED_WELL:

@@ -1,4 +1,4 @@
-"""Run a compiled pipeline with kfp.local's own orchestrator, each task where its place puts it."""
+"""Run a compiled pipeline with kfp.local's own orchestrator, each task in its runtime."""
 
 import contextlib
 import shutil
@@ -17,18 +17,18 @@ def execute(
     arguments: Mapping[str, Any],
     references: Mapping[str, str],
     tasks: seam.Tasks,
-    observer: seam.Observer,
+    observer: seam.TaskObserver,
     folder: Path,
     cache: Path | None,
 ) -> None:
-    """Run the pipeline to its end; how each task fares is told to ``observer``.
+    """Run the pipeline to its end; ``observer`` receives what happens to each task.
 
     Args:
         ir: Compiled pipeline with the image references filled in.
         arguments: Pipeline parameters.
         references: Step to image reference.
-        tasks: Where the tasks run.
-        observer: Told of every task.
+        tasks: Runs the tasks.
+        observer: Receives what happens to every task.
         folder: The run's folder: artifacts/, logs/ and, while it runs, scratch/.
         cache: kfp's cache, shared by all runs of a project; None turns it off.
 

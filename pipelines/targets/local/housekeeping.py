@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from components.shared.documents.run_record import RunRecord
+from components.shared.errors import InputError
+from pipelines import runs
 from pipelines.images import environments
+from pipelines.runs import Run
 from pipelines.targets.state import State
 
 
@@ -34,23 +37,23 @@ def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> 
     """
     records = [_record(folder) for folder in sorted(state.runs.glob("*")) if folder.is_dir()]
     wanted = set(versions)
-    newest = {record["id"] for record in records[len(records) - keep :]} if keep else set()
-    needed = [record for record in records if record["id"] in newest or _version(record) in wanted]
-    kept_ids = {record["id"] for record in needed}
-    used = {Path(path).resolve() for record in needed for path in record["artifacts"].values()}
+    newest = {record.id for record in records[len(records) - keep :]} if keep else set()
+    needed = [record for record in records if record.id in newest or _version(record) in wanted]
+    kept_ids = {record.id for record in needed}
+    used = {Path(path).resolve() for record in needed for path in record.artifacts.values()}
     doomed: list[Path] = []
     for record in records:
-        folder = state.runs / record["id"]
+        folder = state.runs / record.id
         tasks = [path for path in folder.glob("artifacts/*/*") if path.is_dir()]
         unused = [task for task in tasks if not any(task in path.parents for path in used)]
-        if record["id"] not in kept_ids and len(unused) == len(tasks):
+        if record.id not in kept_ids and len(unused) == len(tasks):
             doomed.append(folder)
-        elif record["id"] not in kept_ids:
+        elif record.id not in kept_ids:
             doomed += unused
-    bundles = {record["outputs"].get("bundle") for record in needed}
+    bundles = {record.outputs.get("bundle") for record in needed}
     doomed += [path for path in state.bundles.glob("*.zip") if str(path) not in bundles]
     oldest = min(
-        (path.stat().st_mtime for path in (state.runs / i / "run.json" for i in kept_ids)), default=time.time()
+        (path.stat().st_mtime for path in (state.runs / i / RunRecord.FILE for i in kept_ids)), default=time.time()
     )
     studies = state.studies.glob("*") if state.studies else ()
     doomed += [path for path in studies if path.stat().st_mtime < oldest]
@@ -61,22 +64,21 @@ def collect_cache(unused_days: float, dry_run: bool, now: float) -> Removed:
     """Remove virtualenvs and source snapshots of the user's cache that nothing has used for a while."""
     cache = environments.cache_folder()
     limit = now - unused_days * 86_400
-    found = [*cache.glob("virtualenvs/*"), *cache.glob("sources/*")]
-    return _remove([p for p in found if p.is_dir() and environments.last_used(p) < limit], cache, dry_run)
+    entries = [*cache.glob("virtualenvs/*"), *cache.glob("sources/*")]
+    return _remove([p for p in entries if p.is_dir() and environments.last_used(p) < limit], cache, dry_run)
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    """Read a run's record; a run that was killed before it wrote one holds nothing that counts."""
-    empty: dict[str, Any] = {"id": folder.name, "artifacts": {}, "outputs": {}}
+def _record(folder: Path) -> Run:
+    """Read a run's record; a run whose record cannot be read needs nothing."""
     try:
-        return empty | json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return empty
+        return runs.load(folder / RunRecord.FILE)
+    except (FileNotFoundError, InputError):
+        return Run(folder.name, "", "", folder, "", [])
 
 
-def _version(record: dict[str, Any]) -> str | None:
+def _version(run: Run) -> str | None:
     """Return the version that a run registered; a repeated run on unchanged data and code registered none."""
-    release = record["artifacts"].get("registration.release")
+    release = run.artifacts.get("registration.release")
     path = Path(release) / "release.json" if release else None
     released = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {"unchanged": True}
     return None if released["unchanged"] else str(released["version"])

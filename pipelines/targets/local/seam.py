@@ -1,4 +1,4 @@
-"""The adapter between kfp.local's orchestrator and the place where tasks run.
+"""The adapter between kfp.local's orchestrator and the runtime in which tasks run.
 
 kfp.local looks up by attribute, at every call, who runs a task and who remembers it; for the time of a run these
 attributes are ours. A task's compiled command runs as it is. The cache is kfp's own and only says when it hits, which
@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import IO, Any, Protocol
 
 
-class Observer(Protocol):
-    """Who wants to know how the tasks of a run fare."""
+class TaskObserver(Protocol):
+    """Receives what happens to the tasks of a run."""
 
     def started(self, step: str, log: Path) -> None:
         """A task is about to start."""
@@ -46,7 +46,7 @@ class Seam:
 
 
 class Tasks(Protocol):
-    """Where tasks run."""
+    """What runs the tasks of one run."""
 
     def seam(self, perform: Perform) -> Seam:
         """Return the seam that brings each of kfp's tasks to ``perform``."""
@@ -54,7 +54,7 @@ class Tasks(Protocol):
 
 @contextlib.contextmanager
 def installed(
-    tasks: Tasks, references: Mapping[str, str], observer: Observer, logs: Path, scratch: Path
+    tasks: Tasks, references: Mapping[str, str], observer: TaskObserver, logs: Path, scratch: Path
 ) -> Iterator[Any]:
     """Let kfp.local run its tasks in ``tasks`` and tell ``observer``; then put all back. Yields kfp's runner."""
     from kfp.local import cache, logging_utils

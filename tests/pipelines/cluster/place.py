@@ -17,6 +17,7 @@ from typing import Any
 
 from components.shared.project import Resources
 from pipelines import runs
+from pipelines.definitions import catalog
 from pipelines.images.environments import ROOT, steps
 from pipelines.project import project_file
 from pipelines.targets import reading
@@ -58,7 +59,7 @@ class Place:
 
     def submitted(self, server: Server, version: submission.Version, **parameters: Any) -> runs.Run:
         run_id = submission.start(server, version, parameters, f"test {self.scenario}", EXPERIMENT)
-        record = runs.new("test", list(runs.ORDER), self.folder, datetime.now(UTC))
+        record = runs.new("test", "training", catalog.entry("training").steps, self.folder, datetime.now(UTC))
         record.remote = run_id
         record.save()
         return record

@@ -115,7 +115,7 @@ def test_metrics_verdict_and_model_come_here_and_tables_stay(workflow, bucket, t
     put(uris["ingestion.snapshot"] + "/snapshot.json", "{}")
     put(uris["ingestion.snapshot"] + "/rows.parquet", "many")
     brought = artifacts.bring(uris, place, tmp_path / "artifacts")
-    record = runs.Run("r", "churn", tmp_path, "now", [], runs.OK, artifacts=brought)
+    record = runs.Run("r", "churn", "training", tmp_path, "now", [], runs.OK, artifacts=brought)
     run = api.Finished(record, tmp_path / "report.html")
 
     assert run.metrics == {"auc": api.Metric(0.8, 0.7, 0.9)}
@@ -127,7 +127,7 @@ def test_metrics_verdict_and_model_come_here_and_tables_stay(workflow, bucket, t
 
 def test_a_run_that_left_nothing_says_why_where_its_metrics_are_asked_for(tmp_path):
     step = runs.Step("training", "failed", error="it was killed.")
-    record = runs.Run("r7", "churn", tmp_path, "now", [step], runs.FAILED, "it was killed.")
+    record = runs.Run("r7", "churn", "training", tmp_path, "now", [step], runs.FAILED, "it was killed.")
 
     with pytest.raises(api.StepFailed, match=r"run r7 ended before it had evaluated \(training: it was killed"):
         api.Finished(record, tmp_path).metrics  # noqa: B018 - asking is the point

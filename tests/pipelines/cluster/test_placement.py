@@ -14,6 +14,7 @@ from pipelines.project import project_file
 from pipelines.targets import reading
 from pipelines.targets.kfp import lint, placement, submission
 from pipelines.targets.model import Kfp
+from pipelines.targets.protocol import RunRequest
 from pipelines.targets.state import State
 
 REFERENCES = {step: f"registry.example.com/{image(step)}:0123456789abcdef" for step in steps()}
@@ -116,7 +117,9 @@ def test_tables_that_nobody_can_hash_from_here_are_read_by_every_run(tmp_path, s
     }  # fmt: skip
     (tmp_path / "project.yaml").write_text(yaml.safe_dump(small))
 
-    pipeline = submission.prepare(State(tmp_path, target().services), target(), source_root=root).documents[0]
+    pipeline = submission.prepare(State(tmp_path, target().services), target(), RunRequest(source_root=root)).documents[
+        0
+    ]
 
     tasks = pipeline["root"]["dag"]["tasks"]
     assert bool(tasks["ingestion"]["cachingOptions"].get("enableCache")) is cached

@@ -71,7 +71,7 @@ def test_a_submitted_run_is_recorded_listed_shown_and_ended(perennial, tmp_path)
     assert run_id in perennial("runs")
     assert re.search(r"^rejection +pending$", perennial("logs", record["id"]), re.MULTILINE)
     assert "the step gate has no log: it is pending" in perennial("logs", run_id, "gate", code=2)
-    assert "there is no step 'gat'; known are [" in perennial("logs", run_id, "gat", code=2)
+    assert "there is no step 'gat'; expected one of [" in perennial("logs", run_id, "gat", code=2)
     assert f"ended run {run_id}" in perennial("runs", "--end", run_id)
 
 

@@ -1,4 +1,4 @@
-"""This machine's Docker engine as a place: each task, and the model server, in a container of its image."""
+"""Run each task, and the model server, in a container of its image on this machine's Docker engine."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Engine:
+class DockerRuntime:
     """The engine, with the images of the steps that are to run and of ``serving``."""
 
     client: "DockerClient"
@@ -31,41 +31,41 @@ class Engine:
     environment: Mapping[str, str]
     limits: Mapping[str, Limits]
 
+    @classmethod
+    def prepared(
+        cls, target: Docker, project: Project, state: State, names: Iterable[str], announce: Callable[[str], None]
+    ) -> "DockerRuntime":
+        """Reach the engine and build the images that are missing; see ``LocalBackend.runtime``."""
+        environments.check_platform()
+        settings.check(target, project, state)
+        client = engine.connect()
+        engine.check_here(client)
+        built = images.build(names, base=target.images.base, registry=target.images.registry, announce=announce)
+        references = {image.name: image.reference for image in built}
+        passed = settings.passed_on(target, project, os.environ)
+        return cls(client, target, state, references, passed, limits.of(project, references))
+
     @contextmanager
     def tasks(self, run: str) -> Iterator[tasks.Containers]:
         """Take the tasks of a run as containers; the caller holds the project's lock."""
         # What a command left behind that was killed together with its watchdog.
         engine.remove(self.client, f"{settings.STATE}={self.state.folder}", settings.RUN)
-        how = settings.common(self.target, self.state, self.environment)
-        how["labels"] |= {settings.RUN: run}
+        options = settings.common(self.target, self.state, self.environment)
+        options["labels"] |= {settings.RUN: run}
         cpus = int(self.client.info()["NCPU"])
         with tasks.watched(self.client, f"{settings.RUN}={run}"):
-            yield tasks.Containers(how, self.limits, cpus)
+            yield tasks.Containers(options, self.limits, cpus)
 
     def serve(
         self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, grpc_port: int | None = 0
     ) -> endpoint.Running:
         """Start a model server in a container of the image of ``serving``."""
-        how = settings.common(self.target, self.state, {"OMP_NUM_THREADS": "1"})
-        how["labels"] |= {settings.ENDPOINT: str(folder)}
+        options = settings.common(self.target, self.state, {"OMP_NUM_THREADS": "1"})
+        options["labels"] |= {settings.ENDPOINT: str(folder)}
 
         def begin(arguments: list[str]) -> server.Process:
             # One that was created by a command which was killed before it could start it.
             engine.remove(self.client, f"{settings.ENDPOINT}={folder}", statuses=("created",))
-            return server.begin(self.client, self.references["serving"], arguments, str(folder / endpoint.LOG), how)
+            return server.begin(self.client, self.references["serving"], arguments, str(folder / endpoint.LOG), options)
 
         return endpoint.launch(folder, begin, host=host, port=port, grpc_port=grpc_port)
-
-
-def open_engine(
-    target: Docker, project: Project, state: State, names: Iterable[str], announce: Callable[[str], None]
-) -> Engine:
-    """Reach the engine and build the images that are missing; see ``pipelines.targets.local.place.open_place``."""
-    environments.check_platform()
-    settings.check(target, project, state)
-    client = engine.connect()
-    engine.check_here(client)
-    built = images.build(names, base=target.images.base, registry=target.images.registry, announce=announce)
-    references = {image.name: image.reference for image in built}
-    passed = settings.passed_on(target, project, os.environ)
-    return Engine(client, target, state, references, passed, limits.of(project, references))

@@ -1,4 +1,4 @@
-"""This machine's processes as a place: each task in the virtualenv of its image."""
+"""Run each task as a process in the virtualenv of its image."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,14 +62,14 @@ class Processes:
 
 
 @dataclass(frozen=True)
-class Virtualenvs:
+class VirtualenvRuntime:
     """The laptop: virtualenvs of its steps and of ``serving``."""
 
     environments: Mapping[str, Environment]
     limits: Mapping[str, Limits]
 
     @classmethod
-    def prepared(cls, project: Project, names: Iterable[str], announce: Callable[[str], None]) -> "Virtualenvs":
+    def prepared(cls, project: Project, names: Iterable[str], announce: Callable[[str], None]) -> "VirtualenvRuntime":
         """Install the virtualenvs that are missing."""
         built = environments.prepare(
             names, lambda name: announce(f"installing the packages of {name} (once per machine)")

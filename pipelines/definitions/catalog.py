@@ -1,0 +1,129 @@
+"""The catalogue of pipelines: whatever works with a pipeline finds it here, by its entry.
+
+To add a pipeline, write its function in a module of this folder and its entry in ``PIPELINES``.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.shared.errors import InputError
+from components.shared.images import image
+from pipelines import runs
+from pipelines.definitions import closing, tracing
+from pipelines.images import environments
+
+DEFAULT = "training"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a backend knows when a run starts. Each field has the name of the pipeline parameter that takes it."""
+
+    project_uri: str
+    """The project bundle."""
+    source_root: str
+    """The folder that the paths of sources are relative to."""
+    source_hash: str
+    """Content of the sources; a value that is new in every run where they cannot be hashed."""
+    registry_uri: str
+    study_storage: str
+    endpoint: str
+    online_store: str
+    code: Mapping[str, str]
+    """The commit and the image references that the run uses."""
+    seed: int
+    window_start: str
+    """ISO time, UTC, exclusive; an empty text is no limit."""
+    window_end: str
+    """ISO time, UTC, inclusive; an empty text is no limit."""
+
+
+@dataclass(frozen=True)
+class PipelineEntry:
+    """One pipeline: what it is called, how it is called, and what a finished run of it means."""
+
+    name: str
+    load: Callable[[], Any]
+    """Imports the pipeline's function; kfp takes seconds to import, so nothing is imported before."""
+    endings: Mapping[str, int]
+    """Step -> the exit code of a run in which that step finished; the first that applies."""
+    sections: tuple[str, ...]
+    """Sections of the report, see ``pipelines/runs/report/sections``."""
+    closing: Callable[[runs.Run], Sequence[str]] = field(default=closing.finished)
+    """What the command says at the end of a finished run, one sentence a line."""
+
+    @functools.cached_property
+    def definition(self) -> Any:
+        """The pipeline as kfp knows it."""
+        return self.load()
+
+    @functools.cached_property
+    def steps(self) -> tuple[str, ...]:
+        """The steps in the order of the pipeline's source, which is an order in which they can run."""
+        step_of_image = {image(step): step for step in environments.steps()}
+        steps: dict[str, None] = {}
+
+        def visit(task: Any) -> None:
+            if task.container_spec is not None:
+                steps.setdefault(step_of_image[task.container_spec.image])
+
+        tracing.traced(self.definition, visit)
+        return tuple(steps)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names of the pipeline's parameters."""
+        return frozenset(self.definition.component_spec.inputs or {})
+
+    @property
+    def releases(self) -> bool:
+        """Whether a run may release a model, so that an endpoint has to be running."""
+        return "endpoint" in self.parameters
+
+    def arguments(self, context: RunContext) -> dict[str, Any]:
+        """Return the pipeline's arguments: the fields of the context that it has a parameter for."""
+        known = {each.name: getattr(context, each.name) for each in dataclasses.fields(context)}
+        return {name: value for name, value in known.items() if name in self.parameters}
+
+    def exit_code(self, states: Mapping[str, str]) -> int | None:
+        """Return what a run ended with, from the states of its steps; None if no ending was reached."""
+        return next((code for step, code in self.endings.items() if states.get(step) in ("done", "cached")), None)
+
+
+def _training() -> Any:
+    from pipelines.definitions.training import training_pipeline
+
+    return training_pipeline
+
+
+PIPELINES: dict[str, PipelineEntry] = {
+    entry.name: entry
+    for entry in (
+        PipelineEntry(
+            name="training",
+            load=_training,
+            endings={"rejection": runs.REJECTED, "deployment": runs.OK},
+            sections=(
+                "steps", "gate", "data", "features", "tuning", "metrics", "slices", "fairness", "robustness", "value",
+                "card", "lineage",
+            ),
+            closing=closing.released,
+        ),
+    )
+}  # fmt: skip
+
+
+def entry(name: str) -> PipelineEntry:
+    """Return a pipeline's entry.
+
+    Raises:
+        InputError: If there is no pipeline of that name.
+    """
+    if name not in PIPELINES:
+        raise InputError(
+            f"there is no pipeline {name!r}; expected one of {sorted(PIPELINES)}. Name it with --pipeline."
+        )
+    return PIPELINES[name]

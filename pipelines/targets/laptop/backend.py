@@ -1,0 +1,22 @@
+"""The laptop target: each task a process in the virtualenv of its image, without Docker."""
+
+from collections.abc import Callable, Iterable
+
+from pipelines.definitions import compilation
+from pipelines.definitions.catalog import PipelineEntry
+from pipelines.images import recipes
+from pipelines.targets.laptop.runtime import VirtualenvRuntime
+from pipelines.targets.local.backend import LocalBackend
+
+
+class LaptopBackend(LocalBackend):
+    """Processes on this machine."""
+
+    def compile(self, pipeline: PipelineEntry) -> str:
+        """Compile with the references of the virtualenvs."""
+        references = {step: recipes.reference(step) for step in pipeline.steps}
+        return compilation.as_text(compilation.with_references(compilation.symbolic(pipeline.name), references))
+
+    def runtime(self, names: Iterable[str], announce: Callable[[str], None]) -> VirtualenvRuntime:
+        """Install the virtualenvs that are missing."""
+        return VirtualenvRuntime.prepared(self.project, names, announce)

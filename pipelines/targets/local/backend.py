@@ -1,0 +1,176 @@
+"""Run pipelines on this machine: what the laptop and the Docker target have in common."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.shared.errors import InputError
+from components.shared.release import local as local_release
+from components.shared.release import routing
+from pipelines import runs
+from pipelines.runs import Run, report
+from pipelines.targets import samples, state
+from pipelines.targets.local import endpoint, preparing
+from pipelines.targets.local.preparing import PreparedRun
+from pipelines.targets.local.runtime import Runtime
+from pipelines.targets.local.seam import Tasks
+from pipelines.targets.model import Docker, Laptop
+from pipelines.targets.protocol import Backend, RunObserver, RunRequest, RunSummary
+from pipelines.targets.state import State
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A run on this machine; it happens while it is followed."""
+
+    record: Run
+    prepared: PreparedRun
+    tasks: Tasks
+    request: RunRequest
+    observer: RunObserver
+
+    def follow(self) -> Path:
+        """Run the pipeline to its end; see ``StartedRun.follow``."""
+        folders = self.prepared.state
+        self.observer.started(self.record)
+        try:
+            self.prepared.execute(self.record, self.tasks, self.observer.changed, self.request)
+        finally:
+            self.observer.ended(self.record)
+            local_release.recover(folders.endpoint, folders.registry_uri)
+            page = report.render(self.record.as_dict(), self.record.folder, self.request.entry.sections)
+        return page
+
+
+@dataclass(frozen=True)
+class LocalServer:
+    """A model server in the foreground of this command."""
+
+    running: endpoint.Running
+
+    @property
+    def addresses(self) -> str:
+        """REST and gRPC."""
+        return f"REST {self.running.server.rest_url}  gRPC {self.running.server.grpc_address}"
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+        return self.running.process.wait()
+
+
+class LocalBackend(Backend):
+    """A target on this machine: one run of a project at a time, which ends with the command."""
+
+    def __init__(self, name: str, target: Laptop | Docker, state: State) -> None:
+        """Keep what the target file says.
+
+        Raises:
+            InputError: If its endpoint is not a folder.
+        """
+        super().__init__(name, target, state)
+        if "://" in target.services.endpoint:
+            raise InputError(
+                f"services.endpoint is {target.services.endpoint!r}, expected a folder on this machine; name a folder, "
+                "or submit to a cluster."
+            )
+
+    @abstractmethod
+    def runtime(self, names: Iterable[str], announce: Callable[[str], None]) -> Runtime:
+        """Build what is missing to run steps, or ``serving``.
+
+        Args:
+            names: Steps, or ``serving``.
+            announce: Receives a sentence for whatever takes a while.
+
+        Raises:
+            InputError: If the platform or the target is not valid.
+            StepFailed: If a virtualenv or an image cannot be built, or no Docker engine answers.
+        """
+
+    @contextmanager
+    def start(self, request: RunRequest, observer: RunObserver) -> Iterator[LocalRun]:
+        """Prepare a run and hold the project's lock and an endpoint until the context is left."""
+        prepared = preparing.prepare(self.state, request.entry, self.runtime, observer.announced)
+        with state.exclusive(self.state, "run", wait=request.wait_for_lock):
+            self.state.create()
+            local_release.recover(self.state.endpoint, self.state.registry_uri)
+            runs.settle(self.state.runs)
+            record = prepared.record(datetime.now(UTC))
+            with (
+                _server(self.state.endpoint, prepared.runtime, request.entry.releases),
+                prepared.runtime.tasks(record.id) as tasks,
+            ):
+                yield LocalRun(record, prepared, tasks, request, observer)
+
+    def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
+        """List the newest runs on this machine; those that were submitted to a server are listed there."""
+        if experiment is not None:
+            self._lacks("experiments", "leave --experiment out")
+        local = (run for run in runs.records(self.state.runs) if run.remote is None)
+        return [_summary(run) for run, _ in zip(local, range(last), strict=False)]
+
+    @contextmanager
+    def logs(self, run: str, step: str | None = None) -> Iterator[Run]:
+        """Give the record of a run; its logs are on this machine already."""
+        matching = [record for record in runs.records(self.state.runs) if record.id.startswith(run)]
+        if not matching:
+            raise InputError(f"there is no run {run!r}; 'perennial runs --target {self.name}' lists them.")
+        if len(matching) > 1:
+            ids = sorted(record.id for record in matching)
+            raise InputError(f"{run!r} is the beginning of several runs: {ids}; write more of it.")
+        yield matching[0]
+
+    def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+        """Ask the local endpoint; start it for the question where none runs."""
+        folder = self.state.endpoint
+        local_release.recover(folder, self.state.registry_uri)
+        if routing.answering(folder) is None:
+            raise InputError(samples.why_nothing_answers(self.state))
+        rows = samples.last(self.state)[:1] if rows is None else rows
+        if endpoint.find(folder):
+            return endpoint.ask(folder, rows)
+        with self.runtime(["serving"], lambda sentence: None).serve(folder, grpc_port=None):
+            return endpoint.ask(folder, rows)
+
+    @contextmanager
+    def serve(self, observer: RunObserver, *, host: str, port: int, grpc_port: int) -> Iterator[LocalServer]:
+        """Start the endpoint of the project in the foreground."""
+        self.state.create()
+        local_release.recover(self.state.endpoint, self.state.registry_uri)
+        runtime = self.runtime(["serving"], observer.announced)
+        with runtime.serve(self.state.endpoint, host=host, port=port, grpc_port=grpc_port) as running:
+            yield LocalServer(running)
+
+    def check_machine(self) -> None:
+        """Runs happen on this machine."""
+
+    def check_server(self, advice: str = "use 'perennial run' there, or take --target kfp") -> None:
+        """Refuse: runs happen on this machine."""
+        raise InputError(
+            f"the target {self.name!r} is of kind {self._settings.kind!r}, this verb needs a Kubeflow Pipelines "
+            f"server; {advice}."
+        )
+
+
+@contextmanager
+def _server(folder: Path, runtime: Runtime, needed: bool) -> Iterator[None]:
+    """Provide an endpoint while a run may need it: the running one, or one started beside the first steps."""
+    if not needed or endpoint.find(folder):
+        yield
+        return
+    with ThreadPoolExecutor(1) as starter:
+        starting = starter.submit(runtime.serve, folder)
+        try:
+            yield
+        finally:
+            starting.result().stop()
+
+
+def _summary(run: runs.Run) -> RunSummary:
+    seconds = None if run.exit_code is None else sum(step.seconds or 0 for step in run.steps)
+    return RunSummary(run.id, f"{run.project}-{run.pipeline}", run.state, datetime.fromisoformat(run.started), seconds)

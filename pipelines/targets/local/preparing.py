@@ -1,0 +1,122 @@
+"""Prepare a run on this machine: read the project, compile the pipeline, build what the steps run in."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from components.shared import bundle, sources
+from components.shared.errors import StepFailed
+from components.shared.project import Project
+from pipelines import runs
+from pipelines.definitions import compilation
+from pipelines.definitions.catalog import PipelineEntry, RunContext
+from pipelines.images import lineage
+from pipelines.project import project_file
+from pipelines.targets.local import execution
+from pipelines.targets.local.runtime import Runtime
+from pipelines.targets.local.seam import Tasks
+from pipelines.targets.protocol import RunRequest, iso
+from pipelines.targets.state import State
+
+# With less than this a run is refused before it starts: a step that fills the disk leaves a worse message.
+MIN_FREE_MIB = 500
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A project that was read, with its compiled pipeline and what its steps run in."""
+
+    state: State
+    project: Project
+    entry: PipelineEntry
+    runtime: Runtime
+    ir: dict[str, Any]
+    source_hash: str
+    """Content of the sources; what cannot be hashed (a database) is never answered from the cache."""
+
+    def record(self, now: datetime) -> runs.Run:
+        """Begin the record of a run."""
+        return runs.new(self.project.name, self.entry.name, self.entry.steps, self.state.runs, now)
+
+    def execute(self, run: runs.Run, tasks: Tasks, changed: Callable[[runs.Step], None], request: RunRequest) -> None:
+        """Run the pipeline to its end; the record says how it went.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C or SIGTERM, when every task has ended.
+        """
+        bundled = str(bundle.write(self.project, self.state.project_file, self.state.bundles))
+        run.outputs["bundle"] = bundled
+        arguments = self.entry.arguments(self._context(bundled, request))
+        references = {step: self.runtime.references[step] for step in self.entry.steps}
+        recorder = runs.Recorder(run, changed)
+        cache = self.state.cache if request.use_cache else None
+        try:
+            execution.execute(self.ir, arguments, references, tasks, recorder, run.folder, cache)
+        except KeyboardInterrupt:
+            runs.end(run, runs.INTERRUPTED, "interrupted; run again to continue, finished steps come from the cache.")
+            raise
+        runs.end(run, *self._outcome(run))
+
+    def _context(self, bundled: str, request: RunRequest) -> RunContext:
+        return RunContext(
+            project_uri=bundled,
+            source_root=str(self.state.root),
+            source_hash=self.source_hash,
+            registry_uri=self.state.registry_uri,
+            study_storage=self.state.study_storage,
+            endpoint=str(self.state.endpoint),
+            online_store=self.state.online_store,
+            code=lineage.code(self.runtime.references),
+            seed=request.seed,
+            window_start=iso(request.start),
+            window_end=iso(request.end),
+        )
+
+    def _outcome(self, run: runs.Run) -> tuple[int, str | None]:
+        """Return the exit code of a run in which no task is left, and the reason."""
+        if run.exit_code is not None:
+            return run.exit_code, run.reason
+        code = self.entry.exit_code({step.name: step.state for step in run.steps})
+        if code is not None:
+            return code, None
+        return runs.FAILED, f"the orchestrator stopped early; see {run.folder / 'logs' / 'kfp.log'}."
+
+
+def prepare(
+    state: State,
+    entry: PipelineEntry,
+    build: Callable[[Iterable[str], Callable[[str], None]], Runtime],
+    announce: Callable[[str], None],
+) -> PreparedRun:
+    """Read the project file, compile the pipeline, build the virtualenvs or images that are missing.
+
+    Args:
+        state: The project's folders.
+        entry: The pipeline.
+        build: See ``LocalBackend.runtime``.
+        announce: Receives a sentence for whatever takes a while.
+
+    Raises:
+        InputError: If the project file, the target or the platform is not valid, or the disk is nearly full.
+        StepFailed: If a virtualenv or an image cannot be built, or there is no engine for containers.
+    """
+    project = project_file.read(state.project_file)
+    _check_disk(state.folder if state.folder.exists() else state.root)
+    source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
+    runtime = build([*entry.steps, *(["serving"] if entry.releases else [])], announce)
+    references = {step: runtime.references[step] for step in entry.steps}
+    ir = compilation.with_references(compilation.symbolic(entry.name), references)
+    return PreparedRun(state, project, entry, runtime, ir, source_hash or f"unknown-{uuid.uuid4().hex}")
+
+
+def _check_disk(folder: Path) -> None:
+    free_mib = shutil.disk_usage(folder).free / 2**20
+    if free_mib < MIN_FREE_MIB:
+        raise StepFailed(
+            f"the disk has {free_mib:.0f} MiB free, a run needs {MIN_FREE_MIB}; free some space "
+            "('perennial gc' removes old runs)."
+        )

@@ -1,0 +1,267 @@
+"""What every target can be asked to do, whichever machines it runs on.
+
+A backend implements what its target has. The rest is inherited from ``Backend`` and says in one sentence that the
+target does not have it and what to use instead.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from components.shared.errors import InputError
+from components.shared.project import Project
+from pipelines.definitions.catalog import DEFAULT, PipelineEntry, entry
+from pipelines.project import project_file
+from pipelines.runs import Run, Step
+from pipelines.targets.model import Images, Target
+from pipelines.targets.state import State
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Which pipeline to run, and how; every backend takes the same request."""
+
+    pipeline: str = DEFAULT
+    seed: int = 7
+    """Of splits, search and training."""
+    use_cache: bool = True
+    """Take the outputs of steps that did not change from the cache."""
+    start: datetime | None = None
+    """Exclusive begin of the window, for a pipeline that has one; None is no limit."""
+    end: datetime | None = None
+    """Inclusive end of the window; None is no limit."""
+    wait_for_lock: bool = False
+    """Wait for another run of this project on this machine instead of leaving."""
+    experiment: str | None = None
+    """Where a server files the run; None is the target's, or the project's name."""
+    source_root: str | None = None
+    """A folder in a bucket where others put the tables; None uses those beside the project file."""
+
+    @property
+    def entry(self) -> PipelineEntry:
+        """The pipeline's entry in the catalogue.
+
+        Raises:
+            InputError: If there is no such pipeline.
+        """
+        return entry(self.pipeline)
+
+
+def iso(moment: datetime | None) -> str:
+    """Write a moment as a pipeline takes it: ISO, UTC, an empty text for None.
+
+    >>> iso(datetime(2024, 1, 2)), iso(None)
+    ('2024-01-02T00:00:00', '')
+    """
+    return moment.isoformat() if moment else ""
+
+
+class RunObserver:
+    """Receives what happens to a run. Every method does nothing; override those that matter."""
+
+    def announced(self, sentence: str) -> None:
+        """Something takes a while, or needs to be known."""
+
+    def started(self, run: Run) -> None:
+        """A run begins; its record lists its steps."""
+
+    def changed(self, step: Step) -> None:
+        """The state of a step changed."""
+
+    def ended(self, run: Run) -> None:
+        """Nothing changes any more, or nobody watches any more."""
+
+
+class StartedRun(Protocol):
+    """A run that a backend started."""
+
+    @property
+    def record(self) -> Run:
+        """Its record; ``exit_code`` is None until it has ended."""
+
+    def follow(self) -> Path:
+        """Wait until the run has ended, write its report, and return the report's path.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C or SIGTERM. On this machine every task has ended then; a run at a server
+                continues.
+        """
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of a list of runs."""
+
+    id: str
+    name: str
+    state: str
+    created: datetime
+    seconds: float | None
+    """How long it took; None while it continues, or where it is not known."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A pipeline that a server runs by the clock."""
+
+    id: str
+    name: str
+    cron: str
+    enabled: bool
+    version_id: str | None
+    created: datetime | None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a pipeline at a server."""
+
+    pipeline_id: str
+    pipeline: str
+    id: str
+    name: str
+    fresh: bool
+    """It was uploaded just now; otherwise it existed."""
+
+
+class RunningServer(Protocol):
+    """A model server that a backend started."""
+
+    @property
+    def addresses(self) -> str:
+        """Where it answers, for people."""
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+
+
+class Backend(ABC):
+    """One target of one project."""
+
+    def __init__(self, name: str, target: Target, state: State) -> None:
+        """Keep what the target file says; nothing is connected or built yet.
+
+        Args:
+            name: The target as the user named it.
+            target: The target file.
+            state: The project's folders.
+        """
+        self.name, self.state, self._settings = name, state, target
+
+    @property
+    def project(self) -> Project:
+        """The project file, read again at each call.
+
+        Raises:
+            InputError: If it is not valid.
+        """
+        return project_file.read(self.state.project_file)
+
+    @property
+    def images(self) -> Images:
+        """Where the target finds the images of the steps."""
+        self._lacks("images", "it runs processes, so name another target with --target")
+
+    @abstractmethod
+    def compile(self, pipeline: PipelineEntry) -> str:
+        """Compile a pipeline with all that only this target knows, such as its images; return YAML."""
+
+    @abstractmethod
+    def start(self, request: RunRequest, observer: RunObserver) -> AbstractContextManager[StartedRun]:
+        """Start a run; what it needs is kept until the context is left.
+
+        Raises:
+            InputError: If project, target or platform is not valid, or another run is under way.
+            StepFailed: If what the run needs cannot be made.
+        """
+
+    @abstractmethod
+    def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
+        """List the newest runs, the newest first."""
+
+    @abstractmethod
+    def logs(self, run: str, step: str | None = None) -> AbstractContextManager[Run]:
+        """Give the record of a run, brought up to date, with the logs of its steps (or of one) on this machine.
+
+        Args:
+            run: The id of the run, or the beginning of one.
+            step: Whose log is needed; None needs all.
+
+        Raises:
+            InputError: If there is no such run or step, or more than one.
+        """
+
+    @abstractmethod
+    def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+        """Ask the target's endpoint for the predictions of rows; None sends a row that training kept.
+
+        Returns:
+            ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
+
+        Raises:
+            InputError: If nothing was released or a row is refused; the sentence names the field.
+            StepFailed: If no server answers.
+        """
+
+    def end(self, run: str) -> str:
+        """End a run and return its id."""
+        self._lacks("server that could end a run", "press Ctrl-C where the run was started")
+
+    def upload(self, pipeline: PipelineEntry, revision: str | None) -> Version:
+        """Upload the compiled pipeline as a version at the server; None names it by the git revision."""
+        self._lacks("server to upload to", "take --target kfp")
+
+    def create_schedule(self, request: RunRequest, cron: str, name: str | None) -> tuple[Schedule, Version]:
+        """Run a pipeline as it is now by the clock, under a name; None is the pipeline's."""
+        self._no_schedules()
+
+    def schedules(self, experiment: str | None = None) -> Sequence[Schedule]:
+        """List the schedules, the newest first."""
+        self._no_schedules()
+
+    def pause_schedule(self, name: str, experiment: str | None = None) -> None:
+        """Start nothing until the schedule is resumed."""
+        self._no_schedules()
+
+    def resume_schedule(self, name: str, experiment: str | None = None) -> None:
+        """Start runs again, from now on."""
+        self._no_schedules()
+
+    def delete_schedule(self, name: str, experiment: str | None = None) -> None:
+        """Delete a schedule; runs of it that have ended stay."""
+        self._no_schedules()
+
+    def serve(
+        self, observer: RunObserver, *, host: str, port: int, grpc_port: int
+    ) -> AbstractContextManager[RunningServer]:
+        """Start a model server that belongs to this process."""
+        self._lacks("model server that a command could start", "take --target laptop or docker")
+
+    @abstractmethod
+    def check_machine(self) -> None:
+        """Do nothing if runs happen on this machine.
+
+        Raises:
+            InputError: If they happen elsewhere.
+        """
+
+    @abstractmethod
+    def check_server(self, advice: str = "use 'perennial run' there, or take --target kfp") -> None:
+        """Do nothing if runs happen at a server.
+
+        Args:
+            advice: What to do otherwise.
+
+        Raises:
+            InputError: If they happen on this machine.
+        """
+
+    def _no_schedules(self) -> NoReturn:
+        self._lacks("schedules", "call 'perennial run' from cron, or schedule on a cluster (--target kfp)")
+
+    def _lacks(self, what: str, advice: str) -> NoReturn:
+        raise InputError(f"the target {self.name!r} of kind {self._settings.kind!r} has no {what}; {advice}.")
