@@ -144,14 +144,17 @@ def launch(
 def stop(server: EndpointServer) -> None:
     """End a server that another process started; one that has ended already is fine."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        end = time.monotonic() + _STOP_S
-        while processes.alive(server.pid, server.started):
-            if time.monotonic() > end:
-                break
-            if end - time.monotonic() > _STOP_S - _POLL_S:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(server.pid, number)
-            time.sleep(_POLL_S)
+        # Its number may belong to another process by now, which must not be signalled.
+        if not processes.alive(server.pid, server.started):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, number)
+        _wait_for_end(server, time.monotonic() + _STOP_S)
+
+
+def _wait_for_end(server: releases.Server, deadline: float) -> None:
+    while processes.alive(server.pid, server.started) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
