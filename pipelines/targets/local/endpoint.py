@@ -152,7 +152,7 @@ def stop(server: EndpointServer) -> None:
         _wait_for_end(server, time.monotonic() + _STOP_S)
 
 
-def _wait_for_end(server: releases.Server, deadline: float) -> None:
+def _wait_for_end(server: EndpointServer, deadline: float) -> None:
     while processes.alive(server.pid, server.started) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
 
