@@ -79,7 +79,10 @@ class FolderTraffic:
             shares = {journal.former: 100 - share, journal.version: share}
         mirrors = (journal.version,) if mirrored else ()
         current = routing.read(self._endpoint)
-        routing.write(self._endpoint, Routing(shares=shares, mirrors=mirrors, sticky_key=current.sticky_key))
+        routing.write(
+            self._endpoint,
+            Routing(shares=shares, mirrors=mirrors, sticky_key=current.sticky_key, former=current.former),
+        )
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Query the server, by version or by the public name."""
@@ -91,11 +94,14 @@ class FolderTraffic:
 
     def retire(self, journal: ReleaseJournal) -> None:
         """Let the server drop the former version; its manifests stay for a rollback."""
-        routing.write(self._endpoint, Routing.to(journal.version))
+        former = journal.former
+        if former == journal.version:
+            former = routing.read(self._endpoint).former
+        routing.write(self._endpoint, Routing.to(journal.version, former))
 
     def remove(self, journal: ReleaseJournal) -> None:
         """Let the server drop the candidate, and remove its files."""
-        routing.write(self._endpoint, Routing.to(journal.former))
+        routing.write(self._endpoint, Routing.to(journal.former, routing.read(self._endpoint).former))
         if journal.version == journal.former:
             return
         if not journal.installed_before:

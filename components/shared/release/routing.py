@@ -26,6 +26,7 @@ class Routing(Document):
         mirrors: Versions that receive a copy of each request; their answers go nowhere.
         sticky_key: What keeps its version from request to request: the entity (a request without one is spread by
             its id), or nothing but the request itself.
+        former: The version that answered before; a rollback returns to it. Its files are still in the folder.
     """
 
     FILE: ClassVar[str] = "routing.json"
@@ -33,6 +34,7 @@ class Routing(Document):
     shares: dict[str, int] = Field(default_factory=dict)
     mirrors: tuple[str, ...] = ()
     sticky_key: Literal["entity", "request"] = "entity"
+    former: str | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -43,9 +45,9 @@ class Routing(Document):
         return self
 
     @classmethod
-    def to(cls, version: str | None) -> "Routing":
+    def to(cls, version: str | None, former: str | None = None) -> "Routing":
         """Send everything to one version (None: nothing answers)."""
-        return cls(shares={} if version is None else {version: 100})
+        return cls(shares={} if version is None else {version: 100}, former=former)
 
     @property
     def versions(self) -> frozenset[str]:
