@@ -10,129 +10,18 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from components.shared import registry
-from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, StepFailed
-from components.shared.evidence import Candidate
-from components.shared.release.kserve import objects as manifest
-from components.shared.release.kserve import release as kserve
-from components.shared.release.pace import Pace
-from tests.components import made_candidate
 from tests.components.deployment import kserve_double as double
-from tests.components.deployment.kserve_double import GATEWAY, SERVING, Behaviour
-
-NAME = "made"
-PACE = Pace(route_s=8, settle_s=0.3, stuck_s=1.0, lease_s=3, poll_s=0.1)
-SCORES = [0.1, 0.2, 0.3]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_other_kserve(kubeconfig: str) -> None:
-    """The doubles stand for KServe; a real one beside them would undo what they do."""
-    webhooks = double.Api(kubeconfig, "").call(
-        "GET", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-    )
-    if any("kserve" in one["metadata"]["name"] for one in webhooks["items"]):
-        pytest.skip("a real KServe runs there, these tests bring a double of it: give an API server without one")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A registry with versions 1 to 3 of the model, and a release folder of each."""
-    folder = tmp_path_factory.mktemp("models")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    client = registry.open(uri)
-    experiment = registry.experiment(client, uri, NAME)
-    client.create_registered_model(NAME)
-    plans = {}
-    for version in ("1", "2", "3"):
-        evidence = made_candidate.evidence(folder / version, weights_hash=version * 64)
-        run = client.create_run(experiment).info.run_id
-        client.log_artifacts(run, str(evidence.model), "model")
-        made = SimpleNamespace(version=version, run_id=run, source=f"runs:/{run}/model")
-        client.create_model_version(NAME, made.source, run)
-        manifest.write(
-            folder / "releases" / version, Candidate.read(evidence, made_candidate.CODE), made, False, "d" * 64
-        )
-        plans[version] = RegisteredVersion.read(folder / "releases" / version)
-    return SimpleNamespace(folder=folder, uri=uri, client=client, plans=plans)
-
-
-def release_from(
-    folder: Path, version: RegisteredVersion, client: Any, endpoint: str, start_s: float, pace: Pace
-) -> str:
-    """Release as the deployment step does."""
-    driver = kserve.driver(endpoint, version, client, manifests=folder, start_s=start_s, pace=pace)
-    return driver.release(version)
-
-
-class Place:
-    """A namespace with its doubles, and the step that releases into it."""
-
-    def __init__(self, api: double.Api, models: SimpleNamespace, behaviour: Behaviour) -> None:
-        self.api, self.models, self.behaviour = api, models, behaviour
-        self.controller = double.Controller(api, behaviour)
-        self.controller.start()
-        self.gateway = double.Gateway(self.controller, {version: SCORES for version in models.plans})
-        self.host = f"{NAME}-{api.namespace}.{double.DOMAIN}"
-        gateway = "/".join(double.PARENT[key] for key in ("namespace", "name"))
-        self.endpoint = f"kserve://{api.namespace}?gateway={gateway}&ingress={self.gateway.url}&domain={double.DOMAIN}"
-        registry.move_alias(models.client, NAME, registry.CHAMPION, None)
-
-    def release(self, version: str, pace: Pace = PACE, start_s: float = 10) -> str:
-        folder = self.models.folder / "releases" / version
-        plan = self.models.plans[version]
-        return release_from(folder, plan, self.models.client, self.endpoint, start_s, pace)
-
-    def load(self) -> double.Load:
-        load = double.Load(self.gateway.url, self.host)
-        load.start()
-        return load
-
-    def champion(self) -> str | None:
-        return registry.champion(self.models.client, NAME)
-
-    def answers(self) -> str | None:
-        path = f"/v1/models/{NAME}:predict"
-        status, content = self.gateway.answer(self.controller, self.host, path, b'{"instances": [{}]}')
-        return json.loads(content)["model_version"] if status == 200 else None
-
-    def lease(self) -> dict[str, Any]:
-        return self.api.get("apis/coordination.k8s.io/v1", "leases", f"perennial-{NAME}")
-
-    def objects(self) -> dict[str, list[str]]:
-        kinds = {"services": (SERVING, "inferenceservices"), "routes": (GATEWAY, "httproutes")}
-        return {name: sorted(self.api.all(*kind)) for name, kind in kinds.items()}
-
-    def at_rest(self, version: str | None) -> bool:
-        """Champion and public route say this version, and nothing is left of any other."""
-        entry = (self.lease()["metadata"].get("annotations") or {}).get("perennial/release")
-        deployments = self.api.all("apis/apps/v1", "deployments")
-        others = [name for name in deployments if f"v{version}-" not in name]
-        checks = [name for name in self.objects()["routes"] if name.startswith("perennial-check")]
-        state = (self.champion(), self.answers(), entry, others, checks, self.lease()["spec"]["holderIdentity"])
-        assert state == (version, version, None, [], [], "")
-        return True
-
-
-@pytest.fixture
-def place(models: SimpleNamespace, request: pytest.FixtureRequest, kubeconfig: str) -> Iterator[Place]:
-    behaviour = getattr(request, "param", None) or Behaviour()
-    with double.namespace(kubeconfig) as api:
-        made = Place(api, models, replace(behaviour, pods=dict(behaviour.pods)))
-        yield made
-        made.controller.end()
-        made.gateway.end()
-
+from tests.components.deployment.kserve_double import SERVING, Behaviour
+from tests.components.deployment.kserve_place import NAME, PACE, Place, release_from
 
 OLD = Behaviour(routes_canaries=False)
 NO_ROUTES = Behaviour(makes_routes=False)
@@ -358,7 +247,7 @@ def kill(place: Place, version: str, boundary: tuple[str, str, str, int, str, bo
         from components.shared.documents.release import RegisteredVersion
         from components.shared.release.kserve.{module} import {owner}
         from components.shared.release.pace import Pace
-        from tests.components.deployment.test_kserve import release_from
+        from tests.components.deployment.kserve_place import release_from
 
         real, calls = {owner}.{method}, 0
         def killed(*given, **named):

@@ -14,7 +14,7 @@ from components.shared.errors import InputError
 from components.shared.release.champion_alias import MlflowChampionAlias
 from components.shared.release.driver import ReleaseDriver
 from components.shared.release.kserve.address import Address
-from components.shared.release.kserve.cluster import Cluster
+from components.shared.release.kserve.cluster import Cluster, Manifest
 from components.shared.release.kserve.lease import LeaseJournalStore
 from components.shared.release.kserve.traffic import ClusterTraffic
 from components.shared.release.pace import Pace
@@ -22,6 +22,15 @@ from components.shared.release.sample import Sample
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+def read_objects(manifests: Path) -> tuple[Manifest, Manifest]:
+    """Return the InferenceService and the ServingRuntime of a release's folder."""
+    service, runtime = (
+        yaml.safe_load((manifests / f"{kind}.yaml").read_text(encoding="utf-8"))
+        for kind in ("inferenceservice", "servingruntime")
+    )
+    return service, runtime
 
 
 def driver(
@@ -54,10 +63,7 @@ def driver(
     address = Address.parse(endpoint)
     pace = replace(pace or Pace(), start_s=start_s)
     cluster = Cluster(address.namespace)
-    service, runtime = (
-        yaml.safe_load((manifests / f"{kind}.yaml").read_text(encoding="utf-8"))
-        for kind in ("inferenceservice", "servingruntime")
-    )
+    service, runtime = read_objects(manifests)
     name = service["metadata"]["name"]
     holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     return ReleaseDriver(
