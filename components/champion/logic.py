@@ -7,6 +7,9 @@ import logging
 from pathlib import Path
 
 from components.shared import files, registry, registry_state
+from components.shared.documents.accepted import AcceptedRecord
+from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.package_manifest import PackageManifest
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 
@@ -38,34 +41,34 @@ def fetch(
     if version is not None:
         package = registry.download(client, str(version.source), model_out / "package")
         _check(package, f"Version {version.version} of model {project.name!r}")
-    champion = {
-        "version": str(version.version) if version else None,
-        "run_id": version.run_id if version else None,
-        "fingerprint": version.tags.get(registry.FINGERPRINT) if version else None,
-    }
-    files.write_json(model_out / "champion.json", champion)
+    champion = ChampionRecord(
+        version=str(version.version) if version else None,
+        run_id=version.run_id if version else None,
+        fingerprint=version.tags.get(registry.FINGERPRINT) if version else None,
+    )
+    champion.write(model_out)
 
     run = registry.last_accepted(client, project.name)
     if run is not None:
         registry.download(client, f"runs:/{run.info.run_id}/statistics", accepted_out / "statistics")
-    accepted = {
-        "run_id": run.info.run_id if run else None,
-        "snapshot_hash": run.data.tags.get(registry.SNAPSHOT) if run else None,
-    }
-    files.write_json(accepted_out / "accepted.json", accepted)
+    accepted = AcceptedRecord(
+        run_id=run.info.run_id if run else None,
+        snapshot_hash=run.data.tags.get(registry.SNAPSHOT) if run else None,
+    )
+    accepted.write(accepted_out)
     # Checked last: what was copied before a change that happens from here on is what the digest covers.
     if expected_state is not None and registry_state.read(client, project.name).digest != expected_state:
         raise StepFailed(
-            f"the registry changed while the run started (the champion is now {champion['version'] or 'absent'}); "
+            f"the registry changed while the run started (the champion is now {champion.version or 'absent'}); "
             "expected it unchanged until the champion was fetched, run again."
         )
-    _log.info("champion %s, last accepted run %s", champion["version"], accepted["run_id"])
-    return champion["version"]
+    _log.info("champion %s, last accepted run %s", champion.version, accepted.run_id)
+    return champion.version
 
 
 def _check(package: Path, owner: str) -> None:
     # A registry is outside state: what it returns is checked before anybody loads it.
-    expected = files.read_json(package / "manifest.json")["files"]
+    expected = PackageManifest.read(package).files
     wrong = [n for n, digest in expected.items() if not (package / n).is_file() or files.sha256(package / n) != digest]
     if wrong:
         raise StepFailed(

@@ -1,7 +1,6 @@
 """Check a snapshot against its reviewed schema and the last accepted snapshot."""
 
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,10 @@ import pyarrow.parquet as pq
 
 from components.data_validation import anomalies, report, schema, statistics
 from components.data_validation.exact import Exact, Table, plain_findings
-from components.data_validation.finding import Anomaly, Finding, rank, with_reactions
-from components.shared import bundle, files
+from components.data_validation.finding import Anomaly, rank, with_reactions
+from components.shared import bundle
+from components.shared.documents.findings import ColumnStatistics, Finding, TableStatistics, ValidationFindings
+from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import DataBlocked
 from components.shared.project import Project
 
@@ -32,25 +33,23 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
         All findings that the project file does not ignore, blocking findings first.
     """
     project = bundle.project(bundle_path)
-    tables = files.read_json(snapshot / "snapshot.json")["tables"]
+    tables = SnapshotDescription.read(snapshot).tables
     statistics_out.mkdir(parents=True, exist_ok=True)
     findings: list[Finding] = []
-    described = {}
+    described: dict[str, TableStatistics] = {}
     for source in sorted(tables):
         previous = _accepted(accepted, source)
         source_findings, summary = _check(
-            project, bundle_path, source, tables[source]["columns"], snapshot, previous, statistics_out
+            project, bundle_path, source, tables[source].columns, snapshot, previous, statistics_out
         )
         findings += source_findings
         described[source] = summary
-        log.info("%s: %d rows, %d findings", source, summary["rows"], len(source_findings))
+        log.info("%s: %d rows, %d findings", source, summary.rows, len(source_findings))
     findings.sort(key=rank)
-    result = {
-        "blocked": any(each.reaction == "block" for each in findings),
-        "findings": [each.as_json() for each in findings],
-        "tables": described,
-    }
-    files.write_json(statistics_out / "findings.json", result)
+    result = ValidationFindings(
+        blocked=any(finding.reaction == "block" for finding in findings), findings=tuple(findings), tables=described
+    )
+    result.write(statistics_out)
     report_out.parent.mkdir(parents=True, exist_ok=True)
     report_out.write_text(report.html(project.name, result), encoding="utf-8")
     return findings
@@ -78,7 +77,7 @@ def _check(
     snapshot: Path,
     accepted: Any | None,
     statistics_out: Path,
-) -> tuple[list[Finding], dict[str, Any]]:
+) -> tuple[list[Finding], TableStatistics]:
     """Check one table."""
     path = snapshot / f"{source}.parquet"
     declared = project.sources[source]
@@ -107,7 +106,7 @@ def _check(
     return with_reactions(deviations, source, project.validation), _summary(exact, computed)
 
 
-def _summary(exact: Exact, computed: Any) -> dict[str, Any]:
+def _summary(exact: Exact, computed: Any) -> TableStatistics:
     """Summarise a table for the report: shares and ranges over all rows, other figures from TFDV's statistics."""
     features = {feature.path.step[0]: feature for feature in computed.datasets[0].features}
     columns = []
@@ -119,23 +118,19 @@ def _summary(exact: Exact, computed: Any) -> dict[str, Any]:
         )
         text = features[name].string_stats if column.type == "VARCHAR" else None
         columns.append(
-            {
-                "name": name,
-                "type": column.type,
-                "missing_share": 1 - column.present / exact.rows if exact.rows else 0.0,
-                "mean": _finite(numbers.mean) if numbers else None,
-                "std": _finite(numbers.std_dev) if numbers else None,
-                "min": None if column.low is None else float(column.low),
-                "max": None if column.high is None else float(column.high),
-                "top": [[each.value, int(each.frequency)] for each in text.top_values[:5]] if text else None,
-                "unique": int(text.unique) if text else None,
-            }
+            ColumnStatistics(
+                name=name,
+                type=column.type,
+                missing_share=1 - column.present / exact.rows if exact.rows else 0.0,
+                mean=numbers.mean if numbers else None,
+                std=numbers.std_dev if numbers else None,
+                min=None if column.low is None else float(column.low),
+                max=None if column.high is None else float(column.high),
+                top=tuple((each.value, int(each.frequency)) for each in text.top_values[:5]) if text else None,
+                unique=int(text.unique) if text else None,
+            )
         )
-    return {"rows": exact.rows, "columns": columns}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return TableStatistics(rows=exact.rows, columns=tuple(columns))
 
 
 def _accepted(folder: Path, source: str) -> Any | None:

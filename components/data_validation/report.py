@@ -1,12 +1,13 @@
 """The report about a snapshot's data: one HTML file that needs no network."""
 
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
+from components.shared.documents.findings import ValidationFindings
 
-def html(name: str, result: dict[str, Any]) -> str:
+
+def html(name: str, result: ValidationFindings) -> str:
     """Render findings and tables as they stand in ``findings.json``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -16,7 +17,9 @@ def html(name: str, result: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
-    return environment.get_template("report.html.j2").render(name=name, **result)
+    return environment.get_template("report.html.j2").render(
+        name=name, blocked=result.blocked, findings=result.findings, tables=result.tables
+    )
 
 
 def number(value: float | None) -> str:

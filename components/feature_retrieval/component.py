@@ -14,4 +14,4 @@ def feature_retrieval(project: Input[Artifact], snapshot: Input[Dataset], traini
     from components.feature_retrieval import logic
 
     summary = logic.retrieve(project.path, Path(snapshot.path), Path(training_set.path))
-    training_set.metadata.update(rows=summary["rows"])
+    training_set.metadata.update(rows=summary.rows)

@@ -5,7 +5,6 @@ import logging
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -14,14 +13,16 @@ from feast import FeatureStore
 from feast.errors import FeastError
 
 from components.feature_retrieval import examples, names, repository, tables
-from components.shared import bundle, files
+from components.shared import bundle
+from components.shared.documents.snapshot import SnapshotDescription
+from components.shared.documents.training_set import TrainingSetSummary
 from components.shared.errors import InputError
 from components.shared.project import Project
 
 logger = logging.getLogger(__name__)
 
 
-def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
+def retrieve(bundle_path: str, snapshot: Path, target: Path) -> TrainingSetSummary:
     """Join the labelled rows of a snapshot with the project's feature service.
 
     Args:
@@ -52,24 +53,24 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> dict[str, Any]:
     target.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, target / "rows.parquet", compression="zstd")
     newest = as_of or rows[project.event_time].to_pylist()[-1]
-    summary = {
-        "rows": len(rows),
-        "left_out_young": counts.left_out_young,
-        "left_out_missing": counts.left_out_missing,
-        "duplicates": counts.duplicates,
-        "ties": ties,
-        "as_of": newest.isoformat(),
-        "features": {name: rows[name].null_count / len(rows) for name in rows.column_names[3:]},
-    }
-    files.write_json(target / "summary.json", summary)
+    summary = TrainingSetSummary(
+        rows=len(rows),
+        left_out_young=counts.left_out_young,
+        left_out_missing=counts.left_out_missing,
+        duplicates=counts.duplicates,
+        ties=ties,
+        as_of=newest.isoformat(),
+        features={name: rows[name].null_count / len(rows) for name in rows.column_names[3:]},
+    )
+    summary.write(target)
     logger.info("%d examples, %d left out because their label is not yet due", len(rows), counts.left_out_young)
     return summary
 
 
 def clock(snapshot: Path) -> datetime | None:
     """Return the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
-    described = files.read_json(snapshot / "snapshot.json")["tables"]
-    ends = [table["time_range"][1] for table in described.values() if table.get("time_range")]
+    tables = SnapshotDescription.read(snapshot).tables.values()
+    ends = [table.time_range[1] for table in tables if table.time_range]
     return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
 
 

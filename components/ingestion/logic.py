@@ -3,14 +3,13 @@
 import hashlib
 import logging
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from components.ingestion import columns, database, plain, table, text_file
-from components.shared import files, sources
+from components.shared import sources
+from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.errors import InputError, PerennialError, StepFailed, is_disk_full
 from components.shared.project import Project, Source
 from components.shared.sql import literal
@@ -18,15 +17,7 @@ from components.shared.sql import literal
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A written snapshot: one digest of all tables, and their total number of rows."""
-
-    content_hash: str
-    rows: int
-
-
-def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
+def ingest(project: Project, source_root: str, out: Path) -> SnapshotDescription:
     """Write ``<source>.parquet`` per source and ``snapshot.json`` into ``out``.
 
     Equal content produces equal bytes. Times become UTC without a zone, in microseconds; integers become BIGINT,
@@ -51,8 +42,9 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
             project, source_root = sources.fetch(project, source_root, fetched), str(fetched)
         tables = {name: _copy(project, name, Path(source_root), partial) for name in sorted(project.sources)}
         shutil.rmtree(partial / ".work", ignore_errors=True)
-        digest = hashlib.sha256("".join(f"{name} {each['content_hash']}\n" for name, each in tables.items()).encode())
-        files.write_json(partial / "snapshot.json", {"content_hash": digest.hexdigest(), "tables": tables})
+        digest = hashlib.sha256("".join(f"{name} {each.content_hash}\n" for name, each in tables.items()).encode())
+        snapshot = SnapshotDescription(content_hash=digest.hexdigest(), tables=tables)
+        snapshot.write(partial)
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
     except OSError as problem:
@@ -64,10 +56,10 @@ def ingest(project: Project, source_root: str, out: Path) -> Snapshot:
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Snapshot(digest.hexdigest(), sum(each["rows"] for each in tables.values()))
+    return snapshot
 
 
-def _copy(project: Project, name: str, root: Path, folder: Path) -> dict[str, Any]:
+def _copy(project: Project, name: str, root: Path, folder: Path) -> TableDescription:
     """Copy one source and describe it."""
     source = project.sources[name]
     work = folder / ".work"
@@ -84,7 +76,7 @@ def _copy(project: Project, name: str, root: Path, folder: Path) -> dict[str, An
             described = table.write(engine, relation, raw, types, project, name, folder / f"{name}.parquet")
         except duckdb.Error as problem:
             raise _unreadable(name, source, problem) from None
-    log.info("%s: %d rows, %d columns, content %s", name, described["rows"], len(raw), described["content_hash"][:12])
+    log.info("%s: %d rows, %d columns, content %s", name, described.rows, len(raw), described.content_hash[:12])
     return described
 
 

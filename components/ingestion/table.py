@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.ingestion import columns, plain
+from components.shared.documents.snapshot import TableDescription
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.shared.sql import identifier
@@ -31,7 +31,7 @@ def write(
     project: Project,
     name: str,
     path: Path,
-) -> dict[str, Any]:
+) -> TableDescription:
     """Write one table and return its description for ``snapshot.json``.
 
     Args:
@@ -69,12 +69,13 @@ def write(
     main_time = source.time or (project.event_time if project.label.source == name else None)
     with path.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {
-        "rows": count,
-        "columns": types,
-        "content_hash": content,
-        "time_range": [moment.isoformat() for moment in spans[main_time]] if main_time else None,
-    }
+    span = spans[main_time] if main_time else None
+    return TableDescription(
+        rows=count,
+        columns=types,
+        content_hash=content,
+        time_range=(span[0].isoformat(), span[1].isoformat()) if span else None,
+    )
 
 
 def _stream(

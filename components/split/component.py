@@ -15,4 +15,4 @@ def split(project: Input[Artifact], training_set: Input[Dataset], seed: int, spl
     from components.split import logic
 
     summary = logic.divide(bundle.project(project.path), Path(training_set.path), Path(splits.path), seed)
-    splits.metadata.update(summary["rows"])
+    splits.metadata.update(summary.rows.model_dump())

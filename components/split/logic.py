@@ -3,13 +3,13 @@
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
+from components.shared.documents.split import SplitRows, SplitSpans, SplitSummary, TimeSpan
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.split import methods
@@ -19,7 +19,7 @@ MIN_ROWS = 10
 """Smallest number of rows of a part."""
 
 
-def divide(project: Project, training_set: Path, target: Path, seed: int = 7) -> dict[str, Any]:
+def divide(project: Project, training_set: Path, target: Path, seed: int = 7) -> SplitSummary:
     """Write ``train.parquet``, ``validation.parquet``, ``test.parquet`` and their summary ``split.json``.
 
     Each part keeps the order of the rows. Rows with equal entity and event time are always in the same part.
@@ -52,16 +52,21 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
     _check(project, keys, parts)
     rows = pq.read_table(source)
     target.mkdir(parents=True, exist_ok=True)
-    summary: dict[str, Any] = {"method": split.method, "gap_days": gap.days, "rows": {}, "ranges": {}}
+    counts: dict[str, int] = {}
+    spans: dict[str, TimeSpan] = {}
     for name in PARTS:
         part = rows.filter(pa.compute.equal(parts, name))
         pq.write_table(part, target / f"{name}.parquet", compression="zstd")
         times = pa.compute.min_max(part[project.event_time]).as_py()
-        summary["rows"][name] = len(part)
-        summary["ranges"][name] = [times["min"].isoformat(), times["max"].isoformat()]
-    summary["rows"]["left_out"] = parts.null_count
-    summary["content_hash"] = files.sha256(target)
-    files.write_json(target / "split.json", summary)
+        counts[name], spans[name] = len(part), (times["min"].isoformat(), times["max"].isoformat())
+    summary = SplitSummary(
+        method=split.method,
+        gap_days=gap.days,
+        rows=SplitRows(**counts, left_out=parts.null_count),
+        ranges=SplitSpans(**spans),
+        content_hash=files.sha256(target),
+    )
+    summary.write(target)
     return summary
 
 

@@ -2,11 +2,10 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from components.shared import files
+from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.learning import fitting, network, prepare
 from components.shared.measures import value
 from components.shared.project import Project, Training
@@ -15,7 +14,7 @@ from components.training import package, parity
 log = logging.getLogger(__name__)
 
 
-def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> dict[str, Any]:
+def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> dict[str, str | float]:
     """Train, choose the decision threshold, export, compare the export, and write the package.
 
     Args:
@@ -33,7 +32,7 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> 
         StepFailed: If the export does not answer like the trained model.
     """
     fitting.steady(seed)
-    hyperparameters = files.read_json(study / "best.json")
+    hyperparameters = BestHyperparameters.read(study).hyperparameters
     chosen = Training.model_validate(project.training.model_dump() | hyperparameters)
     known = prepare.read(project, splits)
     encoded = prepare.encode(known, chosen)
@@ -48,10 +47,10 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> 
         trained = package.Trained(**{**vars(trained), "threshold": cut})
     facts = package.write(trained, splits, parity.probe(known.train, encoded.encoding, seed), out)
     log.info("stopped after epoch %d of %d, best %d", len(fit.history), chosen.epochs, fit.best_epoch)
-    told = {
-        "weights_hash": facts["weights_hash"],
+    metadata: dict[str, str | float] = {
+        "weights_hash": facts.weights_hash,
         "epochs": len(fit.history),
         "best_epoch": fit.best_epoch,
         "validation_loss": float(np.round(fit.best_loss, 6)),
     }
-    return told if facts["threshold"] is None else told | {"threshold": facts["threshold"]}
+    return metadata if facts.threshold is None else metadata | {"threshold": facts.threshold}

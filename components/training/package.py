@@ -14,6 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared import files
+from components.shared.documents.model_facts import FeatureFacts, Hyperparameter, LearnedRows, ModelFacts, RequestLimits
+from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_sample import PackageSample, SampleRow
+from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import rows
 from components.shared.inputs.categories import category_text
 from components.shared.learning import fitting
@@ -32,7 +36,7 @@ class Trained:
 
     project: Project
     chosen: Training
-    hyperparameters: dict[str, Any]
+    hyperparameters: dict[str, Hyperparameter]
     seed: int
     encoding: Encoding
     target: LabelEncoding
@@ -53,69 +57,75 @@ def weights_hash(encoding: Encoding, weights: list[NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def write(trained: Trained, splits: Path, asked: rows.Inputs, out: Path) -> dict[str, Any]:
+def write(trained: Trained, splits: Path, asked: rows.Inputs, out: Path) -> ModelFacts:
     """Write all files of the package, the manifest last.
 
     Args:
-        trained: The model and its story.
+        trained: The model and how it was trained.
         splits: The folder that it was trained from; gives the sample and the list of rows that were seen.
         asked: Rows on which the export must answer like the model.
         out: The package's folder; created.
 
     Returns:
-        The content of ``model.json``.
+        The facts about the model.
     """
     out.mkdir(parents=True, exist_ok=True)
     trained.model.save(out / "model.keras")
     onnx.save(graph(trained.encoding, trained.target, trained.fit.network), out / "model.onnx")
     same = parity.check(trained.answer, out / "model.onnx", asked, parity.tolerance(trained.target))
     tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
-    facts = _facts(trained, [table.num_rows for table in tables])
-    files.write_json(out / "model.json", facts)
-    files.write_json(out / "sample.json", _sample(trained, tables[1]))
+    facts = _facts(trained, LearnedRows(train=tables[0].num_rows, validation=tables[1].num_rows))
+    facts.write(out)
+    _sample(trained, tables[1]).write(out)
     pq.write_table(_seen(trained.project, tables), out / "seen.parquet")
-    story = {"history": trained.fit.history, "best_epoch": trained.fit.best_epoch, "best_loss": trained.fit.best_loss}
-    files.write_json(out / "training.json", story | {"duration_s": round(trained.fit.duration_s, 3), "parity": same})
-    names = sorted(path.name for path in out.iterdir() if path.name != "manifest.json")
-    files.write_json(out / "manifest.json", {"files": {name: files.sha256(out / name) for name in names}})
+    fit = trained.fit
+    TrainingHistory(
+        history=tuple(fit.history),
+        best_epoch=fit.best_epoch,
+        best_loss=fit.best_loss,
+        duration_s=round(fit.duration_s, 3),
+        parity=same,
+    ).write(out)
+    names = sorted(path.name for path in out.iterdir() if path.name != PackageManifest.FILE)
+    PackageManifest(files={name: files.sha256(out / name) for name in names}).write(out)
     return facts
 
 
-def _facts(trained: Trained, row_counts: list[int]) -> dict[str, Any]:
+def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
     project, encoding, target = trained.project, trained.encoding, trained.target
     numeric, categorical = rows.numeric_names(project), rows.categorical_names(project)
-    return {
-        "name": project.name,
-        "task": project.task,
-        "label": project.label.column,
-        "entity": project.entity,
-        "event_time": project.event_time,
-        "classes": None if target.classes is None else list(target.classes),
-        "positive": target.classes[1] if target.task == "binary" and target.classes else None,
-        "threshold": trained.threshold,
-        "features": [
-            {"name": name, "type": feature.type, "missing": feature.missing}
+    return ModelFacts(
+        name=project.name,
+        task=project.task,
+        label=project.label.column,
+        entity=project.entity,
+        event_time=project.event_time,
+        classes=target.classes,
+        positive=target.classes[1] if target.task == "binary" and target.classes else None,
+        threshold=trained.threshold,
+        features=tuple(
+            FeatureFacts(name=name, type=feature.type, missing=feature.missing)
             for name, feature in project.features.columns.items()
-        ],
-        "numeric": numeric,
-        "categorical": categorical,
-        "vocabulary": dict(zip(categorical, encoding.vocabulary, strict=True)),
-        "ranges": {name: list(ends) for name, *ends in zip(numeric, encoding.low, encoding.high, strict=True)},
-        "hyperparameters": trained.hyperparameters,
-        "seed": trained.seed,
-        "weights_hash": weights_hash(encoding, trained.fit.network.get_weights()),
-        "rows": {"train": row_counts[0], "validation": row_counts[1]},
-        "limits": {"request_rows": project.limits.request_rows, "request_mib": project.limits.request_mib},
-        "tolerance": parity.tolerance(target, project.release.tolerance),
-    }
+        ),
+        numeric=tuple(numeric),
+        categorical=tuple(categorical),
+        vocabulary={name: tuple(words) for name, words in zip(categorical, encoding.vocabulary, strict=True)},
+        ranges={name: (low, high) for name, low, high in zip(numeric, encoding.low, encoding.high, strict=True)},
+        hyperparameters=trained.hyperparameters,
+        seed=trained.seed,
+        weights_hash=weights_hash(encoding, trained.fit.network.get_weights()),
+        rows=row_counts,
+        limits=RequestLimits(request_rows=project.limits.request_rows, request_mib=project.limits.request_mib),
+        tolerance=parity.tolerance(target, project.release.tolerance),
+    )
 
 
-def _sample(trained: Trained, validation: pa.Table) -> dict[str, Any]:
+def _sample(trained: Trained, validation: pa.Table) -> PackageSample:
     """Return a few validation rows as a request would send them, with the answers they must get."""
     project = trained.project
     few = validation.slice(0, _SAMPLE_ROWS)
     inputs = rows.inputs(few, rows.numeric_names(project), rows.categorical_names(project))
-    sent: list[dict[str, Any]] = [{} for _ in range(few.num_rows)]
+    sent: list[SampleRow] = [{} for _ in range(few.num_rows)]
     for column, name in enumerate(rows.numeric_names(project)):
         whole = project.features.columns[name].type == "boolean"
         # The shortest text of a float32 is what a person would have written; it reads back as the same float32.
@@ -124,7 +134,7 @@ def _sample(trained: Trained, validation: pa.Table) -> dict[str, Any]:
     for column, name in enumerate(rows.categorical_names(project)):
         for row, text in zip(sent, inputs.categorical[:, column], strict=True):
             row[name] = text or None
-    return {"rows": sent, "scores": trained.answer(inputs.feed()).tolist()}
+    return PackageSample(rows=tuple(sent), scores=trained.answer(inputs.feed()).tolist())
 
 
 def _seen(project: Project, tables: list[pa.Table]) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.training_history import ExportParity
 from components.shared.errors import StepFailed
 from components.shared.inputs.rows import Inputs
 from components.shared.learning.encoding import Encoding
@@ -46,7 +47,7 @@ def probe(real: Inputs, encoding: Encoding, seed: int) -> Inputs:
 
 def check(
     answer: Callable[[dict[str, Any]], NDArray[np.float32]], exported: Path, asked: Inputs, allowed: float
-) -> dict[str, Any]:
+) -> ExportParity:
     """Compare the export with the trained model, row by row.
 
     Args:
@@ -56,7 +57,7 @@ def check(
         allowed: Largest tolerated absolute difference.
 
     Returns:
-        ``max_abs_error`` and ``rows``.
+        The largest difference, and the number of rows.
 
     Raises:
         StepFailed: If the export cannot be loaded, answers with another shape or with infinities, or differs.
@@ -79,7 +80,7 @@ def check(
             f"the exported model differs from the trained one by up to {error_:.3g} over {len(asked)} rows; "
             f"at most {allowed:.3g} is tolerated. It was not kept."
         )
-    return {"max_abs_error": error_, "rows": len(asked)}
+    return ExportParity(max_abs_error=error_, rows=len(asked))
 
 
 def _finite(scores: NDArray[Any]) -> int:

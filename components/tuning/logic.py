@@ -2,12 +2,16 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from components.shared import files
+from components.shared.documents.best_hyperparameters import BestHyperparameters
+from components.shared.documents.model_facts import Hyperparameter
+from components.shared.documents.split import SplitSummary
+from components.shared.documents.study import StudySummary
+from components.shared.documents.trials import TrialEnd, TrialOutcome, Trials
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import search, space
@@ -18,12 +22,19 @@ log = logging.getLogger(__name__)
 _METRIC = {"binary": "log loss", "multiclass": "log loss", "regression": "squared error of the standardised label"}
 # With fewer completed trials, the importance of a hyperparameter is noise.
 _MIN_TRIALS_FOR_IMPORTANCE = 5
+_STATES: dict[TrialState, TrialEnd] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "fail",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
 _SHARED = Path(__file__).parents[1] / "shared"
 # The source code that a trial's result depends on.
 _LEARNING_SOURCE = (_SHARED / "inputs", _SHARED / "learning")
 
 
-def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Path) -> dict[str, Any]:
+def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Path) -> dict[str, Hyperparameter]:
     """Run or resume the study of these rows, and write its results.
 
     Args:
@@ -72,48 +83,49 @@ def key(project: Project, splits: Path, seed: int) -> str:
         for path in sorted(folder.glob("*.py"))
     }
     settings = project.model_dump(mode="json", include={"task", "label", "features", "training", "tuning"})
-    rows = files.read_json(splits / "split.json")["content_hash"]
+    rows = SplitSummary.read(splits).content_hash
     return "study-" + files.digest([rows, settings, seed, source])[:24]
 
 
 def _write(
-    out: Path, best: dict[str, Any], project: Project, *, trials: list[optuna.trial.FrozenTrial], resumed: int,
+    out: Path,
+    best: dict[str, Hyperparameter],
+    project: Project,
+    *,
+    trials: list[optuna.trial.FrozenTrial],
+    resumed: int,
     importance: dict[str, float] | None,
-) -> dict[str, Any]:  # fmt: skip
-    states = [trial.state.name.lower() for trial in trials]
+) -> dict[str, Hyperparameter]:
+    states = [_STATES[trial.state] for trial in trials]
     values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     best_value = min(values) if values else None
-    files.write_json(out / "best.json", best)
-    files.write_json(out / "trials.json", [_described(trial) for trial in trials])
-    files.write_json(
-        out / "study.json",
-        {
-            "sampler": project.tuning.sampler if trials else "none",
-            "pruner": project.tuning.pruner if trials else "none",
-            "trials": len(trials),
-            "complete": states.count("complete"),
-            "pruned": states.count("pruned"),
-            "failed": states.count("fail"),
-            "resumed": resumed,
-            "best_value": best_value,
-            "metric": f"validation {_METRIC[project.task]}",
-            "direction": "minimize",
-            "importance": importance,
-        },
-    )
+    BestHyperparameters(hyperparameters=best).write(out)
+    Trials(trials=tuple(_outcome(trial) for trial in trials)).write(out)
+    StudySummary(
+        sampler=project.tuning.sampler if trials else "none",
+        pruner=project.tuning.pruner if trials else "none",
+        trials=len(trials),
+        complete=states.count("complete"),
+        pruned=states.count("pruned"),
+        failed=states.count("fail"),
+        resumed=resumed,
+        best_value=best_value,
+        metric=f"validation {_METRIC[project.task]}",
+        direction="minimize",
+        importance=importance,
+    ).write(out)
     return best if best_value is None else best | {"validation_loss": best_value}
 
 
-def _described(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    seconds = None if trial.duration is None else round(trial.duration.total_seconds(), 3)
-    return {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "params": trial.params,
-        "intermediate": [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)],
-        "value": trial.value if trial.state == TrialState.COMPLETE else None,
-        "duration_s": seconds,
-    }
+def _outcome(trial: optuna.trial.FrozenTrial) -> TrialOutcome:
+    return TrialOutcome(
+        number=trial.number,
+        state=_STATES[trial.state],
+        params=trial.params,
+        intermediate=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
+        value=trial.value if trial.state == TrialState.COMPLETE else None,
+        duration_s=None if trial.duration is None else round(trial.duration.total_seconds(), 3),
+    )
 
 
 def _importance(study: optuna.Study) -> dict[str, float] | None:

@@ -13,7 +13,8 @@ import duckdb
 import yaml
 
 from components.feature_retrieval import logic
-from components.shared import bundle, files
+from components.shared import bundle
+from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.project import Project
 
 HISTORY = 5
@@ -66,9 +67,9 @@ def _make(folder: Path, entities: int) -> Path:
         duckdb.sql(f"COPY ({query}) TO '{snapshot / name}.parquet'")
         columns = {column: kind for column, kind, *_ in duckdb.execute(f"DESCRIBE {query}").fetchall()}
         rows = entities * (HISTORY if name == "usage" else 1)
-        span = ["2024-01-01T00:00:00+00:00", "2024-07-19T00:00:00+00:00"]
-        tables[name] = {"rows": rows, "columns": columns, "content_hash": "bench", "time_range": span}
-    files.write_json(snapshot / "snapshot.json", {"content_hash": "bench", "tables": tables})
+        span = ("2024-01-01T00:00:00+00:00", "2024-07-19T00:00:00+00:00")
+        tables[name] = TableDescription(rows=rows, columns=columns, content_hash="bench", time_range=span)
+    SnapshotDescription(content_hash="bench", tables=tables).write(snapshot)
     (folder / "feature_repo" / "features.py").write_text(_FEATURES)
     (folder / "feature_repo" / "feature_store.yaml").write_text(
         "project: bench\nprovider: local\nregistry: data/registry.db\noffline_store: {type: duckdb}\n"

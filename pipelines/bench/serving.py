@@ -14,10 +14,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.package_sample import PackageSample
 from components.shared.errors import StepFailed
-from components.shared.files import read_json
 from components.shared.inference import call
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -116,16 +116,16 @@ def _measure(served: int, floor: int, package: Path, load: tuple[int, int], roun
 
 
 def _request(package: Path, rows: int) -> bytes:
-    sample: list[dict[str, Any]] = read_json(package / "sample.json")["rows"]
+    sample = PackageSample.read(package).rows
     repeated = (sample * (rows // len(sample) + 1))[:rows]
     inputs = [
         {
-            "name": feature["name"],
-            "datatype": _TYPES[feature["type"]],
+            "name": feature.name,
+            "datatype": _TYPES[feature.type],
             "shape": [rows],
-            "data": [row[feature["name"]] for row in repeated],
+            "data": [row[feature.name] for row in repeated],
         }
-        for feature in read_json(package / "model.json")["features"]
+        for feature in ModelFacts.read(package).features
     ]
     body = json.dumps({"inputs": inputs}).encode()
     head = "POST /v2/models/bench/infer HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"

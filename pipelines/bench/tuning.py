@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.shared import bundle, files
+from components.shared import bundle
+from components.shared.documents.study import StudySummary
+from components.shared.documents.trials import Trials
 from components.tuning import logic
 
 TRIALS = 20
@@ -22,14 +24,14 @@ def measure(bundled: str, splits: Path, folder: Path) -> dict[str, Any]:
     return {pruner: _study(project, splits, folder / pruner, pruner) for pruner in ("none", "median", "hyperband")}
 
 
-def _study(project: Any, splits: Path, folder: Path, pruner: str, trials: int = TRIALS) -> dict[str, float]:
+def _study(project: Any, splits: Path, folder: Path, pruner: str, trials: int = TRIALS) -> dict[str, float | None]:
     tuning = project.tuning.model_copy(update={"pruner": pruner, "trials": trials, "workers": 1, "timeout_s": None})
     began = time.perf_counter()
     logic.tune(project.model_copy(update={"tuning": tuning}), splits, 7, str(folder / "storage"), folder / "study")
     seconds = time.perf_counter() - began
-    epochs = sum(len(trial["intermediate"]) for trial in files.read_json(folder / "study" / "trials.json"))
-    study = files.read_json(folder / "study" / "study.json")
-    return {"seconds": seconds, "epochs": epochs, "pruned": study["pruned"], "best": study["best_value"]}
+    epochs = sum(len(trial.intermediate) for trial in Trials.read(folder / "study").trials)
+    study = StudySummary.read(folder / "study")
+    return {"seconds": seconds, "epochs": epochs, "pruned": study.pruned, "best": study.best_value}
 
 
 if __name__ == "__main__":

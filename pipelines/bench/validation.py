@@ -15,7 +15,9 @@ import polars
 import yaml
 
 from components.data_validation import logic
-from components.shared import bundle, files
+from components.shared import bundle
+from components.shared.documents.accepted import AcceptedRecord
+from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.project import Project
 
 ROWS = 1_000_000
@@ -28,7 +30,7 @@ def measure(folder: Path) -> dict[str, float]:
     bundled = bundle.write(project, project_file, folder)
     accepted = folder / "accepted"
     accepted.mkdir()
-    files.write_json(accepted / "accepted.json", {"run_id": None, "snapshot_hash": None})
+    AcceptedRecord(run_id=None, snapshot_hash=None).write(accepted)
     logic.validate(str(bundled), _first_rows(folder, snapshot), accepted, folder / "warm", folder / "warm.html")
     began = time.perf_counter()
     logic.validate(str(bundled), snapshot, accepted, folder / "statistics", folder / "report.html")
@@ -74,8 +76,9 @@ def _first_rows(folder: Path, snapshot: Path) -> Path:
 def _describe(snapshot: Path, rows: int) -> None:
     described = duckdb.execute(f"DESCRIBE FROM '{snapshot / 'rows.parquet'}'").fetchall()
     columns = {name: kind for name, kind, *_ in described}
-    table = {"rows": rows, "columns": columns, "content_hash": "bench", "time_range": ["2024-01-01", "2024-01-01"]}
-    files.write_json(snapshot / "snapshot.json", {"content_hash": "bench", "tables": {"rows": table}})
+    span = ("2024-01-01", "2024-01-01")
+    table = TableDescription(rows=rows, columns=columns, content_hash="bench", time_range=span)
+    SnapshotDescription(content_hash="bench", tables={"rows": table}).write(snapshot)
 
 
 if __name__ == "__main__":

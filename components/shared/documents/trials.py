@@ -5,12 +5,14 @@ from typing import Any, Literal
 from components.shared.documents.document import Document, OptionalFloat, Part
 from components.shared.documents.model_facts import Hyperparameter
 
+TrialEnd = Literal["complete", "pruned", "fail", "running", "waiting"]
+
 
 class TrialOutcome(Part):
     """One trial: its point, the validation loss of each epoch, and how it ended."""
 
     number: int
-    state: Literal["complete", "pruned", "fail", "running", "waiting"]
+    state: TrialEnd
     params: dict[str, Hyperparameter]
     intermediate: tuple[OptionalFloat, ...]
     value: OptionalFloat

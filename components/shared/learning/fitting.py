@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from components.shared.documents.training_history import EpochLosses
 from components.shared.learning import network
 from components.shared.learning.adam import Adam
 from components.shared.learning.encoding import Encoding
@@ -46,7 +47,7 @@ class Fit:
     network: network.WideDeep
     best_loss: float = math.inf
     best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[EpochLosses] = field(default_factory=list)
     duration_s: float = 0.0
 
 
@@ -123,7 +124,7 @@ def fit(
     for epoch in range(1, hyperparameters.epochs + 1):
         shuffled = np.resize(order.permutation(len(train)), step_count * batch).reshape(step_count, batch)
         train_loss, loss = float(train_epoch(tf.constant(shuffled, tf.int32))), float(validate())
-        result.history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": loss})
+        result.history.append(EpochLosses(epoch=epoch, train_loss=train_loss, validation_loss=loss))
         if loss < result.best_loss:
             result.best_loss, result.best_epoch, best = loss, epoch, model.get_weights()
         else:

@@ -7,7 +7,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from components.ingestion import columns, logic, text_file
-from components.shared import files, sources
+from components.shared import sources
+from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.shared.sql import identifier, literal
@@ -91,11 +92,11 @@ def check_column(table: Path, column: str, flag: str) -> None:
 def profile(draft: Project, source: str, folder: Path) -> list[ColumnProfile]:
     """Ingest a table into ``folder`` and profile each of its columns."""
     logic.ingest(draft, "/", folder / "snapshot")
-    described = files.read_json(folder / "snapshot" / "snapshot.json")["tables"][source]
+    described = SnapshotDescription.read(folder / "snapshot").tables[source]
     rows = f"read_parquet({literal(str(folder / 'snapshot' / f'{source}.parquet'))}, file_row_number=true)"
     order = pq.read_schema(folder / "snapshot" / f"{source}.parquet").names
     with duckdb.connect() as engine:
-        return [_column(engine, rows, name, described["columns"][name], draft.label.column) for name in order]
+        return [_column(engine, rows, name, described.columns[name], draft.label.column) for name in order]
 
 
 def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str) -> ColumnProfile:
