@@ -25,12 +25,12 @@ import pyarrow.parquet as pq
 from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
-from components.shared import files
 from components.shared.inputs import rows
 from components.shared.learning import prepare
 from components.shared.project import Project
 from components.training import logic as training
 from components.tuning import logic as tuning
+from tests import documents
 
 SPLITS = 10
 MARGIN = -0.005
@@ -102,7 +102,7 @@ def write_splits(table: pa.Table, folder: Path, seed: int) -> None:
     cuts = [int(table.num_rows * share) for share in (0.64, 0.80)]
     for name, chosen in zip(("train", "validation", "test"), np.split(order, cuts), strict=True):
         pq.write_table(table.take(chosen), folder / f"{name}.parquet")
-    files.write_json(folder / "split.json", {"content_hash": f"{seed}"})
+    documents.split(content_hash=f"{seed}").write(folder)
 
 
 def auc_of_network(project: Project, splits: Path, seed: int) -> float:

@@ -6,6 +6,8 @@ from components.champion import logic
 from components.registration.logic import register
 from components.rejection.logic import reject
 from components.shared import files, registry
+from components.shared.documents.accepted import AcceptedRecord
+from components.shared.documents.champion import ChampionRecord
 from components.shared.errors import StepFailed
 from tests.components import made_candidate
 from tests.components.made_candidate import CODE, empty_registry
@@ -13,7 +15,7 @@ from tests.components.made_candidate import CODE, empty_registry
 
 def _fetch(uri, out):
     version = logic.fetch(made_candidate.project(), uri, out / "model", out / "accepted")
-    return version, files.read_json(out / "model/champion.json"), files.read_json(out / "accepted/accepted.json")
+    return version, ChampionRecord.read(out / "model"), AcceptedRecord.read(out / "accepted")
 
 
 def _register(folder, uri, **changed):
@@ -25,8 +27,8 @@ def test_before_the_first_run_there_is_neither_champion_nor_accepted_data(tmp_pa
     version, champion, accepted = _fetch(empty_registry(tmp_path / "state"), tmp_path / "out")
 
     assert version is None
-    assert champion["version"] is None
-    assert accepted == {"run_id": None, "snapshot_hash": None}
+    assert champion.version is None
+    assert accepted == AcceptedRecord(run_id=None, snapshot_hash=None)
     assert not (tmp_path / "out" / "model" / "package").exists()
 
 
@@ -39,7 +41,7 @@ def test_a_challenger_is_no_champion_until_the_alias_moves(tmp_path):
     after, champion, _ = _fetch(uri, tmp_path / "after")
 
     assert (before, after) == (None, registered)
-    assert champion["version"] == registered
+    assert champion.version == registered
     assert files.sha256(tmp_path / "after" / "model" / "package") == files.sha256(evidence.model)
 
 
@@ -53,7 +55,7 @@ def test_the_last_accepted_data_is_the_newest_that_a_run_finished_with_rejected_
 
     _, _, accepted = _fetch(uri, tmp_path / "out")
 
-    assert accepted == {"run_id": run_id, "snapshot_hash": "2" * 64}
+    assert accepted == AcceptedRecord(run_id=run_id, snapshot_hash="2" * 64)
     statistics = tmp_path / "out" / "accepted" / "statistics" / "rows.pb"
     assert statistics.read_bytes() == (rejected.statistics / "rows.pb").read_bytes()
 
@@ -65,7 +67,7 @@ def test_another_project_in_the_same_registry_is_not_looked_at(tmp_path):
     version, _, accepted = _fetch(uri, tmp_path / "out")
 
     assert version is None
-    assert accepted["run_id"] is None
+    assert accepted.run_id is None
 
 
 def test_a_package_that_changed_in_the_registry_stops_the_run(tmp_path):

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.data_validation import anomalies, logic, quiet, schema, statistics
-from components.data_validation.finding import Finding
-from components.shared import bundle, files
+from components.shared import bundle
+from components.shared.documents.findings import Finding, ValidationFindings
 from components.shared.errors import DataBlocked, InputError
 from components.shared.project import Project
+from tests import documents
 from tests.components import made_table
 
 
@@ -104,7 +105,8 @@ class Case:
         snapshot.mkdir(exist_ok=True)
         pq.write_table(rows, snapshot / "table.parquet", row_group_size=100_000)
         types = {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
-        files.write_json(snapshot / "snapshot.json", {"tables": {"table": {"columns": types}}})
+        described = {"rows": len(rows), "columns": types, "content_hash": "c" * 64, "time_range": None}
+        documents.snapshot(tables={"table": described}).write(snapshot)
         return logic.validate(
             self.bundle, snapshot, self.folder / "accepted", self.folder / "statistics", self.folder / "report.html"
         )
@@ -128,7 +130,7 @@ def test_the_import_of_tfdv_says_nothing() -> None:
 
 def test_a_table_as_the_schema_says_gives_no_finding(case: Case) -> None:
     assert case.validate(table()) == []
-    assert files.read_json(case.folder / "statistics" / "findings.json")["blocked"] is False
+    assert ValidationFindings.read(case.folder / "statistics").blocked is False
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_the_project_file_decides_what_stops_a_run(tmp_path: Path, reaction: str
     assert [each.reaction for each in findings if each.kind == "schema_anomalies"] == [reaction] * (
         reaction != "ignore"
     )
-    assert files.read_json(case.folder / "statistics" / "findings.json")["blocked"] is stops
+    assert ValidationFindings.read(case.folder / "statistics").blocked is stops
     if stops:
         with pytest.raises(DataBlocked, match="source 'table': 'plan' violates the schema"):
             logic.stop_if_blocked(findings)
@@ -277,7 +279,10 @@ def test_the_project_file_decides_what_stops_a_run(tmp_path: Path, reaction: str
 
 
 def test_a_blocked_run_names_three_reasons_in_one_sentence_and_counts_the_others(tmp_path: Path) -> None:
-    findings = [Finding("table", f"c{n}", "schema_anomalies", "block", f"'c{n}' is wrong.") for n in range(5)]
+    findings = [
+        Finding(source="table", column=f"c{n}", kind="schema_anomalies", reaction="block", sentence=f"'c{n}' is wrong.")
+        for n in range(5)
+    ]
     with pytest.raises(DataBlocked) as caught:
         logic.stop_if_blocked(findings)
 

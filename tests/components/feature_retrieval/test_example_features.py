@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from components.feature_retrieval import logic
-from components.shared import bundle, files
+from components.shared import bundle
 from components.shared.project import Project
 from pipelines import simulator
+from tests import documents
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,8 +22,9 @@ def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     simulator.write(folder / "snapshot", customers=400, start=date(2024, 1, 1), months=7)
     project = Project.model_validate(yaml.safe_load((ROOT / "project.yaml").read_text(encoding="utf-8")))
-    end = {"labels": {"time_range": ["2024-01-01T00:00:00", "2024-08-01T00:00:00"]}}
-    files.write_json(folder / "snapshot" / "snapshot.json", {"tables": end})
+    span = ("2024-01-01T00:00:00", "2024-08-01T00:00:00")
+    labels = {"rows": 1, "columns": {}, "content_hash": "c" * 64, "time_range": span}
+    documents.snapshot(tables={"labels": labels}).write(folder / "snapshot")
     bundled = bundle.write(project, ROOT / "project.yaml", folder)
     logic.retrieve(str(bundled), folder / "snapshot", folder / "training_set")
     with duckdb.connect() as connection:

@@ -38,8 +38,8 @@ def test_missing_labels_younger_than_the_delay_are_left_out_and_counted(tmp_path
     rows = project.retrieve()
 
     assert rows["who"].to_pylist() == ["c0", "c1"]
-    assert project.summary()["left_out_young"] == 2
-    assert project.summary()["as_of"] == "2024-01-04T00:00:00"
+    assert project.summary().left_out_young == 2
+    assert project.summary().as_of == "2024-01-04T00:00:00"
 
 
 def test_a_label_that_came_early_is_used_however_young(tmp_path):
@@ -59,8 +59,8 @@ def test_missing_labels_beyond_the_delay_are_dropped_when_the_project_says_so(tm
     project = tiny(tmp_path, four(0, None, 1, None), delay_days=1, missing="drop")
 
     assert len(project.retrieve()) == 2
-    assert project.summary()["left_out_missing"] == 1
-    assert project.summary()["left_out_young"] == 1
+    assert project.summary().left_out_missing == 1
+    assert project.summary().left_out_young == 1
 
 
 def test_a_label_that_is_not_a_number_is_missing(tmp_path):
@@ -138,7 +138,7 @@ def test_equal_examples_stay_as_they_are(tmp_path):
     project = tiny(tmp_path, [("a", day(1), 0), ("a", day(1), 0), ("b", day(1), 1)])
 
     assert project.retrieve()["who"].to_pylist() == ["a", "a", "b"]
-    assert project.summary()["duplicates"] == 1
+    assert project.summary().duplicates == 1
 
 
 def test_a_nearest_name_is_offered_only_when_it_is_near():

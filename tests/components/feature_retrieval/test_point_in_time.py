@@ -117,8 +117,8 @@ def test_rows_come_in_the_order_of_time_and_entity_with_their_labels_beside(by_h
         list(zip(rows["moment"].to_pylist(), rows["who"].to_pylist(), rows["label"].to_pylist(), strict=True))
         == expected
     )
-    assert tiny.summary()["rows"] == len(BY_HAND)
-    assert tiny.summary()["duplicates"] == 1
+    assert tiny.summary().rows == len(BY_HAND)
+    assert tiny.summary().duplicates == 1
 
 
 def test_a_feature_that_knows_the_future_is_worthless_in_the_training_set_and_perfect_in_a_naive_join(tmp_path):
@@ -155,7 +155,7 @@ def test_rows_that_tie_in_all_times_are_settled_the_same_way_in_any_order_and_co
         )
 
         assert tiny.retrieve()["value"].to_pylist() == [3.0, 8.0]
-        assert tiny.summary()["ties"] == {"readings": 2}
+        assert tiny.summary().ties == {"readings": 2}
 
 
 def test_a_table_without_entity_and_time_keeps_each_row_with_its_own_features(tmp_path):

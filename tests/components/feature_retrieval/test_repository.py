@@ -44,7 +44,7 @@ def test_any_column_name_comes_through_feast_unchanged(tmp_path):
 
     assert rows.column_names[3:] == ODD
     assert [rows[name].to_pylist() for name in ODD] == [[1.0, None, 3.0, 4.0]] * len(ODD)
-    assert project.summary()["features"] == dict.fromkeys(ODD, 0.25)
+    assert project.summary().features == dict.fromkeys(ODD, 0.25)
 
 
 def test_an_entity_and_a_time_that_end_like_feasts_own_columns_work(tmp_path):

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.feature_retrieval import logic
-from components.shared import bundle, files
+from components.shared import bundle
+from components.shared.documents.training_set import TrainingSetSummary
 from components.shared.project import Project
+from tests import documents
 
 STORE = """
 project: tiny
@@ -108,8 +110,9 @@ class Tiny:
             )
             times = [value for value in times if isinstance(value, datetime)]
             ends = [min(times).isoformat(), max(times).isoformat()] if times else None
-            described[name] = {"rows": len(table), "time_range": ends}
-        files.write_json(folder / "snapshot.json", {"tables": described})
+            columns = {column: "VARCHAR" for column in table.column_names}
+            described[name] = {"rows": len(table), "columns": columns, "content_hash": "c" * 64, "time_range": ends}
+        documents.snapshot(tables=described).write(folder)
         return folder
 
     def retrieve(self) -> pa.Table:
@@ -117,9 +120,9 @@ class Tiny:
         logic.retrieve(str(self.bundle()), self.snapshot(), self.root / "training_set")
         return pq.read_table(self.root / "training_set" / "rows.parquet")
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> TrainingSetSummary:
         """Read what the step said about its result."""
-        return files.read_json(self.root / "training_set" / "summary.json")
+        return TrainingSetSummary.read(self.root / "training_set")
 
 
 def day(number: float) -> datetime:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.ingestion import logic
-from components.shared import files
+from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.project import Project
 
 
@@ -156,7 +156,7 @@ def test_equal_content_gives_equal_bytes_and_other_content_another_hash(tmp_path
 
     for name in ("table.parquet", "snapshot.json"):
         assert (first / "snapshot" / name).read_bytes() == (second / "snapshot" / name).read_bytes()
-    assert other.content_hash != files.read_json(first / "snapshot" / "snapshot.json")["content_hash"]
+    assert other.content_hash != SnapshotDescription.read(first / "snapshot").content_hash
     assert other.rows == 250_000
 
 
@@ -173,10 +173,10 @@ def test_types_of_parquet_become_the_five_of_a_snapshot(tmp_path: Path) -> None:
     )
     pq.write_table(table, tmp_path / "table.parquet")
     logic.ingest(project({"path": "table.parquet"}), str(tmp_path), tmp_path / "snapshot")
-    described = files.read_json(tmp_path / "snapshot" / "snapshot.json")["tables"]["table"]
+    described = SnapshotDescription.read(tmp_path / "snapshot").tables["table"]
 
-    assert described["columns"] == {"id": "VARCHAR", "at": "TIMESTAMP", "y": "BIGINT", "x": "DOUBLE", "d": "DOUBLE"}
-    assert described["time_range"] == ["2024-07-01T10:00:00+00:00"] * 2
+    assert described.columns == {"id": "VARCHAR", "at": "TIMESTAMP", "y": "BIGINT", "x": "DOUBLE", "d": "DOUBLE"}
+    assert described.time_range == ("2024-07-01T10:00:00+00:00",) * 2
     assert pq.read_table(tmp_path / "snapshot" / "table.parquet")["x"].to_pylist() == [None]
 
 

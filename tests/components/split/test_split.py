@@ -74,15 +74,15 @@ def test_by_time_every_label_is_known_before_the_next_part_begins(tmp_path):
     parts, summary = divide(tmp_path, project("time", delay_days=30), monthly())
 
     assert leaks(parts, gap_days=30) == []
-    assert summary["rows"]["left_out"] > 0
-    assert sum(summary["rows"].values()) == len(monthly())
+    assert summary.rows.left_out > 0
+    assert sum(summary.rows.model_dump().values()) == len(monthly())
 
 
 def test_by_hash_no_entity_is_in_two_parts(tmp_path):
     parts, summary = divide(tmp_path, project("hash"), monthly(customers=200, months=4))
 
     assert leaks(parts, entity=True) == []
-    assert summary["rows"]["left_out"] == 0
+    assert summary.rows.left_out == 0
 
 
 def test_a_split_by_row_leaks_entity_and_future_by_the_same_measure(tmp_path):
@@ -100,8 +100,8 @@ def test_shares_are_those_of_the_project(tmp_path):
     for method, tolerance in (("time", 0.06), ("hash", 0.06), ("random", 0.002)):
         _, summary = divide(tmp_path / method, project(method, test=0.3, validation=0.1), rows)
 
-        assert summary["rows"]["test"] / len(rows) == pytest.approx(0.3, abs=tolerance)
-        assert summary["rows"]["validation"] / len(rows) == pytest.approx(0.1, abs=tolerance)
+        assert summary.rows.test / len(rows) == pytest.approx(0.3, abs=tolerance)
+        assert summary.rows.validation / len(rows) == pytest.approx(0.1, abs=tolerance)
 
 
 def test_random_gives_each_class_the_same_shares(tmp_path):
@@ -114,7 +114,7 @@ def test_random_gives_each_class_the_same_shares(tmp_path):
 def test_only_random_depends_on_the_seed(tmp_path):
     for method, depends in (("time", False), ("hash", False), ("random", True)):
         hashes = {
-            divide(tmp_path / f"{method}{seed}", project(method), monthly(), seed)[1]["content_hash"] for seed in (1, 2)
+            divide(tmp_path / f"{method}{seed}", project(method), monthly(), seed)[1].content_hash for seed in (1, 2)
         }
 
         assert (len(hashes) == 2) == depends, method
@@ -143,7 +143,7 @@ def test_an_entity_keeps_its_part_when_rows_are_added(tmp_path):
 
 def test_the_gap_is_the_labels_delay_unless_the_project_names_one(tmp_path):
     gaps = [
-        divide(tmp_path / str(n), what, monthly())[1]["gap_days"]
+        divide(tmp_path / str(n), what, monthly())[1].gap_days
         for n, what in enumerate((project("time", delay_days=9), project("time", delay_days=9, gap_days=0)))
     ]
 
@@ -169,7 +169,7 @@ def test_any_rows_are_split_without_a_leak_or_refused(tmp_path_factory, rows, me
         return
 
     assert leaks(parts, gap_days=delay if method == "time" else None, entity=method == "hash") == []
-    assert sum(summary["rows"].values()) == len(rows)
+    assert sum(summary.rows.model_dump().values()) == len(rows)
     assert all(len(part) >= logic.MIN_ROWS and len(set(part["label"].to_pylist())) == 2 for part in parts.values())
 
 
@@ -203,7 +203,7 @@ def test_a_regression_is_not_asked_for_classes(tmp_path):
     rows = [(f"c{n}", n, 1.0 + n / 7) for n in range(200)]
 
     for method in ("time", "hash", "random"):
-        assert sum(divide(tmp_path / method, project(method, "regression"), rows)[1]["rows"].values()) == 200
+        assert sum(divide(tmp_path / method, project(method, "regression"), rows)[1].rows.model_dump().values()) == 200
 
 
 def test_numbers_as_entities_hash_as_well(tmp_path):

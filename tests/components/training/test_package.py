@@ -12,6 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared import files
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.training_history import TrainingHistory
 from components.shared.errors import StepFailed
 from components.shared.inputs import rows
 from components.shared.measures import value
@@ -51,11 +55,11 @@ def loaded(made: Path) -> Any:
 
 
 def test_the_manifest_vouches_for_every_other_file(made):
-    told = files.read_json(made / "model/manifest.json")["files"]
+    listed = PackageManifest.read(made / "model").files
     names = {path.name for path in (made / "model").iterdir()}
 
-    assert set(told) == names - {"manifest.json"} >= {"model.keras", "model.onnx", "model.json", "seen.parquet"}
-    assert told == {name: files.sha256(made / "model" / name) for name in told}
+    assert set(listed) == names - {"manifest.json"} >= {"model.keras", "model.onnx", "model.json", "seen.parquet"}
+    assert listed == {name: files.sha256(made / "model" / name) for name in listed}
 
 
 def test_the_saved_model_is_the_exported_one_over_everything_a_request_may_hold(made):
@@ -64,7 +68,7 @@ def test_the_saved_model_is_the_exported_one_over_everything_a_request_may_hold(
     probe = parity.probe(asked, encoding, seed=1)
     found = parity.check(loaded(made), made / "model/model.onnx", probe, 1e-5)
 
-    assert found["max_abs_error"] <= 1e-5
+    assert found.max_abs_error <= 1e-5
     assert {"", "never seen", "東京"} <= set(probe.categorical.ravel())
     assert np.isnan(probe.numeric).any() and np.float32(1e30) in probe.numeric and np.float32(-1e30) in probe.numeric
     assert np.finfo(np.float32).max in probe.numeric
@@ -103,21 +107,21 @@ def test_an_export_that_no_runtime_loads_is_refused_in_one_sentence(made, tmp_pa
 
 
 def test_the_sample_is_answered_with_the_scores_it_comes_with(made):
-    sample = files.read_json(made / "model/sample.json")
-    facts = files.read_json(made / "model/model.json")
-    numeric = [[np.nan if row[name] is None else row[name] for name in facts["numeric"]] for row in sample["rows"]]
-    categorical = [[row[name] or "" for name in facts["categorical"]] for row in sample["rows"]]
+    sample = PackageSample.read(made / "model")
+    facts = ModelFacts.read(made / "model")
+    numeric = [[np.nan if row[name] is None else row[name] for name in facts.numeric] for row in sample.rows]
+    categorical = [[row[name] or "" for name in facts.categorical] for row in sample.rows]
     asked = rows.Inputs(np.array(numeric, np.float32), np.array(categorical, object))
 
-    assert len(sample["rows"]) == 3
-    assert exported(made / "model/model.onnx", asked) == pytest.approx(sample["scores"], abs=1e-6)
-    assert {type(row["paperless"]) for row in sample["rows"]} == {bool}
+    assert len(sample.rows) == 3
+    assert exported(made / "model/model.onnx", asked) == pytest.approx(sample.scores, abs=1e-6)
+    assert {type(row["paperless"]) for row in sample.rows} == {bool}
 
 
 def test_the_threshold_earns_most_on_the_validation_rows(made):
     asked, positive = validation(made)
     scores = exported(made / "model/model.onnx", asked)
-    chosen = files.read_json(made / "model/model.json")["threshold"]
+    chosen = ModelFacts.read(made / "model").threshold
 
     def earned(cut: float) -> float:
         return value.total(PROJECT.value, value.counts(scores, positive, cut))
@@ -135,13 +139,13 @@ def test_the_model_knows_more_than_the_share_of_positives(made):
 
 
 def test_the_best_epochs_weights_are_the_ones_that_are_kept(made):
-    story = files.read_json(made / "model/training.json")
+    story = TrainingHistory.read(made / "model")
     asked, positive = validation(made)
     scores = exported(made / "model/model.onnx", asked).astype(float)
     loss = -np.where(positive, np.log(scores), np.log1p(-scores)).mean()
 
-    assert story["best_loss"] == min(epoch["validation_loss"] for epoch in story["history"])
-    assert loss == pytest.approx(story["best_loss"], abs=1e-4)
+    assert story.best_loss == min(epoch.validation_loss for epoch in story.history)
+    assert loss == pytest.approx(story.best_loss, abs=1e-4)
 
 
 def test_rows_that_were_seen_are_listed_and_test_rows_are_not(made):
@@ -160,14 +164,14 @@ def test_another_process_with_the_same_seed_makes_the_same_model(made, tmp_path)
         "logic.train(t.PROJECT, made / 'splits', made / 'study', t.SEED, out)"
     )
     subprocess.run([sys.executable, "-c", program, str(made), str(tmp_path)], check=True, cwd=Path.cwd())
-    one, two = (files.read_json(folder / "model.json") for folder in (made / "model", tmp_path))
+    one, two = (ModelFacts.read(folder) for folder in (made / "model", tmp_path))
 
     assert one == two
-    assert one["weights_hash"] == two["weights_hash"]
+    assert one.weights_hash == two.weights_hash
     assert (made / "model/model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
 
 
 def test_another_seed_makes_another_model(made, tmp_path):
     facts = logic.train(PROJECT, made / "splits", made / "study", SEED + 1, tmp_path)
 
-    assert facts["weights_hash"] != files.read_json(made / "model/model.json")["weights_hash"]
+    assert facts["weights_hash"] != ModelFacts.read(made / "model").weights_hash

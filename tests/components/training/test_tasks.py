@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared import files
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import rows
 from components.shared.learning import fitting
 from components.shared.learning.labels import LabelEncoding
@@ -27,7 +28,7 @@ def trained(
     test = pq.read_table(folder / "splits/test.parquet")
     asked = rows.inputs(test, rows.numeric_names(project), rows.categorical_names(project))
     session = onnxruntime.InferenceSession(str(folder / "model/model.onnx"))
-    return files.read_json(folder / "model/model.json"), session.run(["score"], asked.feed())[0], test
+    return ModelFacts.read(folder / "model"), session.run(["score"], asked.feed())[0], test
 
 
 def test_a_regression_answers_in_the_labels_unit_and_better_than_the_mean(tmp_path):
@@ -35,7 +36,7 @@ def test_a_regression_answers_in_the_labels_unit_and_better_than_the_mean(tmp_pa
     facts, scores, test = trained(tmp_path, project, made_splits.table("regression", rows=1500))
     truth = test.column("answer").to_numpy()
 
-    assert facts["threshold"] is None and facts["classes"] is None
+    assert facts.threshold is None and facts.classes is None
     assert scores.shape == truth.shape
     assert np.mean((scores - truth) ** 2) < 0.6 * np.var(truth)
 
@@ -45,7 +46,7 @@ def test_a_multiclass_model_answers_one_probability_per_class(tmp_path):
     facts, scores, test = trained(tmp_path, project, made_splits.table("multiclass", rows=1000))
     truth = test.column("answer").to_numpy()
 
-    assert facts["classes"] == ["0", "1", "2"] and facts["positive"] is None
+    assert facts.classes == ("0", "1", "2") and facts.positive is None
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert (scores.argmax(axis=1) == truth).mean() > np.bincount(truth).max() / len(truth) + 0.05
 
@@ -80,15 +81,15 @@ def test_columns_without_values_without_spread_with_huge_values_or_thousands_of_
 
     assert np.isfinite(scores).all() and ((scores >= 0) & (scores <= 1)).all()
     assert scores.std() > 0.05
-    assert len(facts["vocabulary"]["address"]) == project.training.max_vocabulary
-    assert facts["vocabulary"]["blank"] == []
+    assert len(facts.vocabulary["address"]) == project.training.max_vocabulary
+    assert facts.vocabulary["blank"] == ()
 
 
 def test_a_hundred_rows_of_numbers_alone_are_enough(tmp_path):
     table = made_splits.table("multiclass", rows=100)
     facts, scores, _ = trained(tmp_path, odd_project("multiclass", {"usage": "numeric", "age": "numeric"}), table)
 
-    assert facts["categorical"] == []
+    assert facts.categorical == ()
     assert scores.shape == (20, 3)
 
 
@@ -98,7 +99,7 @@ def test_categories_alone_are_enough_and_a_wide_model_has_no_deep_part(tmp_path)
         tmp_path, odd_project("regression", {"plan": "categorical", "region": "categorical"}), table, hidden="none"
     )
 
-    assert facts["numeric"] == []
+    assert facts.numeric == ()
     assert np.isfinite(scores).all() and scores.shape == (20,)
 
 
@@ -125,6 +126,6 @@ def test_balanced_weights_give_each_class_the_same_total():
 def test_training_stops_when_patience_is_used_up(tmp_path):
     project = made_splits.project("regression", training={"epochs": 200, "patience": 2})
     trained(tmp_path, project, made_splits.table("regression", rows=400))
-    story = files.read_json(tmp_path / "model/training.json")
+    story = TrainingHistory.read(tmp_path / "model")
 
-    assert len(story["history"]) == story["best_epoch"] + 2 < 200
+    assert len(story.history) == story.best_epoch + 2 < 200

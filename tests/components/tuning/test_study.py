@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from components.shared import files
+from components.shared.documents.best_hyperparameters import BestHyperparameters
+from components.shared.documents.study import StudySummary
+from components.shared.documents.trials import Trials
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.tuning import logic
@@ -40,20 +42,23 @@ def finished(splits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_best_trial_is_the_one_with_the_lowest_loss_and_its_values_are_complete(finished):
-    trials = files.read_json(finished / "study/trials.json")
-    told = files.read_json(finished / "study/study.json")
-    best = min((trial for trial in trials if trial["state"] == "complete"), key=lambda trial: trial["value"])
+    trials = Trials.read(finished / "study").trials
+    study = StudySummary.read(finished / "study")
+    best = min((trial for trial in trials if trial.state == "complete"), key=lambda trial: trial.value)
 
-    assert told["best_value"] == best["value"] == pytest.approx(min(best["intermediate"]))
-    assert files.read_json(finished / "study/best.json") == {"batch_size": 256, "embedding": 4} | best["params"]
-    assert told["complete"] + told["pruned"] == told["trials"] == 4
+    assert study.best_value == best.value == pytest.approx(min(best.intermediate))
+    assert (
+        BestHyperparameters.read(finished / "study").hyperparameters
+        == {"batch_size": 256, "embedding": 4} | best.params
+    )
+    assert study.complete + study.pruned == study.trials == 4
 
 
 def test_a_finished_study_is_not_repeated(finished, splits, tmp_path):
     logic.tune(small(), splits, SEED, str(finished / "storage"), tmp_path)
 
-    assert files.read_json(tmp_path / "trials.json") == files.read_json(finished / "study/trials.json")
-    assert files.read_json(tmp_path / "study.json")["resumed"] == 4
+    assert Trials.read(tmp_path).trials == Trials.read(finished / "study").trials
+    assert StudySummary.read(tmp_path).resumed == 4
 
 
 def test_another_seed_another_space_or_other_rows_are_another_study(splits, tmp_path):
@@ -83,14 +88,14 @@ def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(finished, 
     journal.write_text(killed_at + '{"op_code":')
 
     logic.tune(small(), splits, SEED, str(storage), tmp_path / "study")
-    told = files.read_json(tmp_path / "study/study.json")
+    study = StudySummary.read(tmp_path / "study")
 
     assert victim.exitcode == -signal.SIGKILL
     assert not (tmp_path / "never").exists()
-    assert 1 <= told["resumed"] < 4
-    assert told["complete"] + told["pruned"] == 4
-    assert told["best_value"] == files.read_json(finished / "study/study.json")["best_value"]
-    assert files.read_json(tmp_path / "study/best.json") == files.read_json(finished / "study/best.json")
+    assert 1 <= study.resumed < 4
+    assert study.complete + study.pruned == 4
+    assert study.best_value == StudySummary.read(finished / "study").best_value
+    assert BestHyperparameters.read(tmp_path / "study") == BestHyperparameters.read(finished / "study")
 
 
 def _written(storage: Path) -> str:
@@ -99,10 +104,10 @@ def _written(storage: Path) -> str:
 
 def test_two_workers_share_one_study_and_run_no_trial_too_many(splits, tmp_path):
     logic.tune(small(workers=2), splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
-    trials = files.read_json(tmp_path / "study/trials.json")
+    trials = Trials.read(tmp_path / "study").trials
 
-    assert [trial["state"] in ("complete", "pruned") for trial in trials] == [True] * 4
-    assert len({str(trial["params"]) for trial in trials}) == 4
+    assert [trial.state in ("complete", "pruned") for trial in trials] == [True] * 4
+    assert len({str(trial.params) for trial in trials}) == 4
     assert multiprocessing.active_children() == []
 
 
@@ -145,25 +150,25 @@ def test_a_database_keeps_a_study_as_a_folder_does(splits, tmp_path):
     project = small(trials=2, space={"hidden": {"choices": ["none", "8"]}}, pruner="none")
     for name in ("one", "two"):
         logic.tune(project, splits, SEED, address, tmp_path / name)
-    one, two = (files.read_json(tmp_path / name / "trials.json") for name in ("one", "two"))
+    one, two = (Trials.read(tmp_path / name).trials for name in ("one", "two"))
 
     assert one == two
-    assert files.read_json(tmp_path / "two/study.json")["resumed"] == 2
+    assert StudySummary.read(tmp_path / "two").resumed == 2
 
 
 def test_a_grid_is_tried_once_and_no_further_than_it_goes(splits, tmp_path):
     project = small(sampler="grid", trials=9, pruner="none", space={"hidden": {"choices": ["none", "8"]}})
     logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
-    trials = files.read_json(tmp_path / "study/trials.json")
+    trials = Trials.read(tmp_path / "study").trials
 
-    assert sorted(trial["params"]["hidden"] for trial in trials) == ["8", "none"]
+    assert sorted(trial.params["hidden"] for trial in trials) == ["8", "none"]
 
 
 def test_hyperband_prunes_random_trials(splits, tmp_path):
     project = small(sampler="random", pruner="hyperband", trials=5, warmup_epochs=1)
     logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
 
-    assert files.read_json(tmp_path / "study/study.json")["pruned"] > 0
+    assert StudySummary.read(tmp_path / "study").pruned > 0
 
 
 def test_no_trials_take_the_fixed_hyperparameters(splits, tmp_path):
@@ -171,7 +176,7 @@ def test_no_trials_take_the_fixed_hyperparameters(splits, tmp_path):
     best = logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
 
     assert (best["hidden"], best["bins"]) == ("7", 5)
-    assert files.read_json(tmp_path / "study/trials.json") == []
+    assert Trials.read(tmp_path / "study").trials == ()
 
 
 def test_a_study_without_time_for_one_trial_says_so(splits, tmp_path):

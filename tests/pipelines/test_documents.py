@@ -1,0 +1,152 @@
+"""Every document is read back as it was written, an older version is upgraded, and what is invalid says what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.shared.documents.accepted import AcceptedRecord
+from components.shared.documents.best_hyperparameters import BestHyperparameters
+from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.document import Document
+from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.findings import ValidationFindings
+from components.shared.documents.measurements import Metric
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.snapshot import SnapshotDescription
+from components.shared.documents.split import SplitSummary
+from components.shared.documents.study import StudySummary
+from components.shared.documents.training_history import TrainingHistory
+from components.shared.documents.training_set import TrainingSetSummary
+from components.shared.documents.trials import Trials
+from components.shared.documents.verdict import Verdict
+from components.shared.errors import StepFailed
+from components.shared.package import integrity
+from pipelines.images.environments import ROOT
+from pipelines.runs.report import documents as report_documents
+from pipelines.runs.report import render
+from tests import documents
+
+VERSION_0 = ROOT / "tests" / "version_0"
+PACKAGE = VERSION_0 / "package"
+OLD: dict[type[Document], Path] = {
+    AcceptedRecord: VERSION_0, BestHyperparameters: VERSION_0, ChampionRecord: VERSION_0, EvaluationReport: VERSION_0,
+    ValidationFindings: VERSION_0, SnapshotDescription: VERSION_0, SplitSummary: VERSION_0, StudySummary: VERSION_0,
+    TrainingSetSummary: VERSION_0, Trials: VERSION_0, Verdict: VERSION_0 / "verdict.json",
+    ModelFacts: PACKAGE, PackageManifest: PACKAGE, PackageSample: PACKAGE, TrainingHistory: PACKAGE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("document", documents.every(), ids=lambda document: type(document).__name__)
+def test_a_document_is_read_back_as_it_was_written_and_equal_documents_are_equal_bytes(tmp_path, document):
+    file = document.write(tmp_path / "artifact")
+    again = type(document).read(tmp_path / "artifact")
+
+    assert again == document
+    assert json.loads(file.read_text())["schema_version"] == document.VERSION
+    assert again.write(tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("kind", OLD, ids=lambda kind: kind.__name__)
+def test_a_document_of_version_0_holds_what_it_held(kind):
+    raw = json.loads(kind.at(OLD[kind]).read_text())
+
+    document = kind.read(OLD[kind]).as_json()
+
+    assert document.pop("schema_version") == 1
+    if kind is Trials:
+        document = document["trials"]
+    elif kind is BestHyperparameters:
+        document = document["hyperparameters"]
+    elif kind is EvaluationReport:
+        assert [column.pop("positive") for column in document["fairness"]] == ["1"] * len(raw["fairness"])
+        raw["fairness"] = [{k: v for k, v in column.items() if k != "class"} for column in raw["fairness"]]
+        errors = ("mean_error", "mae", "rmse")
+        absent = {
+            group.pop(e) for column in document["fairness"] for group in column["groups"].values() for e in errors
+        }
+        assert absent == {None}
+    assert document == raw
+
+
+def test_every_document_has_a_sample_and_a_sample_of_version_0():
+    kinds = {type(document) for document in documents.every()}
+
+    assert kinds == set(OLD)
+
+
+def test_a_registered_package_of_version_0_is_intact():
+    integrity.verify(PACKAGE)
+
+    facts, sample = ModelFacts.read(PACKAGE), PackageSample.read(PACKAGE)
+    assert {*facts.numeric, *facts.categorical} == set(sample.rows[0])
+
+
+def test_a_run_of_version_0_is_shown(tmp_path):
+    artifacts = {
+        "ingestion.snapshot": VERSION_0, "data_validation.statistics": VERSION_0, "champion.model": VERSION_0,
+        "feature_retrieval.training_set": VERSION_0, "split.splits": VERSION_0, "tuning.study": VERSION_0,
+        "training.model": PACKAGE, "evaluation.report": VERSION_0, "gate.verdict": VERSION_0 / "verdict.json",
+        "registration.release": VERSION_0, "registration.card": VERSION_0 / "README.md",
+    }  # fmt: skip
+    paths = {name: str(path) for name, path in artifacts.items()}
+    run = {"id": "1", "project": "churn", "state": "finished", "exit_code": 0, "steps": [], "artifacts": paths}
+
+    page = render(run, tmp_path).read_text()
+
+    assert None not in [v for k, v in vars(report_documents.read(paths)).items() if k not in ("advice",)]
+    for text in ("Version 1 was released", "0.797", "2,219 EUR", "true positive rate", "data_change = missing"):
+        assert text in page
+
+
+def test_a_newer_version_says_to_upgrade(tmp_path):
+    file = documents.verdict().write(tmp_path / "verdict")
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+
+    with pytest.raises(StepFailed, match=r"verdict has schema version 2, .* reads up to 1; upgrade Perennial"):
+        Verdict.read(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"promote": tr', r"is not valid JSON .*; run the step that wrote it again"),
+        ("[1]", "holds a JSON list, expected an object"),
+        ('{"promote": true}', r"is not a valid Verdict \(schema version 0\): first_release: Field required; run the"),
+        (
+            '{"promote": true, "first_release": true, "rules": [], "note": 1}',
+            "is not a valid .* note: Extra inputs are not permitted",
+        ),
+        ('{"schema_version": "one"}', "has schema version 'one'"),
+    ],
+)
+def test_an_invalid_file_is_one_sentence_with_its_name(tmp_path, content, sentence):
+    (tmp_path / "verdict").write_text(content)
+
+    with pytest.raises(StepFailed, match=f"verdict {sentence}"):
+        Verdict.read(tmp_path / "verdict")
+
+
+def test_a_folder_without_its_document_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"evaluation\.json"):
+        EvaluationReport.read(tmp_path)
+
+
+@pytest.mark.parametrize("undefined", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_undefined_is_none_and_nan_is_refused_where_a_number_is_needed(undefined):
+    assert Metric(value=undefined, low=0.1, high=0.2).value is None
+    with pytest.raises(ValueError, match="finite"):
+        documents.cost(size_mib=undefined)
+
+
+def test_a_document_does_not_change():
+    with pytest.raises(ValueError, match="frozen"):
+        documents.verdict().promote = False
+
+
+def test_each_file_name_belongs_to_one_document():
+    names = [kind.FILE for kind in OLD]
+
+    assert len(set(names)) == len(names)
