@@ -1,4 +1,4 @@
-"""Ask a model server one question over its V1 protocol, without a client library and without a proxy."""
+"""Send one request to a model server over its V1 protocol, without a client library and without a proxy."""
 
 import http.client
 import json
@@ -18,35 +18,35 @@ def predict(
     host: str | None = None,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
-    """Ask for the rows' predictions.
+    """Request the predictions of rows.
 
     Args:
-        rest_url: Where the server listens, as http://host:port.
+        rest_url: Address of the server, as http://host:port.
         name: The model.
         rows: One object of features per row.
-        version: Ask this release; None asks the one that answers.
-        host: Whom a gateway at ``rest_url`` is asked for; None is the address itself.
+        version: Request this release; None lets the server choose.
+        host: Host header for a gateway at ``rest_url``; None is the address itself.
         timeout_s: Longest wait for the answer.
 
     Returns:
         ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
 
     Raises:
-        InputError: If the server refuses the rows; the sentence is the server's.
+        InputError: If the server refuses the rows; the message is the server's.
         StepFailed: If no server answers, or it fails.
     """
     path = f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     try:
         body = json.dumps({"instances": list(rows)}, allow_nan=False).encode()
-    except ValueError as broken:
-        raise InputError(f"A row holds NaN or an infinity ({broken}); send null for a missing value.") from broken
+    except ValueError as error:
+        raise InputError(f"a row contains NaN or an infinity ({error}); send null for a missing value.") from error
     status, document = call(rest_url, f"{path}:predict", body=body, host=host, timeout_s=timeout_s)
     if status == 200:
         return document
     sentence = str(document.get("error", f"it gave no reason (status {status})"))
     if 400 <= status < 500:
         raise InputError(sentence)
-    raise StepFailed(f"The model server at {rest_url} did not answer: {sentence}")
+    raise StepFailed(f"the model server at {rest_url} did not answer: {sentence}")
 
 
 def call(
@@ -58,8 +58,8 @@ def call(
         StepFailed: If nothing answers there, or not in JSON.
     """
     address = urlsplit(rest_url)
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.hostname or "", address.port, timeout=timeout_s)
+    connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = connect(address.hostname or "", address.port, timeout=timeout_s)
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if host is not None:
@@ -68,11 +68,13 @@ def call(
         response = connection.getresponse()
         document = json.loads(response.read() or b"{}")
         return response.status, document if isinstance(document, dict) else {"answer": document}
-    except (OSError, http.client.HTTPException) as broken:
+    except (OSError, http.client.HTTPException) as error:
         raise StepFailed(
-            f"No model server answers at {rest_url} ({broken}); start one with 'perennial serve'."
-        ) from broken
-    except ValueError as broken:
-        raise StepFailed(f"What answers at {rest_url} is not the model server: its answer is not JSON.") from broken
+            f"no model server answers at {rest_url} ({error}); start one with 'perennial serve'."
+        ) from error
+    except ValueError as error:
+        raise StepFailed(
+            f"the server at {rest_url} is not a model server (its answer is not JSON); check the address."
+        ) from error
     finally:
         connection.close()

@@ -46,7 +46,7 @@ def measure(
     Args:
         python: Interpreter of the virtualenv of ``serving``.
         package: A model package.
-        source: Folder that holds ``serving`` and ``components``.
+        source: Folder that holds ``serving``, ``components`` and ``pipelines``.
         rounds: Turns per load; the median of the rounds' ratios counts.
         seconds: Length of one server's turn.
     """
@@ -61,7 +61,7 @@ def measure(
         "--port",
         str(served_port),
     ]
-    floor: list[str | Path] = [Path(__file__).with_name("bare_fastapi.py"), package, str(floor_port)]
+    floor: list[str | Path] = ["-m", "pipelines.bench.bare_fastapi", package, str(floor_port)]
     processes = [subprocess.Popen([python, *command], cwd=source) for command in (model_server, floor)]
     try:
         for port, process in zip((served_port, floor_port), processes, strict=True):
@@ -153,7 +153,7 @@ def _await(port: int, process: subprocess.Popen[bytes], deadline_s: float = 60.0
             return
         except StepFailed:
             time.sleep(0.1)
-    raise StepFailed(f"A server to measure did not come up on port {port}; its messages stand above.")
+    raise StepFailed(f"A server to measure did not come up on port {port}; its messages are above.")
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ def test_a_server_that_does_not_answer_leaves_everything_as_it_was(tmp_path, end
         endpoint, EndpointServer(pid=here, started=processes.started(here), rest_url="http://127.0.0.1:9")
     )
 
-    with pytest.raises(StepFailed, match="No model server answers at"):
+    with pytest.raises(StepFailed, match="no model server answers at"):
         logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
 
     assert state(endpoint, client) == ("1", "1", None)
