@@ -90,5 +90,6 @@ class UuidV7Generator:
             self._last = units
         milliseconds, fraction = units >> 12, units & 0xFFF
         value = milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT | self._random_bits(62)
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        # Eight groups of four digits, of which the first two and the last three belong together.
+        text = value.to_bytes(16).hex("-", 2)
+        return f"{text[:4]}{text[5:29]}{text[30:34]}{text[35:]}"
