@@ -1,4 +1,4 @@
-"""Class numbers of the rows that judge, including classes that a model has never seen."""
+"""Encode the labels of the test rows as class numbers, including classes that are unknown to the model."""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ from components.shared.measures.ranking import Floats
 
 
 def all_classes(table: pa.Table, label: str, task: str, classes: list[str]) -> list[str]:
-    """Return the model's classes, then those that only these rows hold: no answer to such a row is right."""
+    """Return the model's classes and then the unknown ones; a prediction for a row of an unknown class is wrong."""
     if task == "regression":
         return []
     new = sorted(set(rows.texts(table, label)) - set(classes))
     if new and task == "binary":
         raise InputError(
-            f"label '{label}' holds {new} in the test rows, but the model knows {classes}; "
+            f"label '{label}' has the values {new} in the test rows, which are unknown to the model ({classes}); "
             "set 'task: multiclass', or derive a label with two values."
         )
     return [*classes, *new]
 
 
 def labels(table: pa.Table, label: str, classes: list[str]) -> NDArray[Any]:
-    """Return class numbers, or without classes the label itself."""
+    """Return the class numbers, or the label itself for a regression."""
     if not classes:
         return table.column(label).cast(pa.float64()).to_numpy(zero_copy_only=False)
     number = {name: index for index, name in enumerate(classes)}
@@ -33,22 +33,24 @@ def labels(table: pa.Table, label: str, classes: list[str]) -> NDArray[Any]:
 
 
 def check_judgeable(truth: NDArray[Any], label: str, classes: list[str]) -> None:
-    """Refuse test rows that cannot tell a good model from a bad one: none at all, or all with the same label."""
-    found = np.unique(truth)
-    if not len(found):
+    """Check that there are test rows, and that they have at least two different labels.
+
+    Raises:
+        InputError: If not.
+    """
+    distinct = np.unique(truth)
+    if not len(distinct):
+        raise InputError("no test row is left to evaluate the model on; raise split.test, or add newer rows.")
+    if len(distinct) == 1:
+        only = repr(classes[int(distinct[0])]) if classes else f"{distinct[0]:.6g}"
         raise InputError(
-            "no test row is left to judge the model by; give the split a larger test share, or bring newer rows."
-        )
-    if len(found) == 1:
-        only = repr(classes[int(found[0])]) if classes else f"{found[0]:.6g}"
-        raise InputError(
-            f"label '{label}' is {only} in all {len(truth)} test rows; a model is judged by telling two answers apart. "
-            "Give the split a larger test share, or bring newer rows."
+            f"label '{label}' is {only} in all {len(truth)} test rows; expected at least two different labels. "
+            "Raise split.test, or add newer rows."
         )
 
 
 def widen(score: Floats, classes: int) -> Floats:
-    """Give classes that the model never saw a probability of 0; binary and regression scores stay as they are."""
+    """Append a probability of 0 for each unknown class; binary and regression scores are unchanged."""
     if score.ndim == 1 or score.shape[1] == classes:
         return score
     return np.pad(score, ((0, 0), (0, classes - score.shape[1])))

@@ -1,8 +1,8 @@
-"""Parts of the test rows, by the values of one column or several, and the worst of them.
+"""Slice the test rows by the values of one or more columns, and search for the worst slice.
 
-A slice is judged when it has ``min_support`` rows and, for classes, a tenth of that in each of at least two.
-Numbers with many values are cut at the quartiles of the training rows. The AUC inside a slice may lie below that of all
-rows for a faultless model: what the slice's own column explains no longer counts.
+A slice is evaluated if it has ``min_support`` rows and, for a classification, a tenth of that in each of at least two
+classes. Numeric columns with many values are cut at the quartiles of the training rows. The AUC on a slice may be lower
+than on all rows even for a perfect model, because the slice's own column no longer contributes to the ranking.
 """
 
 import difflib
@@ -26,13 +26,13 @@ from components.shared.wording import where
 _DISTINCT = 10
 _SHORTLIST = 20
 _SEARCH_RESAMPLES = 200
-# Names the distribution over all rows beside those of the slices, which are numbered from 0.
+# Key of the distribution over all rows; the slices have the keys from 0.
 _ALL_ROWS = -1
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Which rows (indices into the test rows), and the column values that say so."""
+    """A part of the test rows: the column values that define it, and the indices of its rows."""
 
     where: dict[str, str]
     rows: NDArray[np.intp]
@@ -40,7 +40,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class GroupedColumn:
-    """A column as group numbers and the name of each group: a value, a span of numbers, or "missing"."""
+    """A column as group numbers, with the name of each group: a value, a range of numbers, or "missing"."""
 
     codes: NDArray[np.intp]
     names: list[str]
@@ -51,20 +51,24 @@ class GroupedColumn:
 
 
 class Groups:
-    """Columns of the test rows as groups, computed once each."""
+    """The groups of each column of the test rows, computed on first use."""
 
     def __init__(self, train: pa.Table, test: pa.Table) -> None:
-        """Keep both parts: bins are learned on ``train`` and applied to ``test``."""
+        """Store both parts: bins are learned on ``train`` and applied to ``test``."""
         self._train, self._test = train, test
         self._computed: dict[str, GroupedColumn] = {}
 
     def of(self, column: str) -> GroupedColumn:
-        """Return the groups of one column, or say that there is no such column."""
+        """Return the groups of one column.
+
+        Raises:
+            InputError: If the column does not exist.
+        """
         if column not in self._test.column_names:
-            near = difflib.get_close_matches(column, self._test.column_names, 1)
+            similar = difflib.get_close_matches(column, self._test.column_names, 1)
             raise InputError(
-                f"'{column}' is to be sliced or compared by, but the test rows hold {self._test.column_names}; "
-                + (f"did you mean '{near[0]}'?" if near else "name one of these in 'evaluation'.")
+                f"'evaluation' names the column '{column}', but the test rows have {self._test.column_names}; "
+                + (f"did you mean '{similar[0]}'?" if similar else "name one of these columns.")
             )
         if column not in self._computed:
             self._computed[column] = self._grouped(column)
@@ -106,7 +110,7 @@ def _spans(cuts: Floats, values: Floats) -> GroupedColumn:
 
 
 def supported(part: Slice, candidate: Scorecard, min_support: int) -> bool:
-    """Tell whether a slice holds enough rows to be judged."""
+    """Return whether a slice has enough rows to be evaluated."""
     if len(part.rows) < min_support:
         return False
     inside = candidate.subset(part.rows)
@@ -119,14 +123,14 @@ def supported(part: Slice, candidate: Scorecard, min_support: int) -> bool:
 def measure(
     part: Slice, own: bootstrap.Distribution, everyone: bootstrap.Distribution, plain: Scorecard, confidence: float
 ) -> SliceMeasure:
-    """Measure a slice: its primary metric with interval, and the paired difference to all rows with its own.
+    """Measure a slice: its primary metric and the paired difference to all rows, each with an interval.
 
     Args:
-        part: Its rows.
-        own: The primary metric on the slice.
-        everyone: The primary metric on all rows, on the same resamples.
-        plain: The plain model on all rows: where it is as low on the slice, the slice is hard, not the candidate bad.
-        confidence: Of both intervals.
+        part: The slice.
+        own: Distribution of the primary metric on the slice.
+        everyone: Distribution of the primary metric on all rows, with the same resamples.
+        plain: The plain model on all rows: if it is equally bad on the slice, the slice is hard for every model.
+        confidence: Confidence level of both intervals.
     """
     inside, difference = own.interval(confidence), (own - everyone).interval(confidence)
     return SliceMeasure(
@@ -154,11 +158,12 @@ def worst(
     higher_is_better: bool,
     seed: int,
 ) -> WorstSlice | None:
-    """Search every value of every column for the slice with the largest loss, and say whether it could be chance.
+    """Search every value of every column for the slice with the largest loss, and test its significance.
 
-    Of many slices one is always the worst. So each of the twenty largest losses is divided by its bootstrap standard
-    error, and the normal p-value is multiplied by the number of slices searched (Bonferroni). The largest loss that
-    stays below 1 - confidence is returned; if none does, the largest of all, marked as no more than chance.
+    One of many slices is always the worst, so the test corrects for the search: each of the twenty largest losses is
+    divided by its bootstrap standard error, and its normal p-value is multiplied by the number of searched slices
+    (Bonferroni). The largest loss whose p-value is below 1 - confidence is returned; if there is none, the largest
+    loss, marked as within chance.
     """
     large = [part for column in columns for part in groups.slices([column]) if supported(part, candidate, min_support)]
     searched = [part for part in large if len(part.rows) < len(clusters)]
@@ -186,15 +191,15 @@ def worst(
 
 
 def _judged(part: SliceMeasure, *, searched: int, p_adjusted: float, beyond_chance: bool) -> WorstSlice:
-    """Say what the search proves, and whether the plain model does better there."""
-    p = f"p = {p_adjusted:.2g} after Bonferroni's correction for {searched} slices searched"
-    beside = f"the plain model has {_decimals(part.plain)} there, the candidate {_decimals(part.metric)}"
+    """Add the result of the test, and a remark that compares the slice with the plain model."""
+    p = f"p = {p_adjusted:.2g} with a Bonferroni correction for {searched} slices"
+    comparison = f"the plain model has {_decimals(part.plain)} there, the candidate {_decimals(part.metric)}"
     if beyond_chance:
-        remark = f"{where(part.where)} is worse than all rows beyond chance ({p}); {beside}."
+        remark = f"{where(part.where)} is significantly worse than all rows ({p}); {comparison}."
     else:
         remark = (
-            f"{where(part.where)} has the largest loss, but one of the slices must: no more than chance ({p}); "
-            f"{beside}."
+            f"{where(part.where)} has the largest loss, but it is not significantly worse than all rows ({p}); "
+            f"{comparison}."
         )
     return WorstSlice(
         **dict(part), searched=searched, p_adjusted=p_adjusted, beyond_chance=beyond_chance, remark=remark

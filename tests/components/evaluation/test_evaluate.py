@@ -262,7 +262,9 @@ def test_a_third_label_of_a_binary_task_is_bad_input(tmp_path):
     rows = table("binary", 100, 3)
     rows = rows.set_column(2, "label", pa.array(["maybe", *rows["label"].to_pylist()[1:]]))
 
-    with pytest.raises(InputError, match=r"holds \['maybe'\] in the test rows, but the model knows"):
+    with pytest.raises(
+        InputError, match=r"has the values \['maybe'\] in the test rows, which are unknown to the model"
+    ):
         Run(tmp_path, "binary", rows).evaluate()
 
 
@@ -287,7 +289,7 @@ def test_a_class_without_test_rows_does_not_stop_a_measurement(tmp_path):
 
 
 def test_a_slice_by_an_unknown_column_is_bad_input(tmp_path):
-    with pytest.raises(InputError, match=r"'plam' is to be sliced .* did you mean 'plan'"):
+    with pytest.raises(InputError, match=r"names the column 'plam', .* did you mean 'plan'"):
         Run(tmp_path, "binary").evaluate(slices=["plam"])
 
 

@@ -38,7 +38,7 @@ def test_a_segment_in_which_the_model_guesses_is_worst_among_many_columns():
     assert worst.where == {"c7": "b"}
     assert worst.beyond_chance
     assert worst.searched == 40
-    assert "worse than all rows beyond chance" in worst.remark
+    assert "is significantly worse than all rows" in worst.remark
     assert worst.difference_high < 0
     assert f"the plain model has {worst.plain:.3f} there" in worst.remark
 
@@ -54,7 +54,7 @@ def test_of_slices_that_differ_by_chance_alone_the_worst_is_rarely_called_more()
 
     # One in twenty is promised; four would be one chance in sixty.
     assert alarms <= 3
-    assert "no more than chance" in worst.remark
+    assert "it is not significantly worse than all rows" in worst.remark
 
 
 def test_a_slice_with_more_error_is_the_worst_where_lower_is_better():
@@ -108,7 +108,7 @@ def test_a_slice_needs_rows_and_a_tenth_of_them_in_either_class(positives, rows,
 def test_a_misspelt_column_names_the_nearest():
     frame = table(region=["n"], plan=["a"])
 
-    with pytest.raises(InputError, match=r"'regoin' is to be sliced .* did you mean 'region'"):
+    with pytest.raises(InputError, match=r"names the column 'regoin', .* did you mean 'region'"):
         slices.Groups(frame, frame).of("regoin")
 
 
