@@ -1,4 +1,4 @@
-"""KFP face of evaluation: the candidate measured beside champion and baselines, on the same rows."""
+"""KFP component of evaluation: measure the candidate, the champion and the baselines on the same rows."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output

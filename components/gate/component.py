@@ -1,4 +1,4 @@
-"""KFP face of the gate: may the candidate replace the champion?"""
+"""KFP component of the gate: decide whether the candidate may replace the champion."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Output
@@ -8,7 +8,7 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("gate"), install_kfp_package=False)
 def gate(project: Input[Artifact], evaluation: Input[Artifact], verdict: Output[Artifact]) -> bool:
-    """Judge the candidate by the project's rules, each with its verdict and reason."""
+    """Apply the project's rules to the candidate; every rule has a result and a reason."""
     from components.gate import logic
     from components.shared import bundle
     from components.shared.documents.evaluation import EvaluationReport

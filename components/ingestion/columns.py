@@ -50,7 +50,7 @@ def check_names(name: str, column_names: list[str], limit: int) -> None:
             f"source '{name}' has {len(column_names)} columns; expected at most {limit}. "
             "Remove the columns that the model does not need, or raise limits.columns in the project file."
         )
-    seen: dict[str, str] = {}
+    by_lower_name: dict[str, str] = {}
     for position, column in enumerate(column_names, start=1):
         if not column.strip():
             raise InputError(f"source '{name}': column {position} has no name in the header; name or drop it.")
@@ -64,12 +64,12 @@ def check_names(name: str, column_names: list[str], limit: int) -> None:
                 f"source '{name}': the name of column {position} has {len(column)} characters; expected at most 128. "
                 "Rename the column."
             )
-        if column.lower() in seen:
+        if column.lower() in by_lower_name:
             raise InputError(
-                f"source '{name}' has the columns '{seen[column.lower()]}' and '{column}'; expected names that differ "
-                "in more than case. Rename one of them."
+                f"source '{name}' has the columns '{by_lower_name[column.lower()]}' and '{column}'; expected names "
+                "that differ in more than case. Rename one of them."
             )
-        seen[column.lower()] = column
+        by_lower_name[column.lower()] = column
 
 
 def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:

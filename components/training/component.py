@@ -1,4 +1,4 @@
-"""KFP face of training: a model package with its export, held to parity."""
+"""KFP component of training: a model package whose ONNX export is checked against the Keras model."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output
@@ -10,7 +10,7 @@ from components.shared.images import image
 def training(
     project: Input[Artifact], splits: Input[Dataset], study: Input[Artifact], seed: int, model: Output[Model]
 ) -> None:
-    """Train with the study's hyperparameters, choose the threshold, export, compare the export."""
+    """Train with the study's hyperparameters, choose the threshold, export the model and check the export."""
     from pathlib import Path
 
     from components.shared import bundle

@@ -41,8 +41,8 @@ def customer_ids(slot: Ints, generation: Ints) -> pa.Array:
     return pa.StringArray.from_buffers(len(slot), pa.py_buffer(offsets), pa.py_buffer(text.tobytes()))
 
 
-def _texts(values: tuple[str, ...], codes: Ints, known: NDArray[np.bool_] | None = None) -> pa.Array:
-    return pa.array(values).take(pa.array(codes, mask=None if known is None else ~known))
+def _texts(values: tuple[str, ...], codes: Ints, is_known: NDArray[np.bool_] | None = None) -> pa.Array:
+    return pa.array(values).take(pa.array(codes, mask=None if is_known is None else ~is_known))
 
 
 def _numbers(values: Floats) -> pa.Array:

@@ -25,12 +25,12 @@ def category_text(value: Any) -> str:
     return str(value)
 
 
-def frequent(column: Iterable[str], most: int) -> list[str]:
-    """Return the ``most`` most frequent categories, ties in alphabetical order, without the missing value.
+def frequent(column: Iterable[str], limit: int) -> list[str]:
+    """Return at most ``limit`` of the most frequent categories, ties in alphabetical order, without the missing value.
 
     >>> frequent(["b", "a", "", "b", "c", "a"], 2)
     ['a', 'b']
     """
     counts = Counter(column)
     counts.pop("", None)
-    return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]]
+    return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]]

@@ -60,37 +60,37 @@ def learn(project: Project, train: pa.Table, validation: pa.Table) -> LabelEncod
             )
     if project.task == "regression":
         return _standardised(train, column)
-    seen = set(rows.texts(train, column))
-    if len(seen) < 2:
+    values = set(rows.texts(train, column))
+    if len(values) < 2:
         raise InputError(
-            f"label '{column}' is {sorted(seen)} in all {train.num_rows} training rows; expected at least two "
+            f"label '{column}' is {sorted(values)} in all {train.num_rows} training rows; expected at least two "
             "different values. Check the label's source and the split."
         )
-    seen |= set(rows.texts(validation, column))
+    values |= set(rows.texts(validation, column))
     if project.task == "multiclass":
-        return LabelEncoding("multiclass", tuple(sorted(seen, key=_natural)))
-    if len(seen) > 2:
+        return LabelEncoding("multiclass", tuple(sorted(values, key=_natural)))
+    if len(values) > 2:
         raise InputError(
-            f"label '{column}' has {len(seen)} different values such as {sorted(seen, key=_natural)[:5]}, but the "
+            f"label '{column}' has {len(values)} different values such as {sorted(values, key=_natural)[:5]}, but the "
             "task is binary; set 'task: multiclass' or 'task: regression', or derive a label with two values."
         )
-    positive = _positive(project, train, seen)
-    return LabelEncoding("binary", (*(seen - {positive}), positive))
+    positive = _positive(project, train, values)
+    return LabelEncoding("binary", (*(values - {positive}), positive))
 
 
-def _positive(project: Project, train: pa.Table, seen: set[str]) -> str:
+def _positive(project: Project, train: pa.Table, values: set[str]) -> str:
     """Return the positive class: the declared one, or else the last one in natural order (1, true, yes)."""
     declared = project.label.positive
     if declared is None:
-        return sorted(seen, key=_natural)[-1]
+        return sorted(values, key=_natural)[-1]
     # The project file may have 1 where the table has true, and vice versa: Python treats them as equal.
     matches = {
         category_text(value) for value in train.column(project.label.column).unique().to_pylist() if value == declared
     }
     text = matches.pop() if matches else category_text(declared)
-    if text not in seen:
+    if text not in values:
         raise InputError(
-            f"label.positive is {declared!r}, but '{project.label.column}' has the values {sorted(seen)}; "
+            f"label.positive is {declared!r}, but '{project.label.column}' has the values {sorted(values)}; "
             "set it to one of these."
         )
     return text
