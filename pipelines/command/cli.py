@@ -262,6 +262,18 @@ def predict(options: TargetOptions, row: str | None, sample: bool) -> int:
 
 @main.command()
 @shared.local_target
+@click.option(
+    "--to", "version", metavar="VERSION", help="Version to return to (default: the one that answered before)."
+)
+def rollback(options: TargetOptions, version: str | None) -> int:
+    """Make the former version the champion again; it is queried before it takes over."""
+    from pipelines.command.verbs import rollback as verb
+
+    return verb.rollback(options, version)
+
+
+@main.command()
+@shared.local_target
 def status(options: TargetOptions) -> None:
     """Show what answers, the registered versions and the last runs."""
     from pipelines.command.verbs import status as verb

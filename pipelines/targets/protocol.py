@@ -241,6 +241,21 @@ class Backend(ABC):
         """Start a model server that belongs to this process."""
         self._lacks("model server that a command could start", "take --target laptop or docker")
 
+    def roll_back(self, version: str | None, observer: RunObserver) -> str:
+        """Make a former version the champion again, as carefully as any release, and return it.
+
+        Args:
+            version: A version that answered here at some time; None is the one before the current.
+            observer: Is told what takes a while.
+
+        Raises:
+            InputError: If there is no such version.
+            StepFailed: If it does not answer right any more; the current version goes on answering.
+        """
+        self._lacks(
+            "files of former releases", "run the pipeline again on the commit and the data of the version to release it"
+        )
+
     @abstractmethod
     def check_machine(self) -> None:
         """Do nothing if runs happen on this machine.

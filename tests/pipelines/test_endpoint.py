@@ -23,7 +23,7 @@ from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.files import sha256, write_json
-from components.shared.release import endpoint_folder, routing
+from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
 from components.shared.release.endpoint_folder import EndpointServer
 from components.shared.release.file_journal import FileJournalStore
@@ -202,6 +202,38 @@ def test_a_deployment_that_is_killed_leaves_one_truth_after_recovery(
     survivor = champion if expected == "former" else version
     until(lambda: answering(running) == survivor)
     assert state(running, registry_uri) == (survivor, survivor, survivor, None)
+
+
+def test_a_rollback_returns_to_the_former_version_and_a_second_one_comes_back(
+    running, champion, registry_uri, model, tmp_path
+):
+    client = registry.open(registry_uri)
+    version = placed(tmp_path / "next", model, registry_uri)
+    assert deploy(tmp_path / "next", registry_uri, running.endpoint) == "released"
+
+    for expected in (champion, version):
+        release = rollback.former_release(running.endpoint)
+        assert rollback.roll_back(running.endpoint, client, release) == "released"
+        assert state(running, registry_uri) == (expected, expected, expected, None)
+
+
+def test_a_former_version_whose_package_was_altered_is_not_released_and_stays_available(
+    running, champion, registry_uri, model, tmp_path
+):
+    altered = shutil.copytree(model, tmp_path / "altered")
+    former = placed(tmp_path / "former", altered, registry_uri)
+    assert deploy(tmp_path / "former", registry_uri, running.endpoint) == "released"
+    version = placed(tmp_path / "next", model, registry_uri)
+    assert deploy(tmp_path / "next", registry_uri, running.endpoint) == "released"
+    until(lambda: inference.call(running.server.rest_url, f"/v2/models/{NAME}/versions/{former}/ready")[0] == 404)
+    with (altered / "model.onnx").open("ab") as stream:
+        stream.write(b"\0")
+
+    with pytest.raises(StepFailed, match="altered files"):
+        rollback.roll_back(running.endpoint, registry.open(registry_uri), rollback.former_release(running.endpoint))
+
+    assert state(running, registry_uri) == (version, version, version, None)
+    assert rollback.former_release(running.endpoint).version == former
 
 
 def test_one_folder_has_one_server(running, python):

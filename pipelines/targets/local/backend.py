@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.shared import registry
 from components.shared.errors import InputError
 from components.shared.release import local as local_release
-from components.shared.release import routing
+from components.shared.release import rollback, routing
 from pipelines import runs
 from pipelines.runs import Run, report
 from pipelines.targets import samples, state
@@ -145,6 +146,20 @@ class LocalBackend(Backend):
         runtime = self.runtime(["serving"], observer.announced)
         with runtime.serve(self.state.endpoint, host=host, port=port, grpc_port=grpc_port) as running:
             yield LocalServer(running)
+
+    def roll_back(self, version: str | None, observer: RunObserver) -> str:
+        """Release a former version from the endpoint's folder; a server is started if none runs."""
+        folder, registry_uri = self.state.endpoint, self.state.registry_uri
+        with state.exclusive(self.state, "rollback", wait=False):
+            local_release.recover(folder, registry_uri)
+            release = rollback.former_release(folder, version)
+            client = registry.open(registry_uri)
+            if endpoint.find(folder):
+                rollback.roll_back(folder, client, release)
+            else:
+                with self.runtime(["serving"], observer.announced).serve(folder, grpc_port=None):
+                    rollback.roll_back(folder, client, release)
+        return release.version
 
     def check_machine(self) -> None:
         """Runs happen on this machine."""

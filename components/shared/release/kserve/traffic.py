@@ -43,7 +43,12 @@ class ClusterTraffic:
         }
 
     def answering(self) -> str | None:
-        """Return the version that answers most requests."""
+        """Return the version that answers most requests.
+
+        Raises:
+            StepFailed: If somebody else's objects have this name.
+        """
+        self._check_owner()
         layout = self._current_layout()
         return None if layout is None else self._layouts[layout].answering()
 
@@ -52,8 +57,7 @@ class ClusterTraffic:
         return True
 
     def describe(self, journal: ReleaseJournal) -> ReleaseJournal:
-        """Check who owns the objects, and remember the candidate's objects and the champion's capacity."""
-        self._check_owner(journal.name)
+        """Remember the candidate's objects and the champion's capacity."""
         if journal.former == journal.version:
             raise StepFailed(
                 f"release {journal.former} answers already, but the registry's champion is {journal.former_champion}; "
@@ -126,8 +130,9 @@ class ClusterTraffic:
         """Return the layout of the version that answers, None before the first release."""
         return next((key for key, layout in self._layouts.items() if layout.answering() is not None), None)
 
-    def _check_owner(self, project: str) -> None:
+    def _check_owner(self) -> None:
         """Refuse to touch what somebody else created under this name."""
+        project = self._service["metadata"]["labels"][PROJECT]
         for kind in ("InferenceService", "HTTPRoute"):
             manifest = self._cluster.get(kind, self._name)
             if manifest is None:
