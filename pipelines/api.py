@@ -70,7 +70,7 @@ class Finished:
     @property
     def version(self) -> str | None:
         """The version in the registry; None where the model was not registered."""
-        return str(self.documents.release["version"]) if self.documents.release else None
+        return self.documents.release.version if self.documents.release else None
 
     @property
     def rules(self) -> dict[str, bool]:

@@ -1,6 +1,5 @@
 """Read what the steps of a run left; a run that ended early left less, and that is no error here."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.findings import ValidationFindings
 from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
@@ -41,7 +41,7 @@ class Documents:
     training: TrainingHistory | None
     evaluation: EvaluationReport | None
     verdict: Verdict | None
-    release: dict[str, Any] | None
+    release: RegisteredVersion | None
     card: str | None
     advice: str | None
 
@@ -60,15 +60,15 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "training": ("training.model", TrainingHistory),
     "evaluation": ("evaluation.report", EvaluationReport),
     "verdict": ("gate.verdict", Verdict),
+    "release": ("registration.release", RegisteredVersion),
 }
 _TEXTS = {"card": "registration.card", "advice": "rejection.advice"}
-_RELEASE = ("registration.release", "release.json")
 
 
 def places() -> set[tuple[str, str]]:
     """Name every artifact that a report reads, and the file inside it ("" where the artifact is the file)."""
     documents = {(artifact, "" if kind.IS_ARTIFACT else kind.FILE) for artifact, kind in _DOCUMENTS.values()}
-    return documents | {(artifact, "") for artifact in _TEXTS.values()} | {_RELEASE}
+    return documents | {(artifact, "") for artifact in _TEXTS.values()}
 
 
 def read(artifacts: Mapping[str, str]) -> Documents:
@@ -81,7 +81,7 @@ def read(artifacts: Mapping[str, str]) -> Documents:
         name: _document(kind, artifacts.get(artifact)) for name, (artifact, kind) in _DOCUMENTS.items()
     }
     written |= {name: _text(artifacts.get(artifact)) for name, artifact in _TEXTS.items()}
-    return Documents(**written, release=_release(artifacts.get(_RELEASE[0])))
+    return Documents(**written)
 
 
 # A step that was killed while it wrote leaves no file, or half of one.
@@ -96,13 +96,5 @@ def _document(kind: type[Document], path: str | None) -> Document | None:
 def _text(path: str | None) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8") if path else None
-    except (OSError, ValueError):
-        return None
-
-
-def _release(folder: str | None) -> dict[str, Any] | None:
-    try:
-        content = json.loads(Path(folder, _RELEASE[1]).read_text(encoding="utf-8")) if folder else None
-        return content if isinstance(content, dict) else None
     except (OSError, ValueError):
         return None

@@ -67,8 +67,8 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
     """Say in one sentence how the run ended."""
     state, reason = run.get("state"), run.get("reason") or ""
     if state == "finished" and written.release:
-        version = written.release.get("version")
-        if written.release.get("unchanged"):
+        version = written.release.version
+        if written.release.unchanged:
             return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
         return f"Version {version} was released."
     if state == "rejected":

@@ -1,12 +1,12 @@
 """Remove what no release and no lineage needs: runs that registered nothing, and what only they hold."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.run_record import RunRecord
 from components.shared.errors import InputError
 from pipelines import runs
@@ -79,9 +79,11 @@ def _record(folder: Path) -> Run:
 def _version(run: Run) -> str | None:
     """Return the version that a run registered; a repeated run on unchanged data and code registered none."""
     release = run.artifacts.get("registration.release")
-    path = Path(release) / "release.json" if release else None
-    released = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {"unchanged": True}
-    return None if released["unchanged"] else str(released["version"])
+    try:
+        registered = RegisteredVersion.read(Path(release) / RegisteredVersion.FILE) if release else None
+    except FileNotFoundError:
+        return None
+    return None if registered is None or registered.unchanged else registered.version
 
 
 def _dead_entries(state: State, doomed: list[Path]) -> list[Path]:
