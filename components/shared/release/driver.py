@@ -13,7 +13,17 @@ from components.shared.errors import PerennialError, StepFailed
 from components.shared.release import machine
 from components.shared.release.champion_alias import ChampionAlias
 from components.shared.release.journal import JournalStore, ReleaseJournal
-from components.shared.release.machine import Effect, Event, Phase, Record, Resumed, Route, Soak, State, Step
+from components.shared.release.machine import (
+    Effect,
+    Event,
+    Phase,
+    Record,
+    ReleaseAction,
+    ReleaseState,
+    Resumed,
+    Route,
+    Soak,
+)
 from components.shared.release.plan import BASIC, Plan
 from components.shared.release.sample import Sample
 from components.shared.release.traffic import Traffic
@@ -103,7 +113,7 @@ class ReleaseDriver:
     def _run(self, journal: ReleaseJournal, first: machine.Transition) -> None:
         """Perform effects until the machine asks for no more; raise what went wrong."""
         state, effects = first
-        failures: list[tuple[State, BaseException]] = []
+        failures: list[tuple[ReleaseState, BaseException]] = []
         while effects:
             try:
                 for effect in effects:
@@ -131,37 +141,37 @@ class ReleaseDriver:
                 self._traffic.route(journal, share, mirrored=mirrored)
             case Soak(seconds):
                 self._sleep(seconds)
-            case Step.PREPARE:
+            case ReleaseAction.PREPARE:
                 prepared = self._traffic.prepare(journal)
                 if prepared != journal:
                     journal = prepared
                     self._store.write(journal)
-            case Step.PLACE:
+            case ReleaseAction.PLACE:
                 self._traffic.place(journal)
-            case Step.AWAIT_READY:
+            case ReleaseAction.AWAIT_READY:
                 self._traffic.await_ready(journal)
-            case Step.QUERY_ISOLATED:
+            case ReleaseAction.QUERY_ISOLATED:
                 self._traffic.query(journal, self._sample(journal.release), isolated=True)
-            case Step.SCALE_UP:
+            case ReleaseAction.SCALE_UP:
                 self._traffic.scale_up(journal)
-            case Step.COMMIT:
+            case ReleaseAction.COMMIT:
                 self._alias.move(journal.name, journal.version)
-            case Step.QUERY_PUBLIC:
+            case ReleaseAction.QUERY_PUBLIC:
                 self._traffic.query(journal, self._sample(journal.release), isolated=False)
-            case Step.RETIRE:
+            case ReleaseAction.RETIRE:
                 self._traffic.retire(journal)
-            case Step.RESTORE_ALIAS:
+            case ReleaseAction.RESTORE_ALIAS:
                 # Whoever moved the alias elsewhere meanwhile had a reason.
                 if self._alias.champion(journal.name) == journal.version:
                     self._alias.move(journal.name, journal.former_champion)
-            case Step.REMOVE:
+            case ReleaseAction.REMOVE:
                 self._traffic.remove(journal)
-            case Step.CLOSE:
+            case ReleaseAction.CLOSE:
                 self._store.write(None)
         return journal
 
 
-def _failed(journal: ReleaseJournal, failures: list[tuple[State, BaseException]]) -> BaseException:
+def _failed(journal: ReleaseJournal, failures: list[tuple[ReleaseState, BaseException]]) -> BaseException:
     """Return what to raise: the first failure, and the second where the undo failed, too."""
     state, failure = failures[0]
     *_, (_, last) = failures

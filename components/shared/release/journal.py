@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from components.shared.documents.document import Document, Part
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import StepFailed
-from components.shared.release.machine import Phase, State
+from components.shared.release.machine import Phase, ReleaseState
 from components.shared.release.plan import BASIC, Plan
 
 Layout = Literal["canary", "two_services"]
@@ -72,11 +72,11 @@ class ReleaseJournal(Document):
         return self.release.name
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReleaseState:
         """Where the release is."""
-        return State(self.phase, self.step)
+        return ReleaseState(self.phase, self.step)
 
-    def in_state(self, state: State) -> "ReleaseJournal":
+    def in_state(self, state: ReleaseState) -> "ReleaseJournal":
         """Return the journal in another state."""
         return self.model_copy(update={"phase": state.phase, "step": state.step})
 

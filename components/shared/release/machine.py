@@ -33,7 +33,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class State:
+class ReleaseState:
     """A phase, and in ``EXPOSE`` the index of the plan's step."""
 
     phase: Phase
@@ -45,7 +45,7 @@ class State:
         return self.phase in (Phase.RELEASED, Phase.ROLLED_BACK)
 
 
-class Step(StrEnum):
+class ReleaseAction(StrEnum):
     """Effects without arguments."""
 
     PREPARE = "settle how the release is laid out"
@@ -65,7 +65,7 @@ class Step(StrEnum):
 class Record:
     """Write the state to the journal."""
 
-    state: State
+    state: ReleaseState
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Soak:
     seconds: float
 
 
-Effect = Step | Record | Route | Soak
+Effect = ReleaseAction | Record | Route | Soak
 
 
 class Event(StrEnum):
@@ -109,23 +109,29 @@ class Resumed:
 class Transition(NamedTuple):
     """The next state, and what is to be done in it; no effects: stop here."""
 
-    state: State
+    state: ReleaseState
     effects: tuple[Effect, ...]
 
 
 def start(plan: Plan) -> Transition:
     """Begin a release."""
-    effects = (Step.PREPARE, Step.PLACE, Step.AWAIT_READY, Step.QUERY_ISOLATED, Step.SCALE_UP)
-    return _enter(State(Phase.PLACE), *effects)
+    effects = (
+        ReleaseAction.PREPARE,
+        ReleaseAction.PLACE,
+        ReleaseAction.AWAIT_READY,
+        ReleaseAction.QUERY_ISOLATED,
+        ReleaseAction.SCALE_UP,
+    )
+    return _enter(ReleaseState(Phase.PLACE), *effects)
 
 
-def transition(plan: Plan, state: State, event: Event | Resumed) -> Transition:
+def transition(plan: Plan, state: ReleaseState, event: Event | Resumed) -> Transition:
     """Return what follows an event.
 
     >>> from components.shared.release.plan import BASIC
-    >>> transition(BASIC, State(Phase.PLACE), Event.FAILED).state.phase.name
+    >>> transition(BASIC, ReleaseState(Phase.PLACE), Event.FAILED).state.phase.name
     'UNDO'
-    >>> transition(BASIC, State(Phase.COMMIT), Resumed(committed=True)).state.phase.name
+    >>> transition(BASIC, ReleaseState(Phase.COMMIT), Resumed(committed=True)).state.phase.name
     'SHIFT'
     """
     if isinstance(event, Resumed):
@@ -137,7 +143,7 @@ def transition(plan: Plan, state: State, event: Event | Resumed) -> Transition:
     return _succeed(plan, state)
 
 
-def _succeed(plan: Plan, state: State) -> Transition:
+def _succeed(plan: Plan, state: ReleaseState) -> Transition:
     match state.phase:
         case Phase.PLACE:
             return _expose_or_commit(plan, 0)
@@ -146,23 +152,23 @@ def _succeed(plan: Plan, state: State) -> Transition:
         case Phase.COMMIT:
             return _shift(plan)
         case Phase.SHIFT:
-            return _enter(State(Phase.CLEAN_UP), Step.RETIRE, Step.CLOSE)
+            return _enter(ReleaseState(Phase.CLEAN_UP), ReleaseAction.RETIRE, ReleaseAction.CLOSE)
         case Phase.CLEAN_UP:
-            return Transition(State(Phase.RELEASED), ())
+            return Transition(ReleaseState(Phase.RELEASED), ())
         case Phase.UNDO:
-            return Transition(State(Phase.ROLLED_BACK), ())
+            return Transition(ReleaseState(Phase.ROLLED_BACK), ())
         case _:
             return Transition(state, ())
 
 
-def _resume(plan: Plan, state: State, event: Resumed) -> Transition:
+def _resume(plan: Plan, state: ReleaseState, event: Resumed) -> Transition:
     match state.phase:
         case Phase.CLEAN_UP:
-            return _enter(state, Step.RETIRE, Step.CLOSE)
+            return _enter(state, ReleaseAction.RETIRE, ReleaseAction.CLOSE)
         case Phase.COMMIT | Phase.SHIFT if event.committed and event.serving:
-            return _shift(plan, Step.PLACE, Step.AWAIT_READY, Step.SCALE_UP)
+            return _shift(plan, ReleaseAction.PLACE, ReleaseAction.AWAIT_READY, ReleaseAction.SCALE_UP)
         case Phase.COMMIT | Phase.SHIFT if event.committed:
-            return _enter(State(Phase.SHIFT), Route(share=100))
+            return _enter(ReleaseState(Phase.SHIFT), Route(share=100))
         case Phase.RELEASED | Phase.ROLLED_BACK:
             return Transition(state, ())
         case _:
@@ -171,20 +177,22 @@ def _resume(plan: Plan, state: State, event: Resumed) -> Transition:
 
 def _expose_or_commit(plan: Plan, index: int) -> Transition:
     if index >= len(plan.exposures):
-        return _enter(State(Phase.COMMIT), Step.COMMIT)
+        return _enter(ReleaseState(Phase.COMMIT), ReleaseAction.COMMIT)
     step = plan.exposures[index]
-    return _enter(State(Phase.EXPOSE, index), Route(step.share, step.mirrored), Soak(step.soak_s))
+    return _enter(ReleaseState(Phase.EXPOSE, index), Route(step.share, step.mirrored), Soak(step.soak_s))
 
 
 def _shift(plan: Plan, *before: Effect) -> Transition:
     last = plan.steps[-1]
-    return _enter(State(Phase.SHIFT), *before, Route(last.share), Step.QUERY_PUBLIC, Soak(last.soak_s))
+    return _enter(ReleaseState(Phase.SHIFT), *before, Route(last.share), ReleaseAction.QUERY_PUBLIC, Soak(last.soak_s))
 
 
 def _undo() -> Transition:
-    return _enter(State(Phase.UNDO), Route(share=0), Step.RESTORE_ALIAS, Step.REMOVE, Step.CLOSE)
+    return _enter(
+        ReleaseState(Phase.UNDO), Route(share=0), ReleaseAction.RESTORE_ALIAS, ReleaseAction.REMOVE, ReleaseAction.CLOSE
+    )
 
 
-def _enter(state: State, *effects: Effect) -> Transition:
+def _enter(state: ReleaseState, *effects: Effect) -> Transition:
     """Record the state before anything is done in it."""
     return Transition(state, (Record(state), *effects))

@@ -119,7 +119,10 @@ def killed(reason: str, code: int, **more: Any) -> dict[str, Any]:
 HOPELESS = {
     "image": (waiting("ImagePullBackOff", "Back-off pulling image"), r"image 'serving:1' can't be pulled: Back-off"),
     "name": (waiting("InvalidImageName", "couldn't parse"), r"can't be pulled: couldn't parse"),
-    "secret": (waiting("CreateContainerConfigError", 'secret "x" not found'), r"can't be made: secret \"x\" not found"),
+    "secret": (
+        waiting("CreateContainerConfigError", 'secret "x" not found'),
+        r"can't be created: secret \"x\" not found",
+    ),
     "memory": (killed("OOMKilled", 137), r"'kserve-container' ran out of memory \(its limit is 1Gi\)"),
     "crash": (killed("Error", 1), r"'kserve-container' ends with exit code 1"),
     "said": (killed("Error", 1, message="Traceback ...\nOSError: 403\n"), r"ends with exit code 1: OSError: 403\."),

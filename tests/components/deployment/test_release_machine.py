@@ -15,7 +15,7 @@ from components.shared.errors import StepFailed
 from components.shared.release import machine, plan, routing
 from components.shared.release.driver import ReleaseDriver
 from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
-from components.shared.release.machine import Event, Phase, Resumed, State
+from components.shared.release.machine import Event, Phase, ReleaseState, Resumed
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from components.shared.release.sample import Sample
 
@@ -372,7 +372,7 @@ def test_an_alias_that_somebody_moved_meanwhile_is_not_moved_back():
 @pytest.mark.parametrize("event", [*Event, *(Resumed(c, s) for c in (True, False) for s in (True, False))])
 @pytest.mark.parametrize("chosen", [BASIC, CANARY], ids=lambda chosen: chosen.strategy)
 def test_every_state_has_an_answer_to_every_event_and_records_where_it_goes(phase, event, chosen):
-    state = State(phase)
+    state = ReleaseState(phase)
 
     following, effects = machine.transition(chosen, state, event)
 

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -118,6 +121,28 @@ def test_a_process_of_the_previous_version_that_is_alive_keeps_its_release(old):
     (old / "candidate.json").write_text(OLD_JOURNAL % (os.getpid(), processes.started(os.getpid()), "false"))
 
     with pytest.raises(ReleaseUnderWay, match="release 2 is under way"), FileJournalStore(old).hold():
+        pass
+
+
+def test_of_two_processes_one_holds_the_journal_until_it_is_killed(tmp_path):
+    script = f"""
+        import sys, time
+        from pathlib import Path
+        from components.shared.release.file_journal import FileJournalStore
+        with FileJournalStore(Path({str(tmp_path)!r})).hold():
+            print("held", flush=True)
+            time.sleep(600)
+    """
+    other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(ReleaseUnderWay, match="another release is under way"), FileJournalStore(tmp_path).hold():
+            pass
+    finally:
+        other.kill()
+        other.wait()
+
+    with FileJournalStore(tmp_path).hold():
         pass
 
 

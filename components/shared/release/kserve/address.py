@@ -27,25 +27,25 @@ class Address:
         """Read an address.
 
         Raises:
-            InputError: If it names no namespace, or a key that there is not.
+            InputError: If it names no namespace, or has an unknown key.
 
         >>> Address.parse("kserve://models?gateway=kserve/public&domain=example.com").gateway
         ('kserve', 'public')
         """
         parts = urlsplit(endpoint)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        known = ("gateway", "ingress", "domain", "kserve")
-        if unknown := sorted(given.keys() - set(known)):
-            raise InputError(f"The endpoint {endpoint!r} has the keys {unknown}; expected some of {list(known)}.")
+        keys = ("gateway", "ingress", "domain", "kserve")
+        if unknown := sorted(given.keys() - set(keys)):
+            raise InputError(f"the endpoint {endpoint!r} has the keys {unknown}; expected some of {list(keys)}.")
         if not parts.netloc or parts.path.strip("/"):
-            raise InputError(f"The endpoint {endpoint!r} names no namespace; expected 'kserve://<namespace>'.")
+            raise InputError(f"the endpoint {endpoint!r} names no namespace; expected 'kserve://<namespace>'.")
         gateway = None
         if "gateway" in given:
             namespace, _, name = given["gateway"].partition("/")
             if not namespace or not name:
-                raise InputError(f"The endpoint's gateway is {given['gateway']!r}; expected '<namespace>/<name>'.")
+                raise InputError(f"the endpoint's gateway is {given['gateway']!r}; expected '<namespace>/<name>'.")
             gateway = (namespace, name)
         ingress = given.get("ingress")
         if ingress is not None and urlsplit(ingress).scheme not in ("http", "https"):
-            raise InputError(f"The endpoint's ingress is {ingress!r}; expected a URL such as 'http://10.0.0.1'.")
+            raise InputError(f"the endpoint's ingress is {ingress!r}; expected a URL such as 'http://10.0.0.1'.")
         return cls(parts.netloc, gateway, ingress, given.get("domain"), given.get("kserve", "kserve"))

@@ -96,7 +96,7 @@ class CanaryLayout:
         canary = self._canary(journal.version)
         if canary is None and share > 0:
             raise StepFailed(
-                f"release {journal.version} is no longer beside the champion; somebody removed it, release again."
+                f"release {journal.version} was removed by someone else while it was being released; release again."
             )
         if canary is None or (share == 0 and canary["trafficPercent"] == 0):
             return

@@ -56,11 +56,11 @@ def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged
 def inference_service(
     candidate: Candidate, version: str, storage_uri: str, manifest_sha256: str, runtime: str
 ) -> dict[str, Any]:
-    """Describe the service; the predictor is named by its version, so that a canary can stand beside it.
+    """Describe the service; the predictor is named by its version, so that a canary can be added.
 
     A service without a named predictor can't get one later without a new storage URI, so the first has one, too.
     KServe hands the service's annotations and labels on to every pod: they never change, or the champion's pods would
-    be replaced. What a version has of its own stands at its predictor.
+    be replaced. What differs between versions is at the predictor.
     """
     project = candidate.project
     return {
@@ -170,7 +170,7 @@ def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
         "supportedModelFormats": [{"name": MODEL_FORMAT, "version": "1", "autoSelect": False}],
         "protocolVersions": ["v1", "v2", "grpc-v2"],
         "containers": [container],
-        # The root file system is read-only, and Python's tempfile wants a place.
+        # The root file system is read-only, and Python's tempfile needs a folder.
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
     }
     return {

@@ -23,10 +23,10 @@ class PodProblem:
 
     Args:
         kind: Stays equal as long as it is the same problem.
-        sentence: What the user reads.
+        sentence: The message to the user.
         permanent: Waiting can't help.
         waits: Time does not make it permanent: a node may be added.
-        log: Container whose last line says more.
+        log: Container whose last line shows the reason.
     """
 
     kind: str
@@ -50,8 +50,8 @@ def problem(pod: Manifest) -> PodProblem | None:
     if status.get("phase") == "Failed":
         return PodProblem("failed", f"it was ended: {status.get('reason')}: {status.get('message', '')}")
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
-        if found := _of_container(container, pod):
-            return found
+        if current := _of_container(container, pod):
+            return current
     return None
 
 
@@ -64,7 +64,7 @@ def _of_container(status: Manifest, pod: Manifest) -> PodProblem | None:
             "image", f"its image {image!r} can't be pulled: {message or reason}", permanent=reason in _NEVER
         )
     if reason in _CONFIG:
-        return PodProblem("config", f"its container {name!r} can't be made: {message or reason}")
+        return PodProblem("config", f"its container {name!r} can't be created: {message or reason}")
     states = (status.get("state", {}), status.get("lastState", {}))
     ended = next((state["terminated"] for state in states if state.get("terminated")), None)
     if ended is None or ended.get("exitCode") == 0:
@@ -75,9 +75,9 @@ def _of_container(status: Manifest, pod: Manifest) -> PodProblem | None:
         )
     what = "the model's files could not be fetched" if name == "storage-initializer" else f"its container {name!r} ends"
     sentence = f"{what} with exit code {ended.get('exitCode')}"
-    # KServe has the end of its own container's log kept here, where it outlives the log.
-    if said := (ended.get("message") or "").strip().splitlines():
-        return PodProblem("crash", f"{sentence}: {said[-1][:400]}", permanent=restarts >= _CRASHES, waits=True)
+    # KServe keeps the end of its container's log here, where it outlives the log.
+    if text := (ended.get("message") or "").strip().splitlines():
+        return PodProblem("crash", f"{sentence}: {text[-1][:400]}", permanent=restarts >= _CRASHES, waits=True)
     return PodProblem("crash", sentence, permanent=restarts >= _CRASHES, waits=True, log=name)
 
 
@@ -105,34 +105,34 @@ class Pods:
         self._cluster, self._pace = cluster, pace
 
     def wait(self, service: str, owner: str, release: str, count: int = 1) -> None:
-        """Wait until so many pods are ready; what keeps them is logged as it changes.
+        """Wait until so many pods are ready; the reason why they are not is logged when it changes.
 
         Args:
             service: The Service, and the Deployment of the same name.
             owner: The InferenceService, which knows why there is no Deployment.
-            release: What the sentences call it.
+            release: Its version, for messages.
             count: How many pods.
 
         Raises:
-            StepFailed: After the deadline, or as soon as it can't get better.
+            StepFailed: After the deadline, or as soon as waiting can't help.
         """
         end = time.monotonic() + self._pace.start_s
         since: dict[str, float] = {}
         while True:
-            pods = [pod for pod in self._found(service) if not pod["metadata"].get("deletionTimestamp")]
+            pods = [pod for pod in self._pods_of(service) if not pod["metadata"].get("deletionTimestamp")]
             good = [pod for pod in pods if ready(pod)]
             if len(good) >= count:
                 return
             now = time.monotonic()
-            pod, found = self._worst(pods, service, owner)
-            if found is not None and found.kind not in since:
-                logger.warning("release %s is not ready yet: %s", release, found.sentence)
-            since = {found.kind: since.get(found.kind, now)} if found else {}
-            stuck = found is not None and not found.waits and now - since[found.kind] > self._pace.stuck_s
-            if found is not None and (found.permanent or stuck):
-                raise self._failed(release, pod, found, "does not start")
+            pod, current = self._worst(pods, service, owner)
+            if current is not None and current.kind not in since:
+                logger.warning("release %s is not ready yet: %s", release, current.sentence)
+            since = {current.kind: since.get(current.kind, now)} if current else {}
+            stuck = current is not None and not current.waits and now - since[current.kind] > self._pace.stuck_s
+            if current is not None and (current.permanent or stuck):
+                raise self._failed(release, pod, current, "does not start")
             if now > end:
-                raise self._failed(release, pod, found, f"is not ready after {self._pace.start_s:.0f} s")
+                raise self._failed(release, pod, current, f"is not ready after {self._pace.start_s:.0f} s")
             time.sleep(self._pace.poll_s)
 
     def gone(self, service: str) -> bool:
@@ -144,13 +144,13 @@ class Pods:
         deployment = self._cluster.get("Deployment", service)
         return int(deployment["spec"].get("replicas", 1)) if deployment else 1
 
-    def _found(self, service: str) -> list[Manifest]:
+    def _pods_of(self, service: str) -> list[Manifest]:
         return self._cluster.find("Pod", labels=f"app=isvc.{service}")
 
     def _worst(self, pods: list[Manifest], service: str, owner: str) -> tuple[str | None, PodProblem | None]:
         for pod in pods:
-            if not ready(pod) and (found := problem(pod)):
-                return pod["metadata"]["name"], found
+            if not ready(pod) and (current := problem(pod)):
+                return pod["metadata"]["name"], current
         if pods:
             return pods[0]["metadata"]["name"], None
         return None, self._no_pod(service, owner)
@@ -164,21 +164,21 @@ class Pods:
             status = (self._cluster.get("InferenceService", owner) or {}).get("status", {})
             failure = status.get("modelStatus", {}).get("lastFailureInfo") or {}
             bad = [one for one in status.get("conditions", []) if one["status"] == "False" and one.get("message")]
-            if said := failure.get("message") or (bad and bad[0]["message"]):
-                return PodProblem("service", f"KServe makes no pod of it: {said}")
+            if text := failure.get("message") or (bad and bad[0]["message"]):
+                return PodProblem("service", f"KServe creates no pod for it: {text}")
         return None
 
-    def _failed(self, release: str, pod: str | None, found: PodProblem | None, what: str) -> StepFailed:
-        sentence = found.sentence if found else self._event(pod) or "nothing says why"
-        if found and found.log and pod and (line := self._last_line(pod, found.log)):
+    def _failed(self, release: str, pod: str | None, current: PodProblem | None, what: str) -> StepFailed:
+        sentence = current.sentence if current else self._event(pod) or "the reason is not known"
+        if current and current.log and pod and (line := self._last_line(pod, current.log)):
             sentence += f": {line}"
-        # The pod is taken away with the release, its events stay for an hour.
+        # The pod is removed with the release, its events stay for an hour.
         look = f"get events --field-selector involvedObject.name={pod}" if pod else "get inferenceservices,deployments"
         command = f"kubectl -n {self._cluster.namespace} {look}"
-        return StepFailed(f"release {release} {what}: {sentence.rstrip('.')}. {command!r} says more.")
+        return StepFailed(f"release {release} {what}: {sentence.rstrip('.')}. {command!r} shows more.")
 
     def _last_line(self, pod: str, container: str) -> str | None:
-        """Return what the container said last; no right to read it makes the sentence shorter, not the step fail."""
+        """Return the last line of a container's log; None if this process may not read it."""
         for previous in (True, False):
             try:
                 lines = self._cluster.log(pod, container, previous=previous)
