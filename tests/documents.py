@@ -16,6 +16,7 @@ from components.shared.documents.measurements import Comparison, Cost, FairnessC
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
@@ -260,12 +261,22 @@ def accepted(run_id: str | None = None) -> AcceptedRecord:
     return AcceptedRecord(run_id=run_id, snapshot_hash="5" * 64 if run_id else None)
 
 
+def registered_version(**changes: Any) -> RegisteredVersion:
+    """Return the first version of the model."""
+    sample = {
+        "name": "made", "version": "3", "storage_uri": "file:///m", "run_id": "r", "fingerprint": "f" * 64,
+        "unchanged": False, "manifest_sha256": "0" * 64,
+    }  # fmt: skip
+    return RegisteredVersion(**(sample | changes))
+
+
 def every() -> list[Document]:
     """Return one sample of each document."""
     manifest = PackageManifest(files={"model.onnx": "0" * 64})
     return [
         evaluation(), model_facts(), package_sample(), training_history(), manifest, snapshot(), findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
+        registered_version(),
     ]  # fmt: skip
 
 

@@ -1,9 +1,8 @@
 """What the command says at the end of a finished run of each pipeline."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from components.shared.documents.release import RegisteredVersion
 from pipelines.runs import Run
 
 
@@ -14,13 +13,9 @@ def finished(run: Run) -> tuple[str, ...]:
 
 def released(run: Run) -> tuple[str, ...]:
     """Say which version a training run released, or that the same version answers already."""
-    release = _read(run, "registration.release", "release.json")
-    version = f"version {release['version']}" if release else "the model"
+    registered = Path(run.artifacts.get("registration.release", ""))
+    has_version = "registration.release" in run.artifacts and RegisteredVersion.at(registered).exists()
+    version = f"version {RegisteredVersion.read(registered).version}" if has_version else "the model"
     if run.outputs.get("deployment.Output") == "unchanged":
         return (f"nothing to do: the candidate is {version}, which answers already.",)
     return (f"released {version}",)
-
-
-def _read(run: Run, artifact: str, name: str) -> Any:
-    path = Path(run.artifacts.get(artifact, ""), name)
-    return json.loads(path.read_text(encoding="utf-8")) if artifact in run.artifacts and path.exists() else None

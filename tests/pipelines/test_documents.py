@@ -15,6 +15,7 @@ from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
@@ -34,7 +35,7 @@ PACKAGE = VERSION_0 / "package"
 OLD: dict[type[Document], Path] = {
     AcceptedRecord: VERSION_0, BestHyperparameters: VERSION_0, ChampionRecord: VERSION_0, EvaluationReport: VERSION_0,
     ValidationFindings: VERSION_0, SnapshotDescription: VERSION_0, SplitSummary: VERSION_0, StudySummary: VERSION_0,
-    TrainingSetSummary: VERSION_0, Trials: VERSION_0, Verdict: VERSION_0 / "verdict.json",
+    RegisteredVersion: VERSION_0, TrainingSetSummary: VERSION_0, Trials: VERSION_0, Verdict: VERSION_0 / "verdict.json",
     ModelFacts: PACKAGE, PackageManifest: PACKAGE, PackageSample: PACKAGE, TrainingHistory: PACKAGE,
 }  # fmt: skip
 

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from components.shared import files
 from pipelines.runs.report import charts, render
 from tests import documents
 from tests.components import made_candidate
@@ -17,8 +16,7 @@ NASTY = "--></td><script>alert('x')</script>\"'&$_{"
 
 def _run(folder, state="finished", exit_code=0, **changed):
     evidence = made_candidate.evidence(folder, **changed)
-    release = {"name": "made", "version": "3", "run_id": "r", "fingerprint": "f" * 64, "storage_uri": "file:///m"}
-    files.write_json(folder / "release" / "release.json", release | {"unchanged": False})
+    documents.registered_version().write(folder / "release")
     (folder / "card.md").write_text("# Model card: made, version 3\n\n| a | b |\n|---|---|\n| 1 | <b>2</b> |\n")
     return {
         "id": "20260101T000000_000001",
@@ -154,8 +152,7 @@ def test_a_rejected_run_says_why_and_where_to_go_back_to(tmp_path):
 
 def test_an_unchanged_run_says_that_there_was_nothing_to_do(tmp_path):
     run = _run(tmp_path / "run")
-    path = tmp_path / "run" / "release" / "release.json"
-    files.write_json(path, files.read_json(path) | {"unchanged": True})
+    documents.registered_version(unchanged=True).write(tmp_path / "run" / "release")
 
     assert "Nothing to do: version 3" in _page(run, tmp_path).text
 
