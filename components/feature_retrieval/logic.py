@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.errors import FeastError
 
-from components.feature_retrieval import examples, names, repository, tables
+from components.feature_retrieval import examples, tables
 from components.shared import bundle
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.training_set import TrainingSetSummary
 from components.shared.errors import InputError
+from components.shared.features import names, repository
+from components.shared.features.snapshot import connect, quoted
 from components.shared.project import Project
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> TrainingSetSumma
     """
     project = bundle.project(bundle_path)
     as_of = clock(snapshot)
-    with tempfile.TemporaryDirectory() as folder, examples.connect(snapshot, Path(folder) / "spill") as connection:
+    with tempfile.TemporaryDirectory() as folder, connect(snapshot, Path(folder) / "spill") as connection:
         repo = bundle.extract(bundle_path, Path(folder))
         counts = examples.select(connection, project, as_of)
         objects = repository.load(repo)
@@ -83,7 +85,7 @@ def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Pr
         InputError: If Feast rejects the repository.
     """
     entities = connection.sql(
-        f"SELECT row AS {names.ROW}, entity AS {examples.quoted(project.entity)}, event_time AS {names.TIME}"
+        f"SELECT row AS {names.ROW}, entity AS {quoted(project.entity)}, event_time AS {names.TIME}"
         " FROM _examples ORDER BY row"
     ).df()
     entities[names.TIME] = entities[names.TIME].dt.tz_localize("UTC")

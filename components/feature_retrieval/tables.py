@@ -4,10 +4,10 @@ from pathlib import Path
 
 import duckdb
 
-from components.feature_retrieval import names
-from components.feature_retrieval.examples import quoted, require
-from components.feature_retrieval.repository import ViewSpec
 from components.shared.errors import InputError
+from components.shared.features import names, view_rows
+from components.shared.features.repository import ViewSpec
+from components.shared.features.snapshot import quoted
 
 
 def write_view(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec) -> int:
@@ -27,33 +27,11 @@ def write_view(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec
     Raises:
         InputError: If the SQL file does not exist, the SQL fails, or a column that ``features.py`` names is absent.
     """
-    file = f"feature_repo/sql/{view.name}.sql"
-    path = repo / "sql" / f"{view.name}.sql"
-    if not path.is_file():
-        raise InputError(f"{file} does not exist; expected the SQL of the feature view {view.name!r}. Create it.")
-    query = path.read_text(encoding="utf-8").strip().rstrip(";")
-    try:
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW _answer AS {query}")
-        described = connection.execute("DESCRIBE _answer").fetchall()
-    except duckdb.Error as error:
-        raise _failure(file, error) from error
-    kinds = {row[0]: row[1] for row in described}
-    times = [view.time] if view.created is None else [view.time, view.created]
-    for name in [view.entity, *times, *view.features]:
-        require(name, list(kinds), f"the result of {file}", "the column")
-    _check_entity(connection, file, kinds[view.entity], view.entity)
-    for name in times:
-        if not kinds[name].startswith(("TIMESTAMP", "DATE")):
-            raise InputError(f"column {name!r} of {file} has the type {kinds[name]}; expected a timestamp. Cast it.")
+    kinds = view_rows.define(connection, repo, view)
+    _check_entity(connection, view_rows.file_of(view), kinds[view.entity], view.entity)
     target = repo / view.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    return _write(connection, view, times, target)
-
-
-def _failure(file: str, error: duckdb.Error) -> InputError:
-    """Shorten DuckDB's message about failed SQL to one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return InputError(f"{file} fails: {' '.join(line for line in lines if line.strip('^ '))}. Correct the SQL.")
+    return _write(connection, view, view_rows.times_of(view), target)
 
 
 def _check_entity(connection: duckdb.DuckDBPyConnection, file: str, kind: str, entity: str) -> None:
@@ -83,7 +61,7 @@ def _write(connection: duckdb.DuckDBPyConnection, view: ViewSpec, times: list[st
             f" AND {quoted(view.time)}::TIMESTAMP <= (SELECT max(event_time) FROM _examples)"
         )
     except duckdb.Error as error:
-        raise _failure(f"feature_repo/sql/{view.name}.sql", error) from error
+        raise view_rows.failure(view, error) from error
     row = connection.execute(
         f"SELECT (SELECT count(*) FROM _picked) - (SELECT count(*) FROM (SELECT DISTINCT {keys} FROM _picked))"
     ).fetchone()

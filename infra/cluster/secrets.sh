@@ -24,9 +24,13 @@ for namespace in "$services" "$pipelines"; do
   printf 'PGUSER=perennial\nPGPASSWORD=%s\n' "$password" | secret "$namespace" perennial-postgres
 done
 
-password=$(random)
-printf 'REDIS_PASSWORD=%s\nREDIS_CONNECTION_STRING=redis.%s.svc.cluster.local:6379,password=%s\n' \
-  "$password" "$services" "$password" | secret "$services" perennial-redis
+password=$(key "$services" perennial-redis REDIS_PASSWORD)
+password=${password:-$(random)}
+# The feature server reads Redis, the materialization step writes it.
+for namespace in "$services" "$pipelines"; do
+  printf 'REDIS_PASSWORD=%s\nREDIS_CONNECTION_STRING=redis.%s.svc.cluster.local:6379,password=%s\n' \
+    "$password" "$services" "$password" | secret "$namespace" perennial-redis
+done
 
 user=$(key "$pipelines" mlpipeline-minio-artifact accesskey)
 password=$(key "$pipelines" mlpipeline-minio-artifact secretkey)

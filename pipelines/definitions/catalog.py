@@ -99,6 +99,12 @@ def _training() -> Any:
     return training_pipeline
 
 
+def _materialization() -> Any:
+    from pipelines.definitions.materialization import materialization_pipeline
+
+    return materialization_pipeline
+
+
 PIPELINES: dict[str, PipelineEntry] = {
     entry.name: entry
     for entry in (
@@ -111,6 +117,13 @@ PIPELINES: dict[str, PipelineEntry] = {
                 "card", "lineage",
             ),
             closing=closing.released,
+        ),
+        PipelineEntry(
+            name="materialization",
+            load=_materialization,
+            endings={"materialization": runs.OK},
+            sections=("steps", "data", "materialization", "lineage"),
+            closing=closing.materialized,
         ),
     )
 }  # fmt: skip

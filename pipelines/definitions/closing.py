@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.release import RegisteredVersion
 from pipelines.runs import Run
 
@@ -19,3 +20,13 @@ def released(run: Run) -> tuple[str, ...]:
     if run.outputs.get("deployment.Output") == "unchanged":
         return (f"nothing to do: the candidate is {version}, which answers already.",)
     return (f"released {version}",)
+
+
+def materialized(run: Run) -> tuple[str, ...]:
+    """Say how many rows of each view were written to the online store."""
+    folder = run.artifacts.get("materialization.summary")
+    if folder is None or not Path(folder).exists():
+        return finished(run)
+    summary = MaterializationSummary.read(folder)
+    rows = (f"{view.view}: {view.written:,} rows written, {view.kept:,} kept as new or newer" for view in summary.views)
+    return (f"materialized into {summary.store}", *rows)

@@ -11,6 +11,7 @@ from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.findings import ValidationFindings
+from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
@@ -41,6 +42,7 @@ class Documents:
     training: TrainingHistory | None
     evaluation: EvaluationReport | None
     verdict: Verdict | None
+    materialization: MaterializationSummary | None
     release: RegisteredVersion | None
     card: str | None
     advice: str | None
@@ -60,6 +62,7 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "training": ("training.model", TrainingHistory),
     "evaluation": ("evaluation.report", EvaluationReport),
     "verdict": ("gate.verdict", Verdict),
+    "materialization": ("materialization.summary", MaterializationSummary),
     "release": ("registration.release", RegisteredVersion),
 }
 _TEXTS = {"card": "registration.card", "advice": "rejection.advice"}

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from components.feature_retrieval import examples
 from components.shared.errors import InputError
+from components.shared.features.snapshot import require
 from tests.components.feature_retrieval.tiny_project import Tiny, View, day
 
 VIEW = View("rows", "SELECT * FROM examples", ["value"])
@@ -143,7 +143,7 @@ def test_equal_examples_stay_as_they_are(tmp_path):
 
 def test_a_nearest_name_is_offered_only_when_it_is_near():
     with pytest.raises(InputError, match="it has age, income"):
-        examples.require("zzzz", ["income", "age"], "the table", "the feature")
+        require("zzzz", ["income", "age"], "the table", "the feature")
 
 
 def test_the_clock_may_come_from_another_table(tmp_path):

@@ -6,8 +6,8 @@ import socket
 import pyarrow as pa
 import pytest
 
-from components.feature_retrieval import names
 from components.shared.errors import InputError
+from components.shared.features import names
 from tests.components.feature_retrieval.tiny_project import STORE, Tiny, View, day
 
 ODD = [

@@ -53,7 +53,8 @@ def test_every_step_and_only_a_step_has_its_place():
         assert each["securityContext"] == {"runAsNonRoot": True}
         assert each["imagePullPolicy"] == "IfNotPresent"
         assert [(secret["secretName"], secret["optional"]) for secret in each["secretAsEnv"]] == [
-            ("perennial-s3", False)
+            ("perennial-s3", False),
+            ("perennial-redis", True),
         ]
         assert each["podMetadata"]["labels"]["app.kubernetes.io/component"] == name.removeprefix("exec-").replace(
             "-", "_"

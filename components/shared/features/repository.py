@@ -9,8 +9,8 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
-from components.feature_retrieval.examples import require
 from components.shared.errors import InputError
+from components.shared.features.snapshot import require
 from components.shared.project import Project
 
 

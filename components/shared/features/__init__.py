@@ -1,0 +1,1 @@
+"""The project's feature repository, and the rows of its views, computed from a snapshot."""

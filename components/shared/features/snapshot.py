@@ -1,0 +1,42 @@
+"""Query the tables of a snapshot with DuckDB."""
+
+import difflib
+from pathlib import Path
+
+import duckdb
+
+from components.shared.errors import InputError
+
+
+def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB with one view per table of the snapshot; times are UTC, and large joins spill to ``scratch``."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "temp_directory": str(scratch)})
+    connection.execute("SET TimeZone = 'UTC'")
+    for path in sorted(snapshot.glob("*.parquet")):
+        file = str(path).replace("'", "''")
+        connection.execute(f"CREATE VIEW {quoted(path.stem)} AS SELECT * FROM read_parquet('{file}')")
+    return connection
+
+
+def quoted(name: str) -> str:
+    """Quote a name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def require(name: str, existing: list[str], owner: str, role: str) -> None:
+    """Check that a name exists; otherwise suggest the most similar one.
+
+    Args:
+        name: The name to check.
+        existing: The names that exist.
+        owner: What has these names, for the message.
+        role: What ``name`` is, for the message.
+
+    Raises:
+        InputError: If ``name`` is not in ``existing``.
+    """
+    if name in existing:
+        return
+    similar = difflib.get_close_matches(name, existing, n=1, cutoff=0.5)
+    hint = f"did you mean {similar[0]!r}?" if similar else f"it has {', '.join(sorted(existing)[:20])}."
+    raise InputError(f"{role} {name!r} does not exist in {owner}; {hint} Correct the name.")
