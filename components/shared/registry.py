@@ -9,6 +9,7 @@ remainder of a killed process: it is ignored, and the next registration deletes 
 
 import contextlib
 import fcntl
+import importlib
 import logging
 import os
 import shutil
@@ -58,6 +59,12 @@ class Evidence:
     def paths(self) -> dict[str, Path]:
         """Return the path of each artifact by its name, in the order of the pipeline."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def load() -> None:
+    """Import MLflow, which takes seconds; for those who will open a registry later and have nothing to do now."""
+    _quiet()
+    importlib.import_module("mlflow.tracking")
 
 
 def open(registry_uri: str) -> "MlflowClient":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Artifacts that lie on this machine may be edited or lost there; those of a server are taken as written once.
 _FILE = "file://"
+_NOTHING: dict[str, object] = {"champion": None, "accepted": None}
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class RegistryState:
 
     champion: str | None
     digest: str
+
+
+def empty() -> RegistryState:
+    """Describe a registry that holds nothing for the project, or does not exist yet."""
+    return RegistryState(None, files.digest(_NOTHING))
 
 
 def read(client: "MlflowClient", name: str) -> RegistryState:
@@ -36,7 +42,7 @@ def read(client: "MlflowClient", name: str) -> RegistryState:
     """
     version = registry.version_by_alias(client, name, registry.CHAMPION)
     accepted = registry.last_accepted(client, name)
-    facts: dict[str, object] = {"champion": None, "accepted": None}
+    facts = dict(_NOTHING)
     if version is not None:
         facts["champion"] = [str(version.version), version.run_id, version.tags, _content(str(version.source))]
     if accepted is not None:

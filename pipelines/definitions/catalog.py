@@ -29,6 +29,8 @@ class RunContext:
     source_hash: str
     """Content of the sources; a value that is new in every run where they cannot be hashed."""
     registry_uri: str
+    registry_state: str
+    """Digest of what the registry holds; an empty text where nobody computed it, and then nothing is cached by it."""
     study_storage: str
     endpoint: str
     online_store: str
@@ -82,6 +84,11 @@ class PipelineEntry:
     def releases(self) -> bool:
         """Whether a run may release a model, so that an endpoint has to be running."""
         return "endpoint" in self.parameters
+
+    @property
+    def reads_registry(self) -> bool:
+        """Whether the results depend on what the registry holds."""
+        return "registry_state" in self.parameters
 
     def arguments(self, context: RunContext) -> dict[str, Any]:
         """Return the pipeline's arguments: the fields of the context that it has a parameter for."""

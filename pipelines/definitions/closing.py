@@ -17,6 +17,11 @@ def released(run: Run) -> tuple[str, ...]:
     registered = Path(run.artifacts.get("registration.release", ""))
     has_version = "registration.release" in run.artifacts and RegisteredVersion.at(registered).exists()
     version = f"version {RegisteredVersion.read(registered).version}" if has_version else "the model"
+    if run.repeats:
+        return (
+            f"nothing to do: {version} was made from the same data, project and code by run {run.repeats}, and the "
+            "endpoint serves it.",
+        )
     if run.outputs.get("deployment.Output") == "unchanged":
         return (f"nothing to do: the candidate is {version}, which answers already.",)
     return (f"released {version}",)

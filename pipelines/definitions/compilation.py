@@ -1,6 +1,7 @@
 """Compile pipelines: the committed IR with symbolic images, and a target's IR with content-addressed ones."""
 
 import contextlib
+import copy
 import io
 import tempfile
 from collections.abc import Mapping
@@ -44,6 +45,21 @@ def with_references(ir: Mapping[str, Any], references: Mapping[str, str]) -> dic
         if "container" in executor:
             executor["container"]["image"] = by_image[executor["container"]["image"]]
     return filled
+
+
+def cached_by(ir: Mapping[str, Any], parameter: str) -> dict[str, Any]:
+    """Let the tasks be cached that are never cached as they are, but take a parameter that says when they may be.
+
+    Args:
+        ir: Compiled pipeline; it is not changed.
+        parameter: A parameter of the pipeline that changes whenever those tasks would have other outputs.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(ir))
+    for task in changed["root"]["dag"]["tasks"].values():
+        inputs = task.get("inputs", {}).get("parameters", {}).values()
+        if any(source.get("componentInputParameter") == parameter for source in inputs):
+            task["cachingOptions"] = {"enableCache": True}
+    return changed
 
 
 def images_of(ir: Mapping[str, Any]) -> list[str]:

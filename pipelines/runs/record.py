@@ -52,6 +52,9 @@ class Run:
     artifacts: dict[str, str] = field(default_factory=dict)
     remote: str | None = None
     """The run's id at its server; None for one on this machine."""
+    run_key: str | None = None
+    registry_state: str | None = None
+    repeats: str | None = None
 
     def step(self, name: str) -> Step:
         """Return a step by its name."""

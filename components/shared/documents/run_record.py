@@ -43,6 +43,12 @@ class RunRecord(Document):
     """``step.output`` -> path on this machine."""
     remote: str | None
     """The run's id at its server; None for a run on this machine."""
+    run_key: str | None = None
+    """Digest of all that decided the results, except the registry; None where it was not computed."""
+    registry_state: str | None = None
+    """Digest of the registry as the run left it; None if the run came to no verdict."""
+    repeats: str | None = None
+    """The id of the earlier run whose results this one has, because nothing had changed; None if it ran."""
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any]:

@@ -28,6 +28,11 @@ def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
             console.print(sentence, style="bold green", markup=False)
     elif run.exit_code == runs.REJECTED:
         advice = run.artifacts.get("rejection.advice")
+        if run.repeats:
+            console.print(
+                f"nothing to do: run {run.repeats} had the same data, project and code, and the same champion.",
+                highlight=False,
+            )
         console.print("[bold]rejected by the gate[/]; the champion stays.")
         if advice:
             console.print(escape(Path(advice).read_text(encoding="utf-8").strip()))

@@ -68,6 +68,11 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
     state, reason = run.get("state"), run.get("reason") or ""
     if state == "finished" and written.release:
         version = written.release.version
+        if run.get("repeats"):
+            return (
+                f"Nothing to do: version {version} was made from the same data, project and code by run "
+                f"{run['repeats']}, and the endpoint serves it."
+            )
         if written.release.unchanged:
             return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
         return f"Version {version} was released."

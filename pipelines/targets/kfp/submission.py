@@ -153,6 +153,8 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         source_root=source_root,
         source_hash=source_hash or f"unknown-{uuid.uuid4().hex}",
         registry_uri=target.services.registry,
+        # A schedule repeats these arguments while the registry changes, so the steps that read it are never cached.
+        registry_state="",
         study_storage=target.services.studies,
         endpoint=target.services.endpoint,
         online_store=target.services.online_store,

@@ -16,8 +16,8 @@ from components.shared.release import rollback, routing
 from pipelines import runs
 from pipelines.runs import Run, report
 from pipelines.targets import samples, state
-from pipelines.targets.local import endpoint, preparing
-from pipelines.targets.local.preparing import PreparedRun
+from pipelines.targets.local import endpoint, preparing, unchanged
+from pipelines.targets.local.preparing import PreparedRun, RunPlan
 from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
 from pipelines.targets.model import Docker, Laptop
@@ -32,7 +32,7 @@ class LocalRun:
     record: Run
     prepared: PreparedRun
     tasks: Tasks
-    request: RunRequest
+    plan: RunPlan
     observer: RunObserver
 
     def follow(self) -> Path:
@@ -40,12 +40,32 @@ class LocalRun:
         folders = self.prepared.state
         self.observer.started(self.record)
         try:
-            self.prepared.execute(self.record, self.tasks, self.observer.changed, self.request)
+            self.prepared.execute(self.record, self.tasks, self.observer.changed, self.plan)
         finally:
             self.observer.ended(self.record)
             local_release.recover(folders.endpoint, folders.registry_uri)
-            page = report.render(self.record.as_dict(), self.record.folder, self.request.entry.sections)
+            page = report.render(self.record.as_dict(), self.record.folder, self.prepared.entry.sections)
         return page
+
+
+@dataclass(frozen=True)
+class RepeatedRun:
+    """A run that has nothing to do, because an earlier one has its results."""
+
+    record: Run
+    prepared: PreparedRun
+    original: Run
+    observer: RunObserver
+
+    def follow(self) -> Path:
+        """Take over the results of the earlier run; see ``StartedRun.follow``."""
+        self.observer.started(self.record)
+        unchanged.repeat(self.record, self.original)
+        for step in self.record.steps:
+            if step.state == "cached":
+                self.observer.changed(step)
+        self.observer.ended(self.record)
+        return report.render(self.record.as_dict(), self.record.folder, self.prepared.entry.sections)
 
 
 @dataclass(frozen=True)
@@ -94,19 +114,33 @@ class LocalBackend(Backend):
         """
 
     @contextmanager
-    def start(self, request: RunRequest, observer: RunObserver) -> Iterator[LocalRun]:
-        """Prepare a run and hold the project's lock and an endpoint until the context is left."""
+    def start(self, request: RunRequest, observer: RunObserver) -> Iterator[LocalRun | RepeatedRun]:
+        """Prepare a run and hold the project's lock and an endpoint until the context is left.
+
+        A run that would only repeat an earlier one needs no endpoint and starts none.
+        """
         prepared = preparing.prepare(self.state, request.entry, self.runtime, observer.announced)
         with state.exclusive(self.state, "run", wait=request.wait_for_lock):
             self.state.create()
             local_release.recover(self.state.endpoint, self.state.registry_uri)
             runs.settle(self.state.runs)
+            plan = prepared.plan(request)
+            original = self._original(plan)
             record = prepared.record(datetime.now(UTC))
+            if original is not None:
+                yield RepeatedRun(record, prepared, original, observer)
+                return
             with (
                 _server(self.state.endpoint, prepared.runtime, request.entry.releases),
                 prepared.runtime.tasks(record.id) as tasks,
             ):
-                yield LocalRun(record, prepared, tasks, request, observer)
+                yield LocalRun(record, prepared, tasks, plan, observer)
+
+    def _original(self, plan: RunPlan) -> Run | None:
+        """Return the earlier run that a run would only repeat; None if there is none, or every step is to run."""
+        if plan.registry is None or plan.key is None or plan.cache is None:
+            return None
+        return unchanged.earlier(runs.records(self.state.runs), plan.key, plan.registry, self.state.endpoint)
 
     def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
         """List the newest runs on this machine; those that were submitted to a server are listed there."""

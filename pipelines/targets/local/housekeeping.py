@@ -78,6 +78,8 @@ def _record(folder: Path) -> Run:
 
 def _version(run: Run) -> str | None:
     """Return the version that a run registered; a repeated run on unchanged data and code registered none."""
+    if run.repeats is not None:
+        return None
     release = run.artifacts.get("registration.release")
     try:
         registered = RegisteredVersion.read(Path(release) / RegisteredVersion.FILE) if release else None

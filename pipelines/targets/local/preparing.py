@@ -11,12 +11,13 @@ from typing import Any
 from components.shared import bundle, sources
 from components.shared.errors import StepFailed
 from components.shared.project import Project
+from components.shared.registry_state import RegistryState
 from pipelines import runs
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry, RunContext
 from pipelines.images import lineage
 from pipelines.project import project_file
-from pipelines.targets.local import execution
+from pipelines.targets.local import execution, registry_reading, unchanged
 from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
 from pipelines.targets.protocol import RunRequest, iso
@@ -24,6 +25,19 @@ from pipelines.targets.state import State
 
 # With less than this a run is refused before it starts: a step that fills the disk leaves a worse message.
 MIN_FREE_MIB = 500
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is called with, and what it finds."""
+
+    arguments: dict[str, Any]
+    registry: RegistryState | None
+    """What the registry holds before the run; None where the pipeline does not depend on it, or it can't be read."""
+    key: str | None
+    """See ``unchanged.key``; None where ``registry`` is."""
+    cache: Path | None
+    """kfp's cache; None to run every step."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +56,43 @@ class PreparedRun:
         """Begin the record of a run."""
         return runs.new(self.project.name, self.entry.name, self.entry.steps, self.state.runs, now)
 
-    def execute(self, run: runs.Run, tasks: Tasks, changed: Callable[[runs.Step], None], request: RunRequest) -> None:
+    def plan(self, request: RunRequest) -> RunPlan:
+        """Decide what the run is called with, and read what the registry holds; the caller holds the project's lock."""
+        registry = registry_reading.read(self.state, self.project.name) if self.entry.reads_registry else None
+        bundled = str(bundle.write(self.project, self.state.project_file, self.state.bundles))
+        arguments = self.entry.arguments(self._context(bundled, registry.digest if registry else "", request))
+        key = unchanged.key(self.ir, arguments) if registry else None
+        return RunPlan(arguments, registry, key, self.state.cache if request.use_cache else None)
+
+    def execute(self, run: runs.Run, tasks: Tasks, changed: Callable[[runs.Step], None], plan: RunPlan) -> None:
         """Run the pipeline to its end; the record says how it went.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C or SIGTERM, when every task has ended.
         """
-        bundled = str(bundle.write(self.project, self.state.project_file, self.state.bundles))
-        run.outputs["bundle"] = bundled
-        arguments = self.entry.arguments(self._context(bundled, request))
+        run.outputs["bundle"] = plan.arguments["project_uri"]
+        run.run_key = plan.key
+        ir = compilation.cached_by(self.ir, "registry_state") if plan.registry else self.ir
         references = {step: self.runtime.references[step] for step in self.entry.steps}
         recorder = runs.Recorder(run, changed)
-        cache = self.state.cache if request.use_cache else None
         try:
-            execution.execute(self.ir, arguments, references, tasks, recorder, run.folder, cache)
+            execution.execute(ir, plan.arguments, references, tasks, recorder, run.folder, plan.cache)
         except KeyboardInterrupt:
             runs.end(run, runs.INTERRUPTED, "interrupted; run again to continue, finished steps come from the cache.")
             raise
-        runs.end(run, *self._outcome(run))
+        code, reason = self._outcome(run)
+        if plan.registry and code in (runs.OK, runs.REJECTED):
+            after = registry_reading.read(self.state, self.project.name)
+            run.registry_state = after.digest if after else None
+        runs.end(run, code, reason)
 
-    def _context(self, bundled: str, request: RunRequest) -> RunContext:
+    def _context(self, bundled: str, registry_state: str, request: RunRequest) -> RunContext:
         return RunContext(
             project_uri=bundled,
             source_root=str(self.state.root),
             source_hash=self.source_hash,
             registry_uri=self.state.registry_uri,
+            registry_state=registry_state,
             study_storage=self.state.study_storage,
             endpoint=str(self.state.endpoint),
             online_store=self.state.online_store,
