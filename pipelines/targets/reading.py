@@ -31,7 +31,7 @@ def read(name: str, root: Path, overrides: Sequence[str] = ()) -> Target:
         _set(content, override)
     kind = content.get("kind")
     if kind not in _KINDS:
-        raise InputError(f"{file.name}: kind is {kind!r}, expected one of {sorted(_KINDS)}; mend that value.")
+        raise InputError(f"{file.name}: kind is {kind!r}, expected one of {sorted(_KINDS)}; correct the value.")
     return typed_yaml.parse(file.name, _filled(content, root), _KINDS[kind])
 
 
@@ -39,7 +39,9 @@ def _find(name: str, root: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
         file = Path(name)
         if not file.is_file():
-            raise InputError(f"there is no target file {name!r}; write one or take a shipped target: {_shipped()}.")
+            raise InputError(
+                f"there is no target file {name!r}; create it, or use one of the shipped targets {_shipped()}."
+            )
         return file
     for folder in (root / "targets", SHIPPED):
         if (folder / f"{name}.yaml").is_file():
@@ -55,7 +57,9 @@ def _shipped() -> list[str]:
 def _set(content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        raise InputError(f"--set {override!r} is no 'key=value'; write for example --set host=http://localhost:8888.")
+        raise InputError(
+            f"--set {override!r} is not of the form key=value; write for example --set host=http://localhost:8888."
+        )
     *parents, last = key.split(".")
     for parent in parents:
         content = content.setdefault(parent, {})

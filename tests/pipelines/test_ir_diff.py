@@ -21,9 +21,11 @@ def before() -> str:
     @dsl.pipeline(name="small")
     def small(project_uri: str, registry_uri: str, seed: int = 7) -> None:
         project = dsl.importer(artifact_uri=project_uri, artifact_class=dsl.Artifact)
-        first = champion(project=project.output, registry_uri=registry_uri)
+        first = champion(project=project.output, registry_uri=registry_uri, registry_state="")
         with dsl.If(registry_uri == "here", name="asked"):
-            champion(project=project.output, registry_uri=registry_uri).set_display_name("again").after(first)
+            champion(project=project.output, registry_uri=registry_uri, registry_state="").set_display_name(
+                "again"
+            ).after(first)
 
     return compiled(small)
 
@@ -34,12 +36,14 @@ def after() -> str:
     def small(project_uri: str, registry_uri: str, source_root: str, seed: int = 8) -> None:
         project = dsl.importer(artifact_uri=project_uri, artifact_class=dsl.Artifact)
         ingestion(project=project.output, source_root=source_root, source_hash="0")
-        first = champion(project=project.output, registry_uri=registry_uri).set_memory_limit("2G")
+        first = champion(project=project.output, registry_uri=registry_uri, registry_state="").set_memory_limit("2G")
         # A condition before the other one: kfp gives that another number.
         with dsl.If(source_root == "there", name="new"):
-            champion(project=project.output, registry_uri=registry_uri).set_display_name("other")
+            champion(project=project.output, registry_uri=registry_uri, registry_state="").set_display_name("other")
         with dsl.If(registry_uri == "there", name="asked"):
-            champion(project=project.output, registry_uri=registry_uri).set_display_name("again").after(first)
+            champion(project=project.output, registry_uri=registry_uri, registry_state="").set_display_name(
+                "again"
+            ).after(first)
 
     return compiled(small)
 

@@ -42,7 +42,7 @@ def test_one_key_can_be_overridden(tmp_path: Path) -> None:
         ("moon", [], "there is no target 'moon'; known are ['docker', 'kfp', 'laptop']"),
         ("moon.yaml", [], "there is no target file 'moon.yaml'"),
         ("kfp", ["hots=x"], "unknown key 'hots'; did you mean 'host'"),
-        ("kfp", ["host"], "is no 'key=value'"),
+        ("kfp", ["host"], "is not of the form key=value"),
         ("kfp", ["host.inner=1"], "holds a value, not keys"),
         ("kfp", ["kind=moon"], "kind is 'moon', expected one of ['docker', 'kfp', 'laptop']"),
         ("kfp", ["start_deadline_s=-1"], "start_deadline_s"),

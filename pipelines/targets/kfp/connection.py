@@ -107,7 +107,7 @@ class Server:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(error) from None
         if response.status != HTTPStatus.OK:
-            raise self._refused(response.status, response.data, "say how it is")
+            raise self._refused(response.status, response.data, "report its health")
         try:
             health = json.loads(response.data)
             version, _ = str(health["tag_name"]), health["multi_user"]
@@ -125,7 +125,7 @@ class Server:
             raise InputError(
                 f"the server at {self.host} is Kubeflow Pipelines {version}, this command speaks {sdk}; expected "
                 f"{ours[0]}.{ours[1]} or a later {ours[0]}.x. Upgrade the server, or set any_version: true in the "
-                "target file and bear with what it does not know."
+                "target file and accept that it lacks newer features."
             )
 
     def _headers(self) -> Mapping[str, str]:
@@ -169,21 +169,23 @@ class Server:
 
     def _refused(self, status: int, body: Any, what: str) -> PerennialError:
         kind, said = self.target.auth.kind, _message(body)
-        proof = {"none": "no login (auth.kind: none)", "service_account": "the service account's token"}.get(
-            kind, f"the {kind}"
-        )
+        proof = {
+            "none": "a request without a login (auth.kind: none)",
+            "service_account": "the service account's token",
+        }.get(kind, f"the {kind}")
         if status in (301, 302, 303, 307, 308, HTTPStatus.UNAUTHORIZED):
+            variable = self.target.auth.env or _DEFAULT_ENV.get(kind)
+            again = f"log in again and set {variable}" if variable else "log in again"
             return InputError(
-                f"the server at {self.host} does not take {proof}, which is missing, wrong or has expired; log in "
-                f"anew and put the fresh value into {self.target.auth.env or _DEFAULT_ENV.get(kind, 'its place')}; "
-                "'auth' in the target file says which proof is sent."
+                f"the server at {self.host} rejected {proof} (missing, invalid or expired); {again}. "
+                "'auth' in the target file says which credentials are sent."
             )
         if status == HTTPStatus.FORBIDDEN:
             return InputError(
-                f"the server at {self.host} would not {what} in namespace {self.target.namespace}, you have no right "
-                f"to ({said}); ask for it, or name another namespace in the target file."
+                f"the server at {self.host} would not {what} in namespace {self.target.namespace}: you lack the "
+                f"permission ({said}); ask for it, or name another namespace in the target file."
             )
-        if status == HTTPStatus.NOT_FOUND and what == "say how it is":
+        if status == HTTPStatus.NOT_FOUND and what == "report its health":
             return self._stranger()
         refusal = f"the server at {self.host} would not {what}: {said} (HTTP {status})."
         return InputError(refusal) if 400 <= status < 500 else StepFailed(refusal)

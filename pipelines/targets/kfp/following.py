@@ -149,7 +149,7 @@ class Follower:
 
 
 def keep_logs(follower: Follower, record: Run, step: str | None = None) -> None:
-    """Fetch the log of every step that ran, or of one; those of a run that goes on are fetched anew each time."""
+    """Fetch the log of every step that ran, or of one; those of a run that continues are fetched each time."""
     workflow = follower.workflow()
     for each in record.steps:
         pods = workflow.task(each.name).pods if step in (None, each.name) and each.log is None else ()

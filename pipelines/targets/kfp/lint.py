@@ -23,7 +23,7 @@ def problems(pipeline: Mapping[str, Any], platform: Mapping[str, Any], symbolic:
     for name, executor in sorted(executors.items()):
         if "importer" in executor:
             if executor["importer"].get("reimport"):
-                yield f"{name} imports its artifact anew in each run, so that nothing after it comes from the cache."
+                yield f"{name} imports its artifact again in each run, so that no step after it comes from the cache."
             continue
         reference = executor["container"]["image"]
         if not symbolic and not _PINNED.search(reference.rpartition("/")[2]):

@@ -50,7 +50,7 @@ def ended(pod: Pod, log: Callable[[], str], kept: Path) -> tuple[int, str]:
         # Kubernetes says the same of a step that hung and of a pod that never started, and keeps no log of either.
         return runs.FAILED, (
             "it did not end within its timeout_s under 'resources' in project.yaml, "
-            "or its image could not be pulled in that time; mend it or raise that."
+            "or its image could not be pulled in that time; fix the step or raise timeout_s."
         )
     if "Step exceeded its deadline" in message:
         return runs.FAILED, "it had not started when the run was ended."

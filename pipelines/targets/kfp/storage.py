@@ -32,7 +32,7 @@ class Bucket:
         if scheme not in ("s3", "minio", "gs") or not self._prefix:
             raise InputError(
                 f"storage.uri is {storage.uri!r}, expected s3://, minio:// or gs:// with a bucket and a prefix; "
-                "mend it in the target file."
+                "correct it in the target file."
             )
         self._system: Any
         if scheme == "gs":

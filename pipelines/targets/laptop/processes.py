@@ -13,7 +13,7 @@ from components.shared import telemetry
 from pipelines.targets.laptop import watchdog
 
 # Inherited settings that would let the command's own packages into a task.
-# Without bytecode every import of a heavy library would compile it anew.
+# Without bytecode every import of a heavy library would compile it again.
 _DROPPED = (
     "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "PYTHONBREAKPOINT", "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip

@@ -39,7 +39,7 @@ def hung(output: IO[bytes], timeout_s: float | None) -> int:
     say(
         output,
         f"it did not end within {timeout_s:g} s, its timeout_s under 'resources' in the project file; "
-        "raise that or mend the step.",
+        "raise it or fix the step.",
     )
     return TIMED_OUT
 

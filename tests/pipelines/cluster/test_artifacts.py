@@ -13,6 +13,7 @@ from pipelines.targets.kfp import artifacts
 from pipelines.targets.kfp import workflow as manifest
 from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
+from tests import documents
 
 ROOT = "minio://mlpipeline/v2/artifacts/churn-training"
 
@@ -106,10 +107,10 @@ def test_artifacts_are_named_as_on_this_machine_from_the_cache_or_not(workflow):
 def test_metrics_verdict_and_model_come_here_and_tables_stay(workflow, bucket, tmp_path):
     place, put = bucket
     uris = artifacts.located(workflow) | {"ingestion.snapshot": f"{ROOT}/run-1/ingestion/1/snapshot"}
-    metric = {"value": 0.8, "low": 0.7, "high": 0.9}
-    put(uris["evaluation.report"] + "/evaluation.json", json.dumps({"metrics": {"auc": metric}}))
+    measured = documents.evaluation()
+    put(uris["evaluation.report"] + "/evaluation.json", measured.model_dump_json())
     put(uris["evaluation.report"] + "/rows.parquet", "many")
-    put(uris["gate.verdict"], json.dumps({"rules": [{"reason": "good enough", "passed": True}]}))
+    put(uris["gate.verdict"], documents.verdict().model_dump_json())
     put(uris["training.model"] + "/model.onnx", "onnx")
     put(uris["training.model"] + "/inner/file", "x")
     put(uris["ingestion.snapshot"] + "/snapshot.json", "{}")
@@ -118,8 +119,8 @@ def test_metrics_verdict_and_model_come_here_and_tables_stay(workflow, bucket, t
     record = runs.Run("r", "churn", "training", tmp_path, "now", [], runs.OK, artifacts=brought)
     run = api.Finished(record, tmp_path / "report.html")
 
-    assert run.metrics == {"auc": api.Metric(0.8, 0.7, 0.9)}
-    assert run.rules == {"good enough": True}
+    assert run.metrics == measured.metrics
+    assert run.rules == {rule.reason: rule.passed for rule in documents.verdict().rules}
     assert (run.model / "model.onnx").read_text() == "onnx" and (run.model / "inner" / "file").exists()
     assert "ingestion.snapshot" in brought and not list(tmp_path.rglob("*.parquet"))
     assert "data_validation.statistics" not in brought

@@ -75,10 +75,14 @@ def test_something_else_that_answers(ingress, status, body, type_):
 @pytest.mark.parametrize(
     ("status", "auth", "sentence"),
     [
-        (302, "{kind: none}", r"does not take no login \(auth.kind: none\), which is missing"),
-        (302, "{kind: cookie, env: OURS}", r"does not take the cookie.*expired; log in anew.*OURS"),
-        (401, "{kind: token, env: OURS}", r"does not take the token, .*expired; log in anew.*OURS"),
-        (403, "{kind: token, env: OURS}", r"would not say how it is in namespace kubeflow, you have no right"),
+        (302, "{kind: none}", r"rejected a request without a login \(auth.kind: none\) \(missing"),
+        (302, "{kind: cookie, env: OURS}", r"rejected the cookie .*expired\); log in again.*OURS"),
+        (401, "{kind: token, env: OURS}", r"rejected the token .*expired\); log in again.*OURS"),
+        (
+            403,
+            "{kind: token, env: OURS}",
+            r"would not report its health in namespace kubeflow: you lack the permission",
+        ),
     ],
 )
 def test_a_proof_that_is_not_taken(ingress, monkeypatch, status, auth, sentence):
@@ -90,7 +94,7 @@ def test_a_proof_that_is_not_taken(ingress, monkeypatch, status, auth, sentence)
 
 
 def test_a_server_that_breaks_is_no_bad_input(ingress):
-    with pytest.raises(StepFailed, match=r"would not say how it is: upstream request timeout \(HTTP 500\)"):
+    with pytest.raises(StepFailed, match=r"would not report its health: upstream request timeout \(HTTP 500\)"):
         Server(target(ingress(500, "upstream request timeout", "text/plain").url))
 
 

@@ -141,7 +141,7 @@ def broken(change) -> list[str]:
     ("change", "sentence"),
     [
         (lambda ir, at: step(ir, "split")["container"].update(image="a/split"), "names no content"),
-        (lambda ir, at: step(ir, "importer")["importer"].update(reimport=True), "anew in each run"),
+        (lambda ir, at: step(ir, "importer")["importer"].update(reimport=True), "again in each run"),
         (lambda ir, at: at["exec-split"].pop("securityContext"), "exec-split may run as root"),
         (lambda ir, at: at["exec-split"].update(pvcMount=[{}]), "mounts a volume claim"),
         (lambda ir, at: at.update({"exec-other": {}}), "exec-other, which the pipeline does not have"),
