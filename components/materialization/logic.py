@@ -31,14 +31,15 @@ logger = logging.getLogger(__name__)
 BATCH = 5_000
 """Entities that are read and written at once."""
 # Redis gives a time back as a floating-point number of seconds.
-_RESOLUTION = timedelta(microseconds=2)
+_REDIS_RESOLUTION = timedelta(microseconds=2)
 
 
 def materialize(bundle_path: str, snapshot: Path, online_store: str, window: Window) -> MaterializationSummary:
     """Write the newest row per entity within a window to the online store.
 
     Feast's SQLite store replaces whatever it holds, so what the store holds is read first, and only rows with a newer
-    event time are written. Running a window again, or an older one, therefore changes nothing.
+    event time are written. Running a window again, or an older one, therefore changes nothing. SQLite keeps whole
+    seconds, so there a row counts as newer from the next second on.
 
     Args:
         bundle_path: The project bundle.
@@ -76,18 +77,23 @@ def _write(store: FeatureStore, spec: ViewSpec, table: pa.Table) -> Materialized
     """Write the rows of a view that are newer than what the store holds."""
     view = store.get_feature_view(spec.name)
     provider, written = get_provider(store.config), 0
+    whole_seconds = store.config.online_store.type == "sqlite"
     for batch in table.combine_chunks().to_batches(max_chunksize=BATCH):
         stored = _convert_arrow_to_proto(_as_feast(batch, spec), view, _join_keys(store, view))
         held = provider.online_read(store.config, view, [key for key, *_ in stored], [spec.features[0]])
-        newer = [row for row, (moment, _) in zip(stored, held, strict=True) if _is_newer(row[2], moment)]
+        newer = [row for row, (moment, _) in zip(stored, held, strict=True) if _is_newer(row[2], moment, whole_seconds)]
         if newer:
             provider.online_write_batch(store.config, view, newer, None)
         written += len(newer)
     return MaterializedView(view=spec.name, written=written, kept=len(table) - written)
 
 
-def _is_newer(moment: datetime, held: datetime | None) -> bool:
-    return held is None or _utc(moment) - _utc(held) > _RESOLUTION
+def _is_newer(moment: datetime, held: datetime | None, whole_seconds: bool) -> bool:
+    if held is None:
+        return True
+    if whole_seconds:
+        return _utc(moment).replace(microsecond=0) > _utc(held)
+    return _utc(moment) - _utc(held) > _REDIS_RESOLUTION
 
 
 def _utc(moment: datetime) -> datetime:

@@ -166,6 +166,16 @@ def test_an_old_window_never_replaces_newer_values(example):
     assert example.values()["ann"] == (3.0, "b")
 
 
+def test_fractions_of_a_second_neither_write_again_nor_go_back_in_time(example):
+    later, earlier = day(3) + timedelta(microseconds=951_234), day(3) + timedelta(microseconds=912_345)
+    example.write([("ann", earlier, earlier, 1.0, "earlier"), ("ann", later, later, 2.0, "later")])
+
+    assert example.run() == (1, 0)
+    assert example.run() == (0, 1)
+    assert example.run(end=earlier) == (0, 1)
+    assert example.values()["ann"] == (2.0, "later")
+
+
 def test_windows_in_their_order_end_where_one_window_ends(example):
     assert example.run(end=day(1)) == (1, 0)
     assert example.values() == {"ann": (1.0, "a"), "bob": (None, None), "cem": (None, None)}
