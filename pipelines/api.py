@@ -18,7 +18,7 @@ from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
 from components.shared.documents.package_sample import SampleRow
 from components.shared.errors import InputError, StepFailed
-from pipelines import runs, simulator
+from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.view import View
 from pipelines.definitions import catalog
@@ -126,6 +126,9 @@ def simulate(project: str | Path = ".") -> dict[str, int]:
     Returns:
         Table to number of rows; empty where nothing was written.
     """
+    # The simulator imports NumPy and Arrow, which most commands don't need.
+    from pipelines import simulator
+
     backend = open_backend(project=Path(project))
     paths = [backend.state.root / s.path for s in backend.project.sources.values() if s.path]
     example = {f"{table}.parquet" for table in simulator.TABLES} == {path.name for path in paths}

@@ -13,6 +13,7 @@ from components.shared.errors import InputError
 from components.shared.images import image
 from pipelines import runs
 from pipelines.definitions import closing, tracing
+from pipelines.definitions.kept import kept
 from pipelines.images import environments
 
 DEFAULT = "training"
@@ -56,15 +57,26 @@ class PipelineEntry:
     """Sections of the report, see ``pipelines/runs/report/sections``."""
     closing: Callable[[runs.Run], Sequence[str]] = field(default=closing.finished)
     """What the command says at the end of a finished run, one sentence a line."""
+    module: str | None = None
+    """The module that ``load`` imports: what kfp derives from it is kept in the user's cache. None keeps nothing."""
 
     @functools.cached_property
     def definition(self) -> Any:
         """The pipeline as kfp knows it."""
         return self.load()
 
-    @functools.cached_property
+    @property
     def steps(self) -> tuple[str, ...]:
         """The steps in the order of the pipeline's source, which is an order in which they can run."""
+        return tuple(self._interface["steps"])
+
+    @functools.cached_property
+    def _interface(self) -> dict[str, list[str]]:
+        """The names of steps and parameters."""
+        interface: dict[str, list[str]] = kept(self.module, "interface", self._traced)
+        return interface
+
+    def _traced(self) -> dict[str, list[str]]:
         step_of_image = {image(step): step for step in environments.steps()}
         steps: dict[str, None] = {}
 
@@ -73,12 +85,12 @@ class PipelineEntry:
                 steps.setdefault(step_of_image[task.container_spec.image])
 
         tracing.traced(self.definition, visit)
-        return tuple(steps)
+        return {"steps": list(steps), "parameters": sorted(self.definition.component_spec.inputs or {})}
 
     @property
     def parameters(self) -> frozenset[str]:
         """The names of the pipeline's parameters."""
-        return frozenset(self.definition.component_spec.inputs or {})
+        return frozenset(self._interface["parameters"])
 
     @property
     def releases(self) -> bool:
@@ -118,6 +130,7 @@ PIPELINES: dict[str, PipelineEntry] = {
         PipelineEntry(
             name="training",
             load=_training,
+            module="pipelines.definitions.training",
             endings={"rejection": runs.REJECTED, "deployment": runs.OK},
             sections=(
                 "steps", "gate", "data", "features", "tuning", "metrics", "slices", "fairness", "robustness", "value",
@@ -128,6 +141,7 @@ PIPELINES: dict[str, PipelineEntry] = {
         PipelineEntry(
             name="materialization",
             load=_materialization,
+            module="pipelines.definitions.materialization",
             endings={"materialization": runs.OK},
             sections=("steps", "data", "materialization", "lineage"),
             closing=closing.materialized,

@@ -12,6 +12,7 @@ import yaml
 
 from components.shared.images import image
 from pipelines.definitions import catalog
+from pipelines.definitions.kept import kept
 from pipelines.images.environments import ROOT, steps
 from pipelines.project import project_file
 
@@ -22,6 +23,12 @@ EDITOR_SCHEMA = ROOT / "docs" / "project.schema.json"
 def symbolic(name: str) -> dict[str, Any]:
     """Compile one pipeline to its IR; images have the symbolic names ``perennial/<step>``."""
     return _compile(catalog.entry(name).definition)
+
+
+def kept_symbolic(entry: catalog.PipelineEntry) -> dict[str, Any]:
+    """Return what ``symbolic`` returns, from the user's cache as long as the pipeline's source is the same."""
+    ir: dict[str, Any] = kept(entry.module, "ir", lambda: _compile(entry.definition))
+    return ir
 
 
 def component(step: str) -> dict[str, Any]:
@@ -39,7 +46,7 @@ def with_references(ir: Mapping[str, Any], references: Mapping[str, str]) -> dic
         ir: A symbolic IR; it is not changed.
         references: Step to image reference.
     """
-    filled: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(ir)))
+    filled: dict[str, Any] = copy.deepcopy(dict(ir))
     by_image = {image(step): reference for step, reference in references.items()}
     for executor in filled["deploymentSpec"]["executors"].values():
         if "container" in executor:

@@ -18,7 +18,7 @@ import filelock
 import platformdirs
 
 from components.shared.errors import InputError, StepFailed
-from pipelines.images.recipes import ROOT, python_and_platform, recipe, reference, steps
+from pipelines.images.recipes import ROOT, Recipe, python_and_platform, recipe, steps
 
 __all__ = [
     "ROOT", "Environment", "cache_folder", "check_platform", "last_used", "lock_hash", "lock_of", "prepare", "snapshot",
@@ -68,7 +68,8 @@ def prepare(names: Iterable[str], announce: Callable[[str], None] | None = None)
     environments = {}
     for name in names:
         python = virtualenv(lock_of(name), announce=announce, name=name)
-        environments[name] = Environment(name, reference(name), python, snapshot(name))
+        contents = recipe(name)
+        environments[name] = Environment(name, contents.reference(None), python, _snapshot(contents))
     return environments
 
 
@@ -115,8 +116,11 @@ def virtualenv(*locks: Path, announce: Callable[[str], None] | None = None, name
 
 def snapshot(name: str) -> Path:
     """Copy the source of a step into the cache, read-only, named by its content; return the folder to import from."""
-    contents = recipe(name)
-    folder = cache_folder() / "sources" / f"{name}-{contents.source_hash[:16]}"
+    return _snapshot(recipe(name))
+
+
+def _snapshot(contents: Recipe) -> Path:
+    folder = cache_folder() / "sources" / f"{contents.name}-{contents.source_hash[:16]}"
     if _use(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,10 @@ class Recipe:
             where = [PLATFORM, base, _digest(self.files())]
         return hashlib.sha256("\0".join(where).encode()).hexdigest()[:16]
 
+    def reference(self, base: str | None, registry: str = "") -> str:
+        """Return the reference of the image; see the function of this name."""
+        return f"{repository(self.name, registry)}:{self.tag(base)}"
+
     def files(self) -> dict[str, bytes]:
         """Return the files that a build gets, by their names in its context; the source is below ``source/``."""
         source = {f"source/{name}": content for name, content in self._source().items()}
@@ -171,7 +175,7 @@ def reference(name: str, base: str | None = None, registry: str = "", root: Path
         registry: Prefix such as ``registry.example.com/team``; none is this machine's engine.
         root: Where components/, serving/ and infra/ lie.
     """
-    return f"{repository(name, registry)}:{recipe(name, root).tag(base)}"
+    return recipe(name, root).reference(base, registry)
 
 
 def repository(name: str, registry: str = "") -> str:

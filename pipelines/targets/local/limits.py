@@ -21,17 +21,22 @@ class Limits:
 
 def of(project: Project, steps: Iterable[str]) -> Mapping[str, Limits]:
     """Return the limits of steps, from the project file's amounts as Kubernetes writes them."""
-    from kubernetes.utils import parse_quantity
-
     found = {}
     for step in steps:
         wanted = project.resources.of(step)
         found[step] = Limits(
-            cpus=float(parse_quantity(wanted.cpu_limit)) if wanted.cpu_limit else None,
-            memory_bytes=int(parse_quantity(wanted.memory_limit)) if wanted.memory_limit else None,
+            cpus=_amount(wanted.cpu_limit) if wanted.cpu_limit else None,
+            memory_bytes=int(_amount(wanted.memory_limit)) if wanted.memory_limit else None,
             timeout_s=wanted.timeout_s,
         )
     return found
+
+
+def _amount(quantity: str) -> float:
+    # The client takes two seconds to import, and a project without limits needs nothing of it.
+    from kubernetes.utils import parse_quantity
+
+    return float(parse_quantity(quantity))
 
 
 def hung(output: IO[bytes], timeout_s: float | None) -> int:

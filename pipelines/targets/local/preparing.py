@@ -135,7 +135,7 @@ def prepare(
     source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
     runtime = build([*entry.steps, *(["serving"] if entry.releases else [])], announce)
     references = {step: runtime.references[step] for step in entry.steps}
-    ir = compilation.with_references(compilation.symbolic(entry.name), references)
+    ir = compilation.with_references(compilation.kept_symbolic(entry), references)
     return PreparedRun(state, project, entry, runtime, ir, source_hash or f"unknown-{uuid.uuid4().hex}")
 
 
