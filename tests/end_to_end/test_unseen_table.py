@@ -64,7 +64,9 @@ def test_a_second_run_has_nothing_to_do(released):
     last = records(released)[-1]
 
     assert "nothing to do" in said
-    assert {step["name"] for step in last["steps"] if step["cached"]} >= {"ingestion", "split", "tuning", "training"}
+    assert [step["name"] for step in last["steps"] if not step["cached"]] == ["rejection"]
+    assert last["repeats"] == records(released)[0]["id"] and not list(Path(last["folder"], "logs").iterdir())
+    assert (Path(last["folder"]) / "report.html").read_text().count("<svg") > 3
     place = open_backend(project=released).state
     assert [int(v.version) for v in registry.versions(registry.open(place.registry_uri), "customers")] == [1]
 
@@ -180,3 +182,26 @@ def point_at(project: Path, table: Path) -> None:
 def sample_row(project: Path) -> dict:
     package = next(r["artifacts"]["training.model"] for r in records(project) if "training.model" in r["artifacts"])
     return json.loads((Path(package) / "sample.json").read_text())["rows"][0]
+
+
+def test_a_registry_without_the_champion_and_an_endpoint_without_the_release_are_noticed(released):
+    place = open_backend(project=released).state
+    client = registry.open(place.registry_uri)
+    registry.move_alias(client, "customers", registry.CHAMPION, None)
+    perennial("run", cwd=released)
+    without_champion = records(released)[-1]
+    shutil.rmtree(place.endpoint)
+    perennial("run", cwd=released)
+    without_endpoint = records(released)[-1]
+    said = perennial("run", cwd=released).stdout
+
+    assert registry.champion(client, "customers") == "1"
+    assert without_champion["repeats"] is None and without_champion["outputs"]["deployment.Output"] == "released"
+    assert without_endpoint["repeats"] is None and without_endpoint["outputs"]["deployment.Output"] == "released"
+    assert "nothing to do" in said and records(released)[-1]["repeats"] == without_endpoint["id"]
+
+
+def test_no_cache_runs_every_step_of_a_run_with_nothing_to_do(released):
+    perennial("run", "--no-cache", cwd=released)
+
+    assert {step["state"] for step in records(released)[-1]["steps"]} == {"done", "skipped"}
