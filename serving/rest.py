@@ -164,7 +164,8 @@ def _too_large(limit: int) -> RequestRefused:
 
 
 def _error(sentence: str) -> bytes:
-    return orjson.dumps({"error": sentence})
+    body: bytes = orjson.dumps({"error": sentence})
+    return body
 
 
 async def _send(send: Send, status: int, content: bytes, answered_id: str | None = None) -> None:

@@ -78,7 +78,8 @@ class V1Body(_V1Request):
 
     def encode(self, scored: ScoredRequest) -> bytes:
         """Write the answer as JSON."""
-        return orjson.dumps(_described(scored))
+        body: bytes = orjson.dumps(_described(scored))
+        return body
 
 
 def _described(scored: ScoredRequest) -> dict[str, Any]:

@@ -113,7 +113,8 @@ class V2Body(_V2Request):
 
     def encode(self, scored: ScoredRequest) -> bytes:
         """Write the answer as JSON."""
-        return orjson.dumps(self.described(scored))
+        body: bytes = orjson.dumps(self.described(scored))
+        return body
 
 
 def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]]:

@@ -5,10 +5,10 @@ import io
 import logging
 import os
 import warnings
-from types import ModuleType
+from typing import Any
 
 
-def tfdv() -> ModuleType:
+def tfdv() -> Any:
     """Return the library; the first call is slow, because it imports TensorFlow and Beam."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

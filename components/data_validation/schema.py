@@ -84,7 +84,7 @@ def text(schema: Any) -> str:
     """Write a schema as a text proto, for review."""
     from google.protobuf import text_format
 
-    return text_format.MessageToString(schema, as_utf8=True)
+    return str(text_format.MessageToString(schema, as_utf8=True))
 
 
 def column(path: str) -> str:

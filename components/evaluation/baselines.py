@@ -1,6 +1,7 @@
 """Rule of thumb and plain model, brought to the same footing as the candidate: scores and a threshold for each."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Learnable:
     """Inputs and truth of one part of the split."""
 
     inputs: Inputs
-    truth: NDArray
+    truth: NDArray[Any]
 
 
 def rule_of_thumb(
@@ -66,7 +67,7 @@ def plain_model(
     return Contender(_shaped(fitted.score(test), task), threshold, fitted.description)
 
 
-def _targets(truth: NDArray, task: str, classes: int) -> Floats:
+def _targets(truth: NDArray[Any], task: str, classes: int) -> Floats:
     """Indicators of the classes, or the label as one column."""
     return truth[:, None].astype(float) if task == "regression" else np.eye(classes)[truth.astype(int)]
 
@@ -78,7 +79,7 @@ def _shaped(score: Floats, task: str) -> Floats:
     return score[:, 1] if task == "binary" else score[:, 0]
 
 
-def _threshold(score: Floats, truth: NDArray, task: str, value: Value | None) -> float | None:
+def _threshold(score: Floats, truth: NDArray[Any], task: str, value: Value | None) -> float | None:
     return best_threshold(score, truth.astype(bool), value) if task == "binary" else None
 
 

@@ -51,4 +51,5 @@ def judges(
 
 
 def _is_in(own: pa.Array, seen: pa.Array) -> NDArray[np.bool_]:
-    return pc.is_in(own, value_set=seen).to_numpy(zero_copy_only=False)
+    seen_before: NDArray[np.bool_] = pc.is_in(own, value_set=seen).to_numpy(zero_copy_only=False)
+    return seen_before

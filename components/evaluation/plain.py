@@ -1,6 +1,7 @@
 """The plain model that a network must keep up with: a line per feature's spline, and one weight per category."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,13 +91,14 @@ class Plain:
         """Return (rows, classes) probabilities, or (rows, 1) predictions."""
         columns = self.design.columns(inputs)
         if isinstance(self.model, Ridge):
-            return self.model.predict(columns)[:, None]
+            predictions: Floats = self.model.predict(columns)[:, None]
+            return predictions
         score = np.zeros((len(inputs), self.classes))
         score[:, self.model.classes_] = self.model.predict_proba(columns)
         return score
 
 
-def fit(train: Inputs, truth: NDArray, *, task: str, classes: int, seed: int) -> Plain:
+def fit(train: Inputs, truth: NDArray[Any], *, task: str, classes: int, seed: int) -> Plain:
     """Fit the plain model on the training rows, on a seeded sample of them where there are very many.
 
     Args:

@@ -38,7 +38,9 @@ def standard_deviations(numeric: NDArray[np.float32]) -> Floats:
     known = ~np.isnan(numeric)
     rows = np.maximum(known.sum(axis=0), 1)
     values = np.where(known, numeric, 0.0).astype(np.float64)
-    return np.sqrt((np.where(known, values - values.sum(axis=0) / rows, 0.0) ** 2).sum(axis=0) / rows)
+    deviations = np.where(known, values - values.sum(axis=0) / rows, 0.0)
+    spread: Floats = np.sqrt((deviations**2).sum(axis=0) / rows)
+    return spread
 
 
 def perturbations(inputs: Inputs, std: Floats, facts: ModelFacts, seed: int) -> Iterator[Perturbed]:

@@ -80,7 +80,8 @@ def bucket(uri: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     with bucket_errors(uri):
-        return fs.FileSystem.from_uri(uri.rstrip("/"))
+        file_system, path = fs.FileSystem.from_uri(uri.rstrip("/"))
+    return file_system, str(path)
 
 
 def fetch(project: Project, root: str, folder: Path) -> Project:

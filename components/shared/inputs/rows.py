@@ -92,7 +92,8 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
     values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     # A value outside the range of float32 would become infinite; clipping preserves the order.
     limit = np.finfo(np.float32).max
-    return np.clip(values, -limit, limit).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(values, -limit, limit).astype(np.float32)
+    return clipped
 
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
@@ -105,6 +106,9 @@ def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
     encoded = column.combine_chunks() if table.num_rows else pa.array([], column.type)
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks().chunk(0)
-    words = np.array([category_text(value) for value in encoded.dictionary.to_pylist()] + [""], dtype=object)
+    words: NDArray[np.object_] = np.array(
+        [category_text(value) for value in encoded.dictionary.to_pylist()] + [""], dtype=object
+    )
     codes = pc.fill_null(encoded.indices.cast(pa.int64()), len(words) - 1).to_numpy(zero_copy_only=False)
-    return words[codes]
+    row_words: NDArray[np.object_] = words[codes]
+    return row_words

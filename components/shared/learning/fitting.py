@@ -190,7 +190,8 @@ def _prior(train: Rows, target: LabelEncoding) -> NDArray[np.float32]:
     shares = shares / shares.sum()
     if target.task == "binary":
         return np.array([np.log(shares[1] / shares[0])], np.float32)
-    return np.log(shares).astype(np.float32)
+    log_shares: NDArray[np.float32] = np.log(shares).astype(np.float32)
+    return log_shares
 
 
 def _average_unseen_ids(model: network.WideDeep, train: Rows, encoding: Encoding) -> None:

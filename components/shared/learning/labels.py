@@ -35,7 +35,8 @@ class LabelEncoding:
         """Return the encoded labels as (n,) float32: class numbers, or standardised values."""
         if self.classes is None:
             values = table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-            return ((values - self.mean) / self.scale).astype(np.float32)
+            standardised: NDArray[np.float32] = ((values - self.mean) / self.scale).astype(np.float32)
+            return standardised
         number = {name: index for index, name in enumerate(self.classes)}
         return np.array([number[text] for text in rows.texts(table, column)], np.float32)
 

@@ -44,7 +44,8 @@ class Numbers(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate this layer from a saved model."""
-        return super().get_config() | {"learned": self.learned}
+        config: dict[str, Any] = super().get_config() | {"learned": self.learned}
+        return config
 
 
 @register
@@ -72,7 +73,8 @@ class Categories(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate this layer from a saved model."""
-        return super().get_config() | {"keys": self.keys, "features": self.features}
+        config: dict[str, Any] = super().get_config() | {"keys": self.keys, "features": self.features}
+        return config
 
 
 @register
@@ -152,7 +154,8 @@ class WideDeep(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate this layer from a saved model."""
         deep = {"hidden": list(self.hidden), "embedding": self.embedding, "dropout": self.dropout}
-        return super().get_config() | self.sizes | deep
+        config: dict[str, Any] = super().get_config() | self.sizes | deep
+        return config
 
 
 # Registered under the name that saved models already hold.
@@ -175,7 +178,8 @@ class ScoreLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that recreate this layer from a saved model."""
-        return super().get_config() | {"task": self.task, "mean": self.mean, "scale": self.scale}
+        config: dict[str, Any] = super().get_config() | {"task": self.task, "mean": self.mean, "scale": self.scale}
+        return config
 
 
 def core(encoding: Encoding, target: LabelEncoding, hyperparameters: Training) -> WideDeep:

@@ -9,7 +9,7 @@ same resamples, so the difference of two models is a paired one: what makes a re
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Distribution:
         return float(defined.std()) if len(defined) > 1 else float("nan")
 
 
-def clusters_of(entities: NDArray) -> tuple[NDArray[np.intp], str]:
+def clusters_of(entities: NDArray[Any]) -> tuple[NDArray[np.intp], str]:
     """Number the units to draw: entities where there are enough of them, else rows; and name them."""
     _, codes = np.unique(entities, return_inverse=True)
     if codes.max(initial=-1) + 1 >= MIN_CLUSTERS:

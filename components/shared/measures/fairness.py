@@ -7,6 +7,7 @@ Groups below the minimum support are counted, not judged, and a rate that a grou
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from components.shared.documents.measurements import FairnessColumn, GroupMeasure
 from components.shared.measures.metrics import Binary, Multiclass, Regression, Scorecard
 
-Rate = Callable[[NDArray, NDArray, NDArray], float]
+Rate = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], float]
 
 
-def _where(defined: Callable[[NDArray], bool], rate: Callable[..., float]) -> Rate:
+def _where(defined: Callable[[NDArray[Any]], bool], rate: Callable[..., float]) -> Rate:
     """Make a rate NaN for a group without a row that it is about; fairlearn would call it 0."""
 
-    def defined_rate(y_true: NDArray, y_pred: NDArray, sample_weight: NDArray) -> float:
+    def defined_rate(y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: NDArray[Any]) -> float:
         if not defined(np.asarray(y_true)):
             return float("nan")
         return float(rate(y_true, y_pred, pos_label=1, sample_weight=sample_weight))
@@ -97,7 +98,7 @@ def _compared(
     )
 
 
-def _rates(truth: NDArray, answer: NDArray, members: NDArray) -> dict[str, GroupMeasure]:
+def _rates(truth: NDArray[Any], answer: NDArray[Any], members: NDArray[Any]) -> dict[str, GroupMeasure]:
     # Rows that agree in group, truth and answer are one weighted row: equal rates, a thousand times fewer rows.
     names, codes = np.unique(members, return_inverse=True)
     cells, counts = np.unique(codes * 4 + truth * 2 + answer, return_counts=True)
@@ -120,7 +121,7 @@ def _rates(truth: NDArray, answer: NDArray, members: NDArray) -> dict[str, Group
     }
 
 
-def _errors(candidate: Regression, members: NDArray) -> dict[str, GroupMeasure]:
+def _errors(candidate: Regression, members: NDArray[Any]) -> dict[str, GroupMeasure]:
     groups = {}
     for group in np.unique(members):
         rows = np.flatnonzero(members == group)

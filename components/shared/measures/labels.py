@@ -27,7 +27,8 @@ def all_classes(table: pa.Table, label: str, task: str, classes: list[str]) -> l
 def labels(table: pa.Table, label: str, classes: list[str]) -> NDArray[Any]:
     """Return the class numbers, or the label itself for a regression."""
     if not classes:
-        return table.column(label).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values: NDArray[np.float64] = table.column(label).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return values
     number = {name: index for index, name in enumerate(classes)}
     return np.array([number[text] for text in rows.texts(table, label)], dtype=np.int64)
 

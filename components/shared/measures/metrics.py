@@ -6,7 +6,7 @@ Each scorecard has ``primary(weights)`` for the metric that comparisons use, and
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class Scorecard(Protocol):
     """What the bootstrap, slices and robustness ask of a task."""
 
     @property
-    def truth(self) -> NDArray:
+    def truth(self) -> NDArray[Any]:
         """Return 0 or 1, the class number, or the label."""
 
     @property
@@ -61,7 +61,7 @@ class Scorecard(Protocol):
         """Return the scorecard of some of the rows."""
 
 
-def scorecard(task: str, truth: NDArray, score: Floats, threshold: float | None) -> Scorecard:
+def scorecard(task: str, truth: NDArray[Any], score: Floats, threshold: float | None) -> Scorecard:
     """Make the scorecard of a task.
 
     Args:
@@ -156,7 +156,8 @@ class Multiclass:
     @cached_property
     def answer(self) -> NDArray[np.intp]:
         """Index of the most probable class; the first of equals."""
-        return self.score.argmax(axis=1)
+        most_probable: NDArray[np.intp] = self.score.argmax(axis=1)
+        return most_probable
 
     def primary(self, weights: Floats) -> Floats:
         """Return the macro-averaged one-against-rest AUC."""

@@ -112,16 +112,19 @@ class Curve:
     def totals(self, value: Value) -> NDArray[np.float64]:
         """Return the total value at each threshold."""
         acted = self.true_positives + self.false_positives
-        return (
+        totals: NDArray[np.float64] = (
             self.true_positives * value.success_rate * value.benefit
             - self.false_positives * value.false_positive_cost
             - acted * value.action_cost
             - (self.positives - self.true_positives) * value.false_negative_cost
         )
+        return totals
 
     def f1(self) -> NDArray[np.float64]:
         """Return the F1 score at each threshold; 0 without true positives."""
-        return 2 * self.true_positives / np.maximum(self.true_positives + self.false_positives + self.positives, 1)
+        counted = np.maximum(self.true_positives + self.false_positives + self.positives, 1)
+        scores: NDArray[np.float64] = 2 * self.true_positives / counted
+        return scores
 
 
 def curve(scores: Scores, positive: Flags) -> Curve:

@@ -78,12 +78,12 @@ def installed(
         """kfp's cache, telling of its hits."""
 
         def compute_key(self, component_name: str, image: str, *args: Any, **kwargs: Any) -> str:
-            key = super().compute_key(component_name, image, *args, **kwargs)
+            key: str = super().compute_key(component_name, image, *args, **kwargs)
             self._images = getattr(self, "_images", {}) | {key: image}
             return key
 
         def get(self, key: str) -> dict[str, Any] | None:
-            outputs = super().get(key)
+            outputs: dict[str, Any] | None = super().get(key)
             if outputs is not None:
                 values = {name: getattr(value, "path", value) for name, value in outputs.items()}
                 observer.cached(steps[self._images[key]], values)

@@ -55,7 +55,7 @@ class Cluster:
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Return an object, or None."""
         try:
-            return self._call("GET", self._path(kind, name, namespace), kind)
+            return self._object("GET", self._path(kind, name, namespace), kind)
         except ApiRefused as refused:
             if refused.status == 404:
                 return None
@@ -73,13 +73,13 @@ class Cluster:
         query = [("fieldManager", MANAGER), ("fieldValidation", "Strict"), ("force", "true")]
         query += [("dryRun", "All")] if dry_run else []
         path = self._path(manifest["kind"], manifest["metadata"]["name"])
-        return self._call("PATCH", path, manifest["kind"], query, manifest, "application/apply-patch+yaml")
+        return self._object("PATCH", path, manifest["kind"], query, manifest, "application/apply-patch+yaml")
 
     def merge(self, kind: str, name: str, change: Manifest) -> Manifest:
         """Change the fields that are named, and no other."""
         self.guard()
         query = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
-        return self._call("PATCH", self._path(kind, name), kind, query, change, "application/merge-patch+json")
+        return self._object("PATCH", self._path(kind, name), kind, query, change, "application/merge-patch+json")
 
     def delete(self, kind: str, name: str) -> None:
         """Delete an object with what it owns; one that is not there is deleted already."""
@@ -92,12 +92,12 @@ class Cluster:
 
     def create(self, manifest: Manifest) -> Manifest:
         """Create an object; status 409 if it is there."""
-        return self._call("POST", self._path(manifest["kind"]), manifest["kind"], body=manifest)
+        return self._object("POST", self._path(manifest["kind"]), manifest["kind"], body=manifest)
 
     def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object; status 409 if somebody else changed it since it was read."""
         path = self._path(manifest["kind"], manifest["metadata"]["name"])
-        return self._call("PUT", path, manifest["kind"], body=manifest)
+        return self._object("PUT", path, manifest["kind"], body=manifest)
 
     def log(self, pod: str, container: str, *, previous: bool) -> list[str]:
         """Return the last lines that a container wrote; none where its log is gone, which is no error to the node."""
@@ -109,6 +109,11 @@ class Cluster:
     def _path(self, kind: str, name: str | None = None, namespace: str | None = None) -> str:
         prefix, plural = _KINDS[kind]
         return f"/{prefix}/namespaces/{namespace or self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def _object(self, method: str, path: str, kind: str, *arguments: Any, **options: Any) -> Manifest:
+        """Call the API server where it answers with one object."""
+        manifest: Manifest = self._call(method, path, kind, *arguments, **options)
+        return manifest
 
     def _call(
         self,
