@@ -22,7 +22,7 @@ TOOLS = environments.ROOT / "tests" / "requirements.txt"
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "--quiet", "."),
-    ("mypy", "components", "pipelines", "serving"),
+    ("mypy", "components", "pipelines", "serving", "tests"),
 )
 
 

@@ -65,7 +65,7 @@ def table(task: str = "binary", rows: int = 1000, seed: int = 0) -> pa.Table:
             "usage": pa.array(np.where(random.random(rows) < 0.1, np.nan, usage), from_pandas=True),
             "age": pa.array(age),
             "spent": pa.array(spent),
-            "plan": pa.array(np.where(random.random(rows) < 0.05, None, plan).tolist()),
+            "plan": pa.array(np.where(random.random(rows) < 0.05, np.array(None, dtype=object), plan).tolist()),
             "region": pa.array(region.tolist()),
             "paperless": pa.array(paperless),
         }

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -164,7 +165,7 @@ def test_a_secret_of_the_environment_is_found_nowhere(copy, database, query, cod
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
-def only_source(project: Path) -> tuple[str, dict]:
+def only_source(project: Path) -> tuple[str, dict[str, Any]]:
     [(name, source)] = yaml.safe_load((project / "project.yaml").read_text(encoding="utf-8"))["sources"].items()
     return name, source
 
@@ -179,7 +180,7 @@ def point_at(project: Path, table: Path) -> None:
     edit(project, sources={name: source | {"path": str(table)}})
 
 
-def sample_row(project: Path) -> dict:
+def sample_row(project: Path) -> dict[str, Any]:
     package = next(r["artifacts"]["training.model"] for r in records(project) if "training.model" in r["artifacts"])
     return json.loads((Path(package) / "sample.json").read_text())["rows"][0]
 

@@ -47,14 +47,14 @@ def _model(value: Any, name: str, path: str) -> Iterator[str]:
 def _value(value: Any, name: str, path: str) -> Iterator[str]:
     if generic := _GENERIC.match(name):
         container, inner = generic.groups()
-        if not isinstance(value, list if container == "list" else dict):
-            yield f"{path}: {value!r} is no {name}"
-        elif container == "list":
+        if container == "list" and isinstance(value, list):
             for number, item in enumerate(value):
                 yield from _value(item, inner, f"{path}[{number}]")
-        else:
+        elif container == "dict" and isinstance(value, dict):
             for key, item in value.items():
                 yield from _value(item, inner.partition(",")[2].strip(), f"{path}.{key}")
+        else:
+            yield f"{path}: {value!r} is no {name}"
     elif name in _SIMPLE:
         if not isinstance(value, _SIMPLE[name]) or (isinstance(value, bool) and name != "bool"):
             yield f"{path}: {value!r} is no {name}"

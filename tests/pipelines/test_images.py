@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -226,7 +227,7 @@ def test_a_new_digest_takes_the_place_of_its_images_former_one_only(tmp_path):
 # The bill of materials.
 
 
-def survey(name: str) -> dict:
+def survey(name: str) -> dict[str, Any]:
     locked = sbom.packages(ROOT / recipes.recipe(name).lock)
     return {
         "python": "3.11.2",
@@ -276,7 +277,7 @@ def test_an_image_that_lacks_a_package_of_its_lock_gets_no_bill():
         sbom.bill(recipes.recipe("gate"), "a:1", FOUND, lacking)
 
 
-def layer(component: dict) -> str | None:
+def layer(component: dict[str, Any]) -> str | None:
     return next((p["value"] for p in component.get("properties", []) if p["name"] == sbom.LAYER), None)
 
 

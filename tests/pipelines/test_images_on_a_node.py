@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def _namespace(api) -> Iterator[str]:
     api.delete_namespace(name)
 
 
-def pod(name: str, restricted: bool = True) -> dict:
+def pod(name: str, restricted: bool = True) -> dict[str, Any]:
     """Describe a pod that imports what the image is for, on a read-only root, as somebody whom the image never saw."""
     modules = [SERVERS[name]] if name in SERVERS else [f"components.{name}.logic", "kfp.dsl.executor_main"]
     code = f"import os, importlib; [importlib.import_module(m) for m in {modules}]; print('imported by', os.getuid())"

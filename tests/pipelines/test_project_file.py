@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +27,7 @@ SMALL = {
 }
 
 
-def changed(**keys: object) -> dict:
+def changed(**keys: object) -> dict[str, Any]:
     return SMALL | keys
 
 

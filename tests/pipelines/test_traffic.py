@@ -77,7 +77,7 @@ class Endpoint:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package") / "model"
-    command = [_serving_python(), "-m", "tests.serving.tiny", folder]
+    command = [str(_serving_python()), "-m", "tests.serving.tiny", str(folder)]
     subprocess.run(command, cwd=environments.ROOT, check=True)
     return folder
 
@@ -226,7 +226,7 @@ class TestTraffic:
 
 
 def _wrong(sample: Sample) -> Sample:
-    return Sample(sample.name, sample.version, sample.rows, [score + 1 for score in sample.scores], sample.tolerance)
+    return Sample(sample.name, sample.version, sample.rows, [score + 1 for score in sample.scores], sample.tolerance)  # type: ignore[operator]
 
 
 def _until(reached: Callable[[], bool]) -> None:

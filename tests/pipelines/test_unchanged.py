@@ -13,6 +13,7 @@ from components.shared.release import endpoint_folder, routing
 from components.shared.release.routing import Routing
 from pipelines import runs
 from pipelines.definitions import compilation
+from pipelines.runs import Run
 from pipelines.targets.local import housekeeping, unchanged
 from pipelines.targets.state import State, root_of
 
@@ -28,9 +29,9 @@ class Project:
 
     runs: Path
     endpoint: Path
-    original: runs.Run
+    original: Run
 
-    def earlier(self, key: str = "key", registry: RegistryState = REGISTRY) -> runs.Run | None:
+    def earlier(self, key: str = "key", registry: RegistryState = REGISTRY) -> Run | None:
         return unchanged.earlier(runs.records(self.runs), key, registry, self.endpoint)
 
 

@@ -151,8 +151,8 @@ class ServerInProcess:
         if status != 200:
             return Answer(status, answered_id, error=content["error"])
         rows = content["predictions"]
-        columns = ([row[name] for row in rows] for name in ("score", "decision", "out_of_vocabulary"))
-        return Answer(status, answered_id, content["model_version"], *columns)
+        scores, decisions, unseen = ([row[name] for row in rows] for name in ("score", "decision", "out_of_vocabulary"))
+        return Answer(status, answered_id, content["model_version"], scores, decisions, unseen)
 
 
 def _v2_head(question: Question) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _binary(rows: list[dict[str, Any]]) -> tuple[bytes, list[dict[str, Any]]]:
         "plan": b"".join(struct.pack("<I", len(text)) + text for text in texts),
     }
     missing = ",".join(str(index) for index, row in enumerate(rows) if row["usage"] is None)
-    inputs = [
+    inputs: list[dict[str, Any]] = [
         {"name": name, "datatype": kind, "shape": [len(rows)], "parameters": {"binary_data_size": len(raw[name])}}
         for name, kind in (("usage", "FP64"), ("active", "BOOL"), ("plan", "BYTES"))
     ]

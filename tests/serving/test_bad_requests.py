@@ -232,6 +232,7 @@ def test_what_is_no_http_gets_a_4xx_or_a_closed_connection(running: local.Runnin
 
 
 def test_only_the_loopback_address_listens(running: local.Running):
+    assert running.server.grpc_address
     for address in (running.server.rest_url.rpartition(":")[2], running.server.grpc_address.rpartition(":")[2]):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", int(address)), timeout=5)

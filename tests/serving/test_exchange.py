@@ -173,7 +173,7 @@ class TestEveryProtocol:
         [latency] = increase(before, counted("request_predict_seconds_sum")).values()
         assert scored.latency_s == pytest.approx(latency)
         with pytest.raises(AttributeError):
-            scored.latency_s = 0.0
+            scored.latency_s = 0.0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("protocol", WITH_ID_FIELD)
@@ -277,7 +277,12 @@ def test_an_observer_that_blocks_delays_no_answer_and_requests_beyond_the_capaci
     server = ServerInProcess(tmp_path)
     released = threading.Event()
     server.exchange.observers = Observers(capacity_rows=10)
-    server.exchange.observers.add(lambda scored: released.wait(30) and server.seen.append(scored))
+
+    def blocks(scored: ScoredRequest) -> None:
+        released.wait(30)
+        server.seen.append(scored)
+
+    server.exchange.observers.add(blocks)
     before = counted("perennial_unobserved_requests_total")
     start = time.monotonic()
 
@@ -293,7 +298,7 @@ def test_an_observer_that_blocks_delays_no_answer_and_requests_beyond_the_capaci
 
 
 def test_a_bug_is_a_500_whose_log_line_names_the_request(server: ServerInProcess, caplog: pytest.LogCaptureFixture):
-    server.served.active.signature.encode = None  # type: ignore[union-attr, method-assign, assignment]
+    server.served.active.signature.encode = None  # type: ignore[union-attr, method-assign]
 
     with caplog.at_level(logging.ERROR):
         answers = {name: getattr(server, name)(Question(ROWS, header_id=f"q-{name}")) for name in PROTOCOLS}

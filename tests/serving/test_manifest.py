@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import kserve
 import pytest
@@ -16,10 +17,10 @@ TYPES = {"inferenceservice": "V1beta1InferenceService", "servingruntime": "V1alp
 
 
 @pytest.fixture(name="documents")
-def _documents(tmp_path: Path) -> dict[str, dict]:
+def _documents(tmp_path: Path) -> dict[str, dict[str, Any]]:
     made = made_candidate.project(serving={"log_url": "http://collector"})
     candidate = Candidate.read(made_candidate.evidence(tmp_path / "candidate", named=made), made_candidate.CODE)
-    version = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
+    version: Any = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
     manifest.write(tmp_path / "release", candidate, version, False, "d" * 64)
     return {path.stem: yaml.safe_load(path.read_text()) for path in (tmp_path / "release").glob("*.yaml")}
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ ROWS = list(tiny.SAMPLE)
 BODY = json.dumps({"instances": ROWS}).encode()
 
 
-def tensors(rows: list[dict]) -> bytes:
+def tensors(rows: list[dict[str, Any]]) -> bytes:
     types = {"usage": "FP32", "active": "BOOL", "plan": "BYTES"}
     inputs = [
         {"name": name, "datatype": datatype, "shape": [len(rows)], "data": [row[name] for row in rows]}

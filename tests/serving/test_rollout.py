@@ -1,10 +1,13 @@
 """A new release loads and warms inside the running server and takes over without losing a request."""
 
+import functools
 import json
+import os
+import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,10 @@ def swap_by_restart(running: local.Running, version: str, former: str) -> local.
     return local.start(running.endpoint, python=PYTHON, source=ROOT, port=port, grpc_port=None)
 
 
+def more_than(answers: Sequence[object], count: int) -> bool:
+    return len(answers) > count
+
+
 def under_load(root: Path, swap: Callable[..., local.Running], times: int) -> tuple[Load, dict[str, float]]:
     """Swap releases one after another while requests keep coming; return what the clients saw."""
     endpoint = tiny.released(root)
@@ -81,7 +88,7 @@ def under_load(root: Path, swap: Callable[..., local.Running], times: int) -> tu
                 scores[str(number)] = place(root, endpoint, str(number))
                 running = swap(running, str(number), str(number - 1))
                 seen = len(load.answers)
-                until(lambda seen=seen: len(load.answers) > seen + 20)
+                until(functools.partial(more_than, load.answers, seen + 20))
     finally:
         running.stop()
     return load, scores
@@ -166,7 +173,19 @@ def test_a_package_is_served_without_an_endpoint_as_in_a_pod(tmp_path: Path):
     model = tiny.package(tmp_path / "model")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [PYTHON, "-m", "serving", "--model-dir", model, "--name", "pod", "--port", str(port), "--version", "7"]
+    command = [
+        str(PYTHON),
+        "-m",
+        "serving",
+        "--model-dir",
+        str(model),
+        "--name",
+        "pod",
+        "--port",
+        str(port),
+        "--version",
+        "7",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
@@ -207,7 +226,7 @@ def test_the_end_waits_for_a_request_under_way(tmp_path: Path):
             answers = connection.makefile("rb")
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
             assert answers.readline().split()[1] == b"100"
-            running.process.terminate()
+            os.kill(running.process.pid, signal.SIGTERM)
             until(lambda: refuses(port))
             connection.sendall(body)
             assert answers.readline() == b"\r\n"
@@ -215,5 +234,5 @@ def test_the_end_waits_for_a_request_under_way(tmp_path: Path):
     finally:
         running.stop()
 
-    assert running.process.returncode == 0
+    assert running.process.poll() == 0
     assert not (running.endpoint / "server.json").exists()

@@ -22,7 +22,7 @@ from tests import documents
 NAME = "tiny"
 PLANS = {"basic": -1.0, "plus": 1.0, "Prämie": 2.0, "": 0.25}
 UNSEEN = 0.5
-SAMPLE = (
+SAMPLE: tuple[dict[str, Any], ...] = (
     {"usage": 1.5, "active": True, "plan": "basic"},
     {"usage": None, "active": False, "plan": None},
     {"usage": -20.0, "active": True, "plan": "Prämie"},

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         evidence = made_candidate.evidence(folder / version, weights_hash=version * 64)
         run = client.create_run(experiment).info.run_id
         client.log_artifacts(run, str(evidence.model), "model")
-        made = SimpleNamespace(version=version, run_id=run, source=f"runs:/{run}/model")
+        made: Any = SimpleNamespace(version=version, run_id=run, source=f"runs:/{run}/model")
         client.create_model_version(NAME, made.source, run)
         objects.write(
             folder / "releases" / version, Candidate.read(evidence, made_candidate.CODE), made, False, "d" * 64

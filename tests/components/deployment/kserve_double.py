@@ -167,7 +167,7 @@ class Controller(threading.Thread):
                 self.restarts.append(name)
             self._seen[name] = template
             labels = {"app": f"isvc.{name}"}
-            pod = {
+            pod: dict[str, Any] = {
                 "containers": [
                     {"name": "kserve-container", "image": "serving", "resources": {"limits": {"memory": "1Gi"}}}
                 ]
@@ -175,7 +175,7 @@ class Controller(threading.Thread):
             pod |= {"schedulerName": "nobody", "automountServiceAccountToken": False}
             if name not in there:
                 # A paused Deployment makes no pods of its own.
-                deployment = {"paused": True, "replicas": 1, "selector": {"matchLabels": labels}}
+                deployment: dict[str, Any] = {"paused": True, "replicas": 1, "selector": {"matchLabels": labels}}
                 deployment["template"] = {"metadata": {"labels": labels}, "spec": pod}
                 self.api.make(
                     "apis/apps/v1",

@@ -109,7 +109,7 @@ def test_a_first_release_that_answers_wrong_leaves_nothing(place):
 
 
 def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
-    state = {"name": "kserve-container", "state": {"waiting": {"reason": reason, "message": message}}}
+    state: dict[str, Any] = {"name": "kserve-container", "state": {"waiting": {"reason": reason, "message": message}}}
     state |= {"image": "serving:1", "imageID": "", "ready": False, "restartCount": 0}
     return {"phase": "Pending", "conditions": [], "containerStatuses": [state | more]}
 
@@ -330,7 +330,7 @@ def test_a_release_whose_traffic_can_not_be_seen_goes_back_traffic_first(place):
             content = content.replace(b"0.1", b"0.7")
         return status, content
 
-    place.gateway.answer = answer  # type: ignore[method-assign]
+    place.gateway.answer = answer
 
     with pytest.raises(StepFailed, match=r"answers row 0 of its sample with 0\.7"):
         place.release("2")

@@ -18,8 +18,12 @@ def rows(rng: np.random.Generator, count: int) -> Inputs:
 
 def parts(truth_of, seed: int = 0, count: int = 2000) -> tuple[Learnable, Learnable, Learnable]:
     rng = np.random.default_rng(seed)
-    made = [rows(rng, count) for _ in range(3)]
-    return tuple(Learnable(inputs, truth_of(inputs, rng)) for inputs in made)
+    train, validation, test = (rows(rng, count) for _ in range(3))
+    return (
+        Learnable(train, truth_of(train, rng)),
+        Learnable(validation, truth_of(validation, rng)),
+        Learnable(test, truth_of(test, rng)),
+    )
 
 
 def rule_for(train, validation, test, task="binary", classes=("no", "yes")):

@@ -100,8 +100,8 @@ class Run:
         documents.champion(version).write(self.folder / "champion")
 
     def evaluate(self, seed: int = 7, **evaluation: Any) -> EvaluationReport:
-        folders = [self.folder / name for name in ("splits", "model", "champion")]
-        return logic.evaluate(project(self.task, **evaluation), *folders, seed, self.folder / "evaluation")
+        splits, model, champion, out = (self.folder / name for name in ("splits", "model", "champion", "evaluation"))
+        return logic.evaluate(project(self.task, **evaluation), splits, model, champion, seed, out)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -123,8 +123,11 @@ def test_the_threshold_earns_most_on_the_validation_rows(made):
     scores = exported(made / "model/model.onnx", asked)
     chosen = ModelFacts.read(made / "model").threshold
 
+    assert PROJECT.value
+    prices = PROJECT.value
+
     def earned(cut: float) -> float:
-        return value.total(PROJECT.value, value.counts(scores, positive, cut))
+        return value.total(prices, value.counts(scores, positive, cut))
 
     assert earned(chosen) >= max(earned(cut) for cut in np.linspace(0, 1, 501))
 

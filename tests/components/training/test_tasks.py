@@ -18,9 +18,7 @@ from components.training import logic
 from tests.components import made_splits
 
 
-def trained(
-    folder: Path, project: Any, table: pa.Table, **hyperparameters: Any
-) -> tuple[dict[str, Any], np.ndarray, Any]:
+def trained(folder: Path, project: Any, table: pa.Table, **hyperparameters: Any) -> tuple[ModelFacts, np.ndarray, Any]:
     """Train, and return what the package says, the export's scores of the test rows, and those rows."""
     made_splits.write(folder / "splits", table)
     made_splits.write_best(folder / "study", **hyperparameters)

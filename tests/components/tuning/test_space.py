@@ -1,5 +1,7 @@
 """A search space that some trial would stumble over is refused before any trial, with the name and the way out."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from components.shared.errors import InputError, StepFailed
@@ -50,7 +52,7 @@ def test_the_search_starts_from_the_projects_own_values_where_the_space_holds_th
     assert space.planned(outside, Training(dropout=0.1), seed=0) == []
 
 
-@pytest.mark.skipif(search.find_spec("torch") is not None, reason="PyTorch is installed, so the sampler works")
+@pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed, so the sampler works")
 def test_the_gp_sampler_without_pytorch_names_what_it_needs():
     with pytest.raises(InputError, match=r"requires PyTorch.* or set 'tuning.sampler: tpe'"):
         search.sampler(Tuning(sampler="gp"), seed=0)

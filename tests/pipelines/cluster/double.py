@@ -69,7 +69,9 @@ class Endpoint(ThreadingHTTPServer):
         """Where it answers."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def reply(self, method: str, path: str, query: dict, body: bytes, headers: dict) -> dict[str, Any]:
+    def reply(
+        self, method: str, path: str, query: dict[str, Any], body: bytes, headers: dict[str, Any]
+    ) -> dict[str, Any]:
         """Answer a request with ``status``, ``type`` and ``body``."""
         raise NotImplementedError
 
@@ -78,11 +80,14 @@ class Recorder(Endpoint):
     """Passes every request on to a real server and notes both."""
 
     def __init__(self, upstream: str, name: str) -> None:
-        self._upstream, self._file, self._exchanges = upstream.rstrip("/"), FOLDER / f"{name}.json", []
+        self._upstream, self._file = upstream.rstrip("/"), FOLDER / f"{name}.json"
+        self._exchanges: list[dict[str, Any]] = []
         self._pool, self._lock = urllib3.PoolManager(), threading.Lock()
         super().__init__()
 
-    def reply(self, method: str, path: str, query: dict, body: bytes, headers: dict) -> dict[str, Any]:
+    def reply(
+        self, method: str, path: str, query: dict[str, Any], body: bytes, headers: dict[str, Any]
+    ) -> dict[str, Any]:
         with self._lock:
             sent = {name: value for name, value in headers.items() if name.lower() not in ("host", "content-length")}
             url = f"{self._upstream}{path}"
@@ -126,7 +131,9 @@ class Double(Endpoint):
         self.problems: list[str] = []
         super().__init__()
 
-    def reply(self, method: str, path: str, query: dict, body: bytes, headers: dict) -> dict[str, Any]:
+    def reply(
+        self, method: str, path: str, query: dict[str, Any], body: bytes, headers: dict[str, Any]
+    ) -> dict[str, Any]:
         with self._lock:
             json_body = json.loads(body) if body and headers.get("Content-Type") == "application/json" else None
             found = self._find(method, path, query)
@@ -142,7 +149,7 @@ class Double(Endpoint):
                 text = text.replace(recorded, now)
             return {"status": entry["status"], "type": entry["type"], "body": json.loads(text)}
 
-    def _find(self, method: str, path: str, query: dict) -> int | None:
+    def _find(self, method: str, path: str, query: dict[str, Any]) -> int | None:
         """Find the exchange that a request repeats: ahead as far as the next change, or else the latest before."""
 
         def same(index: int) -> bool:
@@ -165,7 +172,7 @@ class Double(Endpoint):
             return fresh[0]
         return before[-1] if before else None
 
-    def _learn(self, recorded: dict, now: dict) -> None:
+    def _learn(self, recorded: dict[str, Any], now: dict[str, Any]) -> None:
         """Remember which hash stands for which in the recording."""
         for name, value in recorded.items():
             for old, new in zip(_CONTENT.findall(value), _CONTENT.findall(now[name]), strict=True):
@@ -176,7 +183,7 @@ class Double(Endpoint):
         return {"status": status, "type": "application/json", "body": {"code": 3, "message": f"double: {problem}"}}
 
 
-def _masked(query: dict) -> dict:
+def _masked(query: dict[str, Any]) -> dict[str, Any]:
     return {name: _CONTENT.sub("#", value) for name, value in query.items()}
 
 

@@ -25,6 +25,7 @@ from pipelines.targets.kfp import placement, submission
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import Follower
 from pipelines.targets.model import Kfp
+from pipelines.targets.protocol import Version
 from tests.pipelines.cluster.double import Double, Recorder
 
 ENDPOINT, RECORD = os.environ.get("KFP_ENDPOINT"), bool(os.environ.get("KFP_RECORD"))
@@ -52,12 +53,12 @@ class Place:
 
     def uploaded(
         self, server: Server, definition: Any, revision: str = "r1", image: str = IMAGE, **resources: Any
-    ) -> submission.Version:
+    ) -> Version:
         project = project_file.read(ROOT).model_copy(update={"resources": Resources.model_validate(resources)})
         documents = placement.compile_(definition, server.target, project, dict.fromkeys(steps(), image))
         return submission.upload(server, f"test-{self.scenario}", documents, revision)
 
-    def submitted(self, server: Server, version: submission.Version, **parameters: Any) -> runs.Run:
+    def submitted(self, server: Server, version: Version, **parameters: Any) -> runs.Run:
         run_id = submission.start(server, version, parameters, f"test {self.scenario}", EXPERIMENT)
         record = runs.new("test", "training", catalog.entry("training").steps, self.folder, datetime.now(UTC))
         record.remote = run_id

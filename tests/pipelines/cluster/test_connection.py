@@ -24,7 +24,9 @@ class Ingress(Endpoint):
         self.answer = {"status": status, "type": type_, "body": HEALTHY if body is None else body, "headers": headers}
         super().__init__()
 
-    def reply(self, method: str, path: str, query: dict, body: bytes, headers: dict) -> dict[str, Any]:
+    def reply(
+        self, method: str, path: str, query: dict[str, Any], body: bytes, headers: dict[str, Any]
+    ) -> dict[str, Any]:
         self.sent.append({name.lower(): value for name, value in headers.items()})
         return self.answer
 

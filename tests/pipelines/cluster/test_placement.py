@@ -1,12 +1,13 @@
 """What only a cluster knows is added to the same pipeline: nothing of its steps changes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from components.shared.images import image
-from components.shared.project import Project
+from components.shared.project import Project, Resources
 from pipelines.definitions import compilation
 from pipelines.definitions.training import training_pipeline
 from pipelines.images.environments import ROOT, steps
@@ -27,12 +28,10 @@ def target(*overrides: str) -> Kfp:
 
 
 def project(**resources: object) -> Project:
-    return project_file.read(ROOT).model_copy(
-        update={"resources": Project.model_fields["resources"].annotation.model_validate(resources)}
-    )
+    return project_file.read(ROOT).model_copy(update={"resources": Resources.model_validate(resources)})
 
 
-def compiled(*overrides: str, **resources: object) -> tuple[dict, dict]:
+def compiled(*overrides: str, **resources: object) -> tuple[dict[str, Any], dict[str, Any]]:
     pipeline, platform = placement.compile_(training_pipeline, target(*overrides), project(**resources), REFERENCES)
     return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
@@ -127,7 +126,7 @@ def test_tables_that_nobody_can_hash_from_here_are_read_by_every_run(tmp_path, s
     assert tasks["split"]["cachingOptions"]["enableCache"]
 
 
-def step(pipeline: dict, name: str) -> dict:
+def step(pipeline: dict[str, Any], name: str) -> dict[str, Any]:
     return pipeline["deploymentSpec"]["executors"][f"exec-{name}"]
 
 
@@ -169,4 +168,6 @@ def test_a_target_of_the_project_wins_over_the_shipped_one(tmp_path: Path):
     text = (reading.SHIPPED / "kfp.yaml").read_text(encoding="utf-8")
     (tmp_path / "targets" / "kfp.yaml").write_text(text.replace("namespace: kubeflow", "namespace: team"), "utf-8")
 
-    assert reading.read("kfp", tmp_path).namespace == "team"
+    read = reading.read("kfp", tmp_path)
+
+    assert isinstance(read, Kfp) and read.namespace == "team"

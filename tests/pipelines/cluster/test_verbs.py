@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -51,7 +52,7 @@ def perennial(place, s3, tmp_path, monkeypatch):
     return run
 
 
-def records(tmp_path: Path) -> list[dict]:
+def records(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in (tmp_path / "project").glob(".perennial/runs/*/run.json")]
 
 
