@@ -50,7 +50,7 @@ def finished(folder: Path, now: datetime, exit_code: int, key: str = "key", afte
         run.step(name).state, run.step(name).seconds = "done", 3.0
     release = run.folder / "release"
     release.mkdir()
-    RegisteredVersion(name="churn", version="1", storage_uri="file:///m", manifest_sha256="a" * 64).write(release)
+    RegisteredVersion(name="churn", version="1", storage_uri="file:///m", fingerprint="a" * 64).write(release)
     run.artifacts, run.outputs = {"registration.release": str(release)}, {"deployment.Output": "released"}
     run.run_key, run.registry_state = key, after
     runs.end(run, exit_code, None)
@@ -138,7 +138,7 @@ def lost_the_release(project):
 
 
 def holds_another_package(project):
-    other = RegisteredVersion(name="churn", version="1", storage_uri="file:///m", manifest_sha256="b" * 64)
+    other = RegisteredVersion(name="churn", version="1", storage_uri="file:///m", fingerprint="b" * 64)
     other.write(endpoint_folder.release_folder(project.endpoint, "1"))
 
 
@@ -158,6 +158,15 @@ def test_an_endpoint_that_was_changed_has_to_be_released_to(project, change):
     change(project)
 
     assert project.earlier() is None
+
+
+def test_a_champion_that_was_packed_again_is_still_the_release(project):
+    """A laptop and Docker give the same weights, but not the same manifest."""
+    folder = Path(project.original.artifacts["registration.release"])
+    again = RegisteredVersion.read(folder).model_copy(update={"manifest_sha256": "c" * 64, "unchanged": True})
+    again.write(folder)
+
+    assert project.earlier() is not None
 
 
 def test_results_that_were_removed_are_made_again(project):

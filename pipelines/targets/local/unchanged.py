@@ -82,7 +82,8 @@ def _answers(run: Run, registry: RegistryState, folder: Path) -> bool:
         if champion != released.version or routing.read(folder) != Routing.to(champion):
             return False
         installed = RegisteredVersion.read(endpoint_folder.release_folder(folder, champion))
-        if installed.manifest_sha256 != released.manifest_sha256:
+        # Not the manifest: a candidate that is the champion already may have been packed again, on another target.
+        if (installed.storage_uri, installed.fingerprint) != (released.storage_uri, released.fingerprint):
             return False
         return _answered(run, champion, folder)
     except (KeyError, FileNotFoundError, PerennialError):
