@@ -153,7 +153,7 @@ def test_a_release_that_was_killed_is_finished_once_the_alias_moved_and_rolled_b
 
     assert local.recover(endpoint, registry_uri) == outcome
     assert state(endpoint, client) == (version, version, None)
-    assert routing.read(endpoint) == Routing.to(version)
+    assert routing.read(endpoint).shares == {version: 100}
     assert local.recover(endpoint, registry_uri) is None
 
 
