@@ -169,7 +169,7 @@ def test_a_command_that_is_ended_leaves_no_container_and_the_champion_answers(do
     before = routing.answering(place.endpoint)
     edit(docker, training={"learning_rate": 0.0015})
     process = subprocess.Popen(
-        [str(PERENNIAL), "run", *DOCKER],
+        [str(PERENNIAL), "run", "--no-cache", *DOCKER],
         cwd=docker,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

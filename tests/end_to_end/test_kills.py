@@ -54,7 +54,7 @@ def test_sigkill_of_the_command_when_a_step_has_started(project, step):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number, code):
     before = outside(project)
-    process, run = started(project)
+    process, run = started(project, "--no-cache")
     wait_until(process, lambda: began(run(), "data_validation"))
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
@@ -68,7 +68,7 @@ def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number,
 @pytest.mark.parametrize("step", ["champion", "data_validation", "evaluation", "registration", "deployment"])
 def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step):
     before = outside(project)
-    process, _ = started(project)
+    process, _ = started(project, "--no-cache")
     wait_until(process, lambda: bool(task_processes(process.pid, step)))
     for pid in task_processes(process.pid, step):
         os.kill(pid, signal.SIGKILL)
@@ -98,10 +98,10 @@ def outside(project: Path) -> tuple[str | None, str | None]:
     return champion, routing.answering(place.endpoint)
 
 
-def started(project: Path) -> tuple[subprocess.Popen[str], Callable[[], dict[str, Any]]]:
+def started(project: Path, *options: str) -> tuple[subprocess.Popen[str], Callable[[], dict[str, Any]]]:
     known = {record["id"] for record in records(project)}
     process = subprocess.Popen(
-        [str(PERENNIAL), "run"],
+        [str(PERENNIAL), "run", *options],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
