@@ -78,8 +78,13 @@ class State:
     @property
     def registry_exists(self) -> bool:
         """Say whether there is a registry to ask; a file is made by the first run."""
+        return self.registry_file is None or self.registry_file.exists()
+
+    @property
+    def registry_file(self) -> Path | None:
+        """MLflow's database file; None where a server holds the registry."""
         uri = self.registry_uri
-        return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
+        return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
     def create(self) -> None:
         """Make the folders that a run writes to."""
