@@ -2,7 +2,8 @@
 
 A group is ``lint``, ``command`` (``pipelines/`` and whole runs), ``serving``, ``infra``, ``notebook`` or a step. The
 tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks share
-one pytest process. The last line counts the tests of all groups.
+one pytest process. Several processes run at once. The last line counts the tests of all groups; a test that is skipped
+for a reason that is not in ``allowed_skips.txt`` fails the run.
 """
 
 import os
@@ -11,14 +12,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from components.shared import telemetry
 from pipelines.command import notebook
 from pipelines.images import environments
-from tests.tally import Tally
+from tests.tally import Tally, read_reasons
 
 TOOLS = environments.ROOT / "tests" / "requirements.txt"
+ALLOWED_SKIPS = TOOLS.with_name("allowed_skips.txt")
+MOST_JOBS = 4
+"""More processes at once than this would fill the memory of a laptop."""
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "--quiet", "."),
@@ -33,23 +40,77 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := sorted(names - set(group_names())):
         print(f"there is no test group {', '.join(unknown)}; expected some of {sorted(group_names())}.")
         return 2
-    began, tally, failed = time.monotonic(), Tally(), []
+    began, tally = time.monotonic(), Tally()
     with tempfile.TemporaryDirectory() as folder:
-        for group, commands in groups(names).items():
-            for number, command in enumerate(commands):
-                results = Path(folder, f"{group}-{number}.xml")
-                if "pytest" in command:
-                    # Skipped tests are listed once, at the end.
-                    command = [*command, "-rfE", f"--junitxml={results}", *pytest_arguments]
-                if not _run(group, command):
-                    failed.append(group)
-                tally.add(results)
+        jobs = [
+            Job(
+                group,
+                _with_results(command, results := Path(folder, f"{group}-{number}.xml"), pytest_arguments),
+                results,
+            )
+            for group, commands in groups(names).items()
+            for number, command in enumerate(commands)
+        ]
+        failed = _run_all(jobs)
+        for job in jobs:
+            tally.add(job.results)
     for line in tally.skipped_lines():
         print(line)
+    unexpected = tally.unexpected(read_reasons(ALLOWED_SKIPS))
+    for reason in unexpected:
+        print(f"tests may not be skipped because of {reason!r}; provide what is missing, or add it to {ALLOWED_SKIPS}")
     if failed:
-        print(f"failed groups: {' '.join(dict.fromkeys(failed))}")
+        print(f"failed groups: {' '.join(failed)}")
     print(f"{tally} in {time.monotonic() - began:.0f} s", flush=True)
-    return 1 if failed else 0
+    return 1 if failed or unexpected else 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process of the test run."""
+
+    group: str
+    command: Sequence[str]
+    results: Path
+    """Where pytest writes its JUnit XML."""
+
+
+def _with_results(command: list[str], results: Path, pytest_arguments: Sequence[str]) -> list[str]:
+    if "pytest" not in command:
+        return command
+    # Skipped tests are listed once, at the end.
+    return [*command, "-rfE", f"--junitxml={results}", *pytest_arguments]
+
+
+def _run_all(jobs: Sequence[Job]) -> list[str]:
+    """Run as many jobs at once as there are cores, each with its output in one piece; return the groups that failed.
+
+    A single job writes to the terminal while it runs.
+    """
+    if len(jobs) == 1:
+        [job] = jobs
+        print(f"== {job.group}: {' '.join(job.command[:6])}", flush=True)
+        return [] if _run(job, sys.stdout) else [job.group]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
+        return list(dict.fromkeys(group for group in pool.map(_run_aside, jobs) if group))
+
+
+def _run_aside(job: Job) -> str | None:
+    """Run a job, then print all it wrote; return its group if it failed."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        passed = _run(job, output)
+        output.seek(0)
+        print(f"== {job.group}: {' '.join(job.command[:6])}\n{output.read()}", end="", flush=True)
+    return None if passed else job.group
+
+
+def _run(job: Job, output: TextIO) -> bool:
+    began = time.monotonic()
+    code = subprocess.run(job.command, cwd=environments.ROOT, env=_env(), stdout=output, stderr=output).returncode
+    output.seek(0, os.SEEK_END) if output is not sys.stdout else None
+    print(f"== {job.group}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", file=output)
+    output.flush()
+    return code == 0
 
 
 def group_names() -> list[str]:
@@ -62,8 +123,17 @@ def groups(names: set[str]) -> dict[str, list[list[str]]]:
     own = Path(sys.executable).parent
     tests = environments.ROOT / "tests"
     commands: dict[str, list[list[str]]] = {}
-    if not names or "lint" in names:
-        commands["lint"] = [[str(own / tool[0]), *tool[1:]] for tool in LINT]
+    # The longest first, so that no core is idle at the end.
+    if not names or "command" in names:
+        # The ignored folders need packages that the command does not have; their doctests run with their own tests.
+        doctests = ["components/shared", "components/gate", "pipelines"]
+        ignored = [f"components/shared/{folder}" for folder in ("features", "learning", "measures", "package")]
+        commands["command"] = [
+            [str(own / "python"), "-m", "pytest", str(tests / "pipelines")],
+            [str(own / "python"), "-m", "pytest", str(tests / "end_to_end")],
+            [str(own / "python"), "-m", "pytest", "--doctest-modules", *doctests]
+            + [f"--ignore={folder}" for folder in [*ignored, "pipelines/bench"]],
+        ]
     by_lock: dict[str, list[str]] = {}
     for step in _tested_steps():
         if not names or step in names:
@@ -75,15 +145,8 @@ def groups(names: set[str]) -> dict[str, list[list[str]]]:
         commands["+".join(servers)] = [_in_step("serving", servers)]
     if not names or "notebook" in names:
         commands["notebook"] = [[str(notebook.python()), "-m", "pytest", str(tests / "notebooks")]]
-    if not names or "command" in names:
-        # The ignored folders need packages that the command does not have; their doctests run with their own tests.
-        doctests = ["components/shared", "components/gate", "pipelines"]
-        ignored = [f"components/shared/{folder}" for folder in ("features", "learning", "measures", "package")]
-        commands["command"] = [
-            [str(own / "python"), "-m", "pytest", str(tests / "pipelines"), str(tests / "end_to_end")],
-            [str(own / "python"), "-m", "pytest", "--doctest-modules", *doctests]
-            + [f"--ignore={folder}" for folder in [*ignored, "pipelines/bench"]],
-        ]
+    if not names or "lint" in names:
+        commands["lint"] = [[str(own / tool[0]), *tool[1:]] for tool in LINT]
     return commands
 
 
@@ -95,14 +158,6 @@ def _tested_steps() -> list[str]:
 def _in_step(step: str, folders: Sequence[str]) -> list[str]:
     python = environments.virtualenv(TOOLS, environments.lock_of(step), announce=_announce, name=step)
     return [str(python), "-m", "pytest", *(str(environments.ROOT / "tests" / folder) for folder in folders)]
-
-
-def _run(group: str, command: Sequence[str]) -> bool:
-    print(f"== {group}: {' '.join(command[:6])}", flush=True)
-    began = time.monotonic()
-    code = subprocess.run(command, cwd=environments.ROOT, env=_env()).returncode
-    print(f"== {group}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
-    return code == 0
 
 
 def _announce(name: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -37,5 +37,16 @@ class Tally:
         for reason, number in self.reasons.most_common():
             yield f"{number:5d}  {reason}"
 
+    def unexpected(self, allowed: Iterable[str]) -> list[str]:
+        """Return the reasons that begin with none of the allowed ones."""
+        prefixes = tuple(allowed)
+        return sorted(reason for reason in self.reasons if not reason.startswith(prefixes))
+
     def __str__(self) -> str:
         return f"{self.passed:,} passed, {self.failed:,} failed, {self.skipped:,} skipped"
+
+
+def read_reasons(path: Path) -> list[str]:
+    """Read a file with the beginning of one reason per line; empty lines and comments are left out."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.tally import Tally
+from tests.tally import Tally, read_reasons
 
 CASES = """
 import pytest
@@ -30,3 +30,6 @@ def test_tests_are_counted_over_processes_and_a_reason_is_listed_once(tmp_path):
 
     assert str(tally) == "2 passed, 4 failed, 6 skipped"
     assert list(tally.skipped_lines()) == ["skipped:", "    6  no Docker engine"]
+    (tmp_path / "allowed.txt").write_text("# tools\n\nno Docker\n")
+    assert tally.unexpected(read_reasons(tmp_path / "allowed.txt")) == []
+    assert tally.unexpected(["no kubectl"]) == ["no Docker engine"]
