@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the measures are true."""
+"""The examples in the docstrings of the measures and the sequential tests are true."""
 
 import doctest
 import importlib
@@ -6,8 +6,11 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize(("module", "examples"), [("ranking", 2), ("bootstrap", 3), ("calibration", 1)])
+@pytest.mark.parametrize(
+    ("module", "examples"),
+    [("measures.ranking", 2), ("measures.bootstrap", 3), ("measures.calibration", 1), ("sequential.budget", 1)],
+)
 def test_examples_in_docstrings_hold(module, examples):
-    found = doctest.testmod(importlib.import_module(f"components.shared.measures.{module}"))
+    found = doctest.testmod(importlib.import_module(f"components.shared.{module}"))
 
     assert (found.failed, found.attempted) == (0, examples)
