@@ -10,10 +10,13 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from components.shared.errors import InputError, PerennialError
 from components.shared.release import endpoint_folder
+
+if TYPE_CHECKING:
+    from serving.exchange import Exchange
 
 
 def main() -> int:
@@ -47,9 +50,9 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
 
             served = Served()
             rollout = Rollout(endpoint, served)
-            server = ModelServerProcess(
-                Exchange(served), arguments.host, arguments.port, arguments.grpc_port, arguments.owned
-            )
+            exchange = Exchange(served)
+            _log_requests(exchange, arguments)
+            server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
             server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(endpoint, where))
         finally:
             endpoint_folder.write_server(endpoint, None)
@@ -72,8 +75,20 @@ def _serve_package(arguments: argparse.Namespace) -> None:
         served.loaded[version] = release
         served.activate(release)
 
-    server = ModelServerProcess(Exchange(served), arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+    exchange = Exchange(served)
+    _log_requests(exchange, arguments)
+    server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
     server.run(settle)
+
+
+def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
+    if arguments.log_dir is None:
+        return
+    from components.shared.inference_log.policy import LogPolicy
+    from serving.inference_log import InferenceLogWriter
+
+    policy = LogPolicy(arguments.log_sample, frozenset(arguments.log_redact))
+    exchange.observers.add(InferenceLogWriter(arguments.log_dir, policy))
 
 
 def _take(lock: TextIO, endpoint: Path) -> None:
@@ -99,8 +114,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: loopback")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
+    parser.add_argument("--log-dir", type=Path, help="folder of the inference log; no log without it")
+    parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")
+    parser.add_argument("--log-redact", action="append", default=[], metavar="FEATURE", help="feature never to log")
     parser.add_argument("--owned", action="store_true", help="end when standard input closes")
     return parser
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return share
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""One line of a segment: an answered request, with its values by column."""
+
+from collections.abc import Sequence
+from typing import Any, Required, TypedDict
+
+
+class LoggedRequest(TypedDict, total=False):
+    """What the server writes of a request; every list has one value per row.
+
+    ``entity`` has one value for the whole request, or one per row. ``unseen`` names per row the features whose category
+    was never seen in training; it is absent if there is none. ``decision`` is absent where the model takes none.
+    """
+
+    id: Required[str]
+    at_ns: Required[int]
+    """Nanoseconds since 1970 in UTC at which the request was complete."""
+    protocol: Required[str]
+    rows: Required[int]
+    latency_us: Required[float]
+    received: Required[dict[str, Any]]
+    """Feature to its values as the request carried them; None is missing."""
+    encoded: Required[str]
+    """The numbers as the model saw them: base64 of a (rows, encoded features) matrix of little-endian float32."""
+    score: Required[Any]
+    """One number per row, or one list of numbers per row for several classes."""
+    decision: list[Any]
+    entity: Sequence[str]
+    unseen: list[list[str]]
+    action: Sequence[str | None]
+    """What was done about each row, as the caller reports it."""
+    propensity: Sequence[float | None]
+    """Probability with which that was done, 0 to 1."""

@@ -1,0 +1,137 @@
+"""Every answered request is written to the inference log, the same on every protocol, and never delays an answer."""
+
+import itertools
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.shared.inference_log import segments
+from components.shared.inference_log.policy import LogPolicy
+from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
+from serving.inference_log import InferenceLogWriter
+from tests.serving import tiny
+from tests.serving.five_protocols import PROTOCOLS, Question, ServerInProcess
+
+ROWS = [*tiny.SAMPLE, {"usage": 0.1, "active": False, "plan": "東京"}]
+FEATURES = (
+    LoggedFeature("usage", "numeric"),
+    LoggedFeature("active", "boolean"),
+    LoggedFeature("plan", "categorical"),
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerInProcess]:
+    with_log = ServerInProcess(tmp_path / "models")
+    yield with_log
+    with_log.exchange.observers.close(5)
+
+
+def log_to(server: ServerInProcess, folder: Path, policy: LogPolicy | None = None, **clocks: Any) -> InferenceLogWriter:
+    writer = InferenceLogWriter(folder, policy or LogPolicy(), **clocks)
+    server.exchange.observers.add(writer)
+    return writer
+
+
+def logged(server: ServerInProcess, folder: Path) -> list[dict[str, Any]]:
+    """Return the requests in the log, in the order of its segments."""
+    assert server.exchange.observers.drained(5)
+    paths = sorted(segments.wal(folder).glob("*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()[1:]]
+
+
+def header(folder: Path) -> SegmentHeader:
+    path = next(segments.wal(folder).glob("*.jsonl"))
+    return SegmentHeader.parse(path.read_bytes().splitlines()[0], str(path))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_request_is_logged_as_received_and_as_the_model_saw_it(
+    server: ServerInProcess, tmp_path: Path, protocol: str
+):
+    log_to(server, tmp_path / "log")
+    answer = getattr(server, protocol)(Question(ROWS, entity=["a", "b", "c", "d"]))
+
+    [request] = logged(server, tmp_path / "log")
+    assert request["id"] == answer.request_id and request["protocol"] == PROTOCOLS[protocol]
+    assert request["rows"] == 4 and request["entity"] == ["a", "b", "c", "d"]
+    assert request["received"]["usage"] == [1.5, None, -20.0, 0.1]
+    assert json.dumps(request["received"]["active"]) == "[true, false, true, false]"
+    assert [value or None for value in request["received"]["plan"]] == ["basic", None, "Prämie", "東京"]
+    numbers = np.frombuffer(b64decode(request["encoded"]), "<f4").reshape(4, 2)
+    assert dict(zip(header(tmp_path / "log").encoded, numbers.T.tolist(), strict=True)) == {
+        "usage": pytest.approx([1.5, np.nan, -20.0, np.float32(0.1)], nan_ok=True, rel=0),
+        "active": [1.0, 0.0, 1.0, 0.0],
+    }
+    assert request["score"] == pytest.approx([tiny.score(row) for row in ROWS], abs=1e-6)
+    assert request["decision"] == answer.decisions and request["unseen"] == [[], [], [], ["plan"]]
+    assert 0 < request["latency_us"] < 10**6
+    assert header(tmp_path / "log") == SegmentHeader("tiny", "1", FEATURES, ("usage", "active"))
+
+
+def test_a_request_that_is_refused_is_not_logged(server: ServerInProcess, tmp_path: Path):
+    log_to(server, tmp_path / "log")
+    assert server.v1(Question([{"usage": 1}])).status == 400
+    assert logged(server, tmp_path / "log") == []
+
+
+def test_a_redacted_feature_is_nowhere_in_the_log(server: ServerInProcess, tmp_path: Path):
+    log_to(server, tmp_path / "log", LogPolicy(redacted=frozenset({"usage", "plan"})))
+    server.v1(Question(ROWS))
+    [request] = logged(server, tmp_path / "log")
+    assert request["received"] == {"active": [True, False, True, False]}
+    assert np.frombuffer(b64decode(request["encoded"]), "<f4").tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert header(tmp_path / "log").features == (LoggedFeature("active", "boolean"),)
+
+
+def test_a_sample_of_the_requests_is_logged_and_chosen_by_the_id_alone(server: ServerInProcess, tmp_path: Path):
+    policy = LogPolicy(sample=0.3)
+    log_to(server, tmp_path / "log", policy)
+    ids = [f"r{number}" for number in range(200)]
+    for request_id in ids:
+        server.v1(Question(ROWS[:1], header_id=request_id))
+    chosen = [request["id"] for request in logged(server, tmp_path / "log")]
+    assert chosen == [request_id for request_id in ids if policy.includes(request_id)]
+    assert 30 < len(chosen) < 90
+
+
+def test_a_segment_is_closed_after_a_minute_so_that_it_can_be_compacted(server: ServerInProcess, tmp_path: Path):
+    times = itertools.chain([0.0, 59.0, 61.0], itertools.repeat(62.0))
+    writer = log_to(server, tmp_path / "log", timer_s=lambda: next(times))
+    for number in range(4):
+        server.v1(Question(ROWS, header_id=f"r{number}"))
+    assert [request["id"] for request in logged(server, tmp_path / "log")] == ["r0", "r1", "r2", "r3"]
+    [closed] = segments.complete(tmp_path / "log")
+    assert len(closed.read_bytes().splitlines()) == 3
+    writer.close()
+    assert len(list(segments.complete(tmp_path / "log"))) == 2
+
+
+def test_each_release_has_segments_of_its_own(tmp_path: Path):
+    server = ServerInProcess(tmp_path / "models", biases={"1": 0.0, "2": 1.0})
+    log_to(server, tmp_path / "log")
+    for version in ("1", "2"):
+        server.served.activate(server.served.loaded[version])
+        server.v1(Question(ROWS))
+    assert len(logged(server, tmp_path / "log")) == 2
+    releases = [
+        SegmentHeader.parse(path.read_bytes().splitlines()[0], str(path)).release
+        for path in sorted(segments.wal(tmp_path / "log").glob("*.jsonl"))
+    ]
+    assert releases == ["1", "2"]
+    server.exchange.observers.close(5)
+
+
+def test_a_folder_that_cannot_be_written_fails_no_request_and_is_counted(server: ServerInProcess, tmp_path: Path):
+    (tmp_path / "log").write_text("a file where the folder should be")
+    log_to(server, tmp_path / "log")
+    assert server.v1(Question(ROWS)).status == 200
+    assert server.exchange.observers.drained(5)
+    (tmp_path / "log").unlink()
+    assert server.v1(Question(ROWS, header_id="later")).status == 200
+    assert [request["id"] for request in logged(server, tmp_path / "log")] == ["later"]
