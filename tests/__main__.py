@@ -2,8 +2,9 @@
 
 A group is ``lint``, ``command`` (``pipelines/`` and whole runs), ``serving``, ``infra``, ``notebook`` or a step. The
 tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks share
-one pytest process. Several processes run at once. The last line counts the tests of all groups; a test that is skipped
-for a reason that is not in ``allowed_skips.txt`` fails the run.
+one pytest process. What handles times runs in UTC and in a second time zone. Several processes run at once. The last
+line counts the tests of all groups; a test that is skipped for a reason that is not in ``allowed_skips.txt`` fails the
+run.
 """
 
 import os
@@ -28,6 +29,9 @@ NO_TESTS = 5
 """Exit code of pytest that found no test to run."""
 MOST_JOBS = 4
 """More processes at once than this would fill the memory of a laptop."""
+WITH_TIMES = ("ingestion", "split", "feature_retrieval")
+"""Steps that compare times, whose tests also run where the local time is not UTC."""
+OTHER_ZONE = "America/St_Johns"
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "--quiet", "."),
@@ -150,6 +154,8 @@ def groups(names: set[str]) -> dict[str, list[list[str]]]:
             by_lock.setdefault(environments.lock_hash(step), []).append(step)
     for steps in by_lock.values():
         commands["+".join(steps)] = [_in_step(steps[0], [f"components/{step}" for step in steps])]
+    for step in (step for step in WITH_TIMES if not names or step in names):
+        commands[f"{step} in {OTHER_ZONE}"] = [["env", f"TZ={OTHER_ZONE}", *_in_step(step, [f"components/{step}"])]]
     # The server's lock holds the SDKs that know every field of a manifest.
     if servers := [name for name in ("serving", "infra") if not names or name in names]:
         commands["+".join(servers)] = [_in_step("serving", servers)]
@@ -177,7 +183,7 @@ def _announce(name: str) -> None:
 def _env() -> dict[str, str]:
     # Without bytecode every process would compile its heavy libraries again.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | telemetry.OFF
+    return kept | {"TZ": "UTC"} | telemetry.OFF
 
 
 if __name__ == "__main__":

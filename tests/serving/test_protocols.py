@@ -255,15 +255,28 @@ def test_health_and_metadata(running: local.Running, path: str, status: int, tex
 
 
 def test_metrics_count_requests_by_status_errors_by_reason_and_rows_by_release(running: local.Running):
+    def counted() -> dict[str, float]:
+        _, text = get(running, "/metrics")
+        lines = (line.rpartition(" ") for line in text.splitlines() if line[0] != "#")
+        return {name: float(value) for name, _, value in lines}
+
+    before = counted()
     inference.predict(running.server.rest_url, tiny.NAME, ROWS)
     inference.call(running.server.rest_url, f"/v1/models/{tiny.NAME}:predict", body=b"[")
 
-    _, text = get(running, "/metrics")
-    counted = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
-    assert counted['perennial_requests_total{model_name="tiny",protocol="v1",status="200"}'] >= 1
-    assert counted['perennial_requests_total{model_name="tiny",protocol="v1",status="400"}'] >= 1
-    assert counted['perennial_request_errors_total{model_name="tiny",reason="json"}'] >= 1
-    assert counted['perennial_rows_total{model_name="tiny",release="1"}'] >= len(ROWS)
-    assert counted['perennial_out_of_vocabulary_total{feature="plan",model_name="tiny"}'] >= 1
-    assert counted['request_predict_seconds_count{model_name="tiny"}'] >= 1
-    assert counted['perennial_release_active{model_name="tiny",release="1"}'] == 1
+    after = counted()
+    names = ("perennial_", "request_predict_seconds_count")
+    increase = {
+        name: value - before.get(name, 0)
+        for name, value in after.items()
+        if name.startswith(names) and "_created" not in name and value != before.get(name, 0)
+    }
+    assert increase == {
+        'perennial_requests_total{model_name="tiny",protocol="v1",status="200"}': 1,
+        'perennial_requests_total{model_name="tiny",protocol="v1",status="400"}': 1,
+        'perennial_request_errors_total{model_name="tiny",reason="json"}': 1,
+        'perennial_rows_total{model_name="tiny",release="1"}': len(ROWS),
+        'perennial_out_of_vocabulary_total{feature="plan",model_name="tiny"}': 1,
+        'request_predict_seconds_count{model_name="tiny"}': 1,
+    }
+    assert after['perennial_release_active{model_name="tiny",release="1"}'] == 1
