@@ -75,3 +75,25 @@ def test_a_regression_compares_errors():
 
     assert compared.groups["b"] == GroupMeasure(rows=30, mean_error=2, mae=2, rmse=2)
     assert compared.demographic_parity_difference is None
+
+
+def test_the_gaps_of_several_classes_are_fairlearns_largest():
+    rng = np.random.default_rng(4)
+    groups, truth, probability = rng.choice(list("ab"), 200), rng.integers(0, 3, 200), rng.dirichlet(np.ones(3), 200)
+    compared = fairness.compare("g", groups, scorecard("multiclass", truth, probability, None), ["x", "y", "z"], 1)
+
+    answer = probability.argmax(axis=1)
+    parity, odds = (
+        [gap(truth == i, answer == i, sensitive_features=groups) for i in range(3)]
+        for gap in (demographic_parity_difference, equalized_odds_difference)
+    )
+    assert compared.demographic_parity_difference == pytest.approx(max(parity))
+    assert compared.equalized_odds_difference == pytest.approx(max(odds))
+    assert compared.positive == "xyz"[int(np.argmax(parity))]
+
+
+def test_where_every_group_is_small_nothing_is_compared():
+    card = scorecard("binary", np.array([0, 1]), np.array([0.1, 0.9]), 0.5)
+    compared = fairness.compare("g", np.array(["a", "b"]), card, ["no", "yes"], 2)
+    assert (compared.groups, compared.small_groups) == ({}, {"a": 1, "b": 1})
+    assert compared.demographic_parity_difference is compared.equalized_odds_difference is None
