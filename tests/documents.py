@@ -183,10 +183,18 @@ def findings(plans: Sequence[str] = PLANS, **changes: Any) -> ValidationFindings
     plan = {"name": "plan", "type": "VARCHAR", "missing_share": 0.0, "top": [[plans[0], 600]], "unique": len(plans)}
     absent = dict.fromkeys(("mean", "std", "min", "max", "top", "unique"))
     drift = f"Column 'plan' of 'rows' drifted towards {plans[0]!r}: 0.2 from the last accepted snapshot."
+    evidence = {
+        "signal": "input drift", "statistic": "Jensen-Shannon distance", "value": 0.2, "threshold": 0.1,
+        "p_value": None, "effect": f"the share of {plans[0]!r} went from 50.0% to 75.0%", "is_within_snapshot": False,
+        "reference": {"rows": 800, "start": SPAN[0], "end": SPAN[1]},
+        "current": {"rows": 200, "start": None, "end": None},
+    }  # fmt: skip
+    finding = {"source": "rows", "column": "plan", "kind": "drift", "reaction": "warn", "sentence": drift}
     sample = {
         "blocked": False,
-        "findings": ({"source": "rows", "column": "plan", "kind": "drift", "reaction": "warn", "sentence": drift},),
+        "findings": (finding | {"drift": evidence},),
         "tables": {"rows": {"rows": 1000, "columns": (absent | usage, absent | plan)}},
+        "comparisons": {"rows": "200 rows newer than the last accepted snapshot."},
     }
     return ValidationFindings(**(sample | changes))
 

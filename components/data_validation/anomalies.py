@@ -43,7 +43,8 @@ def _anomaly(source: str, column: str | None, kind: str, reason: Any) -> Anomaly
     if kind.startswith("COMPARATOR_"):
         sentence = (
             f"the distribution of {subject} differs from the last accepted snapshot ({details}); expected a smaller "
-            "difference. Check what changed at the source, or raise validation.drift_threshold."
+            "difference. Check what changed at the source, or raise the threshold in "
+            f"feature_repo/schema/{source}.pbtxt."
         )
         return Anomaly(column, "drift", sentence)
     sentence = (

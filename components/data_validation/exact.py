@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data_validation.finding import Anomaly
@@ -55,7 +56,7 @@ class Table:
         )
 
     def measure(self, domains: list[str]) -> Exact:
-        """Read the column statistics of the file, and count the values of the columns in ``domains``."""
+        """Read the column statistics of the file, and count the values of the columns in ``domains`` that it has."""
         metadata = pq.ParquetFile(self._path).metadata
         positions = {metadata.schema.column(index).name: index for index in range(metadata.num_columns)}
         columns = {}
@@ -65,7 +66,7 @@ class Table:
                 for group in range(metadata.num_row_groups)
             ]
             columns[column] = self._column(column, type_, metadata.num_rows, parts)
-        return Exact(metadata.num_rows, columns, {column: self._counts(column) for column in domains})
+        return Exact(metadata.num_rows, columns, {name: self._counts(name) for name in domains if name in columns})
 
     def duplicates(self, exact: Exact, ignored: set[str]) -> list[Anomaly]:
         """Find duplicate rows and duplicate columns."""
@@ -124,6 +125,12 @@ class Table:
                         )
                     )
         return anomalies
+
+    def select(self, query: str, **tables: pa.Table) -> pa.Table:
+        """Return the result of a query about ``{rows}``, the rows of the table, and about other tables by name."""
+        for name, content in tables.items():
+            self._engine.register(name, content)
+        return self._engine.sql(query.replace("{rows}", self._rows)).to_arrow_table()
 
     def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> ColumnSummary:
         """Combine a column's statistics of all row groups; query the rows if some are absent or not finite."""

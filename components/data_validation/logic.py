@@ -6,14 +6,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.data_validation import anomalies, report, schema, statistics
+from components.data_validation import anomalies, comparison, report, schema, statistics
+from components.data_validation.comparison import ComparedTables
 from components.data_validation.exact import Exact, Table, plain_findings
 from components.data_validation.finding import Anomaly, rank, with_reactions
 from components.shared import bundle
 from components.shared.documents.findings import ColumnStatistics, Finding, TableStatistics, ValidationFindings
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import DataBlocked
-from components.shared.project import Project
 
 log = logging.getLogger(__name__)
 _NAMED = 3
@@ -25,8 +25,10 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
     Args:
         bundle_path: The project bundle, with ``feature_repo/schema/<source>.pbtxt`` per source.
         snapshot: The snapshot folder that ingestion wrote.
-        accepted: ``accepted.json`` and, if a snapshot was accepted before, its ``statistics/<source>.pb``.
-        statistics_out: Folder for ``<source>.pb``, ``findings.json`` and an inferred schema where there is none.
+        accepted: ``accepted.json`` and, if a snapshot was accepted before, its ``statistics/`` (what
+            this function wrote for it).
+        statistics_out: Folder for ``<source>.pb``, ``<source>.sample.parquet``, ``findings.json`` and an inferred
+            schema where there is none.
         report_out: Self-contained HTML file.
 
     Returns:
@@ -35,19 +37,22 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
     project = bundle.project(bundle_path)
     tables = SnapshotDescription.read(snapshot).tables
     statistics_out.mkdir(parents=True, exist_ok=True)
+    compared = ComparedTables(project, tables, snapshot)
     findings: list[Finding] = []
+    comparisons: dict[str, str] = {}
     described: dict[str, TableStatistics] = {}
     for source in sorted(tables):
-        previous = _accepted(accepted, source)
-        source_findings, summary = _check(
-            project, bundle_path, source, tables[source].columns, snapshot, previous, statistics_out
+        source_findings, described[source], comparisons[source] = _check(
+            compared, bundle_path, source, accepted / "statistics", statistics_out
         )
         findings += source_findings
-        described[source] = summary
-        log.info("%s: %d rows, %d findings", source, summary.rows, len(source_findings))
+        log.info("%s: %d rows, %d findings", source, described[source].rows, len(source_findings))
     findings.sort(key=rank)
     result = ValidationFindings(
-        blocked=any(finding.reaction == "block" for finding in findings), findings=tuple(findings), tables=described
+        blocked=any(finding.reaction == "block" for finding in findings),
+        findings=tuple(findings),
+        tables=described,
+        comparisons=comparisons,
     )
     result.write(statistics_out)
     report_out.parent.mkdir(parents=True, exist_ok=True)
@@ -70,20 +75,13 @@ def stop_if_blocked(findings: list[Finding]) -> None:
 
 
 def _check(
-    project: Project,
-    bundle_path: str,
-    source: str,
-    types: dict[str, str],
-    snapshot: Path,
-    accepted: Any | None,
-    statistics_out: Path,
-) -> tuple[list[Finding], TableStatistics]:
-    """Check one table."""
-    path = snapshot / f"{source}.parquet"
+    compared: ComparedTables, bundle_path: str, source: str, accepted: Path, statistics_out: Path
+) -> tuple[list[Finding], TableStatistics, str]:
+    """Check one table; the text says what its newest rows were compared with."""
+    project, path = compared.project, compared.folder / f"{source}.parquet"
     declared = project.sources[source]
     added = {name for name in (declared.row_number, declared.time if declared.constant_time else None) if name}
-    types = {name: types[name] for name in pq.read_schema(path).names}
-    times = {name for name, type_ in types.items() if type_ == "TIMESTAMP"}
+    types = {name: compared.tables[source].columns[name] for name in pq.read_schema(path).names}
     reviewed = schema.load(bundle_path, source)
     table = Table(path, types)
     exact = table.measure(schema.domains(reviewed) if reviewed else [])
@@ -96,14 +94,15 @@ def _check(
         reviewed = schema.infer(computed)
         (statistics_out / f"{source}.pbtxt").write_text(schema.text(reviewed), encoding="utf-8")
         log.warning("%s has no schema; review the inferred %s.pbtxt among the statistics", source, source)
-    compared = schema.with_comparators(reviewed, project.validation.drift_threshold, added | times | {project.entity})
-    deviations += anomalies.find(computed, compared, source, accepted)
+    deviations += anomalies.find(computed, reviewed, source, _accepted(accepted, source))
     deviations += plain_findings(exact, added, declared.rows_min, declared.rows_max)
     deviations += table.duplicates(exact, {declared.row_number} if declared.row_number else set())
     for column in project.validation.segment_columns.get(source, ()):
         if column in types:
             deviations += table.segments(exact, column, project.validation.segment_missing_max)
-    return with_reactions(deviations, source, project.validation), _summary(exact, computed)
+    drift, comparison_text = comparison.compare(compared, source, table, accepted, statistics_out)
+    deviations += drift
+    return with_reactions(deviations, source, project.validation), _summary(exact, computed), comparison_text
 
 
 def _summary(exact: Exact, computed: Any) -> TableStatistics:
@@ -137,7 +136,7 @@ def _accepted(folder: Path, source: str) -> Any | None:
     """Read the statistics of the last accepted snapshot; None before the first, or for a new source."""
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    path = folder / "statistics" / f"{source}.pb"
+    path = folder / f"{source}.pb"
     if not path.is_file():
         return None
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())

@@ -18,7 +18,11 @@ def html(name: str, result: ValidationFindings) -> str:
     )
     environment.filters["number"] = number
     return environment.get_template("report.html.j2").render(
-        name=name, blocked=result.blocked, findings=result.findings, tables=result.tables
+        name=name,
+        blocked=result.blocked,
+        findings=result.findings,
+        tables=result.tables,
+        comparisons=result.comparisons,
     )
 
 

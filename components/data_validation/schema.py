@@ -62,24 +62,6 @@ def infer(statistics: Any) -> Any:
     return quiet.tfdv().infer_schema(statistics, infer_feature_shape=False)
 
 
-def with_comparators(schema: Any, threshold: float, left_out: set[str]) -> Any:
-    """Return the schema with a drift comparator for each column that has no comparator.
-
-    Numbers are compared by Jensen-Shannon divergence (0 for equal, 1 for disjoint distributions), texts by the
-    largest change of a value's share.
-    """
-    copy = type(schema)()
-    copy.CopyFrom(schema)
-    for feature in copy.feature:
-        if feature.name in left_out or feature.HasField("drift_comparator") or feature.HasField("skew_comparator"):
-            continue
-        if feature.type == 1:
-            feature.drift_comparator.infinity_norm.threshold = threshold
-        elif feature.type in _TYPES:
-            feature.drift_comparator.jensen_shannon_divergence.threshold = threshold
-    return copy
-
-
 def text(schema: Any) -> str:
     """Write a schema as a text proto, for review."""
     from google.protobuf import text_format

@@ -231,13 +231,17 @@ class Validation(Section):
     """How a run reacts to anomalies in the data: block, warn or ignore."""
 
     schema_anomalies: Reaction = Field("block", description="Data that violates feature_repo/schema.")
-    drift: Reaction = Field("warn", description="A distribution that differs from the last accepted snapshot.")
+    drift: Reaction = Field("warn", description="Newest rows that differ from the last accepted snapshot.")
     duplicates: Reaction = Field("warn", description="Duplicate rows or columns.")
     constant_columns: Reaction = Field("warn", description="Columns with the same value in every row.")
     batch_size: Reaction = Field("block", description="Fewer rows than rows_min or more than rows_max of a source.")
     segments: Reaction = Field("block", description="Values that are missing in one segment only.")
     drift_threshold: float = Field(
-        0.1, gt=0, le=1, description="Largest Jensen-Shannon divergence (numbers) or L-infinity distance (texts)."
+        0.1,
+        gt=0,
+        le=1,
+        description="Smallest distance of two distributions that is drift: normed Wasserstein (numbers) or "
+        "Jensen-Shannon (categories); half of it for the label.",
     )
     segment_columns: dict[str, tuple[ColumnName, ...]] = Field(
         default_factory=dict, description="Columns whose values are the segments to check, by source."

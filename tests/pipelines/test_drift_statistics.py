@@ -82,7 +82,7 @@ def test_without_a_correction_most_runs_over_twenty_columns_alarm_and_with_it_fe
     alarms = {1: 0, 20: 0}
     for _ in range(200):
         for tests in alarms:
-            columns = (compare_numbers(*random.normal(size=(2, 300)), tests=tests) for _ in range(20))
+            columns = (compare_numbers(before, after, tests) for before, after in random.normal(size=(20, 2, 300)))
             alarms[tests] += any(column.is_drift for column in columns)
 
     assert alarms[1] / 200 == pytest.approx(1 - 0.95**20, abs=0.12)  # 64 %

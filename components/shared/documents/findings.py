@@ -2,10 +2,39 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from components.shared.documents.document import Document, OptionalFloat, Part
 from components.shared.project import Reaction
 
 FindingKind = Literal["schema_anomalies", "batch_size", "segments", "drift", "duplicates", "constant_columns"]
+
+DriftSignal = Literal["input drift", "label shift", "changed relation"]
+
+
+class DriftRows(Part):
+    """The rows of one side of a comparison; ``start`` and ``end`` (ISO 8601, UTC) are None without a time."""
+
+    rows: int
+    start: str | None
+    end: str | None
+
+
+class DriftEvidence(Part):
+    """The test behind a finding of drift: ``value`` exceeds ``threshold``."""
+
+    signal: DriftSignal
+    statistic: str
+    value: float
+    threshold: float
+    p_value: OptionalFloat
+    """None for a distance, which is judged by its size."""
+    effect: str
+    """What changed, in words."""
+    is_within_snapshot: bool
+    """Whether the newest rows were compared with earlier rows of the same snapshot, not with an accepted one."""
+    reference: DriftRows
+    current: DriftRows
 
 
 class Finding(Part):
@@ -16,6 +45,8 @@ class Finding(Part):
     kind: FindingKind
     reaction: Reaction
     sentence: str
+    drift: DriftEvidence | None = None
+    """The test behind a finding of the kind drift; None for a comparator of the schema, and for other kinds."""
 
 
 class ColumnStatistics(Part):
@@ -44,7 +75,10 @@ class ValidationFindings(Document):
     """All findings that the project file does not ignore, those that block first."""
 
     FILE = "findings.json"
+    VERSION = 2  # Version 2 adds the evidence of drift.
 
     blocked: bool
     findings: tuple[Finding, ...]
     tables: dict[str, TableStatistics]
+    comparisons: dict[str, str] = Field(default_factory=dict)
+    """What the newest rows of each source were compared with, or why they were not, in one sentence."""

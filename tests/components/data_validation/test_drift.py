@@ -1,0 +1,237 @@
+"""The newest rows are compared with the last accepted snapshot, and what changed is a finding with its test."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.documents.findings import DriftEvidence, Finding, ValidationFindings
+from tests.components.validation_case import SCHEMA, Case, kinds, swap, table
+
+ROWS = 2400
+NEW = 400
+
+
+@pytest.fixture
+def accepted(tmp_path: Path) -> Case:
+    """A project that accepted a table of 2,400 rows, one per hour."""
+    case = Case(tmp_path)
+    assert case.validate(dependent(ROWS)) == []
+    case.accept()
+    return case
+
+
+def dependent(rows: int) -> pa.Table:
+    """Make rows whose label depends on 'use'; fewer rows are the first of more rows."""
+    content = table(rows, seed=1)
+    random = np.random.default_rng(9).random((4, 10_000))[:, :rows]
+    use = -30 * np.log(random[0])
+    content = swap(swap(content, "use", use), "plan", np.where(random[1] < 0.5, "basic", "plus").tolist())
+    content = swap(content, "paid", random[2] < 0.5)
+    return swap(content, "y", (random[3] < 1 / (1 + np.exp(1.5 - use / 30))).astype(int))
+
+
+def newest(content: pa.Table, name: str, change: Any) -> pa.Table:
+    """Change the values of a column in the rows after the first 2,400."""
+    values = content[name].to_pylist()
+    return swap(content, name, values[:ROWS] + [change(row, values[row]) for row in range(ROWS, len(values))])
+
+
+def evidence(findings: list[Finding]) -> DriftEvidence:
+    assert len(findings) == 1, [finding.sentence for finding in findings]
+    assert findings[0].drift is not None
+    return findings[0].drift
+
+
+def test_a_harmless_repeat_is_no_drift(accepted: Case) -> None:
+    assert accepted.validate(dependent(ROWS + NEW)) == []
+    compared = ValidationFindings.read(accepted.folder / "statistics").comparisons
+    assert compared == {"table": "400 rows newer than the last accepted snapshot."}
+
+
+def test_values_that_double_in_the_newest_rows_of_a_growing_table_are_found(accepted: Case) -> None:
+    findings = accepted.validate(newest(dependent(ROWS + NEW), "use", lambda _, use: 2 * use))
+
+    assert ("use", "drift", "warn") in kinds(findings)
+    found = evidence([each for each in findings if each.drift and each.drift.signal == "input drift"])
+    assert found.statistic == "normed Wasserstein distance"
+    assert found.value > found.threshold >= 0.1
+    assert not found.is_within_snapshot
+    assert (found.current.rows, found.current.start) == (NEW, "2024-04-10T00:00:00+00:00")
+    assert found.reference.end == "2024-04-09T23:00:00+00:00"
+    sentence = next(each.sentence for each in findings if each.drift is found)
+    assert "the median rose from 2" in sentence
+    assert "400 rows from 2024-04-10 to 2024-04-26" in sentence
+
+
+def test_a_category_whose_share_changes_is_found_and_named(accepted: Case) -> None:
+    content = newest(dependent(ROWS + NEW), "plan", lambda row, _: "basic" if row % 5 else "plus")
+    found = evidence(accepted.validate(content))
+
+    assert found.statistic == "Jensen-Shannon distance"
+    assert "the share of 'basic' went from 5" in found.effect
+    assert "to 80.0%" in found.effect
+
+
+def test_values_that_go_missing_are_found(accepted: Case) -> None:
+    content = newest(dependent(ROWS + NEW), "use", lambda row, use: None if row % 4 == 0 else use)
+
+    assert evidence(accepted.validate(content)).effect == "the share of missing values went from 0.0% to 25.0%"
+
+
+def test_more_positive_labels_are_a_label_shift(accepted: Case) -> None:
+    content = dependent(ROWS + 3 * NEW)
+    keep = np.array([row < ROWS or y == 1 or row % 3 == 0 for row, y in enumerate(content["y"].to_pylist())])
+    signals = [each.drift.signal for each in accepted.validate(content.filter(pa.array(keep))) if each.drift]
+
+    assert "label shift" in signals
+    assert "changed relation" not in signals
+
+
+def test_a_label_that_depends_on_an_input_the_other_way_round_is_a_changed_relation(accepted: Case) -> None:
+    content = dependent(ROWS + 3 * NEW)
+    uses = content["use"].to_pylist()
+    random = np.random.default_rng(4).random(len(uses))
+    content = newest(content, "y", lambda row, _: int(random[row] < 1 / (1 + np.exp(uses[row] / 30 - 0.5))))
+    found = [each for each in accepted.validate(content) if each.drift and each.drift.signal == "changed relation"]
+
+    assert [each.column for each in found] == ["use"]
+    assert "the share of 'y' = '1' went from " in found[0].sentence
+
+
+def test_labels_that_are_not_all_known_yet_are_not_compared(tmp_path: Path) -> None:
+    # Positive labels are known at once, negative ones only after the delay of 30 days.
+    case = Case(tmp_path, SCHEMA.replace('"SERVING" presence { min_fraction: 1.0 }', '"SERVING"'), delay_days=30)
+
+    def known(rows: int) -> pa.Table:
+        content = dependent(rows)
+        labels = [y if y or row < rows - 30 * 24 else None for row, y in enumerate(content["y"].to_pylist())]
+        return swap(content, "y", labels)
+
+    case.validate(known(ROWS))
+    case.accept()
+    assert case.validate(known(ROWS + 3 * NEW)) == []
+
+
+def test_a_few_new_rows_are_not_compared_and_the_findings_say_so(accepted: Case) -> None:
+    assert accepted.validate(newest(dependent(ROWS + 10), "use", lambda *_: 900.0)) == []
+    compared = ValidationFindings.read(accepted.folder / "statistics").comparisons
+    assert compared == {"table": "10 new rows are too few for a comparison; at least 50 are needed."}
+
+
+def test_a_first_run_compares_the_newest_rows_with_the_earlier_ones_and_never_blocks(tmp_path: Path) -> None:
+    case = Case(tmp_path, drift="block")
+    findings = case.validate(newest(dependent(ROWS + NEW), "use", lambda _, use: use + 60))
+
+    assert ("use", "drift", "warn") in kinds(findings)
+    assert all(each.drift is not None and each.drift.is_within_snapshot for each in findings)
+    assert "differs from that of the earlier rows" in findings[0].sentence
+
+
+def test_drift_from_an_accepted_snapshot_blocks_where_the_project_file_says_so(tmp_path: Path) -> None:
+    case = Case(tmp_path, drift="block")
+    case.validate(dependent(ROWS))
+    case.accept()
+
+    assert {each.reaction for each in case.validate(newest(dependent(ROWS + NEW), "use", lambda *_: 900.0))} == {
+        "block"
+    }
+
+
+def test_what_earlier_periods_did_as_well_is_no_drift(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+
+    def seasonal(rows: int) -> pa.Table:
+        content = dependent(rows)
+        # Every second period of 400 hours has higher values.
+        uses = [use + 40 * (row // NEW % 2) for row, use in enumerate(content["use"].to_pylist())]
+        return swap(content, "use", uses)
+
+    case.validate(seasonal(ROWS))
+    case.accept()
+    assert [each for each in case.validate(seasonal(ROWS + NEW)) if each.drift] == []
+
+
+def test_a_table_that_holds_only_new_rows_is_compared(accepted: Case) -> None:
+    content = newest(dependent(ROWS + NEW), "plan", lambda *_: "plus").slice(ROWS)
+
+    assert ("plan", "drift", "warn") in kinds(accepted.validate(content))
+
+
+def test_rows_without_a_time_are_compared_by_their_number(tmp_path: Path) -> None:
+    schema = SCHEMA + 'feature { name: "number" type: INT }'
+    case = Case(
+        tmp_path, schema, source={"row_number": "number", "time": "at", "constant_time": "2024-01-01T00:00:00Z"}
+    )
+
+    def numbered(content: pa.Table) -> pa.Table:
+        at = pa.array([datetime(2024, 1, 1)] * len(content), pa.timestamp("us"))
+        return swap(content, "at", at).append_column("number", pa.array(range(1, len(content) + 1)))
+
+    assert case.validate(numbered(dependent(ROWS))) == []
+    case.accept()
+    assert case.validate(numbered(dependent(ROWS + NEW))) == []
+    changed = newest(dependent(ROWS + NEW), "plan", lambda *_: "plus")
+    found = evidence([each for each in case.validate(numbered(changed)) if each.column == "plan"])
+    assert (found.current.rows, found.current.start) == (NEW, None)
+
+
+def test_the_sample_of_a_snapshot_is_small_and_names_no_entity(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.validate(table(30_000))
+    stored = pq.read_table(tmp_path / "statistics" / "table.sample.parquet")
+
+    assert set(stored.column_names) == {"perennial.time", "plan", "use", "paid", "y"}
+    assert 9_000 < len(stored) < 11_000
+
+
+@pytest.mark.parametrize("empty", ["accepted", "new"])
+def test_a_column_without_any_value_on_one_side_is_compared_by_its_missing_values(tmp_path: Path, empty: str) -> None:
+    case = Case(tmp_path, schema_anomalies="ignore", constant_columns="ignore")
+    nothing = swap(dependent(ROWS), "use", pa.nulls(ROWS, pa.float64())) if empty == "accepted" else dependent(ROWS)
+    case.validate(nothing)
+    case.accept()
+    content = dependent(ROWS + NEW)
+    findings = case.validate(newest(content, "use", lambda *_: None) if empty == "new" else content)
+
+    assert [each.drift.effect for each in findings if each.drift and each.drift.signal == "input drift"] == [
+        f"the share of missing values went from {'100.0% to 0.0%' if empty == 'accepted' else '0.0% to 100.0%'}"
+    ]
+
+
+def test_a_renamed_column_and_a_number_that_became_text_are_left_to_the_schema(accepted: Case) -> None:
+    content = dependent(ROWS + NEW)
+    texts = swap(content, "use", [str(use) for use in content["use"].to_pylist()])
+
+    assert {each.kind for each in accepted.validate(texts)} == {"schema_anomalies"}
+    renamed = content.rename_columns(["id", "at", "tariff", "use", "paid", "y"])
+    assert {each.kind for each in accepted.validate(renamed)} == {"schema_anomalies"}
+
+
+def test_a_running_number_is_no_drift(tmp_path: Path) -> None:
+    case = Case(tmp_path, SCHEMA + 'feature { name: "invoice" type: INT }')
+    case.validate(dependent(ROWS).append_column("invoice", pa.array(range(ROWS))))
+    case.accept()
+    rows = ROWS + NEW
+
+    assert case.validate(dependent(rows).append_column("invoice", pa.array(range(rows)))) == []
+
+
+def test_rows_in_another_order_in_the_file_give_the_same_sample(tmp_path: Path) -> None:
+    first, second = Case(tmp_path / "first"), Case(tmp_path / "second")
+    rows = table(12_000)
+    first.validate(rows)
+    second.validate(rows.take(pa.array(np.random.default_rng(3).permutation(len(rows)))))
+
+    stored = [pq.read_table(case.folder / "statistics" / "table.sample.parquet") for case in (first, second)]
+    assert stored[0].equals(stored[1])
+
+
+def test_times_are_compared_in_utc() -> None:
+    from components.data_validation.periods import moment
+
+    assert moment(int(timedelta(days=19_000).total_seconds()) * 1_000_000) == "2022-01-08T00:00:00+00:00"
