@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from components.data_validation import drift, periods, sample
+from components.data_validation import drift, periods, sample, sampling
 from components.data_validation.drift_settings import ComparisonSettings
 from components.data_validation.exact import Table
 from components.data_validation.finding import Anomaly
-from components.data_validation.sample import Sample, SampledColumns
+from components.data_validation.sample import Sample
+from components.data_validation.sampling import SampledColumns
 from components.shared.documents.snapshot import TableDescription
 from components.shared.project import Project
 
@@ -85,15 +86,15 @@ def compare(
             for name in sorted(compared.tables)
             if name != source
         }
-    sampled = sample.describe(table, columns, sample.draw(table, rows, columns, others))
+    sampled = sampling.draw(table, rows, columns, others)
     sample.write(sampled, out, source)
     whole, reference = sample.parse(sampled), sample.read(accepted, source)
     if reference is None:
         return _within(compared, source, columns, whole)
     since, labelled_since = _times(reference, whole)
     current = whole
-    if rows > sample.ROWS and since is not None and labelled_since is not None:
-        current = sample.parse(sample.draw(table, rows, columns, others, min(since, labelled_since)))
+    if rows > sample.SAMPLE_ROWS and since is not None and labelled_since is not None:
+        current = sample.parse(sampling.draw(table, rows, columns, others, min(since, labelled_since)))
     newer = len(current.after(since))
     if newer < periods.ROWS_MIN:
         return [], f"{newer:,} new rows are too few for a comparison; at least {periods.ROWS_MIN} are needed."

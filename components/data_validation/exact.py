@@ -39,6 +39,10 @@ class Exact:
     values: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
 
+ROWS = "perennial_rows"
+"""The rows of a table, in queries: its columns and ``file_row_number``."""
+
+
 class Table:
     """A parquet file that can be queried for exact figures."""
 
@@ -54,6 +58,7 @@ class Table:
                 "memory_limit": memory,
             }
         )
+        self._engine.execute(f"CREATE TEMP VIEW {ROWS} AS SELECT * FROM {self._rows}")
 
     def measure(self, domains: list[str]) -> Exact:
         """Read the column statistics of the file, and count the values of the columns in ``domains`` that it has."""
@@ -126,11 +131,13 @@ class Table:
                     )
         return anomalies
 
-    def select(self, query: str, **tables: pa.Table) -> pa.Table:
-        """Return the result of a query about ``{rows}``, the rows of the table, and about other tables by name."""
-        for name, content in tables.items():
-            self._engine.register(name, content)
-        return self._engine.sql(query.replace("{rows}", self._rows)).to_arrow_table()
+    def create(self, name: str, query: str) -> None:
+        """Keep the result of a query as a table of this name, for other queries."""
+        self._engine.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+
+    def select(self, query: str) -> pa.Table:
+        """Return the result of a query about ``ROWS``, the rows of the table, and about created tables."""
+        return self._engine.sql(query).to_arrow_table()
 
     def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> ColumnSummary:
         """Combine a column's statistics of all row groups; query the rows if some are absent or not finite."""

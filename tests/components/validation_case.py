@@ -61,6 +61,7 @@ class Case:
         text: str | None = SCHEMA,
         source: dict[str, Any] | None = None,
         delay_days: int = 0,
+        sources: dict[str, Any] | None = None,
         **rules: Any,
     ) -> None:
         self.folder = folder
@@ -75,7 +76,7 @@ class Case:
                 "task": "binary",
                 "entity": "id",
                 "event_time": "at",
-                "sources": {"table": {"path": "table.csv", "time": "at"} | (source or {})},
+                "sources": sources or {"table": {"path": "table.csv", "time": "at"} | (source or {})},
                 "label": {"source": "table", "column": "y", "delay_days": delay_days},
                 "features": {"service": "trial_v1", "columns": {"use": {"type": "numeric"}}},
                 "validation": rules,
@@ -84,21 +85,27 @@ class Case:
         self.bundle = str(bundle.write(project, folder / "project.yaml", folder))
         (folder / "accepted").mkdir()
 
-    def validate(self, rows: pa.Table) -> list[Finding]:
+    def validate(self, rows: pa.Table, **others: pa.Table) -> list[Finding]:
+        """Validate a snapshot of ``table``, and of other sources by name."""
         snapshot = self.folder / "snapshot"
         snapshot.mkdir(exist_ok=True)
-        pq.write_table(rows, snapshot / "table.parquet", row_group_size=100_000)
-        types = {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
-        times = sorted(rows["at"].to_pylist()) if "at" in rows.column_names else []
-        span = (times[0].isoformat(), times[-1].isoformat()) if times else None
-        described = {"rows": len(rows), "columns": types, "content_hash": "c" * 64, "time_range": span}
-        documents.snapshot(tables={"table": described}).write(snapshot)
+        tables = {name: _write(content, snapshot, name) for name, content in {"table": rows, **others}.items()}
+        documents.snapshot(tables=tables).write(snapshot)
         return logic.validate(
             self.bundle, snapshot, self.folder / "accepted", self.folder / "statistics", self.folder / "report.html"
         )
 
     def accept(self) -> None:
         (self.folder / "statistics").rename(self.folder / "accepted" / "statistics")
+
+
+def _write(rows: pa.Table, snapshot: Path, name: str) -> dict[str, Any]:
+    """Write one table of a snapshot, and describe it."""
+    pq.write_table(rows, snapshot / f"{name}.parquet", row_group_size=100_000)
+    types = {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
+    times = sorted(rows["at"].to_pylist()) if "at" in rows.column_names else []
+    span = (times[0].isoformat(), times[-1].isoformat()) if times else None
+    return {"rows": len(rows), "columns": types, "content_hash": "c" * 64, "time_range": span}
 
 
 def kinds(findings: list[Finding]) -> list[tuple[str | None, str, str]]:

@@ -235,3 +235,41 @@ def test_times_are_compared_in_utc() -> None:
     from components.data_validation.periods import moment
 
     assert moment(int(timedelta(days=19_000).total_seconds()) * 1_000_000) == "2022-01-08T00:00:00+00:00"
+
+
+def test_the_label_is_compared_with_what_other_sources_knew_at_its_time(tmp_path: Path) -> None:
+    """The label's table has no inputs; they change every 500 hours, and are known from then on."""
+    rows = ROWS + 3 * NEW
+    start = datetime(2024, 1, 1)
+    random = np.random.default_rng(5)
+    states = random.integers(0, 2, size=(40, rows // 500 + 1))
+    entity = random.integers(0, 40, rows)
+    state = states[entity, np.arange(rows) // 500]
+    turned = np.arange(rows) >= ROWS
+    labels = pa.table(
+        {
+            "id": [f"c{number}" for number in entity],
+            "at": pa.array([start + timedelta(hours=row, minutes=1) for row in range(rows)], pa.timestamp("us")),
+            "y": (random.random(rows) < np.where((state == 1) ^ turned, 0.4, 0.1)).astype(int),
+        }
+    )
+    known = pa.table(
+        {
+            "id": [f"c{number}" for number in range(40) for _ in states[0]],
+            "at": pa.array(
+                [start + timedelta(hours=500 * part) for _ in range(40) for part in range(len(states[0]))],
+                pa.timestamp("us"),
+            ),
+            "state": np.where(states == 1, "high", "low").ravel(),
+        }
+    )
+    sources = {"table": {"path": "table.csv", "time": "at"}, "other": {"path": "other.csv", "time": "at"}}
+    case = Case(tmp_path, None, sources=sources, duplicates="ignore")
+    case.validate(labels.slice(0, ROWS), other=known)
+    case.accept()
+    findings = [each for each in case.validate(labels, other=known) if each.drift]
+
+    assert [(each.source, each.column, each.drift.signal) for each in findings if each.drift] == [
+        ("table", "other.state", "changed relation")
+    ]
+    assert "where it is 'high', and from 1" in findings[0].sentence
