@@ -199,4 +199,4 @@ def _presence(values: Values) -> list[str | None]:
 
 
 def _at(values: Values, rows: NDArray[np.int64]) -> Values:
-    return [values[row] for row in rows] if isinstance(values, list) else values[rows]
+    return list(map(values.__getitem__, rows.tolist())) if isinstance(values, list) else values[rows]

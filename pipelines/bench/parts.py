@@ -119,6 +119,12 @@ def validation(workspace: Workspace) -> list[Row]:
     ]
 
 
+def drift(workspace: Workspace, seeds: int = 20) -> list[Row]:
+    """Count in how many simulated businesses validation finds each switch, and in how many it alarms in vain."""
+    measured = workspace.run(Path(sys.executable), "drift", "drift", seeds)
+    return [Row(f"drift: findings in {name}", f"{found} of {seeds}", "", "") for name, found in measured.items()]
+
+
 def retrieval(workspace: Workspace, entities: int = 100_000) -> list[Row]:
     """Compare retrieval through Feast with a hand-written ASOF join of DuckDB."""
     [environment] = environments.prepare(["feature_retrieval"]).values()
@@ -164,6 +170,7 @@ def throughput(workspace: Workspace) -> list[Row]:
 PARTS: Mapping[str, Part] = {
     "orchestration": Part(orchestration),
     "validation": Part(validation),
+    "drift": Part(drift, long=True),
     "retrieval": Part(retrieval),
     "retrieval-1m": Part(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": Part(tuning),
