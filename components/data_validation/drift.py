@@ -111,13 +111,29 @@ def _compare(test: _Test, before: Values, after: Values) -> Comparison | None:
 
 def _changed_associations(test: _Test, names: list[str]) -> Iterator[Anomaly]:
     before, after = test.sides.reference, test.sides.current
-    names = [name for name in names if not isinstance(after.columns[name], list)]
+    names = [
+        name for name in names if _has_many_numbers(before.columns[name]) and _has_many_numbers(after.columns[name])
+    ]
     if len(names) < 2:
         return
     rows = [np.stack([np.asarray(side.columns[name]) for name in names], axis=1) for side in (before, after)]
-    for compared in compare_associations(rows[0], rows[1], alpha=test.alpha):
+    changed = [each for each in compare_associations(rows[0], rows[1], alpha=test.alpha) if each.is_drift]
+    ordinary = _ordinary_associations(test, rows[0]) if changed else {}
+    for compared in changed:
+        compared = compared.with_threshold_of_at_least(_ORDINARY * ordinary.get((compared.left, compared.right), 0.0))
         if compared.is_drift:
             yield test.anomaly(names[compared.left], "input drift", words.association(compared, names[compared.right]))
+
+
+def _ordinary_associations(test: _Test, rows: column.Floats) -> dict[tuple[int, int], float]:
+    """Return, by pair of columns, how far an earlier period's correlation was from that of the others at most."""
+    largest: dict[tuple[int, int], float] = {}
+    for period in test.sides.periods:
+        others = np.setdiff1d(np.arange(len(rows)), period)
+        for earlier in compare_associations(rows[others], rows[period]):
+            pair = earlier.left, earlier.right
+            largest[pair] = max(largest.get(pair, 0.0), earlier.value)
+    return largest
 
 
 def _changed_relation(test: _Test, name: str, label: str) -> Iterator[Anomaly]:
@@ -191,6 +207,10 @@ def _label_values(test: _Test, label: str) -> Iterator[tuple[str | None, column.
 
 def _indicator(values: list[str | None], class_: str) -> column.Floats:
     return np.array([float(value == class_) for value in values])
+
+
+def _has_many_numbers(values: Values) -> bool:
+    return not isinstance(values, list) and not column.has_few_values(values)
 
 
 def _presence(values: Values) -> list[str | None]:

@@ -65,12 +65,17 @@ def anomaly(settings: ComparisonSettings, compared: Sides, name: str, signal: Dr
 
 
 def distribution(compared: Comparison, before: Values, after: Values) -> Result:
-    """Describe a changed distribution by the medians, or by the category whose share changed most."""
+    """Describe a changed distribution by mean and median, or by the category whose share changed most."""
     if isinstance(before, list) or isinstance(after, list):
         effect = _largest_change(list(before), list(after))
     else:
-        effect = f"{_moved('the median', float(np.nanmedian(before)), float(np.nanmedian(after)))}"
-        effect += f", {_moved('the standard deviation', float(np.nanstd(before)), float(np.nanstd(after)))}"
+        sides = _finite(before), _finite(after)
+        medians, deviations = [float(np.median(side)) for side in sides], [float(np.std(side)) for side in sides]
+        also = _moved("the median", *medians) or _moved("the standard deviation", *deviations)
+        effect = (
+            ", ".join(filter(None, (_moved("the mean", *(float(side.mean()) for side in sides)), also)))
+            or "the shape of the distribution changed"
+        )
     return Result(
         f"{compared.statistic} {_KIND[compared.statistic]}",
         compared.value,
@@ -156,9 +161,14 @@ def _largest_change(before: list[str | None], after: list[str | None]) -> str:
     return f"the share of {_short(value)} went from {shares[value][0]:.1%} to {shares[value][1]:.1%}"
 
 
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
 def _moved(what: str, before: float, after: float) -> str:
+    """Describe how a figure moved; empty if its first four digits did not."""
     if f"{before:.4g}" == f"{after:.4g}":
-        return f"{what} remained {before:.4g}"
+        return ""
     return f"{what} {'rose' if after > before else 'fell'} from {before:.4g} to {after:.4g}"
 
 

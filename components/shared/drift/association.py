@@ -6,7 +6,7 @@ Rank correlations (Spearman) are compared after Fisher's transformation, whose v
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,7 +38,11 @@ class AssociationComparison:
     @property
     def is_drift(self) -> bool:
         """Return whether the difference is relevant and not explained by chance."""
-        return self.value > DIFFERENCE_MIN and self.value > self.threshold
+        return self.value > self.threshold
+
+    def with_threshold_of_at_least(self, threshold: float) -> "AssociationComparison":
+        """Return the comparison with a threshold that also covers ordinary variation."""
+        return replace(self, threshold=max(self.threshold, threshold))
 
 
 def compare_associations(
