@@ -74,7 +74,7 @@ class Finished:
 
     @property
     def rules(self) -> dict[str, bool]:
-        """What each rule of the gate said, and whether it was passed; none where the run ended before."""
+        """The sentence of each rule of the gate, and whether it passed; empty if the run ended before."""
         verdict = self.documents.verdict
         return {ruling.reason: ruling.passed for ruling in verdict.rules} if verdict else {}
 
@@ -106,7 +106,7 @@ class Model:
         """Score rows: the probability of the positive class, of each class, or the predicted number.
 
         Args:
-            rows: One object of features per row; None stands for a missing value, other keys are ignored.
+            rows: One object of features per row; None is a missing value, other keys are ignored.
 
         Raises:
             InputError: If a row lacks a feature, or a number is none.

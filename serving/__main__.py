@@ -103,9 +103,9 @@ def _take(lock: TextIO, endpoint: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, allow_abbrev=False)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--endpoint", type=Path, help="folder that names the releases")
-    what.add_argument("--model-dir", type=Path, help="one model package, served as it is")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--endpoint", type=Path, help="folder that names the releases")
+    source.add_argument("--model-dir", type=Path, help="one model package, served as it is")
     parser.add_argument("--name", default="model", help="name of the model of --model-dir")
     parser.add_argument("--version", help="version of the model of --model-dir; default: from its manifest's hash")
     parser.add_argument(

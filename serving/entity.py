@@ -1,4 +1,4 @@
-"""Whom the rows of a request describe: carried beside the features, for logs and sticky routing."""
+"""Whom the rows of a request describe: carried along with the features, for logs and sticky routing."""
 
 from typing import Any
 

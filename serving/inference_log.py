@@ -131,8 +131,8 @@ def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:
 def _logged_numbers(numeric: np.ndarray, release: ServedRelease, features: tuple[LoggedFeature, ...]) -> bytes:
     """Return the numbers as the model saw them, without those of redacted features, row by row."""
     logged = {feature.name for feature in features}
-    kept = [name in logged for name in release.package.facts.numeric]
-    return (numeric if all(kept) else numeric[:, kept]).tobytes()
+    is_logged = [name in logged for name in release.package.facts.numeric]
+    return (numeric if all(is_logged) else numeric[:, is_logged]).tobytes()
 
 
 def _header(release: ServedRelease, policy: LogPolicy) -> SegmentHeader:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from components.shared import polling
 from serving import metrics
 
 if TYPE_CHECKING:
@@ -69,10 +70,7 @@ class Observers:
 
     def drained(self, timeout_s: float) -> bool:
         """Wait until nothing waits for the observers; return whether that was reached in time."""
-        end = time.monotonic() + timeout_s
-        while self._waiting_rows and time.monotonic() < end:
-            time.sleep(0.005)
-        return self._waiting_rows == 0
+        return polling.within(lambda: self._waiting_rows == 0, timeout_s, poll_s=0.005)
 
     def _deliver(self) -> None:
         while (scored := self._waiting.get()) is not None:

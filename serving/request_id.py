@@ -74,7 +74,7 @@ class UuidV7Generator:
         self._clock_ns = clock_ns
         self._random_bits = random_bits or random.Random().getrandbits
         self._last = 0
-        # Large requests are answered in a thread beside the event loop.
+        # Large requests are answered in a thread outside the event loop.
         self._lock = threading.Lock()
 
     def __call__(self) -> str:

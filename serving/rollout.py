@@ -51,17 +51,17 @@ class Rollout:
             logger.exception("the endpoint's folder %s could not be followed", self._endpoint)
         self._adopted = stamps
 
-    async def _adopt(self, wanted: Routing) -> None:
+    async def _adopt(self, routing: Routing) -> None:
         """Load what is new, switch, then drop what is no longer needed."""
         served = self._served
-        for version in served.failed.keys() - wanted.versions:
+        for version in served.failed.keys() - routing.versions:
             del served.failed[version]
         # The version with the largest share first: after a start it should not wait for the others.
-        for version in sorted(wanted.versions, key=lambda version: -wanted.shares[version]):
+        for version in sorted(routing.versions, key=lambda version: -routing.shares[version]):
             if version not in served.loaded and version not in served.failed:
                 await self._load(version)
-        served.route(wanted)
-        for version in served.loaded.keys() - wanted.versions - served.routing.versions:
+        served.route(routing)
+        for version in served.loaded.keys() - routing.versions - served.routing.versions:
             logger.info("release %s is dropped", version)
             del served.loaded[version]
 

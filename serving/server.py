@@ -97,7 +97,7 @@ class ModelServerProcess(ModelServer):
 
         Args:
             settle: Awaited once before the first request.
-            follow: Runs beside the server and loads new releases.
+            follow: Runs alongside the server and loads new releases.
             announce: Called with the server's addresses once it listens, and with None when it is about to end.
         """
         with (

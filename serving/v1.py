@@ -31,7 +31,7 @@ class _V1Request:
         return None
 
     def entity(self) -> Entity | None:
-        """Take the entity from the key beside the instances."""
+        """Take the entity from the key next to the instances."""
         value = self._document.get("entity")
         return None if value is None else entity.from_json(value)
 

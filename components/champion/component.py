@@ -1,4 +1,4 @@
-"""KFP face of the champion step: what the registry holds now, as artifacts."""
+"""The champion step as a KFP component: what the registry holds now, as artifacts."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output

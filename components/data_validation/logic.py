@@ -66,11 +66,11 @@ def stop_if_blocked(findings: list[Finding]) -> None:
     Raises:
         DataBlocked: If a finding blocks; the message has the most important reasons.
     """
-    blocking = [each for each in findings if each.reaction == "block"]
+    blocking = [finding for finding in findings if finding.reaction == "block"]
     if not blocking:
         return
     more = f"; and {len(blocking) - _NAMED} more, see the data validation report" if len(blocking) > _NAMED else ""
-    reasons = "; ".join(f"source '{each.source}': {each.sentence.rstrip('.')}" for each in blocking[:_NAMED])
+    reasons = "; ".join(f"source '{finding.source}': {finding.sentence.rstrip('.')}" for finding in blocking[:_NAMED])
     raise DataBlocked(f"the data failed validation: {reasons}{more}.")
 
 
@@ -125,7 +125,9 @@ def _summary(exact: Exact, computed: Any) -> TableStatistics:
                 std=numbers.std_dev if numbers else None,
                 min=None if column.low is None else float(column.low),
                 max=None if column.high is None else float(column.high),
-                top=tuple((each.value, int(each.frequency)) for each in text.top_values[:5]) if text else None,
+                top=tuple((top_value.value, int(top_value.frequency)) for top_value in text.top_values[:5])
+                if text
+                else None,
                 unique=int(text.unique) if text else None,
             )
         )

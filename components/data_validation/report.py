@@ -8,7 +8,7 @@ from components.shared.documents.findings import ValidationFindings
 
 
 def html(name: str, result: ValidationFindings) -> str:
-    """Render findings and tables as they stand in ``findings.json``."""
+    """Render findings and tables as they are in ``findings.json``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

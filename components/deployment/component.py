@@ -1,4 +1,4 @@
-"""KFP face of deployment: verify the new release with a real request, then let it take over."""
+"""The deployment step as a KFP component: verify the new release with a real request, then let it take over."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input

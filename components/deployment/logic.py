@@ -1,4 +1,4 @@
-"""Release a version: it must answer right beside the champion before it may take over.
+"""Release a version: it must answer correctly alongside the champion before it may take over.
 
 The order of a release is defined in ``components.shared.release.machine``; here the gate's verdict is checked again,
 and the endpoint's address decides who carries it out.

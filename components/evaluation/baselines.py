@@ -16,7 +16,7 @@ from components.shared.project import Value
 
 @dataclass(frozen=True)
 class Contender:
-    """A model beside the others: its scores of the test rows, where it acts, and one sentence on what it is."""
+    """One of the compared models: its scores of the test rows, where it acts, and one sentence on what it is."""
 
     score: Floats
     threshold: float | None
@@ -43,12 +43,12 @@ def rule_of_thumb(
 ) -> Contender:
     """Learn the best single question on the training rows; keep it if it beats a constant on the validation rows."""
     targets = _targets(train.truth, task, len(classes))
-    asked = rule.best(train.inputs, targets, *names)
-    if asked.question and not _better_than_constant(asked, validation, task, classes):
-        asked = rule.constant(targets)
-    score = _shaped(asked.score(test), task)
-    threshold = _threshold(_shaped(asked.score(validation.inputs), task), validation.truth, task, value)
-    return Contender(score, threshold, _sentence(asked, task, classes, len(train.truth)))
+    rule_of_thumb = rule.best(train.inputs, targets, *names)
+    if rule_of_thumb.question and not _better_than_constant(rule_of_thumb, validation, task, classes):
+        rule_of_thumb = rule.constant(targets)
+    score = _shaped(rule_of_thumb.score(test), task)
+    threshold = _threshold(_shaped(rule_of_thumb.score(validation.inputs), task), validation.truth, task, value)
+    return Contender(score, threshold, _sentence(rule_of_thumb, task, classes, len(train.truth)))
 
 
 def plain_model(
@@ -83,20 +83,22 @@ def _threshold(score: Floats, truth: NDArray[Any], task: str, value: Value | Non
     return best_threshold(score, truth.astype(bool), value) if task == "binary" else None
 
 
-def _better_than_constant(asked: rule.Rule, validation: Learnable, task: str, classes: list[str]) -> bool:
-    card = scorecard(task, validation.truth, _shaped(asked.score(validation.inputs), task), None)
-    primary = float(card.primary(np.ones((1, len(validation.truth))))[0])
+def _better_than_constant(rule_of_thumb: rule.Rule, validation: Learnable, task: str, classes: list[str]) -> bool:
+    scores = scorecard(task, validation.truth, _shaped(rule_of_thumb.score(validation.inputs), task), None)
+    primary = float(scores.primary(np.ones((1, len(validation.truth))))[0])
     return primary > (0.0 if task == "regression" else 0.5)
 
 
-def _sentence(asked: rule.Rule, task: str, classes: list[str], rows: int) -> str:
+def _sentence(rule_of_thumb: rule.Rule, task: str, classes: list[str], rows: int) -> str:
     learned = f"learned on {rows:,} training rows"
     if task == "regression":
-        yes, no = f"{asked.yes[0]:.4g}", f"{asked.no[0]:.4g}"
+        yes, no = f"{rule_of_thumb.yes[0]:.4g}", f"{rule_of_thumb.no[0]:.4g}"
     elif task == "binary":
-        yes, no = (f"{100 * side[1]:.1f} % {classes[1]}" for side in (asked.yes, asked.no))
+        yes, no = (f"{100 * side[1]:.1f} % {classes[1]}" for side in (rule_of_thumb.yes, rule_of_thumb.no))
     else:
-        yes, no = (f"{100 * side.max():.1f} % {classes[int(side.argmax())]}" for side in (asked.yes, asked.no))
-    if asked.question is None:
+        yes, no = (
+            f"{100 * side.max():.1f} % {classes[int(side.argmax())]}" for side in (rule_of_thumb.yes, rule_of_thumb.no)
+        )
+    if rule_of_thumb.question is None:
         return f"always {yes}, as no single question did better ({learned})"
-    return f"{asked.question}: {yes}, otherwise {no} ({learned})"
+    return f"{rule_of_thumb.question}: {yes}, otherwise {no} ({learned})"

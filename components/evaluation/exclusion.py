@@ -46,8 +46,8 @@ def judges(
     for seen in seen_by_split:
         by_split |= _is_in(own, seen)
     by_champion = np.zeros_like(by_split) if seen_by_champion is None else _is_in(own, seen_by_champion) & ~by_split
-    kept = test.filter(pa.array(~(by_split | by_champion)))
-    return Judges(kept, int(by_split.sum()), int(by_champion.sum()))
+    remaining = test.filter(pa.array(~(by_split | by_champion)))
+    return Judges(remaining, int(by_split.sum()), int(by_champion.sum()))
 
 
 def _is_in(own: pa.Array, seen: pa.Array) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Measure a candidate beside rule, plain model and champion, all on the same rows that none of them has seen."""
+"""Measure candidate, rule of thumb, plain model and champion on the same rows, which none of them has seen."""
 
 import logging
 from pathlib import Path
@@ -179,7 +179,7 @@ def _contenders(
 
 
 def _scorecards(task: str, truth: NDArray[Any], contenders: dict[str, baselines.Contender], classes: int) -> Scorecards:
-    """Put each model's scores beside the truth."""
+    """Pair each model's scores with the truth."""
     answered = {
         name: scorecard(task, truth, labels.widen(contender.score, classes), contender.threshold)
         for name, contender in contenders.items()

@@ -121,8 +121,8 @@ def fit(train: Inputs, truth: NDArray[Any], *, task: str, classes: int, seed: in
     else:
         # Newton's method reaches the optimum in a few passes; its matrix grows with the square of columns x classes.
         small = columns.shape[1] * (1 if classes == 2 else classes) <= _NEWTON_SIZE
-        how = {"solver": "newton-cholesky"} if small else {"solver": "lbfgs", "max_iter": 200}
-        model = LogisticRegression(C=1.0, **how).fit(columns, truth[chosen].astype(int))
+        solver = {"solver": "newton-cholesky"} if small else {"solver": "lbfgs", "max_iter": 200}
+        model = LogisticRegression(C=1.0, **solver).fit(columns, truth[chosen].astype(int))
         kind = "logistic regression"
     description = (
         f"{kind} on splines of {train.numeric.shape[1]} numeric and one-hot columns of {train.categorical.shape[1]} "

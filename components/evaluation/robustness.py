@@ -35,10 +35,10 @@ def sample(rows: int, features: int, seed: int) -> NDArray[np.intp]:
 
 def standard_deviations(numeric: NDArray[np.float32]) -> Floats:
     """Return the spread of each column's known values; 0 where nothing is known."""
-    known = ~np.isnan(numeric)
-    rows = np.maximum(known.sum(axis=0), 1)
-    values = np.where(known, numeric, 0.0).astype(np.float64)
-    deviations = np.where(known, values - values.sum(axis=0) / rows, 0.0)
+    present = ~np.isnan(numeric)
+    rows = np.maximum(present.sum(axis=0), 1)
+    values = np.where(present, numeric, 0.0).astype(np.float64)
+    deviations = np.where(present, values - values.sum(axis=0) / rows, 0.0)
     spread: Floats = np.sqrt((deviations**2).sum(axis=0) / rows)
     return spread
 

@@ -80,8 +80,8 @@ def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:
     """
     names = sorted(existing)
     similar = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
-    similar = similar or [each for each in names if each.lower() == column.lower()]
-    listed = ", ".join(f"'{each}'" for each in names[:12]) + (" and others" if len(names) > 12 else "")
+    similar = similar or [name for name in names if name.lower() == column.lower()]
+    listed = ", ".join(f"'{name}'" for name in names[:12]) + (" and others" if len(names) > 12 else "")
     advice = f"Did you mean '{similar[0]}'?" if similar else "Correct the project file."
     return f"source '{name}' has no column '{column}' ({role}); it has {listed}. {advice}"
 

@@ -42,7 +42,7 @@ def ingest(project: Project, source_root: str, out: Path) -> SnapshotDescription
             project, source_root = sources.fetch(project, source_root, fetched), str(fetched)
         tables = {name: _copy(project, name, Path(source_root), partial) for name in sorted(project.sources)}
         shutil.rmtree(partial / ".work", ignore_errors=True)
-        digest = hashlib.sha256("".join(f"{name} {each.content_hash}\n" for name, each in tables.items()).encode())
+        digest = hashlib.sha256("".join(f"{name} {table.content_hash}\n" for name, table in tables.items()).encode())
         snapshot = SnapshotDescription(content_hash=digest.hexdigest(), tables=tables)
         snapshot.write(partial)
         shutil.rmtree(out, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""KFP face of materialization: the online store filled from the offline features."""
+"""The materialization step as a KFP component: the online store filled from the offline features."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output

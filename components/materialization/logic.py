@@ -67,8 +67,8 @@ def materialize(bundle_path: str, snapshot: Path, online_store: str, window: Win
                 pq.write_table(tables[view.name], view.path)
             store.apply(objects)
             written = tuple(_write(store, view, tables[view.name]) for view in views)
-    for each in written:
-        logger.info("%s: %d rows written, %d kept", each.view, each.written, each.kept)
+    for result in written:
+        logger.info("%s: %d rows written, %d kept", result.view, result.written, result.kept)
     limits = {name: moment and moment.isoformat() for name, moment in (("start", window.start), ("end", window.end))}
     return MaterializationSummary(store=online.public(online_store), views=written, **limits)
 

@@ -29,7 +29,7 @@ def open_store(address: str, repo: Path, scratch: Path) -> FeatureStore:
     Args:
         address: A folder, created if absent, or ``redis://host:port[/db]?project=name[&ssl=true]``.
         repo: The project's feature repository.
-        scratch: A folder for a registry that nobody else reads.
+        scratch: A folder for a temporary registry.
 
     Raises:
         InputError: If the address is not valid.

@@ -2,5 +2,5 @@
 
 
 def image(step: str) -> str:
-    """Return the symbolic image name of a step, as it stands in the committed pipelines."""
+    """Return the symbolic image name of a step, as it is in the committed pipelines."""
     return f"perennial/{step.replace('_', '-')}"

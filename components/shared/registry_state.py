@@ -12,7 +12,7 @@ from components.shared import files, registry
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Artifacts that lie on this machine may be edited or lost there; those of a server are taken as written once.
+# Artifacts on this machine may be edited or lost there; those of a server are taken as written once.
 _FILE = "file://"
 
 
@@ -65,7 +65,7 @@ def read_entries(client: "MlflowClient", name: str) -> RegistryEntries:
 def describe(entries: RegistryEntries) -> RegistryState:
     """Complete the database's entries to a digest.
 
-    The digest covers the champion's version and tags, the last accepted run, and the files of both as far as they lie
+    The digest covers the champion's version and tags, the last accepted run, and the files of both as far as they are
     on this machine. It changes when an alias moves, a version or a run is deleted, or one of these files is edited.
     """
     facts = {name: entry and [*entry[:-1], _content(entry[-1])] for name, entry in asdict(entries).items()}

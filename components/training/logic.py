@@ -34,18 +34,18 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> 
     fitting.steady(seed)
     hyperparameters = BestHyperparameters.read(study).hyperparameters
     chosen = Training.model_validate(project.training.model_dump() | hyperparameters)
-    known = prepare.read(project, splits)
-    encoded = prepare.encode(known, chosen)
-    fit = fitting.fit(encoded.train, encoded.validation, encoded.encoding, known.target, chosen, seed=seed)
-    model = network.assemble(encoded.encoding, known.target, fit.network)
+    prepared = prepare.read(project, splits)
+    encoded = prepare.encode(prepared, chosen)
+    fit = fitting.fit(encoded.train, encoded.validation, encoded.encoding, prepared.target, chosen, seed=seed)
+    model = network.assemble(encoded.encoding, prepared.target, fit.network)
     trained = package.Trained(
-        project, chosen, hyperparameters, seed, encoded.encoding, known.target, fit, model, threshold=None
+        project, chosen, hyperparameters, seed, encoded.encoding, prepared.target, fit, model, threshold=None
     )
     if project.task == "binary":
-        scores = trained.answer(known.validation.feed())
-        cut = value.best_threshold(scores, known.validation_labels == 1, project.value)
+        scores = trained.answer(prepared.validation.feed())
+        cut = value.best_threshold(scores, prepared.validation_labels == 1, project.value)
         trained = package.Trained(**{**vars(trained), "threshold": cut})
-    facts = package.write(trained, splits, parity.probe(known.train, encoded.encoding, seed), out)
+    facts = package.write(trained, splits, parity.probe(prepared.train, encoded.encoding, seed), out)
     log.info("stopped after epoch %d of %d, best %d", len(fit.history), chosen.epochs, fit.best_epoch)
     metadata: dict[str, str | float] = {
         "weights_hash": facts.weights_hash,

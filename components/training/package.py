@@ -57,13 +57,13 @@ def weights_hash(encoding: Encoding, weights: list[NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def write(trained: Trained, splits: Path, asked: rows.Inputs, out: Path) -> ModelFacts:
+def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> ModelFacts:
     """Write all files of the package, the manifest last.
 
     Args:
         trained: The model and how it was trained.
         splits: The folder that it was trained from; gives the sample and the list of rows that were seen.
-        asked: Rows on which the export must answer like the model.
+        sample: Rows on which the export must answer like the model.
         out: The package's folder; created.
 
     Returns:
@@ -72,7 +72,7 @@ def write(trained: Trained, splits: Path, asked: rows.Inputs, out: Path) -> Mode
     out.mkdir(parents=True, exist_ok=True)
     trained.model.save(out / "model.keras")
     onnx.save(graph(trained.encoding, trained.target, trained.fit.network), out / "model.onnx")
-    same = parity.check(trained.answer, out / "model.onnx", asked, parity.tolerance(trained.target))
+    same = parity.check(trained.answer, out / "model.onnx", sample, parity.tolerance(trained.target))
     tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
     facts = _facts(trained, LearnedRows(train=tables[0].num_rows, validation=tables[1].num_rows))
     facts.write(out)

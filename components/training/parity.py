@@ -46,14 +46,14 @@ def probe(real: Inputs, encoding: Encoding, seed: int) -> Inputs:
 
 
 def check(
-    answer: Callable[[dict[str, Any]], NDArray[np.float32]], exported: Path, asked: Inputs, allowed: float
+    answer: Callable[[dict[str, Any]], NDArray[np.float32]], exported: Path, inputs: Inputs, allowed: float
 ) -> ExportParity:
     """Compare the export with the trained model, row by row.
 
     Args:
         answer: The trained model: raw inputs by name to scores.
         exported: The ONNX file.
-        asked: The rows to compare on.
+        inputs: The rows to compare on.
         allowed: Largest tolerated absolute difference.
 
     Returns:
@@ -62,7 +62,7 @@ def check(
     Raises:
         StepFailed: If the export cannot be loaded, answers with another shape or with infinities, or differs.
     """
-    feed = asked.feed()
+    feed = inputs.feed()
     try:
         exported_scores = open_session(exported, threads=0).run([OUTPUT], feed)[0]
     except Exception as error:  # onnxruntime raises its own classes, which share no base but Exception
@@ -77,10 +77,10 @@ def check(
     error_ = float(np.abs(exported_scores.astype(np.float64) - scores).max())
     if error_ > allowed:
         raise StepFailed(
-            f"the exported model differs from the trained one by up to {error_:.3g} over {len(asked)} rows; "
+            f"the exported model differs from the trained one by up to {error_:.3g} over {len(inputs)} rows; "
             f"at most {allowed:.3g} is tolerated. It was not kept."
         )
-    return ExportParity(max_abs_error=error_, rows=len(asked))
+    return ExportParity(max_abs_error=error_, rows=len(inputs))
 
 
 def _finite(scores: NDArray[Any]) -> int:

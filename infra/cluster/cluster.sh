@@ -95,7 +95,7 @@ KUBECONFIG=$work/kubeconfig run "$here/secrets.sh"
 ready perennial
 
 cat <<'END'
-The cluster stands. Reach it in three terminals:
+The cluster is ready. Reach it in three terminals:
   kubectl --context kind-perennial -n kubeflow port-forward svc/ml-pipeline 8888
   kubectl --context kind-perennial -n kubeflow port-forward svc/seaweedfs 9000
   kubectl --context kind-perennial -n envoy-gateway-system port-forward svc/kserve-ingress-gateway 8080:80

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Secrets of a cluster for trying, with random passwords that nobody has to know; one that exists stays.
+# Makes the Secrets of a cluster for trying, with random passwords that no one has to know; existing ones are kept.
 # The bucket's keys are those of the S3 server that Kubeflow Pipelines brings.
 set -euo pipefail
 kubectl=${KUBECTL:-kubectl}

@@ -1,4 +1,4 @@
-"""What one task costs beyond its own work: our adapter beside kfp's own runner, with and without virtualenvs.
+"""What one task costs beyond its own work: our adapter next to kfp's own runner, with and without virtualenvs.
 
 ``python -m pipelines.bench.orchestration FOLDER`` prints seconds per task as JSON; it runs in the command's virtualenv.
 """

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: what each measures, beside which alternative, in the virtualenv of what it measures."""
+"""The parts of the benchmark: what each measures, against which alternative, in the virtualenv of what it measures."""
 
 import functools
 import json
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class BenchPart:
     """One part of the benchmark."""
 
     measure: Callable[["Workspace"], list[Row]]
@@ -167,13 +167,13 @@ def throughput(workspace: Workspace) -> list[Row]:
     ]
 
 
-PARTS: Mapping[str, Part] = {
-    "orchestration": Part(orchestration),
-    "validation": Part(validation),
-    "drift": Part(drift, long=True),
-    "retrieval": Part(retrieval),
-    "retrieval-1m": Part(functools.partial(retrieval, entities=1_000_000), long=True),
-    "tuning": Part(tuning),
-    "serving": Part(throughput),
+PARTS: Mapping[str, BenchPart] = {
+    "orchestration": BenchPart(orchestration),
+    "validation": BenchPart(validation),
+    "drift": BenchPart(drift, long=True),
+    "retrieval": BenchPart(retrieval),
+    "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
+    "tuning": BenchPart(tuning),
+    "serving": BenchPart(throughput),
 }
 """Every part by its name, in the order of the table."""

@@ -1,4 +1,4 @@
-"""Point-in-time retrieval through Feast beside a hand-written DuckDB ASOF join, on the same rows.
+"""Point-in-time retrieval through Feast against a hand-written DuckDB ASOF join, on the same rows.
 
 ``python -m pipelines.bench.retrieval ENTITIES FOLDER`` prints seconds as JSON; it runs in
 feature_retrieval's virtualenv.

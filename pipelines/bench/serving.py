@@ -158,10 +158,10 @@ def _await(port: int, process: subprocess.Popen[bytes], deadline_s: float = 60.0
 
 def main() -> None:
     """Print one line per load."""
-    for found in measure(Path(sys.argv[1]), Path(sys.argv[2])):
+    for load in measure(Path(sys.argv[1]), Path(sys.argv[2])):
         print(
-            f"{found.rows:4d} rows, {found.connections:2d} connections: {found.served_per_s:6.0f}/s, "
-            f"bare FastAPI {found.floor_per_s:6.0f}/s, share {found.share:.2f}"
+            f"{load.rows:4d} rows, {load.connections:2d} connections: {load.served_per_s:6.0f}/s, "
+            f"bare FastAPI {load.floor_per_s:6.0f}/s, share {load.share:.2f}"
         )
 
 

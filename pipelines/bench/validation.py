@@ -1,4 +1,4 @@
-"""Validation of 1 M rows x 20 columns beside polars' describe, in one process, imports left out.
+"""Validation of 1 M rows x 20 columns against polars' describe, in one process, imports left out.
 
 ``python -m pipelines.bench.validation FOLDER`` prints seconds and peak MiB as JSON; it runs in data_validation's
 virtualenv with the bench tools.

@@ -55,7 +55,7 @@ def main() -> None:
 @click.option("--simulate", is_flag=True, help="First write the shipped example's tables where they are missing.")
 @click.option("--ask", is_flag=True, help="Ask the endpoint one real question at the end.")
 def run(options: TargetOptions, request: RunRequest, simulate: bool, ask: bool) -> int:
-    """Train a candidate, judge it, release it if it earned its place; or run another pipeline."""
+    """Train a candidate, evaluate it, and release it if it passes the gate; or run another pipeline."""
     from pipelines.command.verbs import run as verb
 
     return verb.run(options, request, simulate=simulate, ask=ask)

@@ -16,11 +16,11 @@ def python() -> Path:
 
 
 def open_lab() -> None:
-    """Become Jupyter Lab; its kernels find the project wherever a notebook lies."""
+    """Become Jupyter Lab; its kernels find the project wherever a notebook is."""
     interpreter = str(python())
-    found = os.pathsep.join(filter(None, [str(environments.ROOT), os.environ.get("PYTHONPATH")]))
+    python_path = os.pathsep.join(filter(None, [str(environments.ROOT), os.environ.get("PYTHONPATH")]))
     os.chdir(FOLDER)
-    os.execve(interpreter, [interpreter, "-m", "jupyterlab"], os.environ | {"PYTHONPATH": found})
+    os.execve(interpreter, [interpreter, "-m", "jupyterlab"], os.environ | {"PYTHONPATH": python_path})
 
 
 if __name__ == "__main__":

@@ -125,8 +125,8 @@ def request(command: Command) -> Command:
         source_root: str | None = None,
         **rest: Any,
     ) -> Any:
-        made = RunRequest(pipeline, seed, not no_cache, start, end, wait_for_lock, experiment, source_root)
-        return command(*args, request=made, **rest)
+        request = RunRequest(pipeline, seed, not no_cache, start, end, wait_for_lock, experiment, source_root)
+        return command(*args, request=request, **rest)
 
     result: Command = collected
     window = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])

@@ -31,7 +31,7 @@ class RunContext:
     """Content of the sources; a value that is new in every run where they cannot be hashed."""
     registry_uri: str
     registry_state: str
-    """Digest of what the registry holds; an empty text where nobody computed it, and then nothing is cached by it."""
+    """Digest of what the registry holds; empty if it is unknown; then nothing is cached by it."""
     study_storage: str
     endpoint: str
     online_store: str
@@ -104,8 +104,8 @@ class PipelineEntry:
 
     def arguments(self, context: RunContext) -> dict[str, Any]:
         """Return the pipeline's arguments: the fields of the context that it has a parameter for."""
-        known = {each.name: getattr(context, each.name) for each in dataclasses.fields(context)}
-        return {name: value for name, value in known.items() if name in self.parameters}
+        values = {parameter.name: getattr(context, parameter.name) for parameter in dataclasses.fields(context)}
+        return {name: value for name, value in values.items() if name in self.parameters}
 
     def exit_code(self, states: Mapping[str, str]) -> int | None:
         """Return what a run ended with, from the states of its steps; None if no ending was reached."""

@@ -86,7 +86,7 @@ def write_golden() -> list[Path]:
 
 
 def golden() -> dict[Path, str]:
-    """Make everything that is committed though it follows from the source, by the path where it stands."""
+    """Generate every committed file that follows from the source, by its path."""
     compiled = {GOLDEN / f"{name}.yaml": symbolic(name) for name in catalog.PIPELINES}
     compiled |= {ROOT / "components" / step / "component.yaml": component(step) for step in steps()}
     return {path: as_text(ir) for path, ir in compiled.items()} | {EDITOR_SCHEMA: project_file.json_schema()}
@@ -98,7 +98,7 @@ def as_text(ir: Mapping[str, Any]) -> str:
 
 
 def documents(definition: Any) -> list[dict[str, Any]]:
-    """Compile to the IR and, where tasks have something that only a cluster knows, the platform beside it."""
+    """Compile to the IR and, where tasks have something that only a cluster knows, the platform document."""
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

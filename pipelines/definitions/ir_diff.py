@@ -35,7 +35,7 @@ Facts = dict[tuple[str, str], str]
 
 @dataclass(frozen=True)
 class Change:
-    """One value that differs; None stands where the other side has no such key."""
+    """One value that differs; None where that side has no such key."""
 
     where: str
     what: str
@@ -96,46 +96,46 @@ def compare(before: str, after: str) -> list[Change]:
 
 
 def facts(text: str) -> Facts:
-    """Flatten an IR, its Kubernetes part included, so that each value stands beside the step that it is about."""
+    """Flatten an IR, its Kubernetes part included, so that each value belongs to its step."""
     ir, *more = yaml.safe_load_all(text)
     platforms = more[0].get("platforms", {}) if more else {}
-    found: Facts = {}
+    all_facts: Facts = {}
     outer = {key: value for key, value in ir.items() if key not in ("components", "deploymentSpec", "root")}
     outer |= {key: value for key, value in ir["root"].items() if key != "dag"}
     for name, platform in platforms.items():
         outer[name] = {key: value for key, value in platform.items() if key != "deploymentSpec"}
-    found |= {(PIPELINE, what): value for what, value in _flat(outer)}
+    all_facts |= {(PIPELINE, what): value for what, value in _flat(outer)}
     for where, task in _tasks(ir, ir["root"]["dag"]["tasks"], platforms, ""):
-        found |= {(where, what): value for what, value in _flat(task)}
-    return found
+        all_facts |= {(where, what): value for what, value in _flat(task)}
+    return all_facts
 
 
 def _tasks(
     ir: Mapping[str, Any], tasks: Mapping[str, Any], platforms: Mapping[str, Any], group: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each task with all that is said about it, whatever number kfp gave to its condition or component."""
+    """Yield each task with all its settings, independent of the numbers that kfp gives to conditions and components."""
     names = {name: task.get("taskInfo", {}).get("name", name) for name, task in tasks.items()}
     for name, task in tasks.items():
         where = group + names[name]
         component = ir.get("components", {}).get(task["componentRef"]["name"], {})
-        said = {key: value for key, value in task.items() if key not in ("componentRef", "taskInfo")}
-        said["dependentTasks"] = sorted(names.get(other, other) for other in task.get("dependentTasks", ()))
-        for inputs in said.get("inputs", {}).values():
+        facts_of_task = {key: value for key, value in task.items() if key not in ("componentRef", "taskInfo")}
+        facts_of_task["dependentTasks"] = sorted(names.get(other, other) for other in task.get("dependentTasks", ()))
+        for inputs in facts_of_task.get("inputs", {}).values():
             for source in inputs.values():
                 for produced in (kind for kind in source.values() if isinstance(kind, dict)):
                     if "producerTask" in produced:
                         produced["producerTask"] = names.get(produced["producerTask"], produced["producerTask"])
         if "dag" in component:
             # Its inputs are declared as its tasks use them.
-            yield where, said
+            yield where, facts_of_task
             yield from _tasks(ir, component["dag"]["tasks"], platforms, f"{where} / ")
         else:
             label = component.get("executorLabel", "")
-            said |= {key: value for key, value in component.items() if key != "executorLabel"}
-            said |= ir.get("deploymentSpec", {}).get("executors", {}).get(label, {})
+            facts_of_task |= {key: value for key, value in component.items() if key != "executorLabel"}
+            facts_of_task |= ir.get("deploymentSpec", {}).get("executors", {}).get(label, {})
             for platform, content in platforms.items():
-                said[platform] = content.get("deploymentSpec", {}).get("executors", {}).get(label, {})
-            yield where, said
+                facts_of_task[platform] = content.get("deploymentSpec", {}).get("executors", {}).get(label, {})
+            yield where, facts_of_task
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The training pipeline: from the project's sources to a release that earned its place."""
+"""The training pipeline: from the project's sources to a released model."""
 
 from typing import Dict
 
@@ -20,7 +20,7 @@ from components.tuning.component import tuning
 
 
 # Not "training": kfp takes a pipeline that is named like one of its components for that component.
-@dsl.pipeline(name="perennial-training", description="From the project's sources to a release that earned its place.")
+@dsl.pipeline(name="perennial-training", description="From the project's sources to a released model.")
 def training_pipeline(
     project_uri: str,
     source_root: str,

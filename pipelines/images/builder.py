@@ -80,22 +80,22 @@ def trouble_said() -> Iterator[None]:
 
 
 def listing(
-    wanted: Iterable[str], *, base: str, registry: str = "", client: "DockerClient | None" = None
+    image_names: Iterable[str], *, base: str, registry: str = "", client: "DockerClient | None" = None
 ) -> list[Image]:
     """Describe images, all when none is named.
 
     Args:
-        wanted: Names, as ``recipes.chosen`` takes them.
+        image_names: Names, as ``recipes.chosen`` takes them.
         base: The image that they start from.
         registry: Prefix of the references.
         client: The engine that says what is built and how large it is; None leaves that open.
     """
-    return [_described(client, reference(name, base, registry), name, base) for name in chosen(wanted)]
+    return [_described(client, reference(name, base, registry), name, base) for name in chosen(image_names)]
 
 
 @trouble_said()
 def build(
-    wanted: Iterable[str],
+    image_names: Iterable[str],
     *,
     base: str,
     registry: str = "",
@@ -105,18 +105,18 @@ def build(
     """Build what the engine lacks, or fetch it where the registry has it, and hold all to their ceilings.
 
     Args:
-        wanted: Names, as ``recipes.chosen`` takes them; none means all.
+        image_names: Names, as ``recipes.chosen`` takes them; none means all.
         base: The image that they start from.
         registry: Prefix of the references.
         announce: Told in a sentence of whatever takes a while.
-        root: Where components/, serving/ and infra/ lie.
+        root: The folder with components/, serving/ and infra/.
 
     Raises:
         InputError: If a name is unknown, or the base can't be had.
         StepFailed: If there is no engine, a build fails, or an image is larger than its ceiling.
     """
     client, images = reach(), []
-    for name in chosen(wanted, root):
+    for name in chosen(image_names, root):
         target, begun, seconds = reference(name, base, registry, root), time.monotonic(), None
         with _alone(target):
             if inspected(client, target) is None:
@@ -140,10 +140,10 @@ def inspected(client: "DockerClient", target: str) -> dict[str, Any] | None:
     from docker.errors import ImageNotFound
 
     try:
-        found: dict[str, Any] = client.api.inspect_image(target)
+        details: dict[str, Any] = client.api.inspect_image(target)
     except ImageNotFound:
         return None
-    return found
+    return details
 
 
 def output(client: "DockerClient", image: str, command: list[str]) -> str | None:
@@ -181,10 +181,10 @@ def _described(
     seconds: float | None = None,
 ) -> Image:
     size = above = None
-    if client and (found := inspected(client, target)):
-        # An image that was pulled stands here without its base: then there is nothing to compare it with.
+    if client and (details := inspected(client, target)):
+        # A pulled image comes without its base; then there is nothing to compare it with.
         below = inspected(client, base)
-        size, above = found["Size"], found["Size"] - below["Size"] if below else None
+        size, above = details["Size"], details["Size"] - below["Size"] if below else None
     return Image(
         name=name,
         reference=target,
@@ -221,11 +221,11 @@ def _need_base(client: "DockerClient", base: str, announce: Callable[[str], None
                 f"the base image {base!r} is not on this engine and can't be pulled ({engine.explained(error)}); "
                 "log in to its registry, or name another with --base or images.base of the target file."
             ) from None
-    found = output(client, base, ["python3", "-c", _PYTHON]) or "no python3 with venv and pip"
-    if found.strip() != "3.11":
+    python_version = output(client, base, ["python3", "-c", _PYTHON]) or "no python3 with venv and pip"
+    if python_version.strip() != "3.11":
         raise InputError(
-            f"the base image {base!r} has {found}, the images need Python 3.11 with venv and pip; name another with "
-            "--base or images.base of the target file."
+            f"the base image {base!r} has {python_version}, the images need Python 3.11 with venv and pip; "
+            "name another with --base or images.base of the target file."
         )
 
 
@@ -244,7 +244,7 @@ def _build(client: "DockerClient", made_of: Recipe, base: str, target: str) -> N
         forcerm=True,
         decode=True,
     )
-    step = said = ""
+    step = output = ""
     with log.open("w", encoding="utf-8") as file:
         for answer in answers:
             text = answer.get("stream", "") or answer.get("error", "")
@@ -252,12 +252,12 @@ def _build(client: "DockerClient", made_of: Recipe, base: str, target: str) -> N
             if "error" in answer:
                 raise StepFailed(
                     f"the image of {made_of.name} could not be built at {step or 'its start'}: "
-                    f"{_last_line(said) or _last_line(text)}; the whole log is {log}."
+                    f"{_last_line(output) or _last_line(text)}; the whole log is {log}."
                 )
             if text.startswith("Step "):
-                step, said = " ".join(text.split())[:120], ""
+                step, output = " ".join(text.split())[:120], ""
             elif not text.startswith((" --->", "Removing intermediate")):
-                said += text
+                output += text
 
 
 def _last_line(text: str) -> str:

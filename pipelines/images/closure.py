@@ -1,4 +1,4 @@
-"""Which files of the repository a program needs at run time: the modules that it imports, and the data beside them.
+"""Which files of the repository a program needs at run time: the modules that it imports, and the data next to them.
 
 The closure is computed from the source text, so nothing is imported. These count as imports:
 

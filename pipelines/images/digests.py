@@ -17,11 +17,11 @@ def read(path: Path = LOCK) -> dict[str, str]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
 
-def write(found: Mapping[str, str], path: Path = LOCK) -> None:
+def write(digests: Mapping[str, str], path: Path = LOCK) -> None:
     """Write digests down; what is kept of another registry or image stays, a former tag of the same goes."""
-    replaced = {target.rpartition(":")[0] for target in found}
-    kept = {target: digest for target, digest in read(path).items() if target.rpartition(":")[0] not in replaced}
-    path.write_text(_HEADER + yaml.safe_dump(kept | dict(found), width=1000), encoding="utf-8")
+    replaced = {target.rpartition(":")[0] for target in digests}
+    others = {target: digest for target, digest in read(path).items() if target.rpartition(":")[0] not in replaced}
+    path.write_text(_HEADER + yaml.safe_dump(others | dict(digests), width=1000), encoding="utf-8")
 
 
 def pinned(name: str, base: str, registry: str = "", path: Path = LOCK) -> str:

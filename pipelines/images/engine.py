@@ -3,9 +3,9 @@
 import contextlib
 import os
 import platform
-import time
 from typing import TYPE_CHECKING
 
+from components.shared import polling
 from components.shared.errors import InputError, StepFailed
 
 if TYPE_CHECKING:
@@ -70,43 +70,47 @@ def remove(client: "DockerClient", *labels: str, statuses: tuple[str, ...] = ())
     filters: dict[str, list[str]] = {"label": list(labels)}
     if statuses:
         filters["status"] = list(statuses)
-    found = client.api.containers(all=True, filters=filters)
-    for container in found:
+    containers = client.api.containers(all=True, filters=filters)
+    for container in containers:
         try:
             client.api.remove_container(container["Id"], force=True)
         except NotFound:
             continue
         except APIError as error:
-            # Somebody else removes it, or it is just being started: whoever calls looks again.
+            # Another process removes it, or it is just being started: the caller looks again.
             if error.status_code != 409:
                 raise
-    return len(found)
+    return len(containers)
 
 
 def remove_until_gone(client: "DockerClient", *labels: str, deadline_s: float = 30.0) -> None:
     """Remove containers by their labels, also one that is being created, until two looks in a row find none."""
-    quiet, end = 0, time.monotonic() + deadline_s
-    while quiet < 2 and time.monotonic() < end:
+    empty_looks = 0
+
+    def gone() -> bool:
+        nonlocal empty_looks
         with contextlib.suppress(OSError):
-            quiet = 0 if remove(client, *labels) else quiet + 1
-        time.sleep(0.2)
+            empty_looks = 0 if remove(client, *labels) else empty_looks + 1
+        return empty_looks >= 2
+
+    polling.within(gone, deadline_s, poll_s=0.2)
 
 
 def explained(error: Exception) -> str:
     """Return what the engine says about a failure, as one line without a full stop."""
-    said = getattr(error, "explanation", None) or str(error)
-    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    reason = getattr(error, "explanation", None) or str(error)
+    text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
     return " ".join(text.split()).rstrip(".")
 
 
-def _unreachable(address: str, said: str) -> str:
-    if "Permission denied" in said:
+def _unreachable(address: str, reason: str) -> str:
+    if "Permission denied" in reason:
         return (
             f"this user may not use the Docker engine at {address} (permission denied); add the user to the group that "
             "owns the socket (usually 'docker') and log in again, or run with --target laptop."
         )
-    if "No such file" in said:
+    if "No such file" in reason:
         return f"no Docker engine runs here (there is no {address.removeprefix('unix://')}); install or {_WAYS_OUT}"
-    if "refused" in said:
+    if "refused" in reason:
         return f"no Docker engine answers at {address} (connection refused); {_WAYS_OUT}"
-    return f"no Docker engine answers at {address} ({' '.join(said.split())[:200]}); {_WAYS_OUT}"
+    return f"no Docker engine answers at {address} ({' '.join(reason.split())[:200]}); {_WAYS_OUT}"

@@ -1,7 +1,7 @@
 """From a lock and a source to what a task runs in, without Docker: a virtualenv, and a snapshot of the source.
 
-A virtualenv is keyed by lock, Python and platform; it lies in the user's cache, outlives the checkout and is shared by
-all projects. The source of a step is an immutable snapshot beside it, so an edit neither rebuilds a virtualenv nor
+A virtualenv is keyed by lock, Python and platform; it is in the user's cache, outlives the checkout and is shared by
+all projects. The source of a step is an immutable snapshot next to it, so an edit neither rebuilds a virtualenv nor
 leaks into a running task. A snapshot holds exactly what the step needs at run time (see ``closure``).
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from components.shared.errors import InputError, StepFailed
 from pipelines.images import environments
 
-# kfp's executor needs none of kfp's dependencies in a task, and they cannot be installed beside TFDV.
+# kfp's executor needs none of kfp's dependencies in a task, and they cannot be installed together with TFDV.
 _STEP_CONFIG = environments.ROOT / "components" / "uv.toml"
 
 
@@ -31,7 +31,7 @@ class Lock:
 
     @classmethod
     def of(cls, source: Path, config: Path | None = None) -> "Lock":
-        """Return the lock that lies beside a ``requirements.in``."""
+        """Return the lock next to a ``requirements.in``."""
         return cls(source.with_suffix(".txt"), (source,), config=config)
 
     def command(self) -> list[str]:
@@ -54,17 +54,17 @@ def lock(names: Sequence[str]) -> Iterable[Path]:
         InputError: If a name is unknown.
         StepFailed: If no set of versions satisfies the sources.
     """
-    known = locks()
-    if unknown := sorted(set(names) - set(known)):
-        raise InputError(f"there is nothing to lock for {unknown}; expected some of {sorted(known)}.")
-    for name in names or known:
+    available = locks()
+    if unknown := sorted(set(names) - set(available)):
+        raise InputError(f"there is nothing to lock for {unknown}; expected some of {sorted(available)}.")
+    for name in names or available:
         uv = Path(sys.executable).parent / "uv"
-        done = subprocess.run([str(uv), *known[name].command()], capture_output=True, text=True)
+        done = subprocess.run([str(uv), *available[name].command()], capture_output=True, text=True)
         if done.returncode:
             raise StepFailed(
                 f"no set of versions satisfies the requirements of {name}: {' '.join(done.stderr.split())}"
             )
-        yield known[name].path
+        yield available[name].path
 
 
 def locks() -> Mapping[str, Lock]:

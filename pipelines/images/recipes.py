@@ -132,7 +132,7 @@ def instructions(settings: Mapping[str, Any]) -> str:
 
 
 def steps(root: Path = ROOT) -> list[str]:
-    """Name every step: a folder of components/ with a KFP face."""
+    """Name every step: a folder of components/ with a KFP component."""
     return sorted(path.parent.name for path in (root / "components").glob("*/component.py"))
 
 
@@ -142,17 +142,17 @@ def names(root: Path = ROOT) -> list[str]:
     return [*steps(root), "serving", *services]
 
 
-def chosen(wanted: Iterable[str], root: Path = ROOT) -> list[str]:
+def chosen(image_names: Iterable[str], root: Path = ROOT) -> list[str]:
     """Return the images named, ``data-validation`` or ``data_validation``, or all when none is named.
 
     Raises:
         InputError: If a name is unknown.
     """
-    known = names(root)
-    asked = [name.replace("-", "_") for name in wanted]
-    if unknown := sorted(set(asked) - set(known)):
-        raise InputError(f"there is no image {unknown[0]!r}; known are {known}.")
-    return asked or known
+    available = names(root)
+    selected = [name.replace("-", "_") for name in image_names]
+    if unknown := sorted(set(selected) - set(available)):
+        raise InputError(f"there is no image {unknown[0]!r}; known are {available}.")
+    return selected or available
 
 
 def recipe(name: str, root: Path = ROOT) -> Recipe:
@@ -173,7 +173,7 @@ def reference(name: str, base: str | None = None, registry: str = "", root: Path
         base: Name of the image that it starts from, whose content is not looked at; None is what runs on a laptop: the
             lock's virtualenv and the source under this machine's interpreter.
         registry: Prefix such as ``registry.example.com/team``; none is this machine's engine.
-        root: Where components/, serving/ and infra/ lie.
+        root: The folder with components/, serving/ and infra/.
     """
     return recipe(name, root).reference(base, registry)
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @images.trouble_said()
 def push(
-    wanted: Iterable[str], *, base: str, registry: str, announce: Callable[[str], None] = lambda sentence: None
+    image_names: Iterable[str], *, base: str, registry: str, announce: Callable[[str], None] = lambda sentence: None
 ) -> dict[str, str]:
     """Push what the registry lacks; return the digest of each reference, as the registry says it.
 
     Args:
-        wanted: Names of images, as ``recipes.chosen`` takes them; none means all.
+        image_names: Names of images, as ``recipes.chosen`` takes them; none means all.
         base: The image that they start from.
         registry: Prefix of the references, such as ``registry.example.com/team``.
         announce: Told in a sentence of whatever takes a while.
@@ -31,7 +31,7 @@ def push(
     """
     _check(registry)
     client, pushed = images.reach(), {}
-    for name in chosen(wanted):
+    for name in chosen(image_names):
         target = reference(name, base, registry)
         digest = digest_of(client, target)
         if digest is None:
@@ -46,11 +46,11 @@ def push(
 
 
 @images.trouble_said()
-def lock(wanted: Iterable[str], *, base: str, registry: str, path: Path = digests.LOCK) -> dict[str, str]:
+def lock(image_names: Iterable[str], *, base: str, registry: str, path: Path = digests.LOCK) -> dict[str, str]:
     """Ask the registry for the digest of each image and write them to the lock; return them by reference.
 
     Args:
-        wanted: Names of images, as ``recipes.chosen`` takes them; none means all.
+        image_names: Names of images, as ``recipes.chosen`` takes them; none means all.
         base: The image that they start from.
         registry: Prefix of the references.
         path: The lock; what it has of other registries and images stays.
@@ -60,15 +60,15 @@ def lock(wanted: Iterable[str], *, base: str, registry: str, path: Path = digest
         StepFailed: If there is no engine, or the registry refuses or does not answer.
     """
     _check(registry)
-    client, found = images.reach(), {}
-    for name in chosen(wanted):
+    client, locked = images.reach(), {}
+    for name in chosen(image_names):
         target = reference(name, base, registry)
         digest = digest_of(client, target)
         if digest is None:
             raise InputError(f"the registry has no {target}; run 'perennial images push {name}' first.")
-        found[target] = digest
-    digests.write(found, path)
-    return found
+        locked[target] = digest
+    digests.write(locked, path)
+    return locked
 
 
 def digest_of(client: "DockerClient", target: str) -> str | None:
@@ -82,10 +82,10 @@ def digest_of(client: "DockerClient", target: str) -> str | None:
     try:
         return str(client.api.inspect_distribution(target)["Descriptor"]["digest"])
     except APIError as error:
-        said = engine.explained(error)
-        if error.status_code == 404 or "manifest unknown" in said or "name unknown" in said:
+        reason = engine.explained(error)
+        if error.status_code == 404 or "manifest unknown" in reason or "name unknown" in reason:
             return None
-        raise StepFailed(_refused(target, said)) from None
+        raise StepFailed(_refused(target, reason)) from None
 
 
 def _check(registry: str) -> None:
@@ -118,6 +118,8 @@ def _push(client: "DockerClient", target: str) -> None:
         raise StepFailed(_refused(target, engine.explained(error))) from None
 
 
-def _refused(target: str, said: str) -> str:
+def _refused(target: str, reason: str) -> str:
     host = target.partition("/")[0]
-    return f"the registry {host} refused {target} ({said}); see whether it runs, and log in with 'docker login {host}'."
+    return (
+        f"the registry {host} refused {target} ({reason}); see whether it runs, and log in with 'docker login {host}'."
+    )

@@ -21,11 +21,11 @@ _SURVEY = Path(__file__).with_name("survey.py")
 
 
 @images.trouble_said()
-def write(wanted: Iterable[str], *, base: str, folder: Path, registry: str = "") -> list[Path]:
+def write(image_names: Iterable[str], *, base: str, folder: Path, registry: str = "") -> list[Path]:
     """Write ``<image>.cdx.json`` for each image; the same image gives the same file.
 
     Args:
-        wanted: Names of images, as ``recipes.chosen`` takes them; none means all.
+        image_names: Names of images, as ``recipes.chosen`` takes them; none means all.
         base: The image that they start from.
         folder: Where the files go; it is made.
         registry: Prefix of the references.
@@ -36,24 +36,24 @@ def write(wanted: Iterable[str], *, base: str, folder: Path, registry: str = "")
     """
     client, written = images.reach(), []
     folder.mkdir(parents=True, exist_ok=True)
-    for name in chosen(wanted):
+    for name in chosen(image_names):
         target = reference(name, base, registry)
-        found = images.inspected(client, target)
-        if not found:
+        image_details = images.inspected(client, target)
+        if not image_details:
             raise InputError(f"the image of {name} is not built; run 'perennial images build {name}' first.")
         path = folder / f"{name.replace('_', '-')}.cdx.json"
-        path.write_text(bill(recipe(name), target, found, _survey(client, target)), encoding="utf-8")
+        path.write_text(bill(recipe(name), target, image_details, _survey(client, target)), encoding="utf-8")
         written.append(path)
     return written
 
 
-def bill(made_of: Recipe, target: str, found: dict[str, Any], survey: dict[str, Any]) -> str:
+def bill(made_of: Recipe, target: str, image_details: dict[str, Any], survey: dict[str, Any]) -> str:
     """Return the bill of materials of one image as JSON.
 
     Args:
         made_of: What it was built from.
         target: Its reference.
-        found: What the engine knows about it.
+        image_details: What the engine knows about it.
         survey: What ``survey.py`` printed in it.
 
     Raises:
@@ -69,7 +69,7 @@ def bill(made_of: Recipe, target: str, found: dict[str, Any], survey: dict[str, 
     if wrong := sorted(name for name, version in locked.items() if installed.get(name, ("",))[0] != version):
         raise StepFailed(f"{target} lacks {wrong} of its lock; remove that image and build it again.")
     name, _, tag = target.rpartition(":")
-    labels = found["Config"]["Labels"] or {}
+    labels = image_details["Config"]["Labels"] or {}
     image = Component(
         name=name,
         version=tag,
@@ -81,11 +81,11 @@ def bill(made_of: Recipe, target: str, found: dict[str, Any], survey: dict[str, 
     parts += [_python_package(*package, below=True) for package in _flat(survey["below"])]
     parts += [_interpreter(survey["python"])]
     parts += [_debian_package(*package) for package in survey["debian"] or ()]
-    made = datetime.fromisoformat(found["Created"].partition(".")[0].rstrip("Z") + "+00:00")
+    created = datetime.fromisoformat(image_details["Created"].partition(".")[0].rstrip("Z") + "+00:00")
     bom = Bom(
         components=parts,
-        serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{target} {found['Id']}"),
-        metadata=BomMetaData(component=image, timestamp=made),
+        serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{target} {image_details['Id']}"),
+        metadata=BomMetaData(component=image, timestamp=created),
     )
     bom.register_dependency(image, parts)
     return str(JsonV1Dot6(bom).output_as_string(indent=2)) + "\n"
@@ -99,10 +99,10 @@ def packages(lock: Path) -> dict[str, str]:
 
 
 def _survey(client: "DockerClient", target: str) -> dict[str, Any]:
-    said = images.output(client, target, ["python3", "-c", _SURVEY.read_text(encoding="utf-8")])
-    if said is None:
+    printed = images.output(client, target, ["python3", "-c", _SURVEY.read_text(encoding="utf-8")])
+    if printed is None:
         raise StepFailed(f"{target} could not be looked into: its python3 does not run; remove it and build it again.")
-    survey: dict[str, Any] = json.loads(said)
+    survey: dict[str, Any] = json.loads(printed)
     return survey
 
 

@@ -10,19 +10,22 @@ from pathlib import Path
 _FORMAT = "${Package}\t${Version}\t${Architecture}\n"
 
 
-def _licence(said: importlib.metadata.PackageMetadata) -> str:
+def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
     """Return the licence's expression or name; some packages put its whole text there, which is no name."""
     for field in ("License-Expression", "License"):
-        for words in said.get_all(field, []):
+        for words in metadata.get_all(field, []):
             if "\n" not in words and words not in ("", "UNKNOWN"):
                 return str(words)
-    trove = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier", []) if line.startswith("License ::")]
+    trove = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier", []) if line.startswith("License ::")]
     return trove[0] if trove else ""
 
 
 def _packages(path: list[str]) -> dict[str, list[str]]:
-    found = importlib.metadata.distributions(path=path)
-    return {made.metadata["Name"]: [made.version, _licence(made.metadata)] for made in found}
+    distributions = importlib.metadata.distributions(path=path)
+    return {
+        distribution.metadata["Name"]: [distribution.version, _licence(distribution.metadata)]
+        for distribution in distributions
+    }
 
 
 def _debian() -> "list[list[str]] | None":

@@ -101,7 +101,7 @@ def new(project: str, pipeline: str, steps: Sequence[str], runs_folder: Path, no
 
 
 class Recorder:
-    """Notes in a run's record how its tasks do, and tells whoever watches."""
+    """Records the state of each task, and notifies an observer."""
 
     def __init__(self, run: Run, changed: Callable[[Step], None]) -> None:
         self._run, self._changed, self._lock = run, changed, threading.Lock()
@@ -195,8 +195,8 @@ def load(path: Path) -> Run:
             f"'perennial run' writes. Delete {path.parent}, or restore the file from a backup."
         ) from error
     steps = [Step(**step.model_dump(exclude={"cached"})) for step in document.steps]
-    kept = document.model_dump(exclude={"schema_version", "folder", "state", "steps"})
-    return Run(**kept, folder=path.parent, steps=steps)
+    content = document.model_dump(exclude={"schema_version", "folder", "state", "steps"})
+    return Run(**content, folder=path.parent, steps=steps)
 
 
 def records(runs_folder: Path, unreadable: Callable[[InputError], None] = lambda error: None) -> Iterator[Run]:

@@ -39,7 +39,7 @@ class RunRequest:
     experiment: str | None = None
     """Where a server files the run; None is the target's, or the project's name."""
     source_root: str | None = None
-    """A folder in a bucket where others put the tables; None uses those beside the project file."""
+    """A folder in a bucket that already has the tables; None uses those next to the project file."""
 
     @property
     def entry(self) -> PipelineEntry:
@@ -73,7 +73,7 @@ class RunObserver:
         """The state of a step changed."""
 
     def ended(self, run: Run) -> None:
-        """Nothing changes any more, or nobody watches any more."""
+        """The run has ended, or is no longer followed."""
 
 
 class StartedRun(Protocol):
@@ -246,7 +246,7 @@ class Backend(ABC):
 
         Args:
             version: A version that answered here at some time; None is the one before the current.
-            observer: Is told what takes a while.
+            observer: Is notified of what takes a while.
 
         Raises:
             InputError: If there is no such version.

@@ -18,7 +18,7 @@ def read(name: str, root: Path, overrides: Sequence[str] = ()) -> Target:
     """Read a target by its name, or by the path of its file.
 
     Args:
-        name: ``kfp`` is ``targets/kfp.yaml`` beside the project file, or else the one that is shipped.
+        name: ``kfp`` is ``targets/kfp.yaml`` next to the project file, or else the one that is shipped.
         root: The project's folder.
         overrides: ``key.inner=value``; the value is YAML.
 

@@ -1,4 +1,4 @@
-"""Where a project keeps its state: one folder beside the project file, and one lock for those who change it."""
+"""Where a project keeps its state: one folder next to the project file, and one lock for processes that change it."""
 
 import contextlib
 import json
@@ -57,7 +57,7 @@ class State:
 
     @property
     def study_storage(self) -> str:
-        """The studies as the tuning step is told of them."""
+        """The storage of the studies, as the tuning step takes it."""
         return str(self.studies or self.services.studies)
 
     @property
@@ -104,7 +104,7 @@ def exclusive(state: State, command: str, wait: bool) -> Iterator[None]:
 
     Args:
         state: The project's state.
-        command: What the holder is doing, shown to whoever comes second.
+        command: What the holder is doing, shown to a second process.
         wait: Wait for the holder instead of leaving.
 
     Raises:

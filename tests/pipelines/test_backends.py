@@ -18,8 +18,8 @@ from pipelines.targets.opening import BACKENDS, open_backend
 from pipelines.targets.protocol import Backend, RunObserver, RunRequest
 from tests.engine import base, client_or_skip
 from tests.pipelines import toy
-from tests.pipelines.cluster.conftest import s3  # noqa: F401 - a fixture
-from tests.pipelines.cluster.double import Double
+from tests.pipelines.kfp.conftest import s3  # noqa: F401 - a fixture
+from tests.pipelines.kfp.double import Double
 
 # A run that was submitted, listed, shown and ended at a real server.
 RECORDING = "a-submitted-run-is-recorded-listed-shown-and-ended"

@@ -309,8 +309,8 @@ def a_project(sources: dict[str, Any]) -> Project:
 @pytest.mark.parametrize(
     ("overrides", "source", "sentence"),
     [
-        ([], {"path": "../elsewhere.csv"}, "lies outside the folders that containers see"),
-        ([], {"database": "duckdb:////data/x.duckdb", "query": "q"}, "/data/x.duckdb lies outside"),
+        ([], {"path": "../elsewhere.csv"}, "is outside the folders that containers see"),
+        ([], {"database": "duckdb:////data/x.duckdb", "query": "q"}, "/data/x.duckdb is outside"),
         (["services.registry=sqlite:////data/mlflow.db"], {}, "services.registry is /data/mlflow.db, which no folder"),
         (["mounts=['{root}:ro']"], {}, "which no folder in 'mounts' lets containers write to"),
         (["pid=''"], {}, "expected pid: host"),
@@ -331,7 +331,7 @@ def test_a_link_out_of_the_project_is_followed(tmp_path):
     (tmp_path / "p" / "t.csv").symlink_to(tmp_path / "t.csv")
     target, project = read(tmp_path / "p"), a_project({"rows": {"path": "t.csv"}})
 
-    with pytest.raises(InputError, match="lies outside"):
+    with pytest.raises(InputError, match="is outside"):
         settings.check(target, project, State(tmp_path / "p", target.services))
     wider = read(tmp_path / "p", f"mounts={json.dumps([f'{tmp_path}:ro', str(tmp_path / 'p/.perennial')])}")
     settings.check(wider, project, State(tmp_path / "p", wider.services))

@@ -62,7 +62,7 @@ class CalibrationBin(Part):
 
 
 class Calibration(Part):
-    """Scores beside the shares of positives."""
+    """Mean scores and shares of positives."""
 
     bins: tuple[CalibrationBin, ...]
     ece: float

@@ -20,7 +20,7 @@ class StepRecord(Part):
 
 
 class RunRecord(Document):
-    """One run of a pipeline, as the command keeps it beside the run's files."""
+    """One run of a pipeline, as the command stores it with the run's files."""
 
     FILE: ClassVar[str] = "run.json"
     VERSION: ClassVar[int] = 1

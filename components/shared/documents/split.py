@@ -7,7 +7,7 @@ TimeSpan = tuple[str, str]
 
 
 class SplitRows(Part):
-    """Rows of each part; ``left_out`` lie in the gaps between the parts."""
+    """Rows of each part; ``left_out`` are in the gaps between the parts."""
 
     train: int
     validation: int

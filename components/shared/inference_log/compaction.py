@@ -75,14 +75,14 @@ def compact(folder: Path) -> Compacted:
 
 def files(folder: Path, start: date | None = None, end: date | None = None) -> list[Path]:
     """List the files of the days from ``start`` up to and including ``end``, without replaced ones."""
-    found = []
+    paths_of_days = []
     for day in _days(folder):
         when = date.fromisoformat(day.name.removeprefix("day="))
         if (start is None or when >= start) and (end is None or when <= end):
             paths = sorted(day.glob("*.parquet"))
             replaced = {name for path in paths for name in _metadata(path).replaces}
-            found += [path for path in paths if path.name not in replaced]
-    return found
+            paths_of_days += [path for path in paths if path.name not in replaced]
+    return paths_of_days
 
 
 def expire(folder: Path, retention_days: int, now: datetime) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.shared.documents.measurements import Metric
 from components.shared.measures.ranking import Floats
 
-# Fewer entities than this cannot stand for a population; rows are drawn instead, and the report says so.
+# Fewer entities than this cannot represent a population; rows are drawn instead, and the report says so.
 MIN_CLUSTERS = 30
 # Weights of one chunk stay within the processor's cache.
 _CHUNK_CELLS = 200_000

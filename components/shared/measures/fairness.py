@@ -69,14 +69,14 @@ def compare(
         rates = _rates(inside.truth.astype(int), inside.acted.astype(int), members)
         return _compared(column, classes[1], rates, small)
     assert isinstance(inside, Multiclass)
-    each = [
+    by_class = [
         _compared(
             column, name, _rates((inside.truth == i).astype(int), (inside.answer == i).astype(int), members), small
         )
         for i, name in enumerate(classes)
     ]
-    widest = max(each, key=lambda compared: compared.demographic_parity_difference or 0.0)
-    odds = [gap for compared in each if (gap := compared.equalized_odds_difference) is not None]
+    widest = max(by_class, key=lambda compared: compared.demographic_parity_difference or 0.0)
+    odds = [gap for compared in by_class if (gap := compared.equalized_odds_difference) is not None]
     return widest.model_copy(update={"equalized_odds_difference": max(odds, default=None)})
 
 

@@ -1,4 +1,4 @@
-"""Scorecards: one model's answers beside the truth, measured for many weightings of the rows at once.
+"""Scorecards: one model's answers and the truth, measured for many weightings of the rows at once.
 
 Each scorecard has ``primary(weights)`` for the metric that comparisons use, and ``measure(weights)`` for all of them.
 ``weights`` is (resamples, rows); each result is (resamples,), NaN where a metric is undefined.

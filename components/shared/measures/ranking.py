@@ -89,7 +89,9 @@ class Ranking:
         thresholds = np.concatenate(([np.nextafter(score[-1], np.inf)], score[::-1]))
         # Spread the kept points along the curve's own length, or a steep start would be lost.
         length = fpr + tpr
-        wanted = np.searchsorted(length, np.linspace(0.0, length[-1], points))
-        kept = np.unique(np.concatenate(([0], wanted, [len(length) - 1])))[:points]
-        kept[-1] = len(length) - 1
-        return RocCurve(fpr=fpr[kept].tolist(), tpr=tpr[kept].tolist(), thresholds=thresholds[kept].tolist())
+        nearest = np.searchsorted(length, np.linspace(0.0, length[-1], points))
+        selected = np.unique(np.concatenate(([0], nearest, [len(length) - 1])))[:points]
+        selected[-1] = len(length) - 1
+        return RocCurve(
+            fpr=fpr[selected].tolist(), tpr=tpr[selected].tolist(), thresholds=thresholds[selected].tolist()
+        )

@@ -130,7 +130,7 @@ class Curve:
 def curve(scores: Scores, positive: Flags) -> Curve:
     """Count true and false positives at every threshold that gives different decisions.
 
-    Each threshold lies midway between two neighbouring distinct scores, so that rounding cannot move a row across it.
+    Each threshold is midway between two neighbouring distinct scores, so that rounding cannot move a row across it.
     At the first threshold no row is acted on; at the last, which is 0, all rows are.
 
     >>> cuts = curve(np.array([0.2, 0.6, 0.6]), np.array([False, True, False]))

@@ -1,4 +1,4 @@
-"""What acting on the candidate earns on the test rows, beside a perfect model and the champion."""
+"""What acting on the candidate earns on the test rows, compared with a perfect model and the champion."""
 
 import numpy as np
 

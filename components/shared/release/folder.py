@@ -1,6 +1,5 @@
 """Traffic of a local endpoint: shares in the folder's ``routing.json``, which the server on this machine follows."""
 
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,11 +37,8 @@ class FolderTraffic:
 
     def describe(self, journal: ReleaseJournal) -> ReleaseJournal:
         """Wait for a server that is starting; a run whose steps all come from the cache gets here before its server."""
-        begun = time.monotonic()
-        while not self.serving() and (waited := time.monotonic() - begun) < self._pace.start_s:
-            if waited > _APPEAR_S and not endpoint_folder.starting(self._endpoint):
-                break
-            time.sleep(self._pace.poll_s)
+        self._pace.within(lambda: self.serving() or endpoint_folder.starting(self._endpoint), _APPEAR_S)
+        self._pace.within(lambda: self.serving() or not endpoint_folder.starting(self._endpoint), self._pace.start_s)
         self._url()
         folder = endpoint_folder.release_folder(self._endpoint, journal.version)
         return journal.model_copy(update={"installed_before": folder.is_dir()})

@@ -1,6 +1,6 @@
 """The order of a release, defined once, as a pure state machine: (plan, state, event) -> (state, effects).
 
-1. Place the candidate beside the champion, without traffic.
+1. Place the candidate alongside the champion, without traffic.
 2. Query it in isolation.
 3. Expose it to a share of the traffic, as often as the plan says (the plan "basic" never does).
 4. Commit: move the registry's alias.
@@ -137,7 +137,7 @@ def transition(plan: Plan, state: ReleaseState, event: Event | Resumed) -> Trans
     if isinstance(event, Resumed):
         return _resume(plan, state, event)
     if event is Event.FAILED:
-        # An undo or a clean-up that failed is tried again by whoever comes next; neither can be undone itself.
+        # An undo or a clean-up that failed is tried again by the next release; neither can be undone itself.
         stuck = state.over or state.phase in (Phase.UNDO, Phase.CLEAN_UP)
         return Transition(state, ()) if stuck else _undo()
     return _succeed(plan, state)

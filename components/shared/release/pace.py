@@ -1,9 +1,9 @@
-"""How long each part of a release may take, and polling."""
+"""How long each part of a release may take."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from components.shared import polling
 from components.shared.errors import StepFailed
 
 
@@ -39,9 +39,4 @@ class Pace:
 
     def within(self, reached: Callable[[], bool], deadline_s: float) -> bool:
         """Poll until it is reached (True) or the deadline has passed (False)."""
-        end = time.monotonic() + deadline_s
-        while not reached():
-            if time.monotonic() > end:
-                return False
-            time.sleep(self.poll_s)
-        return True
+        return polling.within(reached, deadline_s, self.poll_s)

@@ -32,7 +32,7 @@ def former_release(endpoint: Path, version: str | None = None) -> RegisteredVers
         )
     if version not in installed:
         raise InputError(
-            f"release {version} is not in the endpoint {endpoint}; expected one of {sorted(installed)}, "
+            f"release {version} is not in the endpoint {endpoint}; expected one of {_in_order(installed)}, "
             "run the pipeline to release another version."
         )
     return RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
@@ -55,6 +55,15 @@ def roll_back(endpoint: Path, client: "MlflowClient", release: RegisteredVersion
 def _installed(endpoint: Path) -> set[str]:
     folder = endpoint / endpoint_folder.RELEASES
     return {path.parent.name for path in folder.glob(f"[!.]*/{RegisteredVersion.FILE}")}
+
+
+def _in_order(versions: set[str]) -> list[str]:
+    """Sort versions as numbers.
+
+    >>> _in_order({"10", "9"})
+    ['9', '10']
+    """
+    return sorted(versions, key=lambda version: (len(version), version))
 
 
 def _newest_before(version: str, installed: set[str]) -> str | None:

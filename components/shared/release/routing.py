@@ -63,7 +63,7 @@ class Routing(Document):
     def choose(self, key: str) -> str | None:
         """Return the version that answers a request; equal keys get equal versions.
 
-        A version whose share grows keeps the keys that it had, so nobody is sent back and forth. None while nothing
+        A version whose share grows keeps the keys that it had, so no entity is sent back and forth. None while nothing
         answers.
 
         >>> Routing(shares={"1": 80, "2": 20}).choose("customer-7")

@@ -51,7 +51,7 @@ class Sample:
         Args:
             url: Server or gateway.
             host: The name that a gateway routes by.
-            by_version: Address this version; otherwise whoever answers must be it.
+            by_version: Address this version; otherwise the version that answers must be this one.
 
         Raises:
             StepFailed: If another version answers, the rows are refused, or a score differs.

@@ -1,6 +1,6 @@
 """What the release machine needs from an endpoint, whatever it is: the protocol ``Traffic``.
 
-One contract test runs over every implementation. All methods are safe to repeat: after a kill nobody knows whether
+One contract test runs over every implementation. All methods are safe to repeat: after a kill it is unknown whether
 the last one was finished.
 """
 
@@ -30,7 +30,7 @@ class Traffic(Protocol):
         """Settle how the release is laid out; the journal it returns is written before anything is placed."""
 
     def place(self, journal: ReleaseJournal) -> None:
-        """Bring the candidate up beside the former version, without traffic."""
+        """Bring the candidate up alongside the former version, without traffic."""
 
     def await_ready(self, journal: ReleaseJournal) -> None:
         """Wait until the candidate can answer.

@@ -22,8 +22,8 @@ def source(options: TargetOptions, *, base: str | None = None, registry: str | N
     Raises:
         InputError: If the target has no images.
     """
-    given = {key: value for key, value in (("base", base), ("registry", registry)) if value is not None}
-    return options.open().images.model_copy(update=given)
+    overrides = {key: value for key, value in (("base", base), ("registry", registry)) if value is not None}
+    return options.open().images.model_copy(update=overrides)
 
 
 def show(names: Sequence[str], source: Images, as_json: bool) -> None:
@@ -33,11 +33,11 @@ def show(names: Sequence[str], source: Images, as_json: bool) -> None:
         client = images.reach()
     except StepFailed as reason:
         client, why = None, reason
-    found = images.listing(names, base=source.base, registry=source.registry, client=client)
+    built_images = images.listing(names, base=source.base, registry=source.registry, client=client)
     if as_json:
-        print(json.dumps([dataclasses.asdict(image) for image in found], indent=2))
+        print(json.dumps([dataclasses.asdict(image) for image in built_images], indent=2))
         return
-    console.print(_table(found))
+    console.print(_table(built_images))
     if why:
         console.print(f"what is built is not known: {why}")
 
@@ -80,13 +80,13 @@ def _announcer() -> Callable[[str], None]:
     return lambda sentence: console.print(sentence, highlight=False)
 
 
-def _table(found: Sequence[images.Image], times: bool = False) -> Table:
+def _table(built_images: Sequence[images.Image], times: bool = False) -> Table:
     last = "seconds" if times else "digest"
     table = Table("image", "reference", box=None)
     for heading in ("MiB", "above base", "ceiling"):
         table.add_column(heading, justify="right")
     table.add_column(last, justify="right" if times else "left")
-    for image in found:
+    for image in built_images:
         seconds = "unchanged" if image.seconds is None else f"{image.seconds:.1f}"
         table.add_row(
             image.name,

@@ -18,10 +18,11 @@ def logs(options: TargetOptions, *, run: str, step: str | None) -> None:
         if step is not None:
             click.echo(_log(record, step), nl=False)
             return
-        for each in record.steps:
-            took = f"{each.seconds:6.1f} s" if each.seconds is not None else ""
-            click.echo(f"{each.name:<18} {each.state:<8}{took}".rstrip())
-        failed = next((each for each in record.steps if each.log and each.error and each.error == record.reason), None)
+        for recorded in record.steps:
+            took = f"{recorded.seconds:6.1f} s" if recorded.seconds is not None else ""
+            click.echo(f"{recorded.name:<18} {recorded.state:<8}{took}".rstrip())
+        with_errors = (recorded for recorded in record.steps if recorded.log and recorded.error)
+        failed = next((recorded for recorded in with_errors if recorded.error == record.reason), None)
         if failed:
             click.echo(f"\n--- {failed.name}\n{_log(record, failed.name)}")
         if record.exit_code is not None:

@@ -42,10 +42,10 @@ def _runs(folders: State, last: int) -> Table:
 def _versions(folders: State, name: str) -> Table:
     client = registry.open(folders.registry_uri)
     table = Table("version", "aliases", "snapshot", "run", box=None, title="registered", title_justify="left")
-    found = registry.versions(client, name)
+    versions = registry.versions(client, name)
     # MLflow lists versions without their aliases.
-    held = client.get_registered_model(name).aliases if found else {}
-    for version in found:
+    held = client.get_registered_model(name).aliases if versions else {}
+    for version in versions:
         aliases = sorted(alias for alias, holder in held.items() if str(holder) == str(version.version))
         table.add_row(
             str(version.version), ", ".join(aliases), version.tags.get(registry.SNAPSHOT, "")[:12], version.run_id

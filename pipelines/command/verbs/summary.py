@@ -1,4 +1,4 @@
-"""What a run ends with on the terminal: headline metrics, verdict, where the rest stands, one real answer."""
+"""What a run ends with on the terminal: headline metrics, verdict, where to find the rest, one real answer."""
 
 import json
 import time

@@ -49,7 +49,7 @@ def comparisons(evaluation: EvaluationReport) -> Markup:
 
 
 def metrics(evaluation: EvaluationReport) -> Markup:
-    """Draw the metrics that have a direction and lie between 0 and 1, with their intervals and the others' values."""
+    """Draw the metrics that have a direction and are between 0 and 1, with their intervals and the others' values."""
     baselines = evaluation.baselines.present
     rows = drawn_metrics(evaluation)
 
@@ -87,7 +87,7 @@ def drawn_metrics(evaluation: EvaluationReport) -> list[tuple[str, Metric]]:
 
 
 def roc(evaluation: EvaluationReport) -> Markup:
-    """Draw the receiver operating characteristic, and where the threshold lies on it."""
+    """Draw the receiver operating characteristic, and where the threshold is on it."""
     curve, threshold = evaluation.roc, evaluation.threshold
     if curve is None or not curve.fpr:
         return NOTHING

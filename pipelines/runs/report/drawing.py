@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart by people who don't see all colours, and on paper: each series has its own marker, too.
+# Distinguishable without colour, also on paper: each series has its own marker, too.
 MODEL, CHAMPION, PLAIN, RULE, BAD = "#1f5fae", "#7a3fa0", "#c2570c", "#6b7280", "#b42318"
 INK, _QUIET, _GRID = "#1d2530", "#55606e", "#e3e8ee"
 SERIES = {
@@ -69,7 +69,7 @@ def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None
         axes = figure.subplots()
         paint(axes)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    # Below its least width a picture scrolls instead of shrinking until nobody can read it.
+    # Below its least width a picture scrolls instead of becoming illegible.
     frame = '<figure style="max-width:{}px"><div style="min-width:{}px">{}</div><figcaption>{}</figcaption></figure>'
     return Markup(frame).format(round(width * 100), round(width * 68), Markup(_inline(stream.getvalue(), title)), title)
 
@@ -93,5 +93,5 @@ def _inline(document: str, title: str) -> str:
 
 
 def label(text: str) -> str:
-    """Cut a name to what fits beside an axis."""
+    """Cut a name to what fits next to an axis."""
     return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…"

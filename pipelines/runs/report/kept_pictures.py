@@ -1,7 +1,7 @@
 """Keep the pictures of a report, so that a run which only repeats another one need not draw them again.
 
-Drawing takes seconds, and matplotlib has to be imported for it. The pictures lie beside the report of the run that drew
-them, and are taken from there as long as the code that draws them is the same.
+Drawing takes seconds, and matplotlib has to be imported for it. The pictures are stored with the report of the run that
+drew them, and are taken from there as long as the code that draws them is the same.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ def pictures(folder: Path, original: Path | None, draw: Callable[[], Mapping[str
         draw: Draws all pictures, by name.
     """
     code = _code()
-    if original is not None and (kept := _read(original / FILE, code)) is not None:
-        return kept
+    if original is not None and (stored := _read(original / FILE, code)) is not None:
+        return stored
     drawn = dict(draw())
     files.write_json(folder / FILE, {"code": code, "pictures": {name: str(picture) for name, picture in drawn.items()}})
     return drawn
@@ -34,10 +34,10 @@ def pictures(folder: Path, original: Path | None, draw: Callable[[], Mapping[str
 
 def _read(path: Path, code: str) -> dict[str, Markup] | None:
     try:
-        kept = files.read_json(path)
-        if kept["code"] != code:
+        stored = files.read_json(path)
+        if stored["code"] != code:
             return None
-        return {name: Markup(picture) for name, picture in kept["pictures"].items()}
+        return {name: Markup(picture) for name, picture in stored["pictures"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         # Drawing again costs seconds; a broken file is no reason to fail.
         return None

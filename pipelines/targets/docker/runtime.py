@@ -63,7 +63,7 @@ class DockerRuntime:
         options = settings.common(self.target, self.state, {"OMP_NUM_THREADS": "1"})
         options["labels"] |= {settings.ENDPOINT: str(folder)}
 
-        def begin(arguments: list[str]) -> server.Process:
+        def begin(arguments: list[str]) -> server.ServerContainer:
             # One that was created by a command which was killed before it could start it.
             engine.remove(self.client, f"{settings.ENDPOINT}={folder}", statuses=("created",))
             return server.begin(self.client, self.references["serving"], arguments, str(folder / endpoint.LOG), options)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _STOP_S = 15
-# The server writes its log itself, so that it needs nobody to read it; the shell leaves the process to it.
+# The server writes its log itself, so no other process has to read it; the shell replaces itself with the server.
 _INTO_LOG = 'exec "$@" >>"$0" 2>&1'
 
 
 @dataclass(frozen=True)
-class Process:
-    """A container that ends when its standard input closes, and so with whoever holds the other end."""
+class ServerContainer:
+    """A container that ends when its standard input closes, as it does when the process at the other end dies."""
 
     container: "Container"
     pid: int
@@ -46,7 +46,9 @@ class Process:
             self.container.remove(force=True)
 
 
-def begin(client: "DockerClient", image: str, arguments: list[str], log: str, how: dict[str, Any]) -> Process:
+def begin(
+    client: "DockerClient", image: str, arguments: list[str], log: str, settings: dict[str, Any]
+) -> ServerContainer:
     """Start a server with these arguments.
 
     Args:
@@ -54,7 +56,7 @@ def begin(client: "DockerClient", image: str, arguments: list[str], log: str, ho
         image: The image of ``serving``.
         arguments: Of ``python -m serving``.
         log: File for what it prints, as the container sees it.
-        how: Settings of the container.
+        settings: Settings of the container.
 
     Raises:
         StepFailed: If the container does not start.
@@ -66,7 +68,7 @@ def begin(client: "DockerClient", image: str, arguments: list[str], log: str, ho
     container = None
     try:
         container = client.containers.create(
-            image, command, entrypoint=["sh"], stdin_open=True, auto_remove=True, **how
+            image, command, entrypoint=["sh"], stdin_open=True, auto_remove=True, **settings
         )
         held = client.api.attach_socket(container.id, params={"stdin": 1, "stream": 1})
         container.start()
@@ -80,7 +82,7 @@ def begin(client: "DockerClient", image: str, arguments: list[str], log: str, ho
         ) from None
     code: Future[int] = Future()
     Thread(target=_await, args=(client, container.id, code), daemon=True).start()
-    return Process(container, int(container.attrs["State"]["Pid"]), held, code)
+    return ServerContainer(container, int(container.attrs["State"]["Pid"]), held, code)
 
 
 def _await(client: "DockerClient", container: str, code: "Future[int]") -> None:

@@ -42,7 +42,7 @@ class Folder:
         return cls(Path(path), mode == "ro")
 
     def holds(self, path: Path) -> bool:
-        """Say whether a path lies in it, links followed."""
+        """Say whether it contains a path, following links."""
         return path.resolve().is_relative_to(self.path.resolve())
 
 
@@ -55,15 +55,15 @@ def check(target: Docker, project: Project, state: State) -> None:
     """Refuse before the first step what no container could reach.
 
     Raises:
-        InputError: If a local source, or a file of a service, lies where containers see nothing, or if the endpoint's
-            folder is to be shared by those who don't see each other.
+        InputError: If a local source, or a file of a service, is outside the folders that containers see, or if the
+            endpoint's folder is to be shared by those who don't see each other.
     """
     seen = folders(target)
     for name, source in project.sources.items():
         for path in _files(source.path, source.database):
             if not any(folder.holds(state.root / path) for folder in seen):
                 raise InputError(
-                    f"source {name!r}: {path} lies outside the folders that containers see "
+                    f"source {name!r}: {path} is outside the folders that containers see "
                     f"({', '.join(target.mounts)}); add its folder to 'mounts' of the target, with ':ro'."
                 )
     written = {"registry": state.registry_uri.removeprefix("sqlite:///"), "studies": state.study_storage}

@@ -98,11 +98,13 @@ def watched(client: "DockerClient", label: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _container(client: "DockerClient", image: str, command: list[str], how: Mapping[str, Any]) -> Iterator["Container"]:
+def _container(
+    client: "DockerClient", image: str, command: list[str], settings: Mapping[str, Any]
+) -> Iterator["Container"]:
     """Create a container, and remove it whatever happens."""
     from docker.errors import NotFound
 
-    container = client.containers.create(image, command, **how)
+    container = client.containers.create(image, command, **settings)
     try:
         yield container
     finally:

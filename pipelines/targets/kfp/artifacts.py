@@ -13,7 +13,7 @@ MODEL = "training.model"
 
 
 def located(workflow: Workflow) -> dict[str, str]:
-    """Say where the artifacts of a run lie: ``step.output`` -> URI, as on this machine.
+    """Return where the artifacts of a run are: ``step.output`` -> URI, as on this machine.
 
     A step's driver tells its executor where to read and write. What came from the cache has no executor, but some later
     step that has reads it.
@@ -21,14 +21,14 @@ def located(workflow: Workflow) -> dict[str, str]:
     read: dict[str, str] = {}
     written: dict[str, str] = {}
     for node in workflow.nodes:
-        given = {p["name"]: p.get("value") for p in node.get("inputs", {}).get("parameters", ())}
-        found = {p["name"]: p.get("value") for p in node.get("outputs", {}).get("parameters", ())}
-        patch = json.loads(found.get("pod-spec-patch") or "{}")
-        if "task-name" not in given or not patch.get("containers"):
+        inputs = {p["name"]: p.get("value") for p in node.get("inputs", {}).get("parameters", ())}
+        outputs = {p["name"]: p.get("value") for p in node.get("outputs", {}).get("parameters", ())}
+        patch = json.loads(outputs.get("pod-spec-patch") or "{}")
+        if "task-name" not in inputs or not patch.get("containers"):
             continue
-        step = given["task-name"]
+        step = inputs["task-name"]
         executor = _executor_input(patch["containers"][0]["command"])
-        sources = json.loads(given["task"] or "{}").get("inputs", {}).get("artifacts", {})
+        sources = json.loads(inputs["task"] or "{}").get("inputs", {}).get("artifacts", {})
         read |= {name: uri for key, uri in _uris(executor["inputs"]) if (name := _producer(sources.get(key, {})))}
         if workflow.task(step).state == "done":
             written |= {f"{step}.{key}": uri for key, uri in _uris(executor["outputs"])}
@@ -59,9 +59,9 @@ def bring(uris: Mapping[str, str], bucket: Bucket, folder: Path) -> dict[str, st
 
 
 def _executor_input(command: list[str]) -> dict[str, Any]:
-    """Read what the launcher is told; absent parts are empty."""
-    told: dict[str, Any] = json.loads(command[command.index("--executor_input") + 1])
-    return {"inputs": told.get("inputs", {}), "outputs": told.get("outputs", {})}
+    """Read the launcher's input; absent parts are empty."""
+    executor_input: dict[str, Any] = json.loads(command[command.index("--executor_input") + 1])
+    return {"inputs": executor_input.get("inputs", {}), "outputs": executor_input.get("outputs", {})}
 
 
 def _uris(side: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

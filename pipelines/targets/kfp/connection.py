@@ -154,11 +154,11 @@ class Server:
         return value
 
     def _unreachable(self, error: Exception) -> InputError:
-        said = " ".join(str(getattr(error, "reason", None) or error).split())
-        said = said.rpartition(": ")[2] or type(error).__name__
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+        reason = reason.rpartition(": ")[2] or type(error).__name__
         return InputError(
-            f"no server answers at {self.host} ({said}); expected Kubeflow Pipelines. Check 'host' in the target file; "
-            f"without an ingress run 'kubectl -n {self.target.namespace} port-forward svc/ml-pipeline 8888' beside it."
+            f"no server answers at {self.host} ({reason}); expected Kubeflow Pipelines. Check 'host' in the target "
+            f"file; without an ingress also run 'kubectl -n {self.target.namespace} port-forward svc/ml-pipeline 8888'."
         )
 
     def _stranger(self) -> InputError:
@@ -168,7 +168,7 @@ class Server:
         )
 
     def _refused(self, status: int, body: Any, what: str) -> PerennialError:
-        kind, said = self.target.auth.kind, _message(body)
+        kind, message = self.target.auth.kind, _message(body)
         proof = {
             "none": "a request without a login (auth.kind: none)",
             "service_account": "the service account's token",
@@ -183,11 +183,11 @@ class Server:
         if status == HTTPStatus.FORBIDDEN:
             return InputError(
                 f"the server at {self.host} would not {what} in namespace {self.target.namespace}: you lack the "
-                f"permission ({said}); ask for it, or name another namespace in the target file."
+                f"permission ({message}); ask for it, or name another namespace in the target file."
             )
         if status == HTTPStatus.NOT_FOUND and what == "report its health":
             return self._stranger()
-        refusal = f"the server at {self.host} would not {what}: {said} (HTTP {status})."
+        refusal = f"the server at {self.host} would not {what}: {message} (HTTP {status})."
         return InputError(refusal) if 400 <= status < 500 else StepFailed(refusal)
 
 

@@ -18,7 +18,7 @@ ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 
 
 class Follower:
-    """Brings the record of one run up to date, as often as it is told to."""
+    """Brings the record of one run up to date, at each call."""
 
     def __init__(
         self,
@@ -135,11 +135,11 @@ class Follower:
         first = next(pod for pod in failed)
         pod = [pod for pod in failed if _task_of(pod.node) == _task_of(first.node)][-1]
         step = self._step_of(pod.node)
-        kept = self._record.folder / "logs" / f"{step.name if step else _task_of(pod.node)}.log"
-        code, sentence = reasons.ended(pod, lambda: self.log(pod), kept)
+        log_file = self._record.folder / "logs" / f"{step.name if step else _task_of(pod.node)}.log"
+        code, sentence = reasons.ended(pod, lambda: self.log(pod), log_file)
         if step:
             step.state, step.error = "failed", sentence
-            step.log = str(kept) if kept.exists() else None
+            step.log = str(log_file) if log_file.exists() else None
             return code, sentence
         return code, f"{_task_of(pod.node)}: {sentence}"
 
@@ -151,10 +151,10 @@ class Follower:
 def keep_logs(follower: Follower, record: Run, step: str | None = None) -> None:
     """Fetch the log of every step that ran, or of one; those of a run that continues are fetched each time."""
     workflow = follower.workflow()
-    for each in record.steps:
-        pods = workflow.task(each.name).pods if step in (None, each.name) and each.log is None else ()
+    for finished in record.steps:
+        pods = workflow.task(finished.name).pods if step in (None, finished.name) and finished.log is None else ()
         if pods and (text := follower.log(pods[-1])):
-            each.log = str(_write(record.folder / "logs" / f"{each.name}.log", text))
+            finished.log = str(_write(record.folder / "logs" / f"{finished.name}.log", text))
     if record.exit_code is not None:
         record.save()
 

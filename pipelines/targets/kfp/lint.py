@@ -15,8 +15,8 @@ def problems(pipeline: Mapping[str, Any], platform: Mapping[str, Any], symbolic:
 
     Args:
         pipeline: The IR.
-        platform: The document beside it.
-        symbolic: Images may still stand by their symbolic names.
+        platform: The platform document of the pipeline.
+        symbolic: Images may still have their symbolic names.
     """
     executors = pipeline["deploymentSpec"]["executors"]
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

@@ -1,4 +1,4 @@
-"""Compile a pipeline for a cluster: the same steps, and beside them what only Kubernetes knows.
+"""Compile a pipeline for a cluster: the same steps, with the settings that only Kubernetes has.
 
 The pipeline's function says nothing about a place. While kfp traces it once more, each of its tasks is given the
 variables, secrets, resources and security context of the target and of the project file.
@@ -35,7 +35,7 @@ def compile_(
         target: The cluster.
         project: Whose resources hold.
         references: Step to image reference; what is missing keeps its symbolic name.
-        always_run: Steps that run even where nothing changed, beside those that the pipeline itself never caches.
+        always_run: Steps that run even where nothing changed, besides those that the pipeline itself never caches.
 
     Returns:
         Two documents: the pipeline and its platform, as KFP takes them in one file.
@@ -79,7 +79,7 @@ def place_task(task: Any, step: str, target: Kfp, resources: DefaultResources) -
         kubernetes.set_image_pull_secrets(task, list(target.image_pull_secrets))
     for label, value in (LABELS | {"app.kubernetes.io/component": step}).items():
         kubernetes.add_pod_label(task, label, value)
-    # A pod without a deadline whose image can't be pulled stays for ever, where nobody watches the run.
+    # A pod without a deadline whose image can't be pulled stays for ever if no one follows the run.
     kubernetes.set_timeout(task, resources.timeout_s or target.timeout_s)
     _limit(task, resources)
 

@@ -30,20 +30,20 @@ def waiting(pod: Pod) -> str | None:
     return None
 
 
-def ended(pod: Pod, log: Callable[[], str], kept: Path) -> tuple[int, str]:
+def ended(pod: Pod, log: Callable[[], str], log_file: Path) -> tuple[int, str]:
     """Say why a pod failed.
 
     Args:
         pod: The pod.
         log: Fetches its log; empty where there is none.
-        kept: Where to keep the log, if there is one.
+        log_file: Where the log is stored, if there is one.
 
     Returns:
         The command's exit code (see ``pipelines.runs``) and one sentence.
     """
     message = pod.message or ""
     if text := log():
-        kept.write_text(text, encoding="utf-8")
+        log_file.write_text(text, encoding="utf-8")
     if "OOMKilled" in message:
         return runs.FAILED, "it ran out of memory; raise memory_limit under 'resources' in project.yaml."
     if "longer than the specified deadline" in message:
@@ -56,11 +56,11 @@ def ended(pod: Pod, log: Callable[[], str], kept: Path) -> tuple[int, str]:
         return runs.FAILED, "it had not started when the run was ended."
     if (why := waiting(pod)) and any(word in message for word in (*_NO_PULL, "Unschedulable")):
         return runs.FAILED, f"{why}."
-    found = _EXIT_CODE.search(message)
-    code, sentence = runs.cause(kept, int(found[1]) if found else 1)
+    match = _EXIT_CODE.search(message)
+    code, sentence = runs.cause(log_file, int(match[1]) if match else 1)
     fatal = _FATAL.findall(text)
     if "no traceback" in sentence and fatal:
         return runs.FAILED, f"KFP could not run it: {' '.join(fatal[-1].split())[:400].rstrip('.')}."
-    if "no traceback" in sentence and message and not found:
+    if "no traceback" in sentence and message and not match:
         return runs.FAILED, f"Kubernetes ended it: {' '.join(message.split())[:300].rstrip('.')}."
     return code, sentence

@@ -13,7 +13,7 @@ _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
 
 def check_cron(expression: str) -> str:
-    """Return a cron expression of six fields; what stands in them is for the server to judge.
+    """Return a cron expression of six fields; the server validates their content.
 
     Raises:
         InputError: If there are not six.
@@ -62,7 +62,7 @@ def create(
 
 def listing(server: Server, experiment: str) -> list[Schedule]:
     """List the schedules of an experiment, the newest first."""
-    experiment_id, found, page = experiment_of(server, experiment), [], ""
+    experiment_id, schedules, page = experiment_of(server, experiment), [], ""
     while True:
         with server.asked("list its schedules") as client:
             answer = client.list_recurring_runs(
@@ -72,10 +72,10 @@ def listing(server: Server, experiment: str) -> list[Schedule]:
                 namespace=server.target.namespace,
                 experiment_id=experiment_id,
             )
-        found += [_schedule(each) for each in answer.recurring_runs or []]
+        schedules += [_schedule(run) for run in answer.recurring_runs or []]
         page = answer.next_page_token or ""
         if not page:
-            return found
+            return schedules
 
 
 def named(server: Server, name: str, experiment: str) -> Schedule:
@@ -84,10 +84,10 @@ def named(server: Server, name: str, experiment: str) -> Schedule:
     Raises:
         InputError: If there is none of that name.
     """
-    known = {schedule.name: schedule for schedule in listing(server, experiment)}
-    if name not in known:
-        raise InputError(f"there is no schedule {name!r}; known are {sorted(known)}.")
-    return known[name]
+    by_name = {schedule.name: schedule for schedule in listing(server, experiment)}
+    if name not in by_name:
+        raise InputError(f"there is no schedule {name!r}; known are {sorted(by_name)}.")
+    return by_name[name]
 
 
 def pause(server: Server, schedule: Schedule) -> None:
@@ -106,7 +106,7 @@ def delete(server: Server, schedule: Schedule, experiment: str) -> None:
     """Delete a schedule; the runs that it started and that have ended stay.
 
     Raises:
-        InputError: If one of its runs goes on: the server would let it lie there, neither running nor ended.
+        InputError: If one of its runs goes on: the server would leave it neither running nor ended.
     """
     pause(server, schedule)
     with server.asked("list its runs") as client:

@@ -84,17 +84,17 @@ class Bucket:
 
         path = uri.partition("://")[2]
         with sources.bucket_errors(uri):
-            found = self._system.get_file_info(path)
-            if found.type == fs.FileType.NotFound:
+            info = self._system.get_file_info(path)
+            if info.type == fs.FileType.NotFound:
                 return False
-            files = [found] if found.is_file else self._system.get_file_info(fs.FileSelector(path, recursive=True))
+            files = [info] if info.is_file else self._system.get_file_info(fs.FileSelector(path, recursive=True))
             for file in (file for file in files if file.is_file):
-                place = target / file.path.removeprefix(path).lstrip("/")
+                local_path = target / file.path.removeprefix(path).lstrip("/")
                 # The name of an object is any text.
-                if not place.resolve().is_relative_to(target.resolve()):
+                if not local_path.resolve().is_relative_to(target.resolve()):
                     raise InputError(f"the bucket behind {uri} holds {file.path!r}, which leads elsewhere; remove it.")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with self._system.open_input_stream(file.path) as stream, place.open("wb") as written:
+                local_path.parent.mkdir(parents=True, exist_ok=True)
+                with self._system.open_input_stream(file.path) as stream, local_path.open("wb") as written:
                     shutil.copyfileobj(stream, written)
         return True
 
@@ -108,8 +108,8 @@ class Bucket:
 
     def _there(self, key: str, size: int | None = None) -> bool:
         with sources.bucket_errors(self.uri):
-            found = self._system.get_file_info(f"{self._prefix}/{key}")
-        return bool(found.is_file and (size is None or found.size == size))
+            info = self._system.get_file_info(f"{self._prefix}/{key}")
+        return bool(info.is_file and (size is None or info.size == size))
 
     def _writer(self, key: str) -> Any:
         return self._system.open_output_stream(f"{self._prefix}/{key}")

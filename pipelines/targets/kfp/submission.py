@@ -109,11 +109,11 @@ def upload(server: Server, pipeline: str, documents: list[dict[str, Any]], revis
         file = Path(folder) / f"{pipeline}.yaml"
         file.write_text(text, encoding="utf-8")
         for name in (revision, f"{revision}-{content[:8]}"):
-            found = _version(server, pipeline_id, name)
-            fresh = found is None and _upload(server, pipeline_id, name, content, file)
-            found = found or _version(server, pipeline_id, name)
-            if found is not None and found.description == content:
-                return Version(pipeline_id, pipeline, found.pipeline_version_id, name, fresh)
+            uploaded = _version(server, pipeline_id, name)
+            fresh = uploaded is None and _upload(server, pipeline_id, name, content, file)
+            uploaded = uploaded or _version(server, pipeline_id, name)
+            if uploaded is not None and uploaded.description == content:
+                return Version(pipeline_id, pipeline, uploaded.pipeline_version_id, name, fresh)
     raise InputError(
         f"the server at {server.host} holds a version {name!r} of {pipeline!r} that others uploaded; delete it there."
     )
@@ -131,7 +131,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
     Args:
         prepared: What is to run.
         bucket: Where bundle and tables go.
-        request: Its ``source_root`` of None uploads the tables beside the project file.
+        request: Its ``source_root`` of None uploads the tables next to the project file.
 
     Raises:
         InputError: If a table is missing or can't be reached from a pod, or the bucket refuses.
@@ -167,10 +167,10 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
 
 
 def _files_hash(prepared: PreparedSubmission) -> str:
-    """Hash the sources that are files, beside some that are none."""
+    """Hash the sources that are files, where some are not."""
     files = {name: source for name, source in prepared.project.sources.items() if source.path is not None}
-    known = sources.source_hash(prepared.project.model_copy(update={"sources": files}), prepared.state.root)
-    return known or uuid.uuid4().hex
+    source_hash = sources.source_hash(prepared.project.model_copy(update={"sources": files}), prepared.state.root)
+    return source_hash or uuid.uuid4().hex
 
 
 def start(server: Server, version: Version, parameters: Mapping[str, Any], name: str, experiment: str) -> str:
@@ -221,17 +221,17 @@ def _pipeline(server: Server, name: str) -> str:
     """Return the id of a pipeline; make it if absent, without a version."""
     import kfp_server_api
 
-    if found := find_pipeline(server, name):
-        return found
+    if existing := find_pipeline(server, name):
+        return existing
     with server.asked(f"make the pipeline {name!r}") as client:
         pipeline = kfp_server_api.V2beta1Pipeline(display_name=name, namespace=server.target.namespace)
         try:
             return str(client._pipelines_api.pipeline_service_create_pipeline(pipeline=pipeline).pipeline_id)
         except kfp_server_api.ApiException as error:
             # Somebody else made it at the same time.
-            if error.status != HTTPStatus.CONFLICT or not (found := find_pipeline(server, name)):
+            if error.status != HTTPStatus.CONFLICT or not (existing := find_pipeline(server, name)):
                 raise
-            return found
+            return existing
 
 
 def find_pipeline(server: Server, name: str) -> str | None:

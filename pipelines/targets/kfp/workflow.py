@@ -35,7 +35,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Task:
-    """How a step stands, with its pods in the order of their attempts, the driver's first."""
+    """The state of a step, with its pods in the order of their attempts, the driver's first."""
 
     state: StepState
     seconds: float | None
@@ -56,7 +56,7 @@ class Workflow:
         return [self._pod(node) for node in self.nodes if node["type"] == "Pod"]
 
     def task(self, step: str) -> Task:
-        """Say how a step stands."""
+        """Return the state of a step."""
         name = step.replace("_", "-")
         driver = self._ending(f".{name}-driver")
         attempts = [node for node in self.nodes if _is_attempt(node, name)]

@@ -20,7 +20,7 @@ _DROPPED = (
 
 
 def task_environment(python: Path, source: Path, scratch: Path, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of a task: its image's virtualenv first, its source and nothing else of ours.
+    """Return the environment variables of a task: its image's virtualenv first, and only its own source.
 
     Args:
         python: The interpreter of the image's virtualenv.

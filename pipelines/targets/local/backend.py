@@ -208,7 +208,7 @@ class LocalBackend(Backend):
 
 @contextmanager
 def _server(folder: Path, runtime: Runtime, needed: bool) -> Iterator[None]:
-    """Provide an endpoint while a run may need it: the running one, or one started beside the first steps."""
+    """Provide an endpoint while a run may need it: the running one, or one started during the first steps."""
     if not needed or endpoint.find(folder):
         yield
         return

@@ -8,13 +8,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.shared import inference, processes, telemetry
+from components.shared import inference, polling, processes, telemetry
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.release import endpoint_folder, routing
@@ -25,7 +24,7 @@ _POLL_S = 0.05
 _STOP_S = 15.0
 
 
-class Process(Protocol):
+class ServerProcess(Protocol):
     """What runs a server: a process, or a container; either ends when the command that started it does."""
 
     @property
@@ -48,7 +47,7 @@ class Running:
 
     endpoint: Path
     server: EndpointServer
-    process: Process
+    process: ServerProcess
 
     def stop(self) -> None:
         """End the server: requests in flight are finished, then nothing of it is left."""
@@ -99,7 +98,7 @@ def start(
         StepFailed: If it ends or does not answer in time; the sentence says why as far as the log knows.
     """
 
-    def begin(arguments: list[str]) -> Process:
+    def begin(arguments: list[str]) -> ServerProcess:
         with (endpoint / LOG).open("ab") as log:
             return _Owned(
                 [str(python), "-m", "serving", *arguments],
@@ -116,7 +115,7 @@ def start(
 
 def launch(
     endpoint: Path,
-    begin: Callable[[list[str]], Process],
+    begin: Callable[[list[str]], ServerProcess],
     *,
     host: str,
     port: int,
@@ -149,12 +148,7 @@ def stop(server: EndpointServer) -> None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(server.pid, number)
-        _wait_for_end(server, time.monotonic() + _STOP_S)
-
-
-def _wait_for_end(server: EndpointServer, deadline: float) -> None:
-    while processes.alive(server.pid, server.started) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
+        polling.within(lambda: not processes.alive(server.pid, server.started), _STOP_S, _POLL_S)
 
 
 def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -180,8 +174,8 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _environment(source: Path) -> dict[str, str]:
     # Without bytecode every start would compile a thousand modules again: eleven seconds instead of three.
     dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return kept | {
+    inherited = {name: value for name, value in os.environ.items() if name not in dropped}
+    return inherited | {
         "PYTHONPATH": str(source),
         "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
@@ -191,19 +185,23 @@ def _environment(source: Path) -> dict[str, str]:
     }
 
 
-def _wait(endpoint: Path, process: Process, deadline_s: float) -> EndpointServer:
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if (code := process.poll()) is not None:
-            raise _ended(endpoint, code)
-        server = endpoint_folder.server(endpoint)
-        if server is not None and server.pid == process.pid and find(endpoint) is not None:
-            return server
-        time.sleep(_POLL_S)
+def _wait(endpoint: Path, process: ServerProcess, deadline_s: float) -> EndpointServer:
+    polling.within(lambda: process.poll() is not None or _answers(endpoint, process), deadline_s, _POLL_S)
+    if (code := process.poll()) is not None:
+        raise _ended(endpoint, code)
+    server = endpoint_folder.server(endpoint)
+    if server is not None and _answers(endpoint, process):
+        return server
     raise StepFailed(
         f"The model server did not answer within {deadline_s:.0f} s; "
         f"its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
     )
+
+
+def _answers(endpoint: Path, process: ServerProcess) -> bool:
+    """Say whether the server of this process has written its address and answers there."""
+    server = endpoint_folder.server(endpoint)
+    return server is not None and server.pid == process.pid and find(endpoint) is not None
 
 
 def _ended(endpoint: Path, code: int) -> PerennialError:
@@ -222,7 +220,7 @@ def _tail(endpoint: Path) -> str:
 
 
 class _Owned(subprocess.Popen[bytes]):
-    """A process that ends when its standard input closes, and so with whoever holds the other end."""
+    """A process that ends when its standard input closes, as it does when the process at the other end dies."""
 
     def end(self) -> None:
         """Let it finish what it has begun; what is left after a while is killed."""

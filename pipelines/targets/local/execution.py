@@ -40,9 +40,9 @@ def execute(
     from kfp import components, local
 
     logs, scratch, artifacts = folder / "logs", folder / "scratch", folder / "artifacts"
-    # A Docker engine makes what it shall mount and does not find, and then it belongs to root.
-    for made in (logs, artifacts, scratch / "workspace"):
-        made.mkdir(parents=True, exist_ok=True)
+    # A Docker engine creates a missing mount point, which then belongs to root.
+    for needed in (logs, artifacts, scratch / "workspace"):
+        needed.mkdir(parents=True, exist_ok=True)
     try:
         with (
             seam.installed(tasks, references, observer, logs, scratch) as runner,

@@ -36,9 +36,9 @@ def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> 
         dry_run: Only say what would go.
     """
     records = [_record(folder) for folder in sorted(state.runs.glob("*")) if folder.is_dir()]
-    wanted = set(versions)
+    needed_versions = set(versions)
     newest = {record.id for record in records[len(records) - keep :]} if keep else set()
-    needed = [record for record in records if record.id in newest or _version(record) in wanted]
+    needed = [record for record in records if record.id in newest or _version(record) in needed_versions]
     kept_ids = {record.id for record in needed}
     used = {Path(path).resolve() for record in needed for path in record.artifacts.values()}
     doomed: list[Path] = []

@@ -1,4 +1,4 @@
-"""What a step may use on this machine, from the project file's ``resources``, and what is said when it wanted more."""
+"""What a step may use on this machine, from the project file's ``resources``, and the message when it exceeds that."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ class Limits:
 
 def of(project: Project, steps: Iterable[str]) -> Mapping[str, Limits]:
     """Return the limits of steps, from the project file's amounts as Kubernetes writes them."""
-    found = {}
+    limits_of_steps = {}
     for step in steps:
-        wanted = project.resources.of(step)
-        found[step] = Limits(
-            cpus=_amount(wanted.cpu_limit) if wanted.cpu_limit else None,
-            memory_bytes=int(_amount(wanted.memory_limit)) if wanted.memory_limit else None,
-            timeout_s=wanted.timeout_s,
+        resources = project.resources.of(step)
+        limits_of_steps[step] = Limits(
+            cpus=_amount(resources.cpu_limit) if resources.cpu_limit else None,
+            memory_bytes=int(_amount(resources.memory_limit)) if resources.memory_limit else None,
+            timeout_s=resources.timeout_s,
         )
-    return found
+    return limits_of_steps
 
 
 def _amount(quantity: str) -> float:

@@ -1,7 +1,7 @@
 """Read what the registry holds before and after a run, from the command's side.
 
-MLflow takes seconds to import and to open its database, most of what a repeated run costs. What a database file said is
-therefore stored with the hash of that file and read from there until the file changes.
+MLflow takes seconds to import and to open its database, most of what a repeated run costs. What was read from a
+database file is therefore stored with the hash of that file, and read from there until the file changes.
 """
 
 import json

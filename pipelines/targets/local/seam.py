@@ -39,7 +39,7 @@ Perform = Callable[[str, Sequence[str], Start], int]
 
 @dataclass(frozen=True)
 class Seam:
-    """What kfp.local is given for the time of a run: its runner, and what stands in for which of its attributes."""
+    """What kfp.local uses during a run: its runner, and the replacements for some of its attributes."""
 
     runner: Any
     replaced: tuple[tuple[ModuleType, str, Any], ...]
@@ -96,7 +96,7 @@ def installed(
         # Its own progress and dumps of every input would bury ours.
         (logging_utils, "print_horizontal_line", lambda: None),
     )
-    kept = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+    originals = [(module, name, getattr(module, name)) for module, name, _ in replaced]
     root, printer = logging.getLogger(), builtins.print
     handlers, level = root.handlers[:], root.level
     for module, name, value in replaced:
@@ -104,7 +104,7 @@ def installed(
     try:
         yield ours.runner
     finally:
-        for module, name, theirs in kept:
+        for module, name, theirs in originals:
             setattr(module, name, theirs)
         builtins.print, root.handlers[:] = printer, handlers
         root.setLevel(level)

@@ -33,19 +33,19 @@ class Address:
         ('kserve', 'public')
         """
         parts = urlsplit(endpoint)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
         keys = ("gateway", "ingress", "domain", "kserve")
-        if unknown := sorted(given.keys() - set(keys)):
+        if unknown := sorted(parameters.keys() - set(keys)):
             raise InputError(f"the endpoint {endpoint!r} has the keys {unknown}; expected some of {list(keys)}.")
         if not parts.netloc or parts.path.strip("/"):
             raise InputError(f"the endpoint {endpoint!r} names no namespace; expected 'kserve://<namespace>'.")
         gateway = None
-        if "gateway" in given:
-            namespace, _, name = given["gateway"].partition("/")
+        if "gateway" in parameters:
+            namespace, _, name = parameters["gateway"].partition("/")
             if not namespace or not name:
-                raise InputError(f"the endpoint's gateway is {given['gateway']!r}; expected '<namespace>/<name>'.")
+                raise InputError(f"the endpoint's gateway is {parameters['gateway']!r}; expected '<namespace>/<name>'.")
             gateway = (namespace, name)
-        ingress = given.get("ingress")
+        ingress = parameters.get("ingress")
         if ingress is not None and urlsplit(ingress).scheme not in ("http", "https"):
             raise InputError(f"the endpoint's ingress is {ingress!r}; expected a URL such as 'http://10.0.0.1'.")
-        return cls(parts.netloc, gateway, ingress, given.get("domain"), given.get("kserve", "kserve"))
+        return cls(parts.netloc, gateway, ingress, parameters.get("domain"), parameters.get("kserve", "kserve"))

@@ -154,7 +154,7 @@ class CanaryLayout:
             self._pods.wait(twin, self._name, f"{journal.version} (a twin that shows whether canaries are routed)")
             return self._pace.within(lambda: routes.names(self._route(), twin), self._pace.route_s)
         except StepFailed:
-            # There is no room for two pods: the other layout needs no answer.
+            # Two pods do not fit: the other layout needs no answer.
             return False
         finally:
             self._merge_canary([])
@@ -200,12 +200,12 @@ class CanaryLayout:
         service = self.service(version)
         self._await_routes(lambda route: routes.leads_to(route, service, only=True), problem)
 
-    def _await_routes(self, wanted: routes.Condition, problem: str) -> None:
+    def _await_routes(self, condition: routes.Condition, problem: str) -> None:
         """Wait for both of KServe's routes, that of the service and that of its predictor."""
-        self._ingress.await_route(self._name, wanted, problem)
+        self._ingress.await_route(self._name, condition, problem)
         inner = f"{self._name}-predictor"
         if self._cluster.get("HTTPRoute", inner) is not None:
-            self._ingress.await_route(inner, wanted, problem)
+            self._ingress.await_route(inner, condition, problem)
 
     def _delete(self, version: str) -> None:
         self._cluster.delete("InferenceService", self._name)
@@ -233,10 +233,10 @@ def is_unknown_field(message: str) -> bool:
 
 
 def _canary_entry(predictor: Manifest, pods: int, percent: int) -> Manifest:
-    kept: dict[str, Any] = {key: value for key, value in predictor.items() if key not in _NOT_FOR_CANARIES}
+    copied: dict[str, Any] = {key: value for key, value in predictor.items() if key not in _NOT_FOR_CANARIES}
     # Unlike the predictor's, a canary's model must have its container's name, according to the published schema.
     model = {"name": "kserve-container", **predictor["model"]}
-    return {"predictor": {**kept, "model": model, "minReplicas": pods}, "trafficPercent": percent}
+    return {"predictor": {**copied, "model": model, "minReplicas": pods}, "trafficPercent": percent}
 
 
 def _with_canary(service: Manifest, canary: list[Manifest]) -> Manifest:

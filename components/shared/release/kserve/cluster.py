@@ -180,9 +180,9 @@ def _message(refused: Any, status: int, kind: str, namespace: str) -> str:
     if status == 403 and (match := _FORBIDDEN.search(message)):
         user, verb, resource, group = match.groups()
         who = f"service account {user.removeprefix(_ACCOUNT).replace(':', '/')!r}" if _ACCOUNT in user else f"{user!r}"
-        what = f"{resource}.{group}" if group else resource
+        resource_type = f"{resource}.{group}" if group else resource
         return (
-            f"the {who} may not {verb} {what} in namespace {namespace!r}; grant it "
+            f"the {who} may not {verb} {resource_type} in namespace {namespace!r}; grant it "
             "(components/deployment/README.md lists every right) and run again."
         )
     if status == 401:

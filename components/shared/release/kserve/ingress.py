@@ -66,7 +66,7 @@ class Ingress:
         return f"http://{addresses[0]['value']}"
 
     def verify_isolated(self, sample: Sample, service: str, public: str, parents: list[Manifest]) -> None:
-        """Send the sample to one Service through the gateway, under a hostname that nobody else knows.
+        """Send the sample to one Service through the gateway, under a hostname of its own.
 
         Raises:
             StepFailed: If it does not answer, or a score differs.
@@ -127,9 +127,9 @@ class Ingress:
                 f"look at 'kubectl -n {self._cluster.namespace} describe httproute {name}'."
             )
 
-    def await_route(self, name: str, wanted: routes.Condition, problem: str) -> None:
+    def await_route(self, name: str, condition: routes.Condition, problem: str) -> None:
         """Wait until a route is as wanted, and the gateway has adopted that."""
-        self._pace.until(lambda: wanted(self._cluster.get("HTTPRoute", name)), self._pace.route_s, problem)
+        self._pace.until(lambda: condition(self._cluster.get("HTTPRoute", name)), self._pace.route_s, problem)
         self.await_accepted(name)
 
     def _check(self, service: str) -> str:

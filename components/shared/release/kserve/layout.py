@@ -25,7 +25,7 @@ class ClusterLayout(Protocol):
         """Return the public hostname."""
 
     def place(self, journal: ReleaseJournal) -> None:
-        """Create the candidate beside the former version."""
+        """Create the candidate alongside the former version."""
 
     def await_ready(self, journal: ReleaseJournal) -> None:
         """Wait until the candidate is ready."""

@@ -136,7 +136,7 @@ def _pod(project: Project, version: str) -> dict[str, Any]:
 def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
     """Describe the runtime; KServe fills the service's name in for ``{{.Name}}``.
 
-    It is named by its content: projects that agree share one, and a new image makes a new one beside the champion's.
+    It is named by its content: projects that agree share one, and a new image makes a new one and keeps the champion's.
 
     Args:
         serving: The project's settings.
@@ -182,7 +182,7 @@ def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
 
 
 def resource_name(project_name: str) -> str:
-    """Turn a project's name into a DNS label; a long one is cut and told apart by a digest.
+    """Turn a project's name into a DNS label; a long one is cut and made unique by a digest.
 
     >>> resource_name("telco_churn")
     'telco-churn'

@@ -83,7 +83,11 @@ def _of_container(status: Manifest, pod: Manifest) -> PodProblem | None:
 
 def _limit(pod: Manifest, name: str) -> str:
     containers = [*pod["spec"].get("containers", []), *pod["spec"].get("initContainers", [])]
-    limits = [one.get("resources", {}).get("limits", {}).get("memory") for one in containers if one["name"] == name]
+    limits = [
+        container.get("resources", {}).get("limits", {}).get("memory")
+        for container in containers
+        if container["name"] == name
+    ]
     return f"its limit is {limits[0]}" if limits and limits[0] else "it has no limit of its own"
 
 
@@ -163,7 +167,11 @@ class Pods:
         if deployment is None:
             status = (self._cluster.get("InferenceService", owner) or {}).get("status", {})
             failure = status.get("modelStatus", {}).get("lastFailureInfo") or {}
-            bad = [one for one in status.get("conditions", []) if one["status"] == "False" and one.get("message")]
+            bad = [
+                condition
+                for condition in status.get("conditions", [])
+                if condition["status"] == "False" and condition.get("message")
+            ]
             if text := failure.get("message") or (bad and bad[0]["message"]):
                 return PodProblem("service", f"KServe creates no pod for it: {text}")
         return None

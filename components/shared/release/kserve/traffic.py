@@ -88,7 +88,7 @@ class ClusterTraffic:
         return journal.model_copy(update={"cluster": objects})
 
     def place(self, journal: ReleaseJournal) -> None:
-        """Create the candidate beside the former version."""
+        """Create the candidate alongside the former version."""
         self._layout(journal).place(journal)
 
     def await_ready(self, journal: ReleaseJournal) -> None:

@@ -48,7 +48,7 @@ class TwoServicesLayout:
         return self._ingress.host(self._name)
 
     def place(self, journal: ReleaseJournal) -> None:
-        """Create the candidate beside the former version, with as many pods."""
+        """Create the candidate alongside the former version, with as many pods."""
         objects = objects_of(journal)
         self._cluster.apply(objects.runtime)
         self._cluster.apply(self._inference_service(journal, objects.pods))

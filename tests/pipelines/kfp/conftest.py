@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.pipelines.cluster.place import Place, places
+from tests.pipelines.kfp.place import Place, places
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Where the tests of a cluster ask: a double with a recording, or a real server, whose words may be taken down.
 
-    KFP_ENDPOINT=http://...:8888 pytest tests/pipelines/cluster                    # against a real server with a node
-    KFP_ENDPOINT=... KFP_RECORD=1 pytest tests/pipelines/cluster -k image           # and take its words down
+    KFP_ENDPOINT=http://...:8888 pytest tests/pipelines/kfp                    # against a real server with a node
+    KFP_ENDPOINT=... KFP_RECORD=1 pytest tests/pipelines/kfp -k image           # and take its words down
 
 A real server needs an image KFP_STUB_IMAGE with Python 3.11 and kfp, and a user that is not root; a bucket
 KFP_STUB_BUCKET, its own, which AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY reach from here.
@@ -26,7 +26,7 @@ from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import Follower
 from pipelines.targets.model import Kfp
 from pipelines.targets.protocol import Version
-from tests.pipelines.cluster.double import Double, Recorder
+from tests.pipelines.kfp.double import Double, Recorder
 
 ENDPOINT, RECORD = os.environ.get("KFP_ENDPOINT"), bool(os.environ.get("KFP_RECORD"))
 IMAGE = os.environ.get("KFP_STUB_IMAGE", "localhost/hello:2")

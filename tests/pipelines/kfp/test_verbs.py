@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from pipelines.command import cli
 from pipelines.targets.kfp import submission
-from tests.pipelines.cluster.place import ENDPOINT, forget
+from tests.pipelines.kfp.place import ENDPOINT, forget
 
 PROJECT = """
 name: small

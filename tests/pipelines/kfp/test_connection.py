@@ -11,7 +11,7 @@ from pipelines.images.environments import ROOT
 from pipelines.targets import reading
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.model import Kfp
-from tests.pipelines.cluster.double import Endpoint
+from tests.pipelines.kfp.double import Endpoint
 
 HEALTHY = {"commit_sha": "", "tag_name": "2.17.0", "multi_user": False, "pipeline_store": "database"}
 

@@ -13,8 +13,8 @@ from pipelines.targets.kfp import listing, schedules, submission
 from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
-from tests.pipelines.cluster import stubs
-from tests.pipelines.cluster.place import BUCKET, ENDPOINT, EXPERIMENT
+from tests.pipelines.kfp import stubs
+from tests.pipelines.kfp.place import BUCKET, ENDPOINT, EXPERIMENT
 
 
 def states(record: runs.Run) -> dict[str, str]:
