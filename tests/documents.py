@@ -216,6 +216,7 @@ def split(**changes: Any) -> SplitSummary:
         "rows": {"train": 700, "validation": 150, "test": 150, "left_out": 0},
         "ranges": dict.fromkeys(("train", "validation", "test"), SPAN),
         "content_hash": "b" * 64,
+        "repeated_test_rows": 3,
     }
     return SplitSummary(**(sample | changes))
 

@@ -12,6 +12,7 @@ from components.shared import files
 from components.shared.documents.split import SplitRows, SplitSpans, SplitSummary, TimeSpan
 from components.shared.errors import InputError
 from components.shared.project import Project
+from components.shared.sql import identifier, literal
 from components.split import methods
 
 PARTS = ("train", "validation", "test")
@@ -65,9 +66,20 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
         rows=SplitRows(**counts, left_out=parts.null_count),
         ranges=SplitSpans(**spans),
         content_hash=files.sha256(target),
+        repeated_test_rows=_repeated_test_rows(project, target),
     )
     summary.write(target)
     return summary
+
+
+def _repeated_test_rows(project: Project, target: Path) -> int:
+    """Count the test rows whose features and label are those of a training row, whoever they belong to and whenever."""
+    columns = [*project.features.columns, project.label.column]
+    key = f"hash({', '.join(map(identifier, columns))})"
+    train, test = (f"read_parquet({literal(str(target / f'{name}.parquet'))})" for name in ("train", "test"))
+    with duckdb.connect() as connection:
+        query = f"SELECT count(*) FROM {test} WHERE {key} IN (SELECT {key} FROM {train})"
+        return int(connection.execute(query).fetchall()[0][0])
 
 
 def _numbered(keys: pa.Table) -> pa.Table:

@@ -27,9 +27,12 @@ class SplitSummary(Document):
     """The parts of a split and the hash of their content."""
 
     FILE = "split.json"
+    VERSION = 2  # Version 2 adds the repeated test rows.
 
     method: str
     gap_days: int
     rows: SplitRows
     ranges: SplitSpans
     content_hash: str
+    repeated_test_rows: int | None = None
+    """Test rows whose features and label are those of a training row; None if they were not counted."""

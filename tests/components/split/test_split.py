@@ -210,3 +210,29 @@ def test_numbers_as_entities_hash_as_well(tmp_path):
     parts, _ = divide(tmp_path, project("hash"), [(n % 300, n, n % 2) for n in range(901)])
 
     assert leaks(parts, entity=True) == []
+
+
+def test_the_summary_counts_the_test_rows_that_repeat_a_training_row(tmp_path):
+    rows = monthly()
+    training_set(tmp_path / "training_set", rows)
+    table = pq.read_table(tmp_path / "training_set" / "rows.parquet")
+    # The sizes of the last 120 rows, which are tested, are those of the first.
+    sizes = [float(n if n < 480 else n - 480) for n in range(600)]
+    table = table.set_column(table.column_names.index("size"), "size", pa.array(sizes))
+    pq.write_table(table, tmp_path / "training_set" / "rows.parquet")
+    summary = logic.divide(project("time"), tmp_path / "training_set", tmp_path / "splits")
+    train, test = (pq.read_table(tmp_path / "splits" / f"{name}.parquet").to_pylist() for name in ("train", "test"))
+    trained = {(row["size"], row["label"]) for row in train}
+
+    assert summary.repeated_test_rows == sum((row["size"], row["label"]) in trained for row in test)
+    assert 0 < summary.repeated_test_rows < len(test)
+
+
+def test_a_missing_value_is_repeated_by_a_missing_value(tmp_path):
+    training_set(tmp_path / "training_set", monthly())
+    table = pq.read_table(tmp_path / "training_set" / "rows.parquet")
+    table = table.set_column(table.column_names.index("size"), "size", pa.nulls(600, pa.float64()))
+    pq.write_table(table, tmp_path / "training_set" / "rows.parquet")
+
+    summary = logic.divide(project("time"), tmp_path / "training_set", tmp_path / "splits")
+    assert summary.repeated_test_rows == summary.rows.test
