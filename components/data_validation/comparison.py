@@ -107,7 +107,10 @@ def _within(compared: ComparedTables, source: str, columns: SampledColumns, whol
     """Compare the newest eighth of the rows with the earlier ones; row numbers alone say nothing about time."""
     cut = periods.newest_cut(whole.times) if columns.is_in_time and whole.times is not None else None
     if cut is None:
-        return [], "Nothing to compare with: no snapshot was accepted before, and the rows have no time."
+        return (
+            [],
+            "Nothing to compare with: no accepted sample is stored, and the rows do not differ in time.",
+        )
     labelled_cut = cut
     if columns.label is not None:
         times = whole.labelled(columns.label).times

@@ -141,6 +141,8 @@ class Table:
 
     def _column(self, column: str, type_: str, rows: int, parts: list[Any]) -> ColumnSummary:
         """Combine a column's statistics of all row groups; query the rows if some are absent or not finite."""
+        if any(part is None for part in parts):
+            return self._queried(column, type_)
         present = rows - sum(part.null_count for part in parts)
         filled = [part for part in parts if part.num_values]
         name = identifier(column)
@@ -156,6 +158,21 @@ class Table:
         figures = self._query(
             f"SELECT count_if(isinf({name})), min({name}) FILTER (WHERE isfinite({name})), "
             f"max({name}) FILTER (WHERE isfinite({name})) FROM {self._rows}"
+        )[0]
+        return ColumnSummary(type_, present, is_constant, *figures)
+
+    def _queried(self, column: str, type_: str) -> ColumnSummary:
+        """Compute the figures of a column in a file without column statistics."""
+        name, number = identifier(column), f"CAST({identifier(column)} AS DOUBLE)"
+        present, is_same, rows = self._query(
+            f"SELECT count({name}), min({name}) IS NOT DISTINCT FROM max({name}), count(*) FROM {self._rows}"
+        )[0]
+        is_constant = is_same and present in (0, rows)
+        if type_ not in _NUMBERS:
+            return ColumnSummary(type_, present, is_constant)
+        figures = self._query(
+            f"SELECT count_if(isinf({number})), min({number}) FILTER (WHERE isfinite({number})), "
+            f"max({number}) FILTER (WHERE isfinite({number})) FROM {self._rows}"
         )[0]
         return ColumnSummary(type_, present, is_constant, *figures)
 

@@ -73,7 +73,7 @@ def draw(
     time = "NULL" if source.time is None else _as_integer(source.time, source.types)
     where = "true" if since is None else f"{time} > {since}"
     if since is not None:
-        rows = _single(table, f"SELECT count(*) FROM {ROWS} WHERE {where}")
+        rows = table.select(f"SELECT count(*) FROM {ROWS} WHERE {where}").column(0)[0].as_py()
     keys = [name for name in (source.entity, source.time) if name] if source.entity and source.time else columns
     key = f"hash({', '.join(map(identifier, keys))}) % {_HASHES}" if keys else "0"
     cutoff = _HASHES if rows <= SAMPLE_ROWS else _HASHES * SAMPLE_ROWS // rows
@@ -92,7 +92,7 @@ def draw(
             sampled = sampled.append_column(column, values)
     facts = {"labelled_until": source.labelled_until}
     if source.time is not None:
-        facts["newest"] = _single(table, f"SELECT max({time}) FROM {ROWS}")
+        facts["newest"] = table.select(f"SELECT max({time}) FROM {ROWS}").column(0)[0].as_py()
     return sampled.replace_schema_metadata({key: str(value) for key, value in facts.items() if value is not None})
 
 
@@ -116,10 +116,6 @@ def _joined(table: Table, name: str, path: Path, other: SampledColumns) -> dict[
     if joined.column(0).null_count > (1 - _STATE_SHARE) * len(joined):
         return {}
     return {column: joined[column] for column in joined.column_names[1:]}
-
-
-def _single(table: Table, query: str) -> int:
-    return int(table.select(query).column(0)[0].as_py())
 
 
 def _as_integer(time: str, types: dict[str, str]) -> str:

@@ -103,7 +103,7 @@ def _write(rows: pa.Table, snapshot: Path, name: str) -> dict[str, Any]:
     """Write one table of a snapshot, and describe it."""
     pq.write_table(rows, snapshot / f"{name}.parquet", row_group_size=100_000)
     types = {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
-    times = sorted(rows["at"].to_pylist()) if "at" in rows.column_names else []
+    times = sorted(rows["at"].drop_null().to_pylist()) if "at" in rows.column_names else []
     span = (times[0].isoformat(), times[-1].isoformat()) if times else None
     return {"rows": len(rows), "columns": types, "content_hash": "c" * 64, "time_range": span}
 

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.data_validation import anomalies, logic, quiet, schema, statistics
+from components.data_validation.exact import Table
 from components.shared.documents.findings import Finding, ValidationFindings
 from components.shared.errors import DataBlocked, InputError
 from tests.components import made_table
-from tests.components.validation_case import SCHEMA, Case, kinds, swap, table
+from tests.components.validation_case import SCHEMA, TYPES, Case, kinds, swap, table
 
 
 def _import_and_listen() -> str:
@@ -138,6 +139,20 @@ def test_repeated_rows_and_columns_are_found_exactly(case: Case, tmp_path: Path)
     assert kinds(copied.validate(rows.append_column("again", rows["use"]))) == [("again", "duplicates", "warn")]
     almost = [*rows["use"].to_pylist()[:-1], 0.5]
     assert copied.validate(rows.append_column("again", pa.array(almost))) == []
+
+
+def test_a_file_without_column_statistics_has_the_same_figures(tmp_path: Path) -> None:
+    rows = swap(table(), "use", [None, float("inf"), *table()["use"].to_pylist()[2:]])
+    figures = []
+    for statistics_ in (True, False):
+        path = tmp_path / f"{statistics_}.parquet"
+        pq.write_table(rows, path, write_statistics=statistics_)
+        figures.append(
+            Table(path, {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}).measure([])
+        )
+
+    assert figures[0] == figures[1]
+    assert figures[0].columns["use"].infinite == 1
 
 
 def test_a_constant_column_warns_and_one_with_gaps_is_none(case: Case) -> None:

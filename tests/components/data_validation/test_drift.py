@@ -235,6 +235,28 @@ def test_a_renamed_column_and_a_number_that_became_text_are_left_to_the_schema(a
     assert {each.kind for each in accepted.validate(renamed)} == {"schema_anomalies"}
 
 
+@pytest.mark.parametrize("rows", [0, 1, 10])
+def test_a_table_of_a_few_rows_is_validated_without_a_comparison(tmp_path: Path, rows: int) -> None:
+    case = Case(tmp_path, schema_anomalies="ignore", constant_columns="ignore", source={"rows_min": 11})
+
+    for _ in ("first", "accepted"):
+        assert kinds(case.validate(dependent(rows))) == [(None, "batch_size", "block")]
+        if not (tmp_path / "accepted" / "statistics").exists():
+            case.accept()
+
+
+def test_rows_without_any_time_are_compared_as_a_whole(tmp_path: Path) -> None:
+    case = Case(tmp_path, schema_anomalies="ignore", constant_columns="ignore")
+    nothing = pa.nulls(ROWS, pa.timestamp("us"))
+    case.validate(swap(dependent(ROWS), "at", nothing))
+    case.accept()
+    changed = swap(swap(dependent(ROWS), "at", nothing), "plan", ["basic"] * ROWS)
+
+    assert [each.column for each in case.validate(changed) if each.drift and each.drift.signal == "input drift"] == [
+        "plan"
+    ]
+
+
 def test_a_running_number_is_no_drift(tmp_path: Path) -> None:
     case = Case(tmp_path, SCHEMA + 'feature { name: "invoice" type: INT }')
     case.validate(dependent(ROWS).append_column("invoice", pa.array(range(ROWS))))
