@@ -171,6 +171,18 @@ def test_blocked_data_shows_each_finding(tmp_path):
     assert "blocks" in page.texts
 
 
+def test_drift_is_shown_with_its_test_and_the_rows_of_both_sides(tmp_path):
+    page = _page(_run(tmp_path / "run"), tmp_path)
+
+    row = page.texts.index("input drift")
+    assert page.texts[row + 1 : row + 5] == [
+        "the share of 'basic' went from 50.0% to 75.0%", "Jensen-Shannon distance", "0.200", "0.100",
+    ]  # fmt: skip
+    assert {"200", "800"} <= set(page.texts[row + 5 : row + 9])
+    assert "rows: checked for drift: 200 rows newer than the last accepted snapshot." in page.texts
+    assert "3 test rows have the features and the label of a training row." in page.text
+
+
 def test_what_data_says_stays_text_in_tables_pictures_and_markdown(tmp_path):
     run = _run(tmp_path / "run", plans=(NASTY, "東京"))
     run |= {"project": NASTY, "reason": NASTY}

@@ -67,6 +67,10 @@ def test_values_that_double_in_the_newest_rows_of_a_growing_table_are_found(acce
     sentence = next(each.sentence for each in findings if each.drift is found)
     assert re.search(r"the mean rose from [23]\d\.\d+ to [56]\d\.\d+, the median rose from", sentence)
     assert "400 rows from 2024-04-10 to 2024-04-26" in sentence
+    html = (accepted.folder / "report.html").read_text()
+    assert "<td>input drift</td>" in html
+    assert "2024-04-10 to 2024-04-26" in html
+    assert "Compared for drift: 400 rows newer than the last accepted snapshot." in html
 
 
 def test_a_category_whose_share_changes_is_found_and_named(accepted: Case) -> None:
