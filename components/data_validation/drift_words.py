@@ -57,7 +57,7 @@ def anomaly(settings: ComparisonSettings, compared: Sides, name: str, signal: Dr
     reference = "the earlier rows" if settings.is_within_snapshot else "the last accepted snapshot"
     meaning = _MEANING[signal].format(subject=f"'{name}'", reference=reference)
     sentence = (
-        f"{signal}: {meaning}: {result.effect} ({result.statistic} {result.value:.3g}, expected at most "
+        f"{signal}: {meaning}: {result.effect} ({result.statistic} {result.value:.3g}, expected less than "
         f"{result.threshold:.3g}; {evidence.current.rows:,} rows{_span(evidence.current)} against "
         f"{evidence.reference.rows:,}{_span(evidence.reference)}). {_ADVICE[signal]}"
     )

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from components.shared.drift import tails
+from components.shared.drift import column, tails
 from components.shared.drift.association import compare_associations
 from components.shared.drift.relation import compare_relation, groups_of, quantile_edges
 from components.shared.drift.univariate import (
@@ -98,6 +98,23 @@ def test_the_threshold_of_a_large_reference_covers_what_a_small_sample_shows_by_
 
     assert np.mean(np.array(values) > 0.1) > 0.5  # The fixed threshold alone would alarm.
     assert np.mean(np.array(values) > threshold) <= 0.05
+
+
+def test_a_distance_that_reaches_the_smallest_relevant_one_is_drift() -> None:
+    before, after = normal(5000, 1), normal(5000, 2, mean=0.5)
+    distance_of_shift = compare_numbers(before, after).value
+
+    assert compare_numbers(before, after, distance_min=distance_of_shift).is_drift
+    assert not compare_numbers(before, after, distance_min=distance_of_shift * 1.001).is_drift
+
+
+@pytest.mark.parametrize(("values", "is_few"), [(5, True), (6, False)])
+def test_a_column_of_five_numbers_is_categorical(values: int, is_few: bool) -> None:
+    numbers = np.arange(60.0) % values
+    numbers[::7] = np.nan
+
+    assert column.has_few_values(numbers) is is_few
+    assert column.as_categories(np.array([1.0, math.nan, 2.5])) == ["1", None, "2.5"]
 
 
 def test_many_categories_in_a_small_sample_are_no_drift() -> None:

@@ -21,7 +21,7 @@ class DriftRows(Part):
 
 
 class DriftEvidence(Part):
-    """The test behind a finding of drift: ``value`` exceeds ``threshold``."""
+    """The test behind a finding of drift: ``value`` is at least ``threshold``."""
 
     signal: DriftSignal
     statistic: str

@@ -38,7 +38,7 @@ class AssociationComparison:
     @property
     def is_drift(self) -> bool:
         """Return whether the difference is relevant and not explained by chance."""
-        return self.value > self.threshold
+        return self.value >= self.threshold
 
     def with_threshold_of_at_least(self, threshold: float) -> "AssociationComparison":
         """Return the comparison with a threshold that also covers ordinary variation."""

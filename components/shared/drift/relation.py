@@ -38,7 +38,7 @@ class GroupChange:
 
 @dataclass(frozen=True)
 class RelationComparison:
-    """``value`` is the standard deviation of the groups' changes beyond chance; it exceeds ``threshold`` for drift."""
+    """``value`` is the standard deviation of the groups' changes beyond chance; it reaches ``threshold`` for drift."""
 
     value: float
     threshold: float
@@ -48,7 +48,7 @@ class RelationComparison:
     @property
     def is_drift(self) -> bool:
         """Return whether the groups changed differently."""
-        return self.value > self.threshold
+        return self.value >= self.threshold
 
 
 def quantile_edges(values: Floats) -> Floats:

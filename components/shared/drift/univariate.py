@@ -32,7 +32,7 @@ Statistic = Literal["Kolmogorov-Smirnov", "chi-squared", "normed Wasserstein", "
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of one test: there is drift if ``value`` exceeds ``threshold``.
+    """The result of one test: there is drift if ``value`` reaches ``threshold``.
 
     ``effect`` is the size of the difference whichever test was used: the normed Wasserstein distance of numbers (in
     standard deviations of the reference), the Jensen-Shannon distance of categories (0 to 1).
@@ -46,8 +46,8 @@ class Comparison:
 
     @property
     def is_drift(self) -> bool:
-        """Return whether the difference exceeds the threshold."""
-        return self.value > self.threshold
+        """Return whether the difference reaches the threshold."""
+        return self.value >= self.threshold
 
     def with_threshold_of_at_least(self, threshold: float) -> "Comparison":
         """Return the comparison with a threshold that also covers ordinary variation."""

@@ -82,6 +82,18 @@ def test_a_category_whose_share_changes_is_found_and_named(accepted: Case) -> No
     assert "to 80.0%" in found.effect
 
 
+def test_a_number_with_a_few_values_is_compared_as_a_category(tmp_path: Path) -> None:
+    case = Case(tmp_path, SCHEMA + 'feature { name: "grade" type: INT }')
+    grades = np.random.default_rng(8).integers(1, 6, ROWS + NEW)
+    case.validate(dependent(ROWS).append_column("grade", pa.array(grades[:ROWS])))
+    case.accept()
+    content = dependent(ROWS + NEW).append_column("grade", pa.array(np.where(np.arange(ROWS + NEW) < ROWS, grades, 5)))
+    found = evidence(case.validate(content))
+
+    assert found.statistic == "Jensen-Shannon distance"
+    assert re.fullmatch(r"the share of '5' went from [12]\d\.\d% to 100\.0%", found.effect)
+
+
 def test_values_that_go_missing_are_found(accepted: Case) -> None:
     content = newest(dependent(ROWS + NEW), "use", lambda row, use: None if row % 4 == 0 else use)
 
