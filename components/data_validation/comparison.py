@@ -99,8 +99,15 @@ def compare(
     if newer < periods.ROWS_MIN:
         return [], f"{newer:,} new rows are too few for a comparison; at least {periods.ROWS_MIN} are needed."
     settings = _settings(compared, source, columns, since, labelled_since, is_within_snapshot=False)
-    which = "rows newer than" if since is not None else "rows compared with"
-    return drift.find(settings, reference, current), f"{newer:,} {which} the last accepted snapshot."
+    anomalies = drift.find(settings, reference, current)
+    if since is not None:
+        return anomalies, f"{newer:,} sampled rows newer than the last accepted snapshot."
+    # A run that is repeated on accepted rows must not lose their warnings.
+    repeated, within_text = _within(compared, source, columns, whole)
+    reported = {(anomaly.column, anomaly.drift.signal) for anomaly in anomalies if anomaly.drift is not None}
+    anomalies += [each for each in repeated if each.drift and (each.column, each.drift.signal) not in reported]
+    text = f"No row is newer than the last accepted snapshot: {newer:,} sampled rows compared with it."
+    return anomalies, f"{text} {within_text}" if columns.is_in_time else text
 
 
 def _within(compared: ComparedTables, source: str, columns: SampledColumns, whole: Sample) -> tuple[list[Anomaly], str]:

@@ -51,7 +51,7 @@ def evidence(findings: list[Finding]) -> DriftEvidence:
 def test_a_harmless_repeat_is_no_drift(accepted: Case) -> None:
     assert accepted.validate(dependent(ROWS + NEW)) == []
     compared = ValidationFindings.read(accepted.folder / "statistics").comparisons
-    assert compared == {"table": "400 rows newer than the last accepted snapshot."}
+    assert compared == {"table": "400 sampled rows newer than the last accepted snapshot."}
 
 
 def test_values_that_double_in_the_newest_rows_of_a_growing_table_are_found(accepted: Case) -> None:
@@ -70,7 +70,7 @@ def test_values_that_double_in_the_newest_rows_of_a_growing_table_are_found(acce
     html = (accepted.folder / "report.html").read_text()
     assert "<td>input drift</td>" in html
     assert "2024-04-10 to 2024-04-26" in html
-    assert "Compared for drift: 400 rows newer than the last accepted snapshot." in html
+    assert "Compared for drift: 400 sampled rows newer than the last accepted snapshot." in html
 
 
 def test_a_category_whose_share_changes_is_found_and_named(accepted: Case) -> None:
@@ -193,6 +193,16 @@ def test_a_correlation_that_earlier_periods_reversed_as_well_is_no_drift(tmp_pat
         case.accept()
     assert signals("often", ROWS + NEW) == []
     assert len(signals("once", ROWS + NEW)) == 1
+
+
+def test_a_run_that_is_repeated_on_accepted_rows_warns_again(tmp_path: Path) -> None:
+    changed = newest(dependent(ROWS + NEW), "use", lambda _, use: use + 60)
+    case = Case(tmp_path)
+    case.validate(changed)
+    case.accept()
+    found = [each.drift for each in case.validate(changed) if each.drift and each.column == "use"]
+
+    assert [each.is_within_snapshot for each in found if each.signal == "input drift"] == [True]
 
 
 def test_a_table_that_holds_only_new_rows_is_compared(accepted: Case) -> None:
