@@ -92,6 +92,8 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
         directions=resamples.directions(),
         baselines=report.baselines(judged),
         comparisons=resamples.comparisons(),
+        probabilities=resamples.probabilities(),
+        decisions=resamples.decisions(),
         descriptions=Descriptions(rule=contenders["rule"].description, plain=contenders["plain"].description),
         champion=ComparedChampion(version=former.version, compared=former.package is not None, reason=former.reason),
         threshold=contenders["candidate"].threshold,

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from components.evaluation import robustness
+from components.evaluation import aspects, robustness
 from components.evaluation.judged import Judged
 from components.evaluation.resampled import VALUE, Resampled, resample
 from components.shared.documents.evaluation import Baselines, Comparisons
@@ -21,6 +21,7 @@ from components.shared.documents.measurements import (
 )
 from components.shared.inputs.rows import Inputs
 from components.shared.measures import fairness, labels, slices, value_report
+from components.shared.measures.bootstrap import Distribution
 from components.shared.measures.calibration import calibration
 from components.shared.measures.metrics import HIGHER_IS_BETTER, Binary, Multiclass, Scorecard, scorecard
 from components.shared.measures.slices import Slice
@@ -45,23 +46,36 @@ class Resamples:
         return {name: drawn.interval(confidence).metric for name, drawn in self._drawn.metrics.items()}
 
     def directions(self) -> dict[str, bool | None]:
-        """Tell of every metric whether higher is better."""
-        return {name: HIGHER_IS_BETTER[name] for name in self._drawn.metrics}
+        """Tell of every metric, those of comparisons included, whether higher is better."""
+        compared = [c.rule.metric for c in (self.probabilities(), self.decisions()) if c is not None]
+        return {name: HIGHER_IS_BETTER[name] for name in [*self._drawn.metrics, *compared]}
 
     def comparisons(self) -> Comparisons:
         """Compare the candidate with every other model in the primary metric."""
-        compared = self._judged.scorecards.champion is not None
-        return Comparisons(
-            champion=self._comparison("champion") if compared else None,
-            plain=self._comparison("plain"),
-            rule=self._comparison("rule"),
-        )
+        return self._compared(self._judged.primary, self._drawn.models)
 
-    def _comparison(self, other: str) -> Comparison:
-        difference = self._drawn.difference(other).interval(self._judged.settings.confidence)
-        return Comparison(
-            metric=self._judged.primary, difference=difference.value, low=difference.low, high=difference.high
-        )
+    def probabilities(self) -> Comparisons:
+        """Compare the candidate with every other model in its probabilities, or in a regression's error."""
+        metric, _ = aspects.probabilities(self._judged.scorecards.candidate)
+        return self._compared(metric, self._drawn.probabilities)
+
+    def decisions(self) -> Comparisons | None:
+        """Compare the candidate with every other model in its decisions; None for a regression."""
+        measured = aspects.decisions(self._judged.scorecards.candidate, self._judged.project.value)
+        return None if measured is None else self._compared(measured[0], self._drawn.decisions)
+
+    def _compared(self, metric: str, models: dict[str, Distribution]) -> Comparisons:
+        """Take the paired difference of the candidate to every other model."""
+        differences = {
+            name: (models["candidate"] - model).interval(self._judged.settings.confidence)
+            for name, model in models.items()
+            if name != "candidate"
+        }
+        by_model = {
+            name: Comparison(metric=metric, difference=interval.value, low=interval.low, high=interval.high)
+            for name, interval in differences.items()
+        }
+        return Comparisons(champion=by_model.get("champion"), plain=by_model["plain"], rule=by_model["rule"])
 
     def slices(self) -> tuple[SliceMeasure, ...]:
         """Measure every declared slice that has enough rows."""

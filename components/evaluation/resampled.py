@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from components.evaluation import aspects
 from components.evaluation.judged import Judged
 from components.shared.measures import bootstrap, value_report
 from components.shared.measures.bootstrap import Distribution
@@ -16,9 +17,13 @@ VALUE = "value_per_1000"
 
 
 class _Quantity(NamedTuple):
-    """What one distribution is about: a metric of the candidate by name, or the primary metric of a model or slice."""
+    """What one distribution is about.
 
-    kind: Literal["metric", "model", "slice"]
+    Kinds: a metric of the candidate by name; the primary metric, probabilities or decisions of a model; or the primary
+    metric on a slice.
+    """
+
+    kind: Literal["metric", "model", "probabilities", "decisions", "slice"]
     name: str
 
 
@@ -30,12 +35,12 @@ class Resampled:
     """Every metric of the candidate."""
     models: dict[str, Distribution]
     """The primary metric of every model, the candidate included."""
+    probabilities: dict[str, Distribution]
+    """The quality of every model's probabilities (of a regression, its error)."""
+    decisions: dict[str, Distribution]
+    """The quality of every model's decisions; empty for a regression."""
     slices: list[Distribution]
     """The candidate's primary metric on each slice."""
-
-    def difference(self, other: str) -> Distribution:
-        """Return the paired difference of candidate and another model in the primary metric."""
-        return self.models["candidate"] - self.models[other]
 
 
 def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
@@ -51,6 +56,13 @@ def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
     if judged.project.value is not None and isinstance(candidate, Binary):
         earned = value_report.per_row(judged.project.value, candidate)
 
+    probabilities = {name: aspects.probabilities(scorecard)[1] for name, scorecard in models.items()}
+    decisions = {
+        name: measured[1]
+        for name, scorecard in models.items()
+        if (measured := aspects.decisions(scorecard, judged.project.value)) is not None
+    }
+
     def statistics(weights: Floats) -> dict[_Quantity, Floats]:
         metrics = candidate.measure(weights)
         if earned is not None:
@@ -63,6 +75,8 @@ def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
         return {
             **{_Quantity("metric", name): values for name, values in metrics.items()},
             **{_Quantity("model", name): values for name, values in primary.items()},
+            **{_Quantity("probabilities", name): measure(weights) for name, measure in probabilities.items()},
+            **{_Quantity("decisions", name): measure(weights) for name, measure in decisions.items()},
             **{_Quantity("slice", name): values for name, values in on_slices.items()},
         }
 
@@ -70,5 +84,7 @@ def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
     return Resampled(
         metrics={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "metric"},
         models={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "model"},
+        probabilities={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "probabilities"},
+        decisions={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "decisions"},
         slices=[drawn[_Quantity("slice", str(i))] for i in range(len(parts))],
     )

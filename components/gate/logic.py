@@ -14,11 +14,12 @@ def judge(project: Project, evaluation: EvaluationReport) -> Verdict:
     """Judge a measured candidate by every rule of the project.
 
     Before the first release it must beat the rule of thumb and keep up with the plain model; later it must keep up with
-    the champion. A champion that cannot be compared any more (another task, other classes, features that are gone) is
-    treated as if there were none, and a rule that passed says so.
+    the champion, and not be proven worse than the plain model. A champion that cannot be compared any more (another
+    task, other classes, features that are gone) is treated as if there were none, and a rule that passed says so.
 
     Args:
-        project: Its ``gate`` section holds the rules; one set to null is off.
+        project: Its ``gate`` section holds the rules; one set to null is off. A comparison whose margin is null
+            is named as not judged.
         evaluation: What was measured.
 
     Returns:

@@ -7,8 +7,9 @@ broken rule. ``phase`` names where to go back to: data, features, tuning, traini
 import difflib
 from collections.abc import Iterator
 
+from components.gate import comparisons
 from components.shared.documents.evaluation import EvaluationReport
-from components.shared.documents.measurements import Comparison, SliceMeasure
+from components.shared.documents.measurements import SliceMeasure
 from components.shared.documents.verdict import Phase, Ruling
 from components.shared.errors import InputError
 from components.shared.project import Gate
@@ -20,21 +21,6 @@ def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     rows, needed, excluded = evaluation.rows.test, gate.min_test_rows, evaluation.rows.excluded_seen
     aside = f"; {excluded:,} were excluded as seen in training" if excluded else ""
     yield _ruling("test rows", rows >= needed, f"{rows:,} test rows, {needed:,} needed{aside}", "data")
-
-
-def comparisons(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
-    """Compare with rule and plain model before the first release, with the champion after it."""
-    against = evaluation.comparisons
-    if against.champion is not None:
-        if gate.champion_margin is not None:
-            yield _non_inferior(
-                "champion", "the champion", against.champion, gate.champion_margin, evaluation, "training"
-            )
-        return
-    if gate.beat_rule:
-        yield _better(against.rule, evaluation)
-    if gate.plain_margin is not None:
-        yield _non_inferior("plain model", "the plain model", against.plain, gate.plain_margin, evaluation, "tuning")
 
 
 def floors(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
@@ -130,46 +116,11 @@ def costs(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
         yield _ruling("size", cost.size_mib <= gate.size_mib, reason, "tuning")
 
 
-ALL = (enough_rows, comparisons, floors, ceilings, slices, fairness, value, costs)
+ALL = (enough_rows, comparisons.rulings, floors, ceilings, slices, fairness, value, costs)
 
 
 def _ruling(rule: str, passed: bool, reason: str, phase: Phase) -> Ruling:
     return Ruling(rule=rule, passed=passed, reason=reason, phase=phase)
-
-
-def _better(comparison: Comparison, evaluation: EvaluationReport) -> Ruling:
-    bound = _lower_bound(comparison, evaluation)
-    reason = f"{_compared(comparison, evaluation)} the rule of thumb; the lower confidence bound must be above 0"
-    return _ruling("rule", bound is not None and bound > 0, reason, "features")
-
-
-def _non_inferior(
-    name: str, other: str, comparison: Comparison, margin: float, evaluation: EvaluationReport, phase: Phase
-) -> Ruling:
-    bound = _lower_bound(comparison, evaluation)
-    reason = (
-        f"{_compared(comparison, evaluation)} {other}; "
-        f"the lower confidence bound may be at most {_number(margin)} worse"
-    )
-    return _ruling(name, bound is not None and bound >= -margin, reason, phase)
-
-
-def _lower_bound(comparison: Comparison, evaluation: EvaluationReport) -> float | None:
-    """Return the pessimistic bound of the advantage: more is better, whatever the metric's direction."""
-    if evaluation.higher_is_better:
-        return comparison.low
-    return None if comparison.high is None else -comparison.high
-
-
-def _compared(comparison: Comparison, evaluation: EvaluationReport) -> str:
-    if comparison.difference is None or comparison.low is None or comparison.high is None:
-        return f"{comparison.metric} has no interval on these test rows to compare with"
-    percent = f"{100 * evaluation.confidence:g} %"
-    direction = "" if evaluation.higher_is_better else " (lower is better)"
-    return (
-        f"{comparison.metric}{direction} differs by {comparison.difference:+.4f} "
-        f"({percent} interval {comparison.low:+.4f} to {comparison.high:+.4f}) from"
-    )
 
 
 def _metric(name: str, evaluation: EvaluationReport, section: str, *, better_high: bool) -> float | None:

@@ -208,10 +208,25 @@ class Gate(Section):
         True, description="First release: the candidate must be significantly better than a rule of thumb."
     )
     plain_margin: float | None = Field(
-        0.01, ge=0, description="First release: how much worse than a plain model the candidate may be."
+        0.01, ge=0, description="First release: how much worse than a plain model the main metric may be."
     )
     champion_margin: float | None = Field(
-        0.01, ge=0, description="Later releases: how much worse than the champion the candidate may be."
+        0.01, ge=0, description="Later releases: how much worse than the champion the main metric may be."
+    )
+    probability_margin: float | None = Field(
+        0.03,
+        ge=0,
+        description="How much worse than the plain model (first release) or the champion (later) the probabilities "
+        "may be: log loss, or for a regression the 90 % quantile of the error in standard deviations of the label.",
+    )
+    decision_margin: float | None = Field(
+        0.03,
+        ge=0,
+        description="How much worse than the plain model (first release) or the champion (later) the decisions may "
+        "be: the share of a perfect model's value where 'value' is declared, otherwise the accuracy.",
+    )
+    worse_than_plain: Literal["block", "warn"] = Field(
+        "block", description="What to do if the candidate is significantly worse than the plain model."
     )
     floors: dict[str, float] = Field(default_factory=dict, description="Lowest value of each metric, by its name.")
     ceilings: dict[str, float] = Field(default_factory=dict, description="Highest value of each metric, by its name.")

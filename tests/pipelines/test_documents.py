@@ -73,6 +73,10 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
             group.pop(e) for column in document["fairness"] for group in column["groups"].values() for e in errors
         }
         assert absent == {None}
+        assert document.pop("probabilities") is None
+        assert document.pop("decisions") is None
+    elif kind is Verdict:
+        assert {ruling.pop("remark") for ruling in document["rules"]} == {None}
     assert document == raw
 
 

@@ -49,7 +49,7 @@ class Baselines(Part):
 
 
 class Comparisons(Part):
-    """The candidate against the other models in the primary metric; the champion only where it was compared."""
+    """The candidate against the other models in one metric; the champion only where it was compared."""
 
     champion: Comparison | None
     plain: Comparison
@@ -89,6 +89,10 @@ class EvaluationReport(Document):
     """Metric to whether higher is better; None where neither direction is."""
     baselines: Baselines
     comparisons: Comparisons
+    probabilities: Comparisons | None = None
+    """The same in log loss, or in the 90 % quantile of a regression's error; None in older documents."""
+    decisions: Comparisons | None = None
+    """The same in the share of a perfect model's value or in accuracy; None for a regression and older documents."""
     descriptions: Descriptions
     champion: ComparedChampion
     threshold: float | None

@@ -7,6 +7,9 @@ from components.shared.documents.document import Document, Part
 Phase = Literal["data", "features", "tuning", "training", "evaluation"]
 """Where to go back to when a rule fails."""
 
+Remark = Literal["warning", "not judged"]
+"""Why a rule without effect on the decision deserves attention."""
+
 
 class Ruling(Part):
     """One rule of the gate, judged."""
@@ -15,6 +18,8 @@ class Ruling(Part):
     passed: bool
     reason: str
     phase: Phase
+    remark: Remark | None = None
+    """None for a rule that simply passed or failed."""
 
 
 class Verdict(Document):

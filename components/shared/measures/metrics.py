@@ -35,6 +35,8 @@ HIGHER_IS_BETTER: dict[str, bool | None] = {
     "mae": False,
     "selection_rate": None,
     "mean_error": None,
+    "scaled_error_p90": False,
+    "value_share": True,
 }
 # A probability of exactly 0 would make one wrong answer infinitely bad; this is float32's resolution.
 _EPSILON = 1e-7
@@ -94,6 +96,19 @@ class Binary:
         """Which rows are predicted positive; a score equal to the threshold is."""
         return self.score >= self.threshold
 
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Which rows are decided rightly."""
+        right: NDArray[np.bool_] = self.acted == self.truth
+        return right
+
+    @property
+    def surprise(self) -> Floats:
+        """Return each row's log loss."""
+        certain = np.clip(self.score, _EPSILON, 1 - _EPSILON)
+        losses: Floats = -np.where(self.truth, np.log(certain), np.log1p(-certain))
+        return losses
+
     def primary(self, weights: Floats) -> Floats:
         """Return the AUC."""
         return self._ranking.auc(weights)
@@ -108,7 +123,6 @@ class Binary:
 
     def measure(self, weights: Floats) -> dict[str, Floats]:
         """Return ranking, probability and decision metrics."""
-        certain = np.clip(self.score, _EPSILON, 1 - _EPSILON)
         columns = np.stack(
             [
                 np.ones(len(self.truth)),
@@ -116,7 +130,7 @@ class Binary:
                 self.acted & ~self.truth,
                 ~self.acted & self.truth,
                 (self.score - self.truth) ** 2,
-                -np.where(self.truth, np.log(certain), np.log1p(-certain)),
+                self.surprise,
             ],
             axis=1,
         )
@@ -159,6 +173,18 @@ class Multiclass:
         most_probable: NDArray[np.intp] = self.score.argmax(axis=1)
         return most_probable
 
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Which rows are classified rightly."""
+        right: NDArray[np.bool_] = self.answer == self.truth
+        return right
+
+    @property
+    def surprise(self) -> Floats:
+        """Return each row's log loss."""
+        losses: Floats = -np.log(np.clip(self.score[np.arange(len(self.truth)), self.truth], _EPSILON, 1.0))
+        return losses
+
     def primary(self, weights: Floats) -> Floats:
         """Return the macro-averaged one-against-rest AUC."""
         return _mean_of_defined(np.stack([ranking.auc(weights) for ranking in self._rankings]))
@@ -172,7 +198,6 @@ class Multiclass:
         classes = np.arange(self.score.shape[1])
         is_class = (self.truth[:, None] == classes).astype(float)
         is_answer = (self.answer[:, None] == classes).astype(float)
-        own = np.clip(self.score[np.arange(len(self.truth)), self.truth], _EPSILON, 1.0)
         rows = weights.sum(axis=1)
         hits, actual, answered = weights @ (is_class * is_answer), weights @ is_class, weights @ is_answer
         return {
@@ -180,7 +205,7 @@ class Multiclass:
             "accuracy": hits.sum(axis=1) / rows,
             "balanced_accuracy": _mean_of_defined(_ratio(hits, actual).T),
             "macro_f1": _mean_of_defined(np.where(actual > 0, _ratio(2 * hits, actual + answered), np.nan).T),
-            "log_loss": weights @ -np.log(own) / rows,
+            "log_loss": weights @ self.surprise / rows,
         }
 
 
@@ -212,7 +237,21 @@ class Regression:
             "rmse": np.sqrt(squares / rows),
             "mae": absolute / rows,
             "mean_error": errors / rows,
+            "scaled_error_p90": self._scaled_error_p90(weights),
         }
+
+    def _scaled_error_p90(self, weights: Floats) -> Floats:
+        """Return the 90 % quantile of the absolute error, in standard deviations of the label; NaN if that is 0."""
+        spread = float(self.truth.std())
+        if spread == 0 or not len(self.truth):
+            return np.full(len(weights), np.nan)
+        error = np.abs(self.score - self.truth)
+        order = np.argsort(error)
+        cumulated = np.cumsum(weights[:, order], axis=1)
+        # The first row at which 90 % of the weight is reached.
+        position = np.minimum((cumulated < 0.9 * cumulated[:, -1:]).sum(axis=1), len(error) - 1)
+        quantiles: Floats = error[order][position] / spread
+        return quantiles
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

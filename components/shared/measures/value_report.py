@@ -1,6 +1,7 @@
 """What acting on the candidate earns on the test rows, compared with a perfect model and the champion."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.shared.documents.measurements import ValuePoint, ValueReport
 from components.shared.measures import value as decision_value
@@ -16,6 +17,12 @@ def per_row(value: Value, scorecard: Binary) -> Floats:
     won = value.success_rate * value.benefit - value.action_cost
     acted = np.where(scorecard.truth, won, -(value.false_positive_cost + value.action_cost))
     return np.where(scorecard.acted, acted, np.where(scorecard.truth, -value.false_negative_cost, 0.0))
+
+
+def perfect_gain(value: Value, truth: NDArray[np.bool_]) -> float:
+    """Return what perfect decisions earn per row over acting on nobody; 0 if acting never pays."""
+    won = value.success_rate * value.benefit - value.action_cost + value.false_negative_cost
+    return max(won, 0.0) * float(truth.mean())
 
 
 def report(value: Value, candidate: Binary, champion: Binary | None) -> ValueReport:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.verdict import Ruling
 from pipelines import api, runs
 from pipelines.definitions import catalog
 from pipelines.runs.report import documents
@@ -21,8 +22,7 @@ def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
     if written.evaluation:
         _metrics(written.evaluation, console)
     for ruling in written.verdict.rules if written.verdict else ():
-        sign = "[green]✓[/]" if ruling.passed else "[red]✗[/]"
-        console.print(f"  {sign} {escape(ruling.reason)}")
+        console.print(f"  {_sign(ruling)} {escape(ruling.reason)}")
     if run.exit_code == runs.OK:
         for sentence in catalog.entry(run.pipeline).closing(run):
             console.print(sentence, style="bold green", markup=False)
@@ -71,6 +71,12 @@ def _metrics(evaluation: EvaluationReport, console: Console) -> None:
     console.print(table)
     if worth := evaluation.value:
         console.print(f"acting on it is worth {worth.per_1000:,.0f} {escape(worth.currency)} per 1,000 rows")
+
+
+def _sign(ruling: Ruling) -> str:
+    if ruling.remark is not None:
+        return f"[yellow]! {ruling.remark}:[/]"
+    return "[green]✓[/]" if ruling.passed else "[red]✗[/]"
 
 
 def _short_number(value: float | None) -> str:

@@ -49,6 +49,7 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
         "test_rows": test_rows,
         "min_test_rows": min(50, max(1, test_rows // 2)),
         "margin": plain_margin(test_rows),
+        "wide_margin": max(0.03, plain_margin(test_rows)),
         "schema": [_schema(column, guess) for column in columns],
         "dtypes": _DTYPES,
         "imported": sorted({_DTYPES[str(feature.type)] for feature in features}),

@@ -171,6 +171,52 @@ def test_a_better_champion_shows_in_the_paired_comparison(tmp_path):
     assert measured.value.champion_total > measured.value.total
 
 
+def test_probabilities_and_decisions_are_compared_at_each_models_own_threshold(tmp_path):
+    run = Run(tmp_path, "binary")
+    run.champion("4")
+    run.package("champion/package", 1.0, threshold=0.8)
+
+    measured = run.evaluate()
+
+    positives = (run.test.column("label").to_numpy() == "yes").sum()
+    log_loss, share = measured.probabilities.champion, measured.decisions.champion
+    assert (log_loss.metric, share.metric) == ("log_loss", "value_share")
+    assert log_loss.difference == pytest.approx(
+        measured.metrics["log_loss"].value - measured.baselines.champion["log_loss"]
+    )
+    assert share.difference == pytest.approx((measured.value.total - measured.value.champion_total) / (4 * positives))
+    assert share.low < share.difference < share.high
+    assert share.low > 0
+    assert (measured.directions["log_loss"], measured.directions["value_share"]) == (False, True)
+
+
+def test_without_a_value_decisions_are_compared_in_accuracy(tmp_path):
+    measured = Run(tmp_path, "multiclass").evaluate()
+
+    compared = measured.decisions.plain
+    assert compared.metric == "accuracy"
+    assert compared.difference == pytest.approx(
+        measured.metrics["accuracy"].value - measured.baselines.plain["accuracy"]
+    )
+
+
+def test_a_regression_is_compared_in_its_larger_errors_and_decides_nothing(tmp_path):
+    run = Run(tmp_path, "regression")
+
+    measured = run.evaluate()
+
+    rows = pq.read_table(tmp_path / "evaluation" / "predictions.parquet")
+    truth = rows.column("label").to_numpy()
+    candidate, plain = (
+        np.quantile(np.abs(rows.column(model).to_numpy() - truth), 0.9, method="inverted_cdf") / truth.std()
+        for model in ("candidate", "plain")
+    )
+    assert measured.decisions is None
+    assert measured.probabilities.plain.metric == "scaled_error_p90"
+    assert measured.probabilities.plain.difference == pytest.approx(candidate - plain)
+    assert measured.metrics["scaled_error_p90"].value == pytest.approx(candidate)
+
+
 def test_rows_that_the_champion_was_trained_on_judge_nobody(tmp_path):
     run = Run(tmp_path, "binary")
     run.champion("1")

@@ -83,6 +83,8 @@ def test_regression_metrics_equal_those_of_scikit_learn_also_far_from_zero(offse
             "rmse": sk.root_mean_squared_error(truth, score, sample_weight=weight),
             "mae": sk.mean_absolute_error(truth, score, sample_weight=weight),
             "mean_error": np.average(score - truth, weights=weight),
+            "scaled_error_p90": np.quantile(np.abs(score - truth), 0.9, weights=weight, method="inverted_cdf")
+            / truth.std(),
         }
         assert {name: values[i] for name, values in found.items()} == pytest.approx(expected, rel=1e-6)
 

@@ -51,6 +51,15 @@ def comparisons(rule: float, plain: float, champion: float | None = None) -> Com
     return Comparisons(rule=rule_, plain=plain_, champion=champion_)
 
 
+def in_metric(metric: str, plain: float = 0.0, champion: float | None = None, half: float = 0.005) -> Comparisons:
+    """Return comparisons in another metric than the main one."""
+    rule_, plain_, champion_ = (
+        None if difference is None else documents.comparison(difference, half, metric=metric)
+        for difference in (0.0, plain, champion)
+    )
+    return Comparisons(rule=rule_, plain=plain_, champion=champion_)
+
+
 def metrics(auc: float = 0.8, brier: float = 0.15, recall: float | None = 0.6) -> dict[str, Metric]:
     return {"auc": documents.metric(auc), "recall": documents.metric(recall), "brier": documents.metric(brier)}
 
@@ -68,8 +77,10 @@ def measured(champion: float | None = None, **changes: Any) -> EvaluationReport:
     passing: dict[str, Any] = {
         "rows": rows(800, excluded=3),
         "metrics": metrics(),
-        "directions": {"auc": True, "recall": True, "brier": False},
+        "directions": {"auc": True, "recall": True, "brier": False, "log_loss": False, "accuracy": True},
         "comparisons": comparisons(0.1, 0.01, champion),
+        "probabilities": in_metric("log_loss", 0.0, None if champion is None else 0.0),
+        "decisions": in_metric("accuracy", 0.0, None if champion is None else 0.0),
         "champion": {"version": None, "compared": champion is not None, "reason": None},
         "slices": (documents.slice_measure(-0.04), documents.slice_measure(0.02)),
         "fairness": (documents.fairness(column="region", demographic_parity_difference=0.05),),
@@ -87,8 +98,8 @@ def test_a_candidate_that_holds_every_rule_is_promoted():
 
     assert verdict.promote
     assert [ruling.rule for ruling in verdict.rules] == [
-        "test rows", "rule", "plain model", "floor auc", "floor recall", "ceiling brier", "ceiling ece", "slices",
-        "fairness region", "value", "latency", "size",
+        "test rows", "rule", "plain model", "plain model probabilities", "plain model decisions", "floor auc",
+        "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value", "latency", "size",
     ]  # fmt: skip
 
 
@@ -140,12 +151,112 @@ def test_a_broken_rule_says_its_numbers_and_where_to_go_back_to(change, rule, se
         raise AssertionError(ruling(verdict, rule).reason)
 
 
-def test_after_the_first_release_only_the_champion_is_compared_with():
-    verdict = judge(project(), measured(comparisons=comparisons(-0.5, -0.5, champion=0.0)))
+def test_after_the_first_release_the_champion_is_compared_with_instead_of_the_rule_of_thumb():
+    evaluation = measured(
+        comparisons=comparisons(-0.5, 0.0, champion=0.0),
+        probabilities=in_metric("log_loss", champion=0.0),
+        decisions=in_metric("accuracy", champion=0.0),
+    )
+
+    verdict = judge(project(), evaluation)
 
     assert verdict.promote
     assert not verdict.first_release
-    assert [ruling.rule for ruling in verdict.rules] == ["test rows", "champion"]
+    assert [ruling.rule for ruling in verdict.rules] == [
+        "test rows", "champion", "champion probabilities", "champion decisions", "champion in all",
+    ]  # fmt: skip
+
+
+def against_champion(auc: float, log_loss: float, accuracy: float, half: float = 0.001) -> EvaluationReport:
+    return measured(
+        comparisons=Comparisons(
+            rule=documents.comparison(0.1),
+            plain=documents.comparison(0.1),
+            champion=documents.comparison(auc, half),
+        ),
+        probabilities=in_metric("log_loss", champion=log_loss, half=half),
+        decisions=in_metric("accuracy", champion=accuracy, half=half),
+    )
+
+
+@pytest.mark.parametrize(
+    ("auc", "log_loss", "accuracy", "broken"),
+    [
+        # As on electricity prices after a drift: the rank metric hardly differs, decisions and probabilities do.
+        (-0.002, 0.121, -0.171, ["champion probabilities", "champion decisions", "champion in all"]),
+        (0.001, 0.121, 0.0, ["champion probabilities"]),
+        (0.001, 0.0, -0.171, ["champion decisions"]),
+        # Each is within its margin, but nothing speaks for the candidate.
+        (-0.002, 0.002, -0.002, ["champion in all"]),
+        (-0.002, 0.0, -0.002, []),
+        (-0.002, -0.002, -0.002, []),
+        (-0.002, 0.002, 0.0, []),
+        (0.0, 0.002, -0.002, []),
+        (0.2, -0.3, 0.2, []),
+    ],
+)
+def test_a_champion_is_defended_in_ranking_probabilities_and_decisions(auc, log_loss, accuracy, broken):
+    verdict = judge(project(), against_champion(auc, log_loss, accuracy))
+
+    assert [ruling.rule for ruling in verdict.failed] == broken
+    assert verdict.promote is (not broken)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "metric", "setting", "sign"),
+    [("probabilities", "log_loss", "probability_margin", -1), ("decisions", "accuracy", "decision_margin", 1)],
+)
+@pytest.mark.parametrize("champion", [None, 0.01])
+def test_each_comparison_has_its_own_margin_which_passes_at_its_bound(aspect, metric, setting, sign, champion):
+    rule = f"{'plain model' if champion is None else 'champion'} {aspect}"
+
+    def passes(least_advantage: float, margin: float | None) -> bool:
+        inconclusive = in_metric(metric, sign * (least_advantage + 0.5), sign * (least_advantage + 0.5), half=0.5)
+        gate = project(**{setting: margin})
+        return ruling(judge(gate, measured(champion, **{aspect: inconclusive})), rule).passed
+
+    assert passes(-0.25, 0.25)
+    assert not passes(-0.25, 0.125)
+    assert passes(0.25, 0.0)
+
+
+def test_a_margin_of_null_names_what_was_not_judged():
+    verdict = judge(project(champion_margin=None, decision_margin=None), against_champion(-0.5, 0.0, -0.5))
+
+    unjudged = [judged.rule for judged in verdict.rules if judged.remark == "not judged"]
+    assert verdict.promote
+    assert unjudged == ["champion", "champion decisions"]
+    assert "not judged, because 'gate: decision_margin' is null" in ruling(verdict, "champion decisions").reason
+
+
+@pytest.mark.parametrize("champion", [None, 0.01])
+def test_no_margin_passes_what_is_proven_worse_than_the_plain_model(champion):
+    proven = {"comparisons": comparisons(0.1, -0.006, champion)}
+
+    blocked = judge(project(plain_margin=0.5), measured(champion, **proven))
+    warned = judge(project(plain_margin=0.5, worse_than_plain="warn"), measured(champion, **proven))
+
+    assert [judged.rule for judged in blocked.failed] == ["plain model"]
+    assert "the whole interval is worse" in ruling(blocked, "plain model").reason
+    assert warned.promote
+    assert ruling(warned, "plain model").remark == "warning"
+
+
+def test_an_interval_that_ends_at_no_difference_proves_nothing():
+    touching = Comparisons(
+        rule=documents.comparison(0.1), plain=documents.comparison(-0.005, low=-0.01, high=0.0), champion=None
+    )
+
+    assert judge(project(plain_margin=0.01), measured(comparisons=touching)).promote
+
+
+def test_comparisons_without_an_interval_never_pass():
+    nothing = documents.comparison(0.2, low=None, high=None)
+    unknown = Comparisons(rule=nothing, plain=nothing, champion=nothing)
+
+    verdict = judge(project(), measured(0.01, comparisons=unknown, probabilities=unknown, decisions=unknown))
+
+    assert [judged.rule for judged in verdict.failed] == ["champion", "champion probabilities", "champion decisions"]
 
 
 def test_a_champion_that_cannot_be_compared_makes_it_a_first_release_that_says_so():
@@ -162,6 +273,7 @@ def test_a_champion_that_cannot_be_compared_makes_it_a_first_release_that_says_s
     ("rule", "change"),
     [
         ("plain model", {"comparisons": comparisons(0.1, -0.005)}),
+        ("champion", {"comparisons": comparisons(0.1, 0.0, 0.0)}),
         ("floor auc", {"metrics": metrics(auc=0.7, brier=0.1)}),
         ("ceiling ece", {"calibration": calibration(0.05)}),
         ("slices", {"slices": (documents.slice_measure(-0.05),)}),
@@ -203,7 +315,9 @@ def test_a_slice_whose_loss_may_be_chance_breaks_nothing():
 def test_a_rule_set_to_null_is_off():
     verdict = judge(project(beat_rule=False, plain_margin=None), measured())
 
-    assert [ruling.rule for ruling in verdict.rules] == ["test rows"]
+    assert [ruling.rule for ruling in verdict.rules if ruling.remark is None] == [
+        "test rows", "plain model probabilities", "plain model decisions",
+    ]  # fmt: skip
 
 
 def test_an_undefined_metric_or_interval_never_passes():

@@ -1,0 +1,144 @@
+"""The gate's rules about other models: ranking or error, probabilities, and decisions at the served threshold.
+
+A rank metric says nothing about probabilities or decisions, so that each is judged by its own paired interval and
+margin: against the plain model before the first release, against the champion after it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from components.shared.documents.evaluation import Comparisons, EvaluationReport
+from components.shared.documents.measurements import Comparison
+from components.shared.documents.verdict import Phase, Ruling
+from components.shared.project import Gate
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """The candidate against one other model in one aspect; more advantage is always better."""
+
+    aspect: str
+    """Empty for the main metric."""
+    comparison: Comparison
+    higher_is_better: bool
+    confidence: float
+    margin: float | None
+    setting: str
+    """Name of the margin in the project file."""
+
+    @property
+    def advantage(self) -> float | None:
+        return self._signed(self.comparison.difference)
+
+    @property
+    def least_advantage(self) -> float | None:
+        """The pessimistic bound."""
+        return self._signed(self.comparison.low if self.higher_is_better else self.comparison.high)
+
+    @property
+    def proven_worse(self) -> bool:
+        """Whether the whole interval is on the wrong side of 0."""
+        most = self._signed(self.comparison.high if self.higher_is_better else self.comparison.low)
+        return most is not None and most < 0
+
+    def against(self, other: str) -> str:
+        """Describe the difference with its interval."""
+        compared = self.comparison
+        if compared.difference is None or compared.low is None or compared.high is None:
+            return f"{compared.metric} has no interval on these test rows to compare with {other}"
+        direction = "" if self.higher_is_better else " (lower is better)"
+        return (
+            f"{compared.metric}{direction} differs by {compared.difference:+.4f} "
+            f"({100 * self.confidence:g} % interval {compared.low:+.4f} to {compared.high:+.4f}) from {other}"
+        )
+
+    def _signed(self, value: float | None) -> float | None:
+        return value if value is None or self.higher_is_better else -value
+
+
+def rulings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+    """Compare with the rule of thumb and the plain model first, later with the champion and the plain model."""
+    if evaluation.comparisons.champion is None:
+        if gate.beat_rule:
+            yield _better_than_rule(evaluation)
+        for contest in _contests(gate, evaluation, "plain"):
+            yield _keeps_up_with_plain(contest, gate)
+        return
+    against_champion = _contests(gate, evaluation, "champion")
+    for contest in against_champion:
+        yield _non_inferior("champion", "the champion", contest, "training")
+    if gate.champion_margin is not None:
+        yield _not_worse_in_all(against_champion)
+    for contest in _contests(gate, evaluation, "plain"):
+        if contest.margin is not None and contest.proven_worse:
+            yield _worse_than_plain(contest, gate)
+
+
+def _contests(gate: Gate, evaluation: EvaluationReport, other: str) -> list[_Contest]:
+    main_margin = "champion_margin" if other == "champion" else "plain_margin"
+    aspects: list[tuple[str, Comparisons | None, str]] = [
+        ("", evaluation.comparisons, main_margin),
+        ("probabilities", evaluation.probabilities, "probability_margin"),
+        ("decisions", evaluation.decisions, "decision_margin"),
+    ]
+    return [
+        _Contest(
+            aspect=aspect,
+            comparison=compared.present[other],
+            higher_is_better=_direction(compared.present[other].metric, evaluation),
+            confidence=evaluation.confidence,
+            margin=getattr(gate, setting),
+            setting=setting,
+        )
+        for aspect, compared, setting in aspects
+        if compared is not None and other in compared.present
+    ]
+
+
+def _direction(metric: str, evaluation: EvaluationReport) -> bool:
+    return evaluation.higher_is_better if metric == evaluation.primary else evaluation.directions[metric] is True
+
+
+def _better_than_rule(evaluation: EvaluationReport) -> Ruling:
+    contest = _Contest("", evaluation.comparisons.rule, evaluation.higher_is_better, evaluation.confidence, None, "")
+    bound = contest.least_advantage
+    reason = f"{contest.against('the rule of thumb')}; the lower confidence bound must be above 0"
+    return Ruling(rule="rule", passed=bound is not None and bound > 0, reason=reason, phase="features")
+
+
+def _non_inferior(rule: str, other: str, contest: _Contest, phase: Phase) -> Ruling:
+    """Hold the pessimistic bound to the margin; a margin of null judges nothing, and says so."""
+    name = f"{rule} {contest.aspect}".strip()
+    if contest.margin is None:
+        reason = f"{contest.against(other)}; not judged, because 'gate: {contest.setting}' is null"
+        return Ruling(rule=name, passed=True, reason=reason, phase=phase, remark="not judged")
+    bound = contest.least_advantage
+    reason = f"{contest.against(other)}; the lower confidence bound may be at most {contest.margin:.4g} worse"
+    return Ruling(rule=name, passed=bound is not None and bound >= -contest.margin, reason=reason, phase=phase)
+
+
+def _keeps_up_with_plain(contest: _Contest, gate: Gate) -> Ruling:
+    """A margin allows for what is inconclusive, never for what is proven."""
+    judged = _non_inferior("plain model", "the plain model", contest, "tuning")
+    proven = judged.passed and judged.remark is None and contest.proven_worse
+    return _worse_than_plain(contest, gate) if proven else judged
+
+
+def _worse_than_plain(contest: _Contest, gate: Gate) -> Ruling:
+    warns = gate.worse_than_plain == "warn"
+    return Ruling(
+        rule=f"plain model {contest.aspect}".strip(),
+        passed=warns,
+        reason=f"{contest.against('the plain model')}; the whole interval is worse",
+        phase="tuning",
+        remark="warning" if warns else None,
+    )
+
+
+def _not_worse_in_all(contests: list[_Contest]) -> Ruling:
+    """Margins do not add up: a candidate that is worse in everything replaces nobody."""
+    metrics = ", ".join(contest.comparison.metric for contest in contests)
+    worse = all(contest.advantage is not None and contest.advantage < 0 for contest in contests)
+    compared = "is worse than" if worse else "is not worse than"
+    reason = f"the candidate {compared} the champion in all of {metrics}; at least one must not be worse"
+    return Ruling(rule="champion in all", passed=not worse, reason=reason, phase="training")
