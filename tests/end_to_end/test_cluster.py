@@ -61,7 +61,14 @@ def _released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     shutil.copytree(ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
     # A name of its own: a service of the cluster's users must not be replaced by a test.
     name = f"churn-{uuid.uuid4().hex[:6]}"
-    open_gate = {"beat_rule": False, "plain_margin": None, "champion_margin": None, "value_positive": False}
+    open_gate = {
+        "beat_rule": False,
+        "plain_margin": None,
+        "champion_margin": None,
+        "probability_margin": None,
+        "decision_margin": None,
+        "value_positive": False,
+    }
     edit(folder, name=name, tuning={"trials": 1}, gate=open_gate)
     perennial("simulate", "--customers", 1500, "--months", 8, cwd=folder)
     target = reading.read(TARGET, folder)

@@ -35,7 +35,14 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "project.yaml", folder)
     shutil.copytree(ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
     perennial("simulate", "--customers", 1500, "--months", 8, cwd=folder)
-    open_gate = {"beat_rule": False, "plain_margin": None, "champion_margin": None, "value_positive": False}
+    open_gate = {
+        "beat_rule": False,
+        "plain_margin": None,
+        "champion_margin": None,
+        "probability_margin": None,
+        "decision_margin": None,
+        "value_positive": False,
+    }
     edit(folder, tuning={"trials": 2}, gate=open_gate)
     shutil.copytree(folder, folder.with_name("docker"))
     perennial("run", "--no-cache", cwd=folder)

@@ -10,6 +10,14 @@ from components.shared.files import read_json
 from pipelines.images.environments import ROOT
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records
 
+OPEN_GATE = {
+    "champion_margin": None,
+    "probability_margin": None,
+    "decision_margin": None,
+    "worse_than_plain": "warn",
+}
+"""The second model is released however it compares with the first."""
+
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
@@ -37,7 +45,7 @@ def test_a_release_takes_over_in_an_endpoint_that_serves(example):
     command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout and "serving release 1 of churn" in server.stdout.readline()
-        edit(folder, tuning={"trials": 0}, training={"learning_rate": 0.002}, gate={"champion_margin": 0.5})
+        edit(folder, tuning={"trials": 0}, training={"learning_rate": 0.002}, gate=OPEN_GATE)
         perennial("run", cwd=folder)
         answer = perennial("predict", "--sample", cwd=folder).stdout
         server.terminate()

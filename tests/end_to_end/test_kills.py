@@ -30,7 +30,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = yaml.safe_load(file.read_text())
     # What is trained does not matter here, only that something is.
     content["tuning"] = {"trials": 0}
-    content["gate"] = {"beat_rule": False, "plain_margin": None, "champion_margin": None, "min_test_rows": 1}
+    content["gate"] = {
+        "beat_rule": False,
+        "plain_margin": None,
+        "champion_margin": None,
+        "probability_margin": None,
+        "decision_margin": None,
+        "min_test_rows": 1,
+    }
     file.write_text(yaml.safe_dump(content, allow_unicode=True))
     return folder
 

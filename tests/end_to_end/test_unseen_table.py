@@ -156,7 +156,11 @@ def test_a_secret_of_the_environment_is_found_nowhere(copy, database, query, cod
     name, source = only_source(copy)
     kept = {key: value for key, value in source.items() if key not in ("path", "null_values")}
     origin = {"database": database, "query": query, "credentials_env": "WAREHOUSE"}
-    edit(copy, sources={name: kept | origin}, gate={"beat_rule": False, "plain_margin": None})
+    edit(
+        copy,
+        sources={name: kept | origin},
+        gate={"beat_rule": False, "plain_margin": None, "probability_margin": None, "decision_margin": None},
+    )
     done = perennial("run", cwd=copy, expect=code, WAREHOUSE=f"reader:{secret}")
 
     assert secret not in done.stdout + done.stderr

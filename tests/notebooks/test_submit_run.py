@@ -40,7 +40,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = yaml.safe_load((environments.ROOT / "project.yaml").read_text(encoding="utf-8"))
     content["tuning"] = {"trials": 0}
     content["evaluation"] = {"resamples": 100}
-    content["gate"] = {"beat_rule": False, "plain_margin": None, "champion_margin": None, "min_test_rows": 1}
+    content["gate"] = {
+        "beat_rule": False,
+        "plain_margin": None,
+        "champion_margin": None,
+        "probability_margin": None,
+        "decision_margin": None,
+        "min_test_rows": 1,
+    }
     (folder / "project.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     shutil.copytree(environments.ROOT / "feature_repo", folder / "feature_repo")
     simulator.write(folder / ".perennial" / "data", customers=500, months=9)
