@@ -44,6 +44,8 @@ infra: $(PERENNIAL)     ## Rewrite infra/rendered, the rendered overlays of infr
 cluster: $(PERENNIAL)   ## Create a kind cluster on this machine with all that Perennial needs (docs/cluster.md)
 	infra/cluster/cluster.sh
 cluster-test: $(PERENNIAL)  ## Run the example end to end on the cluster of KUBECONFIG, KFP_HOST and GATEWAY_URL
+	@missing=; for name in KUBECONFIG KFP_HOST GATEWAY_URL; do printenv $$name >/dev/null || missing="$$missing $$name"; done; \
+	[ -z "$$missing" ] || { echo "make cluster-test needs the variables$$missing; docs/cluster.md says what they name." >&2; exit 2; }
 	.venv/bin/python -m pytest tests/end_to_end/test_cluster.py
 changelog: $(PERENNIAL) ## Move the files of changelog.d/ into CHANGELOG.md, for a release
 	.venv/bin/uv tool run --from towncrier==25.8.0 towncrier build --yes

@@ -107,7 +107,7 @@ def _id_of(headers: dict[bytes, bytes]) -> str | None:
 
 def _check_headers(headers: dict[bytes, bytes], protocol: str) -> int | None:
     """Refuse what is not JSON; return how much of a V2 body is JSON where raw tensors follow."""
-    if headers.get(b"content-encoding", b"identity") != b"identity":
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise RequestRefused(
             415, "a compressed body is not supported; send it without Content-Encoding.", "content_type"
         )

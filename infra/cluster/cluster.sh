@@ -94,10 +94,19 @@ run kind export kubeconfig --name "$name" --kubeconfig "$work/kubeconfig"
 KUBECONFIG=$work/kubeconfig run "$here/secrets.sh"
 ready perennial
 
+if [ -n "$dry" ]; then
+  echo "This was a dry run: nothing was created."
+  exit
+fi
 cat <<'END'
 The cluster is ready. Reach it in three terminals:
   kubectl --context kind-perennial -n kubeflow port-forward svc/ml-pipeline 8888
   kubectl --context kind-perennial -n kubeflow port-forward svc/seaweedfs 9000
   kubectl --context kind-perennial -n envoy-gateway-system port-forward svc/kserve-ingress-gateway 8080:80
-then: perennial submit --target kfp, or make cluster-test. To remove it: kind delete cluster --name perennial
+then, with the keys of the cluster's own bucket:
+  export KUBECONFIG=~/.kube/config KFP_HOST=http://localhost:8888 GATEWAY_URL=http://localhost:8080
+  key() { kubectl --context kind-perennial -n kubeflow get secret mlpipeline-minio-artifact -o "jsonpath={.data.$1}" | base64 -d; }
+  export AWS_ACCESS_KEY_ID=$(key accesskey) AWS_SECRET_ACCESS_KEY=$(key secretkey)
+  perennial submit --target kfp    # or: make cluster-test
+To remove it: kind delete cluster --name perennial
 END

@@ -170,6 +170,7 @@ def test_a_dry_run_of_the_cluster_prints_every_pinned_part_in_order():
     order += ["images build", "manifests kind", "secrets.sh"]
     assert [said.index(part) for part in order] == sorted(said.index(part) for part in order)
     assert "latest" not in said
+    assert said.endswith("This was a dry run: nothing was created.\n") and "The cluster is ready" not in said
 
 
 def test_the_parts_may_come_from_elsewhere():

@@ -1,5 +1,6 @@
 """The workflows run verbs that exist, actions that can't change, and nothing that a pull request wrote."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -179,3 +180,13 @@ def test_the_readme_calls_functions_with_arguments_that_they_take():
         inspect.signature(getattr(api, call.func.attr)).bind(*call.args, **{k.arg: k.value for k in call.keywords})
     for name in re.findall(r"run\.(\w+)", snippet):
         assert hasattr(api.Finished, name), name
+
+
+def test_a_test_of_a_cluster_that_is_not_named_fails_and_lists_what_is_missing():
+    environment = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "KFP_HOST")}
+    command = ["make", "-o", ".venv/bin/perennial", "cluster-test"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment | {"GATEWAY_URL": "http://g"}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "make cluster-test needs the variables KUBECONFIG KFP_HOST; docs/cluster.md" in done.stderr

@@ -162,6 +162,7 @@ def test_v2_refuses(connection: HTTPConnection, name: str):
         (V1, {"Content_Type": "text/csv"}, 415, "text/csv"),
         (V1, {"Content_Type": "application/json; charset=latin-1"}, 415, "latin-1"),
         (V1, {"Content_Encoding": "gzip"}, 415, "compressed"),
+        (V1, {"Content_Encoding": "Identity"}, 200, "predictions"),
         (V2, {"Inference_Header_Content_Length": "many"}, 400, "Inference-Header-Content-Length"),
         (V2, {"Inference_Header_Content_Length": "3"}, 400, "not JSON"),
     ],
