@@ -22,8 +22,10 @@ class LabelCounts:
 def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> LabelCounts:
     """Check the label's source and create the table ``_examples`` (row, entity, event_time, label).
 
-    A row whose label is missing and not yet due is left out. ``row`` numbers the examples by event time, entity and
-    label, so that equal tables get equal numbers. Rows that are equal in all three are kept as several rows.
+    A row whose label is not yet due is left out even if it has one: of young rows, often only one class is known (a
+    customer leaves on day 3, one who stays is known on day 30), which would bias training and evaluation. ``row``
+    numbers the examples by event time, entity and label, so that equal tables get equal numbers. Rows that are equal in
+    all three are kept as several rows.
 
     Args:
         connection: A connection of ``connect``, with a view per source.
@@ -59,8 +61,12 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
             f"{count} of {rows} rows of {table} have no {name!r}; expected a value in each row. "
             "Fill in the values or remove the rows."
         )
-    young, missing = _missing(connection, project, as_of, rows)
-    connection.execute("DELETE FROM _labelled WHERE label IS NULL")
+    newest = as_of or connection.execute("SELECT max(event_time) FROM _labelled").fetchall()[0][0]
+    delay = label.delay_days
+    due = newest - timedelta(days=delay)
+    young, missing = _without_label(connection, project, newest, due, rows)
+    # Without a delay, a label is known with its event, even if another table's clock is behind.
+    connection.execute("DELETE FROM _labelled WHERE label IS NULL OR (? AND event_time > ?)", [delay > 0, due])
     _check_conflicts(connection, project)
     _check_classes(connection, project)
     connection.execute(
@@ -89,16 +95,15 @@ def _check_time(project: Project, kind: str) -> None:
         )
 
 
-def _missing(
-    connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None, rows: int
+def _without_label(
+    connection: duckdb.DuckDBPyConnection, project: Project, newest: datetime, due: datetime, rows: int
 ) -> tuple[int, int]:
-    """Count the missing labels that are not yet due, and those that are due."""
-    newest = as_of or connection.execute("SELECT max(event_time) FROM _labelled").fetchall()[0][0]
-    due = newest - timedelta(days=project.label.delay_days)
+    """Count the rows whose label is not yet due, and the missing labels that are due."""
     young, old = _one(
         connection,
-        "SELECT count(*) FILTER (event_time > ?), count(*) FILTER (event_time <= ?) FROM _labelled WHERE label IS NULL",
-        [due, due],
+        "SELECT count(*) FILTER (event_time > ? AND (? OR label IS NULL)),"
+        " count(*) FILTER (event_time <= ? AND label IS NULL) FROM _labelled",
+        [due, project.label.delay_days > 0, due],
     )
     if old and project.label.missing == "refuse":
         raise InputError(

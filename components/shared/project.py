@@ -76,7 +76,7 @@ class Label(Section):
         None, description="Label value that calls for action (binary only); default: the last value in sorted order."
     )
     delay_days: int = Field(
-        0, ge=0, description="Days after the event time until the label is known; until then it may be missing."
+        0, ge=0, description="Days after the event time until the label is known; younger rows are left out."
     )
     missing: Literal["refuse", "drop"] = Field(
         "refuse",

@@ -42,8 +42,18 @@ def test_missing_labels_younger_than_the_delay_are_left_out_and_counted(tmp_path
     assert project.summary().as_of == "2024-01-04T00:00:00"
 
 
-def test_a_label_that_came_early_is_used_however_young(tmp_path):
-    assert len(tiny(tmp_path, four(0, 1, 0, 1), delay_days=30).retrieve()) == 4
+def test_a_label_that_came_early_is_left_out_as_well_because_only_some_classes_are_known_early(tmp_path):
+    project = tiny(tmp_path, four(0, 1, 1, None), delay_days=2)
+
+    assert project.retrieve()["who"].to_pylist() == ["c0", "c1"]
+    assert project.summary().left_out_young == 2
+
+
+def test_without_a_delay_no_label_is_too_young(tmp_path):
+    project = tiny(tmp_path, four(0, 1, 0, 1))
+
+    assert len(project.retrieve()) == 4
+    assert project.summary().left_out_young == 0
 
 
 def test_a_missing_label_exactly_as_old_as_the_delay_is_refused(tmp_path):
