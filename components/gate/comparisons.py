@@ -41,6 +41,11 @@ class _Contest:
         most = self._signed(self.comparison.high if self.higher_is_better else self.comparison.low)
         return most is not None and most < 0
 
+    @property
+    def bound_name(self) -> str:
+        """The name of the pessimistic bound."""
+        return "lower" if self.higher_is_better else "upper"
+
     def against(self, other: str) -> str:
         """Describe the difference with its interval."""
         compared = self.comparison
@@ -102,7 +107,8 @@ def _direction(metric: str, evaluation: EvaluationReport) -> bool:
 def _better_than_rule(evaluation: EvaluationReport) -> Ruling:
     contest = _Contest("", evaluation.comparisons.rule, evaluation.higher_is_better, evaluation.confidence, None, "")
     bound = contest.least_advantage
-    reason = f"{contest.against('the rule of thumb')}; the lower confidence bound must be above 0"
+    side = "above" if contest.higher_is_better else "below"
+    reason = f"{contest.against('the rule of thumb')}; the {contest.bound_name} confidence bound must be {side} 0"
     return Ruling(rule="rule", passed=bound is not None and bound > 0, reason=reason, phase="features")
 
 
@@ -113,7 +119,9 @@ def _non_inferior(rule: str, other: str, contest: _Contest, phase: Phase) -> Rul
         reason = f"{contest.against(other)}; not judged, because 'gate: {contest.setting}' is null"
         return Ruling(rule=name, passed=True, reason=reason, phase=phase, remark="not judged")
     bound = contest.least_advantage
-    reason = f"{contest.against(other)}; the lower confidence bound may be at most {contest.margin:.4g} worse"
+    reason = (
+        f"{contest.against(other)}; the {contest.bound_name} confidence bound may be at most {contest.margin:.4g} worse"
+    )
     return Ruling(rule=name, passed=bound is not None and bound >= -contest.margin, reason=reason, phase=phase)
 
 

@@ -213,7 +213,10 @@ def test_each_comparison_has_its_own_margin_which_passes_at_its_bound(aspect, me
     def passes(least_advantage: float, margin: float | None) -> bool:
         inconclusive = in_metric(metric, sign * (least_advantage + 0.5), sign * (least_advantage + 0.5), half=0.5)
         gate = project(**{setting: margin})
-        return ruling(judge(gate, measured(champion, **{aspect: inconclusive})), rule).passed
+        judged = ruling(judge(gate, measured(champion, **{aspect: inconclusive})), rule)
+        # Of a loss, the upper bound is the bad one.
+        assert f"the {'upper' if sign < 0 else 'lower'} confidence bound may be at most {margin:g} worse" in judged.reason
+        return judged.passed
 
     assert passes(-0.25, 0.25)
     assert not passes(-0.25, 0.125)
