@@ -12,6 +12,7 @@ from components.shared.measures.metrics import scorecard
 from components.shared.measures.ranking import Floats
 from components.shared.measures.value import best_threshold
 from components.shared.project import Value
+from components.shared.wording import significant
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _better_than_constant(rule_of_thumb: rule.Rule, validation: Learnable, task:
 def _sentence(rule_of_thumb: rule.Rule, task: str, classes: list[str], rows: int) -> str:
     learned = f"learned on {rows:,} training rows"
     if task == "regression":
-        yes, no = f"{rule_of_thumb.yes[0]:.4g}", f"{rule_of_thumb.no[0]:.4g}"
+        yes, no = significant(rule_of_thumb.yes[0]), significant(rule_of_thumb.no[0])
     elif task == "binary":
         yes, no = (f"{100 * side[1]:.1f} % {classes[1]}" for side in (rule_of_thumb.yes, rule_of_thumb.no))
     else:

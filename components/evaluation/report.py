@@ -200,7 +200,7 @@ def perturbation_losses(judged: Judged) -> tuple[PerturbationLoss, ...]:
 
 
 def value(judged: Judged) -> ValueReport | None:
-    """Say what the decisions are worth; None without a value in the project file, or without a decision."""
+    """Return the gain over acting on nobody; None without a value in the project file, or without a decision."""
     candidate, champion = judged.scorecards.candidate, judged.scorecards.champion
     if judged.project.value is None or not isinstance(candidate, Binary):
         return None

@@ -13,7 +13,7 @@ from components.shared.measures.ranking import Floats
 from components.shared.measures.slices import Slice
 
 VALUE = "value_per_1000"
-"""The money of a thousand decisions, measured like a metric where the project file values a decision."""
+"""The gain of a thousand decisions over acting on nobody: a metric where the project file values a decision."""
 
 
 class _Quantity(NamedTuple):

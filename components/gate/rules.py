@@ -13,7 +13,7 @@ from components.shared.documents.measurements import SliceMeasure
 from components.shared.documents.verdict import Phase, Ruling
 from components.shared.errors import InputError
 from components.shared.project import Gate
-from components.shared.wording import where
+from components.shared.wording import significant, where, worth
 
 
 def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
@@ -55,8 +55,8 @@ def slices(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
         return
     loss, part = max(certain, key=lambda pair: pair[0])
     reason = (
-        f"{where(part.where)} ({part.rows:,} rows) loses {_number(loss)} {evaluation.primary} against all rows, "
-        f"the most of {len(judged)} slices; at most {_number(gate.slice_gap)} allowed"
+        f"{where(part.where)} ({part.rows:,} rows) loses {significant(loss)} {evaluation.primary} against all rows, "
+        f"the most of {len(judged)} slices; at most {significant(gate.slice_gap)} allowed"
     )
     yield _ruling("slices", loss <= gate.slice_gap, reason, "data")
 
@@ -85,23 +85,23 @@ def fairness(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
             missing = "fewer than two groups have enough rows and a selection rate to compare"
             yield _ruling(name, False, f"the groups of '{compared.column}' were not judged: {missing}", "data")
             continue
-        bound = _number(gate.fairness_gap)
-        reason = f"selection rates of '{compared.column}' differ by {_number(gap)}, at most {bound} allowed"
+        bound = significant(gate.fairness_gap)
+        reason = f"selection rates of '{compared.column}' differ by {significant(gap)}, at most {bound} allowed"
         yield _ruling(name, gap <= gate.fairness_gap, reason, "features")
 
 
 def value(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
-    """Acting on the model must not lose money on the test rows."""
+    """Acting on the model must not be worth less than acting on nobody."""
     if not gate.value_positive:
         return
-    worth = evaluation.value
-    if worth is None:
+    measured = evaluation.value
+    if measured is None:
         raise InputError(
             "'gate: value_positive' is set, but no value was measured; declare 'value' for a binary task, "
             "or drop the rule."
         )
-    reason = f"acting on the model is worth {worth.total:,.2f} {worth.currency} on the test rows, 0 or more needed"
-    yield _ruling("value", worth.total >= 0, reason, "training")
+    gain = worth(measured.total, measured.currency)
+    yield _ruling("value", measured.total >= 0, f"acting on the model is {gain} on the test rows", "training")
 
 
 def costs(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
@@ -109,10 +109,12 @@ def costs(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     cost = evaluation.cost
     if gate.latency_ms is not None:
         latency = cost.latency_ms_p50
-        reason = f"one row takes {_number(latency)} ms (median), at most {_number(gate.latency_ms)} ms allowed"
+        reason = f"one row takes {significant(latency)} ms (median), at most {significant(gate.latency_ms)} ms allowed"
         yield _ruling("latency", latency <= gate.latency_ms, reason, "tuning")
     if gate.size_mib is not None:
-        reason = f"the exported model has {_number(cost.size_mib)} MiB, at most {_number(gate.size_mib)} MiB allowed"
+        reason = (
+            f"the exported model has {significant(cost.size_mib)} MiB, at most {significant(gate.size_mib)} MiB allowed"
+        )
         yield _ruling("size", cost.size_mib <= gate.size_mib, reason, "tuning")
 
 
@@ -142,10 +144,5 @@ def _metric(name: str, evaluation: EvaluationReport, section: str, *, better_hig
 
 
 def _against_bound(name: str, value: float | None, bound: float, words: str) -> str:
-    measured = "is undefined on the test rows" if value is None else f"is {_number(value)}"
-    return f"{name} {measured}, {words} {_number(bound)} needed"
-
-
-def _number(value: float) -> str:
-    """Four significant digits, without an exponent for common sizes."""
-    return f"{value:.4g}"
+    measured = "is undefined on the test rows" if value is None else f"is {significant(value)}"
+    return f"{name} {measured}, {words} {significant(bound)} needed"

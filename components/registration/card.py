@@ -109,7 +109,7 @@ def risks(candidate: Candidate) -> list[str]:
     for fair in evaluation.fairness:
         sentences.append(
             f"Groups of {fair.column} differ by {number(fair.demographic_parity_difference)} in how often they "
-            f"are acted on, and by {number(fair.equalized_odds_difference)} in how often rightly or wrongly."
+            f"are acted on, and by {number(fair.equalized_odds_difference)} in their true or false positive rates."
         )
     drops = [(test.drop, test) for test in evaluation.robustness if test.drop is not None]
     if drops:

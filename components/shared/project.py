@@ -399,7 +399,9 @@ class Project(Section):
     split: Split = Field(Split(), description="How rows are split for training, validation and testing.")
     tuning: Tuning = Field(Tuning(), description="The hyperparameter search.")
     training: Training = Field(Training(), description="Fixed hyperparameters and early stopping.")
-    value: Value | None = Field(None, description="What a decision is worth; without it, the threshold maximises F1.")
+    value: Value | None = Field(
+        None, description="What a decision is worth; without it, a false and a missed alarm cost the same."
+    )
     evaluation: Evaluation = Field(Evaluation(), description="How a model is evaluated.")
     gate: Gate = Field(Gate(), description="Rules that a candidate must pass.")
     validation: Validation = Field(Validation(), description="How a run reacts to anomalies in the data.")

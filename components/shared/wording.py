@@ -24,6 +24,17 @@ def number(value: Any) -> str:
     return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1e}"
 
 
+def significant(value: float | None) -> str:
+    """Format a number with four significant digits and no exponent for common sizes; nothing for None.
+
+    >>> significant(0.853412), significant(12750.0), significant(-0.0), significant(None)
+    ('0.8534', '12,750', '0', '')
+    """
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value + 0.0:.4g}"
+
+
 def signed(value: Any) -> str:
     """Format a difference with its sign."""
     text = number(value)
@@ -49,6 +60,15 @@ def money(value: Any, currency: str) -> str:
     if not isinstance(value, int | float):
         return ABSENT
     return f"{value:,.0f} {currency}" if abs(value) >= 100 else f"{value:,.2f} {currency}"
+
+
+def worth(gain: float, currency: str) -> str:
+    """Say what acting on a model gains or loses against acting on nobody.
+
+    >>> worth(2243.0, "EUR"), worth(-36400, "USD")
+    ('worth 2,243 EUR more than acting on nobody', 'worth 36,400 USD less than acting on nobody')
+    """
+    return f"worth {money(abs(gain), currency)} {'less' if gain < 0 else 'more'} than acting on nobody"
 
 
 def share(value: Any) -> str:

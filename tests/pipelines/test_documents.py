@@ -75,6 +75,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert absent == {None}
         assert document.pop("probabilities") is None
         assert document.pop("decisions") is None
+        assert {document["value"].pop("absolute"), document["value"].pop("nobody")} == {None}
     elif kind is Verdict:
         assert {ruling.pop("remark") for ruling in document["rules"]} == {None}
     assert document == raw

@@ -121,20 +121,23 @@ class PerturbationLoss(Part):
 
 
 class ValuePoint(Part):
-    """The money that a threshold earns on the rows."""
+    """What acting at a threshold gains on the rows over acting on nobody."""
 
     threshold: float
     value: float
 
 
 class ValueReport(Part):
-    """What acting on a binary model at its threshold is worth, in ``currency``."""
+    """What acting on a binary model at its threshold gains over acting on nobody, in ``currency``."""
 
     currency: str
     total: float
     per_1000: float
+    absolute: OptionalFloat = None
+    """The value with the missed positives charged, and the same of acting on nobody; None in older documents."""
+    nobody: OptionalFloat = None
     ceiling: float
-    """What a perfect model would earn."""
+    """What a perfect model would gain."""
     true_positives: int
     false_positives: int
     false_negatives: int

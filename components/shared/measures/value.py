@@ -1,6 +1,7 @@
 """Compute what the decisions of a model are worth, and the threshold with the highest value.
 
 A row is acted on when its score is at or above the threshold. The value is linear in each count and in each amount.
+The gain of decisions is their value above that of acting on nobody.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from components.shared.project import Value
 
 Scores = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
+
+
+EQUAL_COSTS = Value(benefit=0.0, false_positive_cost=1.0, false_negative_cost=1.0)
+"""What a decision is worth where the project does not say: a false and a missed alarm cost the same."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,32 @@ def total(value: Value, outcome: Counts) -> float:
     )
 
 
+def gain(value: Value, outcome: Counts) -> float:
+    """Return how much more the decisions are worth than acting on nobody, in the project's currency.
+
+    >>> claims = Value(benefit=0, false_positive_cost=10, false_negative_cost=100)
+    >>> found = Counts(true_positives=90, false_positives=20, false_negatives=291, true_negatives=599)
+    >>> total(claims, found), gain(claims, found)
+    (-29300.0, 8800.0)
+    """
+    return total(value, outcome) - total(value, nobody(outcome))
+
+
+def nobody(outcome: Counts) -> Counts:
+    """Return the confusion matrix of acting on nobody, on the same rows."""
+    return Counts(
+        0, 0, outcome.true_positives + outcome.false_negatives, outcome.false_positives + outcome.true_negatives
+    )
+
+
 def kept(value: Value, outcome: Counts) -> float:
     """Return the expected number of actions that succeed."""
     return outcome.true_positives * value.success_rate
 
 
 def ceiling(value: Value, positives: int) -> float:
-    """Return the value of perfect decisions: act on all positives only, or on no row if acting does not pay."""
-    return max(total(value, Counts(positives, 0, 0, 0)), total(value, Counts(0, 0, positives, 0)))
+    """Return the gain of perfect decisions: act on all positives only, or on no row if acting does not pay."""
+    return max(gain(value, Counts(positives, 0, 0, 0)), 0.0)
 
 
 def break_even_precision(value: Value) -> float | None:
@@ -73,10 +96,10 @@ def break_even_precision(value: Value) -> float | None:
     >>> round(break_even_precision(Value(benefit=8, success_rate=0.5, false_positive_cost=2)), 3)
     0.333
     """
-    gain, loss = _stakes(value)
-    if gain <= 0:
+    won, lost = stakes(value)
+    if won <= 0:
         return None
-    return loss / (gain + loss)
+    return lost / (won + lost)
 
 
 def break_even_fpr(value: Value, true_positives: float, negatives: float) -> float | None:
@@ -88,16 +111,16 @@ def break_even_fpr(value: Value, true_positives: float, negatives: float) -> flo
     >>> round(break_even_fpr(offer, true_positives=800, negatives=99_000), 4)
     0.0162
     """
-    gain, loss = _stakes(value)
-    if loss <= 0 or negatives <= 0:
+    won, lost = stakes(value)
+    if lost <= 0 or negatives <= 0:
         return None
-    return max(gain, 0.0) * true_positives / (loss * negatives)
+    return max(won, 0.0) * true_positives / (lost * negatives)
 
 
-def _stakes(value: Value) -> tuple[float, float]:
+def stakes(value: Value) -> tuple[float, float]:
     """Return the gain of acting on one positive, and the loss of acting on one negative."""
-    gain = value.success_rate * value.benefit - value.action_cost + value.false_negative_cost
-    return gain, value.false_positive_cost + value.action_cost
+    won = value.success_rate * value.benefit - value.action_cost + value.false_negative_cost
+    return won, value.false_positive_cost + value.action_cost
 
 
 @dataclass(frozen=True)
@@ -109,22 +132,11 @@ class Curve:
     false_positives: NDArray[np.int64]
     positives: int
 
-    def totals(self, value: Value) -> NDArray[np.float64]:
-        """Return the total value at each threshold."""
-        acted = self.true_positives + self.false_positives
-        totals: NDArray[np.float64] = (
-            self.true_positives * value.success_rate * value.benefit
-            - self.false_positives * value.false_positive_cost
-            - acted * value.action_cost
-            - (self.positives - self.true_positives) * value.false_negative_cost
-        )
-        return totals
-
-    def f1(self) -> NDArray[np.float64]:
-        """Return the F1 score at each threshold; 0 without true positives."""
-        counted = np.maximum(self.true_positives + self.false_positives + self.positives, 1)
-        scores: NDArray[np.float64] = 2 * self.true_positives / counted
-        return scores
+    def gains(self, value: Value) -> NDArray[np.float64]:
+        """Return the gain over acting on nobody at each threshold; 0 at the first."""
+        won, lost = stakes(value)
+        gains: NDArray[np.float64] = self.true_positives * won - self.false_positives * lost
+        return gains
 
 
 def curve(scores: Scores, positive: Flags) -> Curve:
@@ -163,10 +175,35 @@ def _threshold_above(highest: float) -> float:
 
 
 def best_threshold(scores: Scores, positive: Flags, value: Value | None) -> float:
-    """Return the threshold with the highest total value; without a value, the one with the highest F1 score.
+    """Return the threshold with the highest gain, as far as the rows can tell.
 
-    The highest of several such thresholds is returned, so that fewer rows are acted on.
+    Where costs are given and probabilities are calibrated, the best threshold is the break-even probability. So of all
+    thresholds whose gain is within one standard error of the highest, the one closest to the break-even is returned
+    (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984). Without a value, a
+    false and a missed alarm cost the same, and the threshold lies between two scores: a model that acts on every row,
+    or on none, decides nothing.
+
+    Args:
+        scores: (rows,) probabilities of the positive class, by a model that was not fitted on these rows.
+        positive: (rows,) whether the row is positive.
+        value: What a decision is worth; None for equal costs.
+
+    >>> scores, positive = np.array([0.9, 0.8, 0.7, 0.2]), np.array([True, False, True, False])
+    >>> round(best_threshold(scores, positive, None), 2)
+    0.45
     """
-    cuts = curve(scores, positive)
-    objective = cuts.f1() if value is None else cuts.totals(value)
-    return float(cuts.thresholds[int(np.argmax(objective))])
+    cuts, costs = curve(scores, positive), value or EQUAL_COSTS
+    gains, (won, lost) = cuts.gains(costs), stakes(costs)
+    allowed = np.ones(len(gains), bool)
+    if value is None and len(gains) > 2:
+        allowed[[0, -1]] = False
+    best = int(np.argmax(np.where(allowed, gains, -np.inf)))
+    # Two thresholds differ in the rows between them only.
+    variance = won**2 * np.abs(cuts.true_positives - cuts.true_positives[best]) + lost**2 * np.abs(
+        cuts.false_positives - cuts.false_positives[best]
+    )
+    as_good = np.flatnonzero(allowed & (gains >= gains[best] - np.sqrt(variance)))
+    break_even = break_even_precision(costs)
+    # If acting never pays, the highest threshold acts on the fewest rows.
+    aim = 2.0 if break_even is None else break_even
+    return float(cuts.thresholds[as_good[int(np.argmin(np.abs(cuts.thresholds[as_good] - aim)))]])

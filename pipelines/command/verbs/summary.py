@@ -9,7 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.measurements import ValueReport
 from components.shared.documents.verdict import Ruling
+from components.shared.wording import money, significant, worth
 from pipelines import api, runs
 from pipelines.definitions import catalog
 from pipelines.runs.report import documents
@@ -62,25 +64,49 @@ def _metrics(evaluation: EvaluationReport, console: Console) -> None:
     for heading in ("", "candidate", "interval", *baselines):
         table.add_column(heading, no_wrap=True)
     for name, metric in evaluation.metrics.items():
-        others = [_short_number(values.get(name)) for values in baselines.values()]
+        others = [significant(values.get(name)) for values in baselines.values()]
         # Of a few rows all may have one label, and then a metric or its interval says nothing.
         defined = metric.low is not None and metric.high is not None
-        interval = f"{metric.low:.4g} - {metric.high:.4g}" if defined else ""
+        interval = f"{significant(metric.low)} - {significant(metric.high)}" if defined else ""
         style = "bold" if name == evaluation.primary else ""
-        table.add_row(name, _short_number(metric.value), interval, *others, style=style)
+        table.add_row(name, significant(metric.value), interval, *others, style=style)
     console.print(table)
-    if worth := evaluation.value:
-        console.print(f"acting on it is worth {worth.per_1000:,.0f} {escape(worth.currency)} per 1,000 rows")
+    for sentence in (_worth(evaluation.value), _threshold(evaluation)):
+        if sentence is not None:
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _worth(value: ValueReport | None) -> str | None:
+    """Say what acting on the model gains, with both absolute figures where doing nothing costs money."""
+    if value is None:
+        return None
+    sentence = (
+        f"acting on the model is {worth(value.total, value.currency)} on the test rows, "
+        f"{money(value.per_1000, value.currency)} per 1,000"
+    )
+    if not value.nobody or value.absolute is None:
+        return sentence
+    absolute, nobody = (money(amount, value.currency) for amount in (value.absolute, value.nobody))
+    return f"{sentence} ({absolute} instead of {nobody})"
+
+
+def _threshold(evaluation: EvaluationReport) -> str | None:
+    """Say from which score on the answer is positive, and why; None where nothing is decided."""
+    if evaluation.threshold is None or evaluation.confusion is None:
+        return None
+    reason = (
+        "a false and a missed alarm cost the same, as the project file has no 'value'"
+        if evaluation.value is None
+        else "by the 'value' of the project file"
+    )
+    positive = evaluation.confusion.labels[-1]
+    return f"scores from {significant(evaluation.threshold)} on are answered '{positive}': {reason}"
 
 
 def _sign(ruling: Ruling) -> str:
     if ruling.remark is not None:
         return f"[yellow]! {ruling.remark}:[/]"
     return "[green]✓[/]" if ruling.passed else "[red]✗[/]"
-
-
-def _short_number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _short(path: Path, root: Path) -> Path:

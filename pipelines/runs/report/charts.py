@@ -165,7 +165,7 @@ def _losses(title: str, losses: list[tuple[str, float]], colour: str, primary: s
 
 
 def value(evaluation: EvaluationReport) -> Markup:
-    """Draw what acting on the model earns over the threshold, and the threshold that was chosen."""
+    """Draw what acting on the model gains over acting on nobody, by threshold, and the threshold that was chosen."""
     report, threshold = evaluation.value, evaluation.threshold
     if report is None or len(report.curve) < 2:
         return NOTHING
@@ -180,6 +180,6 @@ def value(evaluation: EvaluationReport) -> Markup:
             axes.plot(threshold, report.total, "o", color=BAD, markersize=7, label=f"threshold {number(threshold)}")
         axes.legend(fontsize=8.5)
         axes.yaxis.set_major_formatter(lambda amount, _: f"{amount:,.0f}")
-        axes.set(xlabel="threshold", ylabel=f"{report.currency} on the test rows")
+        axes.set(xlabel="threshold", ylabel=f"{report.currency} above acting on nobody")
 
     return draw("Value over the threshold", 6.6, 2.9, paint)

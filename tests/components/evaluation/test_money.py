@@ -39,6 +39,15 @@ def test_at_the_break_even_precision_acting_is_worth_nothing():
     assert value_report.report(OFFER, answers(100, 50, 200, 1_000), None).total == 0
 
 
+def test_missing_nobody_is_a_gain_over_leaving_everyone_alone():
+    claims = Value(benefit=0, false_positive_cost=10, false_negative_cost=100)
+
+    report = value_report.report(claims, answers(90, 291, 20, 599), None)
+
+    assert (report.absolute, report.nobody, report.total) == (-29_300, -38_100, 8_800)
+    assert report.ceiling == 38_100
+
+
 AMOUNT = st.floats(0, 1000, allow_nan=False)
 COSTS = st.fixed_dictionaries({
     "benefit": AMOUNT, "false_positive_cost": AMOUNT, "action_cost": AMOUNT, "false_negative_cost": AMOUNT,

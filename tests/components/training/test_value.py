@@ -13,7 +13,9 @@ from components.shared.measures.value import (
     ceiling,
     counts,
     curve,
+    gain,
     kept,
+    stakes,
     total,
 )
 from components.shared.project import Value
@@ -74,28 +76,62 @@ scored = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]), st.
 
 @settings(max_examples=200)
 @given(scored, values)
-def test_no_other_threshold_earns_more(rows, value):
+def test_no_other_threshold_gains_more_than_chance_explains(rows, value):
     scores, positive = (np.array(column) for column in zip(*rows, strict=True))
-    best = total(value, counts(scores, positive, best_threshold(scores, positive, value)))
-    tried = [total(value, counts(scores, positive, cut)) for cut in (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1, 2)]
+    chosen, cuts = best_threshold(scores, positive, value), curve(scores, positive)
+    gains, (won, lost) = cuts.gains(value), stakes(value)
+    best = cuts.thresholds[np.flatnonzero(gains == gains.max())]
+    achieved = gain(value, counts(scores, positive, chosen))
 
-    assert best == pytest.approx(max(best, *tried), rel=1e-9, abs=1e-6)
-    assert best <= ceiling(value, int(positive.sum())) + 1e-6
+    assert gains.max() <= ceiling(value, int(positive.sum())) + 1e-6
+    between = [(scores >= min(cut, chosen)) & (scores < max(cut, chosen)) for cut in best]
+    errors = [np.sqrt((rows & positive).sum() * won**2 + (rows & ~positive).sum() * lost**2) for rows in between]
+    assert gains.max() <= achieved + max(errors) + 1e-6
 
 
 @given(scored, values)
-def test_the_curve_says_what_each_of_its_thresholds_earns(rows, value):
+def test_the_curve_says_what_each_of_its_thresholds_gains(rows, value):
     scores, positive = (np.array(column) for column in zip(*rows, strict=True))
     cuts = curve(scores, positive)
-    earned = [total(value, counts(scores, positive, cut)) for cut in cuts.thresholds]
+    gains = [gain(value, counts(scores, positive, cut)) for cut in cuts.thresholds]
 
-    assert cuts.totals(value) == pytest.approx(earned, rel=1e-9, abs=1e-6)
+    assert cuts.gains(value) == pytest.approx(gains, rel=1e-9, abs=1e-6)
 
 
-def test_without_a_value_the_threshold_has_the_highest_f1():
-    scores, positive = np.array([0.9, 0.8, 0.7, 0.2]), np.array([True, False, True, False])
+def calibrated(rows: int, seed: int, low: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    scores = random.uniform(low, 1.0, rows)
+    return scores, random.random(rows) < scores
 
-    assert best_threshold(scores, positive, None) == pytest.approx(0.45)
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_a_value_calibrated_scores_are_cut_in_the_middle(seed):
+    assert best_threshold(*calibrated(1000, seed), None) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_value_moves_the_threshold_of_calibrated_scores_to_the_break_even(seed):
+    offer = Value(benefit=8, success_rate=0.5, false_positive_cost=2)
+
+    assert best_threshold(*calibrated(1000, seed), offer) == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_scores_that_are_far_too_high_are_cut_where_the_errors_are_fewest():
+    scores, positive = calibrated(2000, seed=1)
+
+    # A cut at 0.5 of these would answer 75 % with yes.
+    assert best_threshold(np.sqrt(scores), positive, None) == pytest.approx(np.sqrt(0.5), abs=0.08)
+
+
+@pytest.mark.parametrize("positives", [1, 2, 39])
+def test_without_a_value_neither_every_row_is_answered_positive_nor_none(positives):
+    scores = np.linspace(0.01, 0.2, 40) if positives < 20 else np.linspace(0.8, 0.99, 40)
+    positive = np.zeros(40, bool)
+    positive[np.random.default_rng(3).choice(40, positives, replace=False)] = True
+
+    acted = scores >= best_threshold(scores, positive, None)
+
+    assert 0 < acted.sum() < 40
 
 
 def test_when_nothing_pays_nobody_is_acted_on():
