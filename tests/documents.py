@@ -161,6 +161,7 @@ def training_history(**changes: Any) -> TrainingHistory:
         "best_loss": 0.7 / 3,
         "duration_s": 1.0,
         "parity": {"max_abs_error": 1e-7, "rows": 100},
+        "families": {"network": 0.7 / 3, "plain": 0.25},
     }
     return TrainingHistory(**(sample | changes))
 

@@ -1,4 +1,4 @@
-"""Rule of thumb and plain model, brought to the same footing as the candidate: scores and a threshold for each."""
+"""The models that a candidate is compared with: scores of the test rows, and a threshold for each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation import plain, rule
+from components.evaluation import rule
 from components.shared.inputs.rows import Inputs
 from components.shared.measures.metrics import scorecard
 from components.shared.measures.ranking import Floats
@@ -50,22 +50,6 @@ def rule_of_thumb(
     score = _shaped(rule_of_thumb.score(test), task)
     threshold = _threshold(_shaped(rule_of_thumb.score(validation.inputs), task), validation.truth, task, value)
     return Contender(score, threshold, _sentence(rule_of_thumb, task, classes, len(train.truth)))
-
-
-def plain_model(
-    train: Learnable,
-    validation: Learnable,
-    test: Inputs,
-    *,
-    task: str,
-    classes: list[str],
-    value: Value | None,
-    seed: int,
-) -> Contender:
-    """Fit the plain model on the training rows; the validation rows only give it a threshold, as the candidate's."""
-    fitted = plain.fit(train.inputs, train.truth, task=task, classes=max(1, len(classes)), seed=seed)
-    threshold = _threshold(_shaped(fitted.score(validation.inputs), task), validation.truth, task, value)
-    return Contender(_shaped(fitted.score(test), task), threshold, fitted.description)
 
 
 def _targets(truth: NDArray[Any], task: str, classes: int) -> Floats:

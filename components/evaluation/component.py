@@ -11,6 +11,7 @@ def evaluation(
     project: Input[Artifact],
     splits: Input[Dataset],
     model: Input[Model],
+    plain: Input[Model],
     champion: Input[Model],
     seed: int,
     report: Output[Artifact],
@@ -23,9 +24,8 @@ def evaluation(
     from components.evaluation import logic
     from components.shared import bundle
 
-    measured = logic.evaluate(
-        bundle.project(project.path), Path(splits.path), Path(model.path), Path(champion.path), seed, Path(report.path)
-    )
+    models = Path(model.path), Path(plain.path), Path(champion.path)
+    measured = logic.evaluate(bundle.project(project.path), Path(splits.path), *models, seed, Path(report.path))
     logic.log_metrics(measured, metrics)
     logic.log_curves(measured, curves)
     # Their content is in their metadata; kfp's cache takes an output without a file for one that was lost.

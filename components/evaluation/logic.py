@@ -42,15 +42,18 @@ class CurveSink(Protocol):
         """Keep a confusion matrix, rows being true classes."""
 
 
-def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: int, out: Path) -> EvaluationReport:
+def evaluate(
+    project: Project, splits: Path, model: Path, plain: Path, champion: Path, seed: int, out: Path
+) -> EvaluationReport:
     """Measure everything that the gate, the model card and the report speak of.
 
     Args:
         project: What is predicted, and how it is to be measured.
-        splits: ``train.parquet``, ``validation.parquet`` and ``test.parquet``; the first two only teach the baselines.
+        splits: ``train.parquet``, ``validation.parquet`` and ``test.parquet``; the first two teach the rule of thumb.
         model: The candidate's model package.
+        plain: The plain model's package; the same model if it is the candidate.
         champion: ``champion.json`` and, after a first release, the champion's package.
-        seed: Of the bootstrap, of noise and shuffles, and of the plain model's sample of rows.
+        seed: Of the bootstrap, and of noise and shuffles.
         out: Receives ``evaluation.json`` and ``predictions.parquet``.
 
     Returns:
@@ -70,7 +73,7 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
     truth = labels.labels(rows.table, label, classes)
     labels.check_judgeable(truth, label, classes)
     inputs = package.inputs(rows.table)
-    contenders = _contenders(project, package, tables, classes, inputs, former, seed)
+    contenders = _contenders(project, package, TableModel.open(plain), tables, classes, inputs, former)
     scorecards = _scorecards(project.task, truth, contenders, len(classes))
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
     judged = Judged(project, package, classes, tables, inputs, truth, scorecards, clusters, seed)
@@ -86,6 +89,7 @@ def evaluate(project: Project, splits: Path, model: Path, champion: Path, seed: 
         resampled=unit,
         resamples=project.evaluation.resamples,
         confidence=project.evaluation.confidence,
+        family=package.facts.family,
         primary=judged.primary,
         higher_is_better=judged.higher_is_better,
         metrics=resamples.metrics(),
@@ -152,11 +156,11 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
 def _contenders(
     project: Project,
     package: TableModel,
+    plain: TableModel,
     tables: dict[str, pa.Table],
     classes: list[str],
     inputs: Inputs,
     former: Incumbent,
-    seed: int,
 ) -> dict[str, baselines.Contender]:
     """Score the test rows with every model."""
     train, validation = (
@@ -165,12 +169,12 @@ def _contenders(
     )
     names = (list(package.facts.numeric), list(package.facts.categorical))
     contenders = {
-        "candidate": baselines.Contender(package.score(inputs), package.facts.threshold, "the candidate"),
+        "candidate": baselines.Contender(package.score(inputs), package.facts.threshold, package.facts.description),
         "rule": baselines.rule_of_thumb(
             train, validation, inputs, names=names, task=project.task, classes=classes, value=project.value
         ),
-        "plain": baselines.plain_model(
-            train, validation, inputs, task=project.task, classes=classes, value=project.value, seed=seed
+        "plain": baselines.Contender(
+            plain.score(plain.inputs(tables["test"])), plain.facts.threshold, plain.facts.description
         ),
     }
     if former.package is not None:

@@ -66,6 +66,9 @@ def rulings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     if evaluation.comparisons.champion is None:
         if gate.beat_rule:
             yield _better_than_rule(evaluation)
+        if evaluation.family == "plain":
+            yield _is_the_plain_model()
+            return
         for contest in _contests(gate, evaluation, "plain"):
             yield _keeps_up_with_plain(contest, gate)
         return
@@ -75,7 +78,7 @@ def rulings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     if gate.champion_margin is not None:
         yield _not_worse_in_all(against_champion)
     for contest in _contests(gate, evaluation, "plain"):
-        if contest.margin is not None and contest.proven_worse:
+        if evaluation.family != "plain" and contest.margin is not None and contest.proven_worse:
             yield _worse_than_plain(contest, gate)
 
 
@@ -123,6 +126,11 @@ def _non_inferior(rule: str, other: str, contest: _Contest, phase: Phase) -> Rul
         f"{contest.against(other)}; the {contest.bound_name} confidence bound may be at most {contest.margin:.4g} worse"
     )
     return Ruling(rule=name, passed=bound is not None and bound >= -contest.margin, reason=reason, phase=phase)
+
+
+def _is_the_plain_model() -> Ruling:
+    reason = "the candidate is the plain model itself: no other family predicted the validation rows better"
+    return Ruling(rule="plain model", passed=True, reason=reason, phase="tuning")
 
 
 def _keeps_up_with_plain(contest: _Contest, gate: Gate) -> Ruling:

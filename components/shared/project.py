@@ -155,9 +155,18 @@ class Tuning(Section):
     )
 
 
-class Training(Section):
-    """Hyperparameters that the search leaves fixed, and the rule for early stopping."""
+ModelFamily = Literal["plain", "network"]
 
+
+class Training(Section):
+    """The families of models to try, hyperparameters that the search leaves fixed, and the rule for early stopping."""
+
+    families: tuple[ModelFamily, ...] = Field(
+        ("plain", "network"),
+        min_length=1,
+        description="Families of models to fit; the one with the lowest validation loss is the candidate. The plain "
+        "model is always fitted, as a comparison.",
+    )
     learning_rate: float = Field(0.003, gt=0, description="Learning rate of Adam at the start of training.")
     l2: float = Field(1e-3, ge=0, description="Weight of the L2 penalty.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout rate of the hidden layers.")
@@ -175,6 +184,10 @@ class Training(Section):
     class_weight: Literal["none", "balanced"] = Field(
         "none", description="balanced: give every class the same total weight."
     )
+
+
+TUNABLE = ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size")
+"""The fields of ``Training`` that a trial may set; others are the project's decision or change what the loss means."""
 
 
 class Value(Section):
@@ -398,7 +411,7 @@ class Project(Section):
     features: Features = Field(description="The model's inputs.")
     split: Split = Field(Split(), description="How rows are split for training, validation and testing.")
     tuning: Tuning = Field(Tuning(), description="The hyperparameter search.")
-    training: Training = Field(Training(), description="Fixed hyperparameters and early stopping.")
+    training: Training = Field(Training(), description="Model families, fixed hyperparameters and early stopping.")
     value: Value | None = Field(
         None, description="What a decision is worth; without it, a false and a missed alarm cost the same."
     )

@@ -1,4 +1,4 @@
-"""KFP component of training: a model package whose ONNX export is checked against the Keras model."""
+"""KFP component of training: model packages whose ONNX exports are checked against the Keras models."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output
@@ -8,13 +8,19 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("training"), install_kfp_package=False)
 def training(
-    project: Input[Artifact], splits: Input[Dataset], study: Input[Artifact], seed: int, model: Output[Model]
+    project: Input[Artifact],
+    splits: Input[Dataset],
+    study: Input[Artifact],
+    seed: int,
+    model: Output[Model],
+    plain: Output[Model],
 ) -> None:
-    """Train with the study's hyperparameters, choose the threshold, export the model and check the export."""
+    """Fit the families of models, export the best one and the plain one, and check the exports."""
     from pathlib import Path
 
     from components.shared import bundle
     from components.training import logic
 
-    facts = logic.train(bundle.project(project.path), Path(splits.path), Path(study.path), seed, Path(model.path))
+    given, made = (Path(splits.path), Path(study.path)), (Path(model.path), Path(plain.path))
+    facts = logic.train(bundle.project(project.path), *given, seed, *made)
     model.metadata.update(facts)

@@ -1,56 +1,84 @@
-"""Train one model with chosen hyperparameters and pack it for serving."""
+"""Fit the families of models, and pack the best one as the candidate and the plain one for comparison."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 
 from components.shared.documents.best_hyperparameters import BestHyperparameters
+from components.shared.documents.model_facts import ModelFacts
 from components.shared.learning import fitting, network, prepare
 from components.shared.measures import value
 from components.shared.project import Project, Training
 from components.training import package, parity
+from components.training.families.catalog import FAMILIES
+from components.training.families.family import FittedModel
 
 log = logging.getLogger(__name__)
+COMPARED = "plain"
+"""The family that is fitted in every run, because every candidate is compared with it."""
 
 
-def train(project: Project, splits: Path, study: Path, seed: int, out: Path) -> dict[str, str | float]:
-    """Train, choose the decision threshold, export, compare the export, and write the package.
+def train(project: Project, splits: Path, study: Path, seed: int, out: Path, plain_out: Path) -> dict[str, str | float]:
+    """Fit the families, choose the decision threshold, export, compare the exports, and write both packages.
+
+    The candidate is the model with the lowest validation loss among the project's families.
 
     Args:
         project: The use case.
         splits: Folder with ``train.parquet`` and ``validation.parquet``; test rows are not opened.
         study: Folder with ``best.json``, the hyperparameters that tuning chose.
         seed: Same seed, same rows, same hyperparameters: same weights.
-        out: Where the model package goes.
+        out: Where the candidate's package goes.
+        plain_out: Where the plain model's package goes; the same model if it is the candidate.
 
     Returns:
-        A few facts about the model, for the artifact's metadata.
+        A few facts about the candidate, for the artifact's metadata.
 
     Raises:
         InputError: If the rows cannot train a model: no rows, one class, a column of another type.
-        StepFailed: If the export does not answer like the trained model.
+        StepFailed: If no family could be fitted, or an export does not answer like the trained model.
     """
     fitting.steady(seed)
-    hyperparameters = BestHyperparameters.read(study).hyperparameters
-    chosen = Training.model_validate(project.training.model_dump() | hyperparameters)
+    tuned = BestHyperparameters.read(study).hyperparameters
+    chosen = Training.model_validate(project.training.model_dump() | tuned)
     prepared = prepare.read(project, splits)
-    encoded = prepare.encode(prepared, chosen)
-    fit = fitting.fit(encoded.train, encoded.validation, encoded.encoding, prepared.target, chosen, seed=seed)
-    model = network.assemble(encoded.encoding, prepared.target, fit.network)
-    trained = package.Trained(
-        project, chosen, hyperparameters, seed, encoded.encoding, prepared.target, fit, model, threshold=None
-    )
-    if project.task == "binary":
-        scores = trained.answer(prepared.validation.feed())
-        cut = value.best_threshold(scores, prepared.validation_labels == 1, project.value)
-        trained = package.Trained(**{**vars(trained), "threshold": cut})
-    facts = package.write(trained, splits, parity.probe(prepared.train, encoded.encoding, seed), out)
-    log.info("stopped after epoch %d of %d, best %d", len(fit.history), chosen.epochs, fit.best_epoch)
+    wanted = list(dict.fromkeys([*project.training.families, COMPARED]))
+    fitted = {name: FAMILIES[name](prepared, chosen, seed) for name in wanted}
+    losses = {name: model.validation_loss for name, model in fitted.items()}
+    best = min(project.training.families, key=lambda name: _comparable(losses[name]))
+    log.info("%s is the candidate; validation losses %s", best, losses)
+    _write(project, prepared, fitted[COMPARED], splits, seed, plain_out, losses)
+    facts = _write(project, prepared, fitted[best], splits, seed, out, losses)
     metadata: dict[str, str | float] = {
+        "family": best,
         "weights_hash": facts.weights_hash,
-        "epochs": len(fit.history),
-        "best_epoch": fit.best_epoch,
-        "validation_loss": float(np.round(fit.best_loss, 6)),
+        "epochs": len(fitted[best].fit.history),
+        "best_epoch": fitted[best].fit.best_epoch,
+        "validation_loss": float(np.round(losses[best], 6)),
     }
     return metadata if facts.threshold is None else metadata | {"threshold": facts.threshold}
+
+
+def _comparable(loss: float) -> float:
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _write(
+    project: Project,
+    data: prepare.RawData,
+    fitted: FittedModel,
+    splits: Path,
+    seed: int,
+    out: Path,
+    losses: dict[str, float],
+) -> ModelFacts:
+    """Write one model's package."""
+    model = network.assemble(fitted.encoding, data.target, fitted.fit.network)
+    threshold = None
+    if project.task == "binary":
+        scores = package.answer(model, data.validation.feed())
+        threshold = value.best_threshold(scores, data.validation_labels == 1, project.value)
+    trained = package.Trained(project, seed, fitted, data.target, model, threshold, losses)
+    return package.write(trained, splits, parity.probe(data.train, fitted.encoding, seed), out)

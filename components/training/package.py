@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared import files
-from components.shared.documents.model_facts import FeatureFacts, Hyperparameter, LearnedRows, ModelFacts, RequestLimits
+from components.shared.documents.model_facts import FeatureFacts, LearnedRows, ModelFacts, RequestLimits
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_sample import PackageSample, SampleRow
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import rows
 from components.shared.inputs.categories import category_text
-from components.shared.learning import fitting
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.onnx_graph import graph
-from components.shared.project import Project, Training
+from components.shared.project import Project
 from components.training import parity
+from components.training.families.family import FittedModel
 
 _SAMPLE_ROWS = 3
 
@@ -35,18 +35,22 @@ class Trained:
     """Everything that a package tells about a model."""
 
     project: Project
-    chosen: Training
-    hyperparameters: dict[str, Hyperparameter]
     seed: int
-    encoding: Encoding
+    fitted: FittedModel
     target: LabelEncoding
-    fit: fitting.Fit
     model: keras.Model
     threshold: float | None
+    losses: dict[str, float]
+    """Validation loss of every family that was fitted."""
 
     def answer(self, feed: dict[str, Any]) -> NDArray[np.float32]:
         """Return the scores of raw inputs."""
-        return np.asarray(self.model({name: keras.ops.convert_to_tensor(values) for name, values in feed.items()}))
+        return answer(self.model, feed)
+
+
+def answer(model: keras.Model, feed: dict[str, Any]) -> NDArray[np.float32]:
+    """Return the scores of raw inputs."""
+    return np.asarray(model({name: keras.ops.convert_to_tensor(values) for name, values in feed.items()}))
 
 
 def weights_hash(encoding: Encoding, weights: list[NDArray[Any]]) -> str:
@@ -71,20 +75,21 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
     """
     out.mkdir(parents=True, exist_ok=True)
     trained.model.save(out / "model.keras")
-    onnx.save(graph(trained.encoding, trained.target, trained.fit.network), out / "model.onnx")
+    onnx.save(graph(trained.fitted.encoding, trained.target, trained.fitted.fit.network), out / "model.onnx")
     same = parity.check(trained.answer, out / "model.onnx", sample, parity.tolerance(trained.target))
     tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
     facts = _facts(trained, LearnedRows(train=tables[0].num_rows, validation=tables[1].num_rows))
     facts.write(out)
     _sample(trained, tables[1]).write(out)
     pq.write_table(_seen(trained.project, tables), out / "seen.parquet")
-    fit = trained.fit
+    fit = trained.fitted.fit
     TrainingHistory(
         history=tuple(fit.history),
         best_epoch=fit.best_epoch,
         best_loss=fit.best_loss,
         duration_s=round(fit.duration_s, 3),
         parity=same,
+        families=dict(trained.losses),
     ).write(out)
     names = sorted(path.name for path in out.iterdir() if path.name != PackageManifest.FILE)
     PackageManifest(files={name: files.sha256(out / name) for name in names}).write(out)
@@ -92,7 +97,8 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
 
 
 def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
-    project, encoding, target = trained.project, trained.encoding, trained.target
+    project, fitted, target = trained.project, trained.fitted, trained.target
+    encoding = fitted.encoding
     numeric, categorical = rows.numeric_names(project), rows.categorical_names(project)
     return ModelFacts(
         name=project.name,
@@ -111,9 +117,11 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
         categorical=tuple(categorical),
         vocabulary={name: tuple(words) for name, words in zip(categorical, encoding.vocabulary, strict=True)},
         ranges={name: (low, high) for name, low, high in zip(numeric, encoding.low, encoding.high, strict=True)},
-        hyperparameters=trained.hyperparameters,
+        family=fitted.family,
+        description=fitted.description,
+        hyperparameters=fitted.hyperparameters,
         seed=trained.seed,
-        weights_hash=weights_hash(encoding, trained.fit.network.get_weights()),
+        weights_hash=weights_hash(encoding, fitted.fit.network.get_weights()),
         rows=row_counts,
         limits=RequestLimits(request_rows=project.limits.request_rows, request_mib=project.limits.request_mib),
         tolerance=parity.tolerance(target, project.release.tolerance),

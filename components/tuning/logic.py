@@ -13,15 +13,15 @@ from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
 from components.shared.documents.trials import TrialEnd, TrialOutcome, Trials
 from components.shared.errors import StepFailed
-from components.shared.project import Project
+from components.shared.project import TUNABLE, Project
 from components.tuning import search, space
 from components.tuning.storage import exclusive
 from components.tuning.task import StudyTask
 
 log = logging.getLogger(__name__)
 _METRIC = {"binary": "log loss", "multiclass": "log loss", "regression": "squared error of the standardised label"}
-# With fewer completed trials, the importance of a hyperparameter is noise.
-_MIN_TRIALS_FOR_IMPORTANCE = 5
+# PED-ANOVA compares the best quarter of the trials with all of them; of fewer trials it is noise.
+_MIN_TRIALS_FOR_IMPORTANCE = 24
 _STATES: dict[TrialState, TrialEnd] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -38,7 +38,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
     """Run or resume the study of these rows, and write its results.
 
     Args:
-        project: The project; with ``trials: 0``, its fixed hyperparameters are the result.
+        project: The project; with ``trials: 0`` or without networks, its fixed hyperparameters are the result.
         splits: Folder with ``train.parquet`` and ``validation.parquet``.
         seed: Seed of the sampler and of the initial weights of each trial.
         study_storage: A folder for journals, or a database URL; finished trials in it are not repeated.
@@ -52,8 +52,8 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
         StepFailed: If no trial completed.
     """
     space.check(project.tuning, project.training)
-    fixed = {name: getattr(project.training, name) for name in space.HYPERPARAMETERS}
-    if project.tuning.trials == 0:
+    fixed = {name: getattr(project.training, name) for name in TUNABLE}
+    if project.tuning.trials == 0 or "network" not in project.training.families:
         return _write(out, fixed, project, trials=[], resumed=0, importance=None)
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

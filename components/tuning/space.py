@@ -8,10 +8,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from components.shared.errors import InputError
-from components.shared.project import Choice, Range, Training, Tuning
+from components.shared.project import TUNABLE, Choice, Range, Training, Tuning
 
-# The keys of 'training' that a trial may set; the others are the project's decision or change the meaning of the loss.
-HYPERPARAMETERS = ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size")
 _WHOLE = ("bins", "embedding", "batch_size")
 
 
@@ -22,11 +20,11 @@ def check(tuning: Tuning, training: Training) -> None:
         InputError: If one is not; the message names the hyperparameter and the valid values.
     """
     for name, values in tuning.space.items():
-        if name not in HYPERPARAMETERS:
-            similar = difflib.get_close_matches(name, HYPERPARAMETERS, 1, 0.0)[0]
+        if name not in TUNABLE:
+            similar = difflib.get_close_matches(name, TUNABLE, 1, 0.0)[0]
             raise InputError(
                 f"the search space has an unknown hyperparameter '{name}'; "
-                f"did you mean '{similar}'? Expected one of {', '.join(HYPERPARAMETERS)}."
+                f"did you mean '{similar}'? Expected one of {', '.join(TUNABLE)}."
             )
         if isinstance(values, Range):
             _check_range(name, values, grid=tuning.sampler == "grid")

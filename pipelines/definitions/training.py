@@ -42,8 +42,16 @@ def training_pipeline(
     training_set = feature_retrieval(project=project, snapshot=snapshot).after(validated)
     splits = split(project=project, training_set=training_set.output, seed=seed).output
     study = tuning(project=project, splits=splits, seed=seed, study_storage=study_storage).output
-    model = training(project=project, splits=splits, study=study, seed=seed).output
-    measured = evaluation(project=project, splits=splits, model=model, champion=incumbent.outputs["model"], seed=seed)
+    trained = training(project=project, splits=splits, study=study, seed=seed)
+    model = trained.outputs["model"]
+    measured = evaluation(
+        project=project,
+        splits=splits,
+        model=model,
+        plain=trained.outputs["plain"],
+        champion=incumbent.outputs["model"],
+        seed=seed,
+    )
     judged = gate(project=project, evaluation=measured.outputs["report"])
     evidence = dict(
         project=project,

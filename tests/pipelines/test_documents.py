@@ -61,6 +61,10 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert document.pop("comparisons") == {}
     elif kind is SplitSummary:
         assert document.pop("repeated_test_rows") is None
+    elif kind is TrainingHistory:
+        assert document.pop("families") == {}
+    elif kind is ModelFacts:
+        assert (document.pop("family"), document.pop("description")) == ("network", "")
     elif kind is Trials:
         document = document["trials"]
     elif kind is BestHyperparameters:
@@ -75,6 +79,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert absent == {None}
         assert document.pop("probabilities") is None
         assert document.pop("decisions") is None
+        assert document.pop("family") == "network"
         assert {document["value"].pop("absolute"), document["value"].pop("nobody")} == {None}
     elif kind is Verdict:
         assert {ruling.pop("remark") for ruling in document["rules"]} == {None}

@@ -80,6 +80,8 @@ class EvaluationReport(Document):
     resamples: int
     confidence: float
     """Of all intervals."""
+    family: str = "network"
+    """Family of the candidate; in older documents, a network."""
     primary: str
     """The metric that comparisons, slices and perturbations use."""
     higher_is_better: bool

@@ -53,6 +53,10 @@ class ModelFacts(Document):
     """Categorical feature to the values that training knew."""
     ranges: dict[str, tuple[float, float]]
     """Numeric feature to the lowest and highest value in training."""
+    family: str = "network"
+    """Family of the model; older packages hold networks."""
+    description: str = ""
+    """One clause on what the model is; empty in older packages."""
     hyperparameters: dict[str, Hyperparameter]
     seed: int
     weights_hash: str

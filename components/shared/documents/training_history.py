@@ -1,5 +1,7 @@
 """``training.json``: how the final training went, and how well its export agrees with it."""
 
+from pydantic import Field
+
 from components.shared.documents.document import Document, OptionalFloat, Part
 
 
@@ -19,7 +21,7 @@ class ExportParity(Part):
 
 
 class TrainingHistory(Document):
-    """The losses of each epoch, and which epoch's weights were kept."""
+    """The losses of each epoch (none for a plain model), which epoch's weights were kept, and the other families."""
 
     FILE = "training.json"
 
@@ -28,3 +30,5 @@ class TrainingHistory(Document):
     best_loss: OptionalFloat
     duration_s: float
     parity: ExportParity
+    families: dict[str, OptionalFloat] = Field(default_factory=dict)
+    """Validation loss of each family that was fitted; empty in older documents."""

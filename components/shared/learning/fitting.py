@@ -25,6 +25,7 @@ from components.shared.project import Training
 _STEPS = 20
 # The learning rate is multiplied by this factor after each epoch that did not improve the validation loss.
 _COOLING = 0.5
+_LOSS_BATCH = 65_536
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,19 @@ def fit(
         if not math.isfinite(loss) or epoch - result.best_epoch >= hyperparameters.patience:
             break
     model.set_weights(best)
-    _average_unseen_ids(model, train, encoding)
+    average_unseen_ids(model, train, encoding)
     result.duration_s = time.perf_counter() - started
     return result
+
+
+def loss(core: network.WideDeep, rows: Rows, target: LabelEncoding) -> float:
+    """Return the weighted mean loss of rows, in batches."""
+    total = 0.0
+    for start in range(0, len(rows), _LOSS_BATCH):
+        batch = slice(start, start + _LOSS_BATCH)
+        logits = core(**{name: tf.constant(values[batch]) for name, values in rows.encoded.items()})
+        total += float(np.dot(loss_of(target, logits, rows.labels[batch]).numpy(), rows.weights[batch]))
+    return total / float(rows.weights.sum())
 
 
 def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:
@@ -194,7 +205,7 @@ def _prior(train: Rows, target: LabelEncoding) -> NDArray[np.float32]:
     return log_shares
 
 
-def _average_unseen_ids(model: network.WideDeep, train: Rows, encoding: Encoding) -> None:
+def average_unseen_ids(model: network.WideDeep, train: Rows, encoding: Encoding) -> None:
     """Set the weights of ids that no training row has (unknown or missing) to the average of their feature.
 
     Otherwise a category that first appears in a request would be scored with its random initial weights.

@@ -1,6 +1,7 @@
 """What a run ends with on the terminal: headline metrics, verdict, where to find the rest, one real answer."""
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from rich.table import Table
 
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import ValueReport
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.verdict import Ruling
 from components.shared.wording import money, significant, worth
 from pipelines import api, runs
@@ -21,6 +24,8 @@ from pipelines.targets.local import endpoint
 def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
     """Print the headline of a finished run."""
     written = documents.read(run.artifacts)
+    if written.model and written.training and written.training.families:
+        console.print(_candidate(written.model, written.training), highlight=False, markup=False, soft_wrap=True)
     if written.evaluation:
         _metrics(written.evaluation, console)
     for ruling in written.verdict.rules if written.verdict else ():
@@ -74,6 +79,14 @@ def _metrics(evaluation: EvaluationReport, console: Console) -> None:
     for sentence in (_worth(evaluation.value), _threshold(evaluation)):
         if sentence is not None:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _candidate(model: ModelFacts, training: TrainingHistory) -> str:
+    """Say what the candidate is, and why it is not of another family."""
+    losses = sorted(training.families.items(), key=lambda family: math.inf if family[1] is None else family[1])
+    compared = ", ".join(f"{family} {significant(loss) or 'undefined'}" for family, loss in losses)
+    reason = f" (validation loss: {compared})" if len(losses) > 1 else ""
+    return f"the candidate is {model.description}{reason}"
 
 
 def _worth(value: ValueReport | None) -> str | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
-from components.evaluation import baselines, plain, rule
+from components.evaluation import baselines, rule
 from components.evaluation.baselines import Learnable
 from components.shared.inputs.rows import Inputs
 
@@ -94,66 +94,3 @@ def test_a_regression_has_a_rule_in_the_labels_unit():
 
     assert found.threshold is None
     assert r2_score(test.truth, found.score) > 0.9
-
-
-def test_the_plain_model_follows_a_curve_that_no_straight_line_can():
-    train, _, test = parts(lambda inputs, _: (np.abs(inputs.numeric[:, 0]) > 0.7).astype(int))
-
-    fitted = plain.fit(train.inputs, train.truth, task="binary", classes=2, seed=0)
-
-    assert roc_auc_score(test.truth, fitted.score(test.inputs)[:, 1]) > 0.97
-
-
-def test_the_plain_model_answers_gaps_unseen_categories_and_values_far_outside():
-    train, _, _ = parts(lambda inputs, _: (inputs.numeric[:, 0] > 0).astype(int))
-    train.inputs.numeric[::10, 0] = np.nan
-    strange = Inputs(
-        np.array([[np.nan, np.nan], [1e30, -1e30], [0, 0]], np.float32), np.array([[""], ["new"], ["a"]], object)
-    )
-
-    fitted = plain.fit(train.inputs, train.truth, task="binary", classes=2, seed=0)
-
-    assert np.isfinite(fitted.score(strange)).all()
-    assert fitted.score(strange)[1, 1] > 0.9
-
-
-def test_the_plain_model_copes_with_columns_that_say_nothing():
-    count = 300
-    numeric = np.stack([np.full(count, np.nan), np.full(count, 7.0), np.r_[np.zeros(290), np.arange(10)]], axis=1)
-    inputs = Inputs(numeric.astype(np.float32), np.full((count, 1), "", object))
-
-    fitted = plain.fit(inputs, np.arange(count) % 2, task="binary", classes=2, seed=0)
-
-    assert np.isfinite(fitted.score(inputs)).all()
-
-
-@pytest.mark.parametrize("task", ["binary", "regression"])
-def test_a_table_without_numbers_or_without_categories_will_do(task):
-    rng = np.random.default_rng(0)
-    truth = np.arange(200) % 2
-    only_numbers = Inputs(rng.normal(size=(200, 2)).astype(np.float32), np.empty((200, 0), object))
-    only_words = Inputs(np.empty((200, 0), np.float32), rng.choice(["a", "b"], (200, 1)).astype(object))
-
-    for inputs in (only_numbers, only_words):
-        fitted = plain.fit(inputs, truth, task=task, classes=2, seed=0)
-        assert len(fitted.score(inputs)) == 200
-
-
-def test_a_class_that_no_training_row_has_gets_no_probability():
-    train, _, test = parts(lambda inputs, _: (inputs.numeric[:, 0] > 0) * 2)
-
-    score = plain.fit(train.inputs, train.truth, task="multiclass", classes=4, seed=0).score(test.inputs)
-
-    assert (score[:, [1, 3]] == 0).all()
-    assert score.sum(axis=1) == pytest.approx(np.ones(2000))
-
-
-def test_very_many_training_rows_are_sampled_by_the_seed_and_said(monkeypatch):
-    monkeypatch.setattr(plain, "_MAX_ROWS", 500)
-    train, _, test = parts(lambda inputs, rng: (inputs.numeric[:, 0] + rng.normal(size=2000) > 0).astype(int))
-
-    first, same, other = (plain.fit(train.inputs, train.truth, task="binary", classes=2, seed=s) for s in (1, 1, 2))
-
-    assert "fitted on 500 training rows" in first.description
-    assert (first.score(test.inputs) == same.score(test.inputs)).all()
-    assert (first.score(test.inputs) != other.score(test.inputs)).any()

@@ -78,6 +78,7 @@ class Run:
         self.folder, self.task = folder, task
         self.test = table(task, 400, seed=3) if test is None else test
         self.package("model", 2.0)
+        self.package("plain", 1.5)
         self.champion(None)
         (folder / "splits").mkdir()
         for name, rows in (("train", table(task, 600, 1)), ("validation", table(task, 200, 2)), ("test", self.test)):
@@ -100,8 +101,8 @@ class Run:
         documents.champion(version).write(self.folder / "champion")
 
     def evaluate(self, seed: int = 7, **evaluation: Any) -> EvaluationReport:
-        splits, model, champion, out = (self.folder / name for name in ("splits", "model", "champion", "evaluation"))
-        return logic.evaluate(project(self.task, **evaluation), splits, model, champion, seed, out)
+        *given, out = (self.folder / name for name in ("splits", "model", "plain", "champion", "evaluation"))
+        return logic.evaluate(project(self.task, **evaluation), *given, seed, out)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -247,6 +247,19 @@ def test_no_margin_passes_what_is_proven_worse_than_the_plain_model(champion):
     assert ruling(warned, "plain model").remark == "warning"
 
 
+@pytest.mark.parametrize("champion", [None, 0.01])
+def test_the_plain_model_as_the_candidate_is_not_judged_against_itself(champion):
+    verdict = judge(project(), measured(champion, comparisons=comparisons(0.1, 0.0, champion), family="plain"))
+
+    assert verdict.promote
+    named = [judged.reason for judged in verdict.rules if judged.rule.startswith("plain model")]
+    assert named == (
+        []
+        if champion
+        else ["the candidate is the plain model itself: no other family predicted the validation rows better"]
+    )
+
+
 def test_an_interval_that_ends_at_no_difference_proves_nothing():
     touching = Comparisons(
         rule=documents.comparison(0.1), plain=documents.comparison(-0.005, low=-0.01, high=0.0), champion=None

@@ -23,7 +23,7 @@ from components.training import logic, parity
 from tests.components import made_splits
 
 SEED = 5
-PROJECT = made_splits.project(training={"epochs": 8})
+PROJECT = made_splits.project(training={"epochs": 8, "families": ["network"]})
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     made_splits.write(folder / "splits", made_splits.table(rows=1500))
     made_splits.write_best(folder / "study", hidden="16", bins=8)
-    logic.train(PROJECT, folder / "splits", folder / "study", SEED, folder / "model")
+    logic.train(PROJECT, folder / "splits", folder / "study", SEED, folder / "model", folder / "plain")
     return folder
 
 
@@ -161,17 +161,18 @@ def test_another_process_with_the_same_seed_makes_the_same_model(made, tmp_path)
     program = (
         "import sys; from pathlib import Path; from components.training import logic;"
         "from tests.components.training import test_package as t; made, out = map(Path, sys.argv[1:]);"
-        "logic.train(t.PROJECT, made / 'splits', made / 'study', t.SEED, out)"
+        "logic.train(t.PROJECT, made / 'splits', made / 'study', t.SEED, out / 'model', out / 'plain')"
     )
     subprocess.run([sys.executable, "-c", program, str(made), str(tmp_path)], check=True, cwd=Path.cwd())
-    one, two = (ModelFacts.read(folder) for folder in (made / "model", tmp_path))
+    one, two = (ModelFacts.read(folder) for folder in (made / "model", tmp_path / "model"))
 
     assert one == two
     assert one.weights_hash == two.weights_hash
-    assert (made / "model/model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
+    for name in ("model", "plain"):
+        assert (made / name / "model.onnx").read_bytes() == (tmp_path / name / "model.onnx").read_bytes()
 
 
 def test_another_seed_makes_another_model(made, tmp_path):
-    facts = logic.train(PROJECT, made / "splits", made / "study", SEED + 1, tmp_path)
+    facts = logic.train(PROJECT, made / "splits", made / "study", SEED + 1, tmp_path / "model", tmp_path / "plain")
 
     assert facts["weights_hash"] != ModelFacts.read(made / "model").weights_hash

@@ -184,3 +184,10 @@ def test_a_study_without_time_for_one_trial_says_so(splits, tmp_path):
         logic.tune(small(timeout_s=1e-6), splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
 
     assert not (tmp_path / "study").exists()
+
+
+def test_a_project_without_networks_has_no_trial(splits, tmp_path):
+    project = made_splits.project(tuning={"trials": 4}, training={"families": ["plain"]})
+    logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
+
+    assert StudySummary.read(tmp_path / "study").trials == 0
