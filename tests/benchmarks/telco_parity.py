@@ -53,7 +53,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             write_splits(table, Path(folder), seed)
             began = time.perf_counter()
-            ours = auc_of_network(project, Path(folder), seed)
+            ours = auc_of_candidate(project, Path(folder), seed)
             halfway = time.perf_counter()
             theirs = auc_of_boosting(project, Path(folder), seed, arguments.trials)
             seconds = (halfway - began, time.perf_counter() - halfway)
@@ -105,10 +105,10 @@ def write_splits(table: pa.Table, folder: Path, seed: int) -> None:
     documents.split(content_hash=f"{seed}").write(folder)
 
 
-def auc_of_network(project: Project, splits: Path, seed: int) -> float:
+def auc_of_candidate(project: Project, splits: Path, seed: int) -> float:
     """Tune and train as the pipeline does, and ask the exported model."""
     tuning.tune(project, splits, seed, str(splits / "storage"), splits / "study")
-    training.train(project, splits, splits / "study", seed, splits / "model")
+    training.train(project, splits, splits / "study", seed, splits / "model", splits / "plain")
     test = rows.read(splits / "test.parquet", [*project.features.columns, "Churn"])
     asked = rows.inputs(test, rows.numeric_names(project), rows.categorical_names(project))
     session = onnxruntime.InferenceSession(str(splits / "model" / "model.onnx"), providers=["CPUExecutionProvider"])

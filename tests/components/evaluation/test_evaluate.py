@@ -101,8 +101,10 @@ class Run:
         documents.champion(version).write(self.folder / "champion")
 
     def evaluate(self, seed: int = 7, **evaluation: Any) -> EvaluationReport:
-        *given, out = (self.folder / name for name in ("splits", "model", "plain", "champion", "evaluation"))
-        return logic.evaluate(project(self.task, **evaluation), *given, seed, out)
+        splits, model, plain, champion, out = (
+            self.folder / name for name in ("splits", "model", "plain", "champion", "evaluation")
+        )
+        return logic.evaluate(project(self.task, **evaluation), splits, model, plain, champion, seed, out)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
