@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from components.shared.inputs.rows import Inputs
 from components.shared.measures import slices
-from components.shared.measures.metrics import HIGHER_IS_BETTER, PRIMARY, Scorecard
+from components.shared.measures.metric_names import HIGHER_IS_BETTER, PRIMARY
+from components.shared.measures.metrics import Scorecard
 from components.shared.package.table_model import TableModel
 from components.shared.project import Evaluation, Project
 
@@ -56,7 +57,7 @@ class Judged:
     @property
     def primary(self) -> str:
         """Name of the metric that comparisons use."""
-        return PRIMARY[self.project.task]
+        return self.settings.primary or PRIMARY[self.project.task]
 
     @property
     def higher_is_better(self) -> bool:

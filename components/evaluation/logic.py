@@ -74,7 +74,7 @@ def evaluate(
     labels.check_judgeable(truth, label, classes)
     inputs = package.inputs(rows.table)
     contenders = _contenders(project, package, TableModel.open(plain), tables, classes, inputs, former)
-    scorecards = _scorecards(project.task, truth, contenders, len(classes))
+    scorecards = _scorecards(project, truth, contenders, len(classes))
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
     judged = Judged(project, package, classes, tables, inputs, truth, scorecards, clusters, seed)
     resamples = report.Resamples(judged)
@@ -85,6 +85,7 @@ def evaluate(
             excluded_seen=rows.by_split + rows.by_champion,
             excluded_by_split=rows.by_split,
             excluded_by_champion=rows.by_champion,
+            by_class={name: int((truth == number).sum()) for number, name in enumerate(classes)},
         ),
         resampled=unit,
         resamples=project.evaluation.resamples,
@@ -184,10 +185,18 @@ def _contenders(
     return contenders
 
 
-def _scorecards(task: str, truth: NDArray[Any], contenders: dict[str, baselines.Contender], classes: int) -> Scorecards:
+def _scorecards(
+    project: Project, truth: NDArray[Any], contenders: dict[str, baselines.Contender], classes: int
+) -> Scorecards:
     """Pair each model's scores with the truth."""
     answered = {
-        name: scorecard(task, truth, labels.widen(contender.score, classes), contender.threshold)
+        name: scorecard(
+            project.task,
+            truth,
+            labels.widen(contender.score, classes),
+            contender.threshold,
+            project.evaluation.primary,
+        )
         for name, contender in contenders.items()
     }
     return Scorecards(answered["candidate"], answered["rule"], answered["plain"], answered.get("champion"))

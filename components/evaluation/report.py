@@ -23,7 +23,8 @@ from components.shared.inputs.rows import Inputs
 from components.shared.measures import fairness, labels, slices, value_report
 from components.shared.measures.bootstrap import Distribution
 from components.shared.measures.calibration import calibration
-from components.shared.measures.metrics import HIGHER_IS_BETTER, Binary, Multiclass, Scorecard, scorecard
+from components.shared.measures.metric_names import HIGHER_IS_BETTER
+from components.shared.measures.metrics import Binary, Multiclass, Scorecard, scorecard
 from components.shared.measures.slices import Slice
 
 # A confusion matrix beyond this many classes is read by nobody; the rarest share one row.
@@ -191,7 +192,7 @@ def perturbation_losses(judged: Judged) -> tuple[PerturbationLoss, ...]:
 
     def answered(inputs: Inputs) -> Scorecard:
         score = labels.widen(judged.package.score(inputs), len(judged.classes))
-        return scorecard(judged.project.task, judged.truth[sample], score, facts.threshold)
+        return scorecard(judged.project.task, judged.truth[sample], score, facts.threshold, judged.primary)
 
     perturbed = robustness.perturbations(judged.inputs.take(sample), std, facts, judged.seed)
     return robustness.losses(

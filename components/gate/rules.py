@@ -12,8 +12,9 @@ from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import SliceMeasure
 from components.shared.documents.verdict import Phase, Ruling
 from components.shared.errors import InputError
+from components.shared.measures.metric_names import JUDGED_CLASS_ROWS
 from components.shared.project import Gate
-from components.shared.wording import significant, where, worth
+from components.shared.wording import quoted, significant, where, worth
 
 
 def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
@@ -21,6 +22,19 @@ def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     rows, needed, excluded = evaluation.rows.test, gate.min_test_rows, evaluation.rows.excluded_seen
     aside = f"; {excluded:,} were excluded as seen in training" if excluded else ""
     yield _ruling("test rows", rows >= needed, f"{rows:,} test rows, {needed:,} needed{aside}", "data")
+    by_class = evaluation.rows.by_class
+    if not by_class:
+        return
+    # Of several classes, those with too few rows for the main metric are not judged.
+    judged = {name: count for name, count in by_class.items() if count >= JUDGED_CLASS_ROWS}
+    if evaluation.task == "binary" or len(judged) < 2:
+        judged = by_class
+    rarest = min(judged, key=lambda name: judged[name])
+    unjudged = sorted(set(by_class) - set(judged))
+    remark = f"; {quoted(unjudged)} have too few to be judged" if unjudged else ""
+    needed = gate.min_class_rows
+    reason = f"{judged[rarest]:,} test rows of the rarest class '{rarest}', {needed:,} needed{remark}"
+    yield _ruling("class rows", judged[rarest] >= needed, reason, "data")
 
 
 def floors(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:

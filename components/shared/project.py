@@ -204,6 +204,9 @@ class Value(Section):
 class Evaluation(Section):
     """How a model is evaluated."""
 
+    primary: str | None = Field(
+        None, description="The metric that models are compared by; default: auc, auc_ovr (several classes) or r2."
+    )
     confidence: Share = Field(0.95, description="Confidence level of all intervals.")
     resamples: int = Field(500, ge=50, description="Number of bootstrap resamples.")
     slices: tuple[ColumnName | tuple[ColumnName, ...], ...] = Field(
@@ -253,6 +256,9 @@ class Gate(Section):
     latency_ms: float | None = Field(None, gt=0, description="Highest median latency of one row, in milliseconds.")
     size_mib: float | None = Field(None, gt=0, description="Largest size of the exported model, in MiB.")
     min_test_rows: int = Field(50, ge=1, description="Smallest number of test rows.")
+    min_class_rows: int = Field(
+        25, ge=1, description="Smallest number of test rows of the rarer class; of several, the rarest that is judged."
+    )
 
 
 class Validation(Section):

@@ -1,7 +1,7 @@
 """Format numbers for people, identically in the model card and in the report of a run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.shared.documents.measurements import Metric
@@ -78,6 +78,16 @@ def share(value: Any) -> str:
     '33.3 %'
     """
     return f"{value * 100:.1f} %" if isinstance(value, int | float) and math.isfinite(value) else ABSENT
+
+
+def quoted(names: Iterable[str]) -> str:
+    """List names in quotes.
+
+    >>> quoted(["a"]), quoted(["a", "b", "c"])
+    ("'a'", "'a', 'b' and 'c'")
+    """
+    *first, last = (f"'{name}'" for name in names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def where(conditions: Mapping[str, Any]) -> str:

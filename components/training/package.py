@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from components.shared import files
 from components.shared.documents.model_facts import FeatureFacts, LearnedRows, ModelFacts, RequestLimits
 from components.shared.documents.package_manifest import PackageManifest
-from components.shared.documents.package_sample import PackageSample, SampleRow
+from components.shared.documents.package_sample import SAMPLE_ROWS, PackageSample, SampleRow
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import rows
 from components.shared.inputs.categories import category_text
@@ -26,8 +26,6 @@ from components.shared.learning.onnx_graph import graph
 from components.shared.project import Project
 from components.training import parity
 from components.training.families.family import FittedModel
-
-_SAMPLE_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
 def _sample(trained: Trained, validation: pa.Table) -> PackageSample:
     """Return a few validation rows as a request would send them, with the answers they must get."""
     project = trained.project
-    few = validation.slice(0, _SAMPLE_ROWS)
+    few = validation.slice(0, SAMPLE_ROWS)
     inputs = rows.inputs(few, rows.numeric_names(project), rows.categorical_names(project))
     sent: list[SampleRow] = [{} for _ in range(few.num_rows)]
     for column, name in enumerate(rows.numeric_names(project)):

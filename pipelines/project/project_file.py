@@ -2,10 +2,12 @@
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from components.shared.documents.package_sample import SAMPLE_ROWS
 from components.shared.errors import InputError
+from components.shared.measures.metric_names import HIGHER_IS_BETTER, MEASURED, SELECTABLE
 from components.shared.project import Project
 from pipelines.images import environments
 from pipelines.project import typed_yaml
@@ -82,7 +84,61 @@ def _contradictions(project: Project) -> Iterator[str]:
             f"split.validation {project.split.validation} and split.test {project.split.test} leave no rows for "
             "training; their sum must be below 1."
         )
-    if project.task == "binary" and project.value is None:
-        return
+    yield from _unsuitable_metrics(project)
+    yield from _unsuitable_split(project)
+    if project.gate.fairness_gap is not None and project.task == "regression":
+        yield "gate.fairness_gap compares selection rates, which a regression does not have; remove the rule."
+    if project.limits.request_rows < SAMPLE_ROWS:
+        yield (
+            f"limits.request_rows is {project.limits.request_rows}, but a release sends {SAMPLE_ROWS} rows to verify "
+            f"the server; set it to {SAMPLE_ROWS} or more."
+        )
+    # Imported here, because most commands need no numpy.
+    from components.tuning import space
+
+    try:
+        space.check(project.tuning, project.training)
+    except InputError as problem:
+        yield str(problem)
     if project.task != "binary" and project.value is not None:
         yield f"'value' is only valid for a binary task, but the task is {project.task}; remove the section."
+
+
+def _unsuitable_metrics(project: Project) -> Iterator[str]:
+    """Find metrics that the task does not have, or that are held to a bound on the wrong side."""
+    selectable, primary = SELECTABLE[project.task], project.evaluation.primary
+    if primary is not None and primary not in selectable:
+        yield f"evaluation.primary is {primary!r}; {_hint(primary, selectable)}"
+    measured = [*MEASURED[project.task], *(["value_per_1000"] if project.value else [])]
+    if project.task != "regression":
+        measured.append("ece")
+    for section, names, wrong_direction, other in (
+        ("floors", project.gate.floors, False, "ceilings"),
+        ("ceilings", project.gate.ceilings, True, "floors"),
+    ):
+        for name in names:
+            if name not in measured:
+                yield f"gate.{section} names {name!r}, which is not measured for this task; {_hint(name, measured)}"
+            elif HIGHER_IS_BETTER.get(name, False) is wrong_direction:
+                better = "higher" if wrong_direction else "lower"
+                yield f"gate.{section} names {name!r}, of which {better} is better; move it to gate.{other}."
+
+
+def _unsuitable_split(project: Project) -> Iterator[str]:
+    """Find a gap that the split ignores, or that is too short for late labels."""
+    gap_days, delay_days = project.split.gap_days, project.label.delay_days
+    if gap_days is None:
+        return
+    if project.split.method != "time":
+        method = project.split.method
+        yield f"split.gap_days is only valid for the split by time, but split.method is {method}; remove it."
+    elif gap_days < delay_days:
+        yield (
+            f"split.gap_days is {gap_days}, but labels take {delay_days} days (label.delay_days): training rows would "
+            f"have labels from the time of the test rows. Set it to {delay_days} or more, or remove it."
+        )
+
+
+def _hint(name: str, options: Sequence[str]) -> str:
+    similar = difflib.get_close_matches(name, options, n=1)
+    return f"did you mean {similar[0]!r}?" if similar else f"expected one of {sorted(options)}."

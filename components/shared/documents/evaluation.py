@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from components.shared.documents.document import Document, OptionalFloat, Part, Task
 from components.shared.documents.measurements import (
     Calibration,
@@ -25,6 +27,8 @@ class EvaluatedRows(Part):
     excluded_seen: int
     excluded_by_split: int
     excluded_by_champion: int
+    by_class: dict[str, int] = Field(default_factory=dict)
+    """Test rows of each class; empty for a regression and in older documents."""
 
 
 class ComparedChampion(Part):

@@ -6,6 +6,10 @@ SampleRow = dict[str, bool | int | float | str | None]
 """Feature to its value; None is a missing value."""
 
 
+SAMPLE_ROWS = 3
+"""Rows of a sample; a release sends them in one request to verify the server."""
+
+
 class PackageSample(Document):
     """A few validation rows, and the trained model's score of each (a list of scores for several classes)."""
 

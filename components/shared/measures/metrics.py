@@ -12,32 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.documents.measurements import RocCurve
+from components.shared.measures.metric_names import JUDGED_CLASS_ROWS, PRIMARY
 from components.shared.measures.ranking import Floats, Ranking
 
-PRIMARY = {"binary": "auc", "multiclass": "auc_ovr", "regression": "r2"}
-# None: neither direction is better by itself.
-HIGHER_IS_BETTER: dict[str, bool | None] = {
-    "auc": True,
-    "average_precision": True,
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "precision": True,
-    "recall": True,
-    "f1": True,
-    "auc_ovr": True,
-    "macro_f1": True,
-    "r2": True,
-    "value_per_1000": True,
-    "brier": False,
-    "log_loss": False,
-    "false_positive_rate": False,
-    "rmse": False,
-    "mae": False,
-    "selection_rate": None,
-    "mean_error": None,
-    "scaled_error_p90": False,
-    "value_share": True,
-}
 # A probability of exactly 0 would make one wrong answer infinitely bad; this is float32's resolution.
 _EPSILON = 1e-7
 
@@ -63,7 +40,9 @@ class Scorecard(Protocol):
         """Return the scorecard of some of the rows."""
 
 
-def scorecard(task: str, truth: NDArray[Any], score: Floats, threshold: float | None) -> Scorecard:
+def scorecard(
+    task: str, truth: NDArray[Any], score: Floats, threshold: float | None, primary: str | None = None
+) -> Scorecard:
     """Make the scorecard of a task.
 
     Args:
@@ -71,12 +50,25 @@ def scorecard(task: str, truth: NDArray[Any], score: Floats, threshold: float | 
         truth: (rows,) 0 or 1; class index; or the label itself.
         score: (rows,) probability of the positive class; (rows, classes) probabilities; (rows,) prediction.
         threshold: Scores at or above it are acted on (binary only; 0.5 when None).
+        primary: Name of the metric that comparisons use; None for the default of the task.
     """
+    metric = primary or PRIMARY[task]
     if task == "binary":
-        return Binary(truth.astype(bool), score.astype(float), 0.5 if threshold is None else threshold)
+        return Binary(truth.astype(bool), score.astype(float), 0.5 if threshold is None else threshold, metric)
     if task == "multiclass":
-        return Multiclass(truth.astype(int), score.astype(float))
-    return Regression(truth.astype(float), score.astype(float))
+        return Multiclass(truth.astype(int), score.astype(float), metric)
+    return Regression(truth.astype(float), score.astype(float), metric)
+
+
+def judged_classes(truth: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the classes with enough rows to judge a model on; all of them if fewer than two have enough.
+
+    >>> judged_classes(np.repeat([0, 1, 2], [30, 5, 20])).tolist(), judged_classes(np.array([0, 1, 1])).tolist()
+    ([0, 2], [0, 1])
+    """
+    classes, rows = np.unique(truth, return_counts=True)
+    frequent = classes[rows >= JUDGED_CLASS_ROWS]
+    return frequent if len(frequent) >= 2 else classes
 
 
 @dataclass(frozen=True)
@@ -86,6 +78,7 @@ class Binary:
     truth: NDArray[np.bool_]
     score: Floats
     threshold: float
+    metric: str = PRIMARY["binary"]
 
     @cached_property
     def _ranking(self) -> Ranking:
@@ -110,12 +103,12 @@ class Binary:
         return losses
 
     def primary(self, weights: Floats) -> Floats:
-        """Return the AUC."""
-        return self._ranking.auc(weights)
+        """Return the metric that comparisons use."""
+        return self._ranking.auc(weights) if self.metric == "auc" else self.measure(weights)[self.metric]
 
     def subset(self, rows: NDArray[np.intp]) -> "Binary":
         """Return the scorecard of some of the rows."""
-        return Binary(self.truth[rows], self.score[rows], self.threshold)
+        return Binary(self.truth[rows], self.score[rows], self.threshold, self.metric)
 
     def roc(self) -> RocCurve:
         """Return the ROC curve."""
@@ -138,7 +131,7 @@ class Binary:
         tn = rows - tp - fp - fn
         recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
         return {
-            "auc": self.primary(weights),
+            "auc": self._ranking.auc(weights),
             "average_precision": self._ranking.average_precision(weights),
             "brier": squares / rows,
             "log_loss": surprise / rows,
@@ -156,16 +149,24 @@ class Binary:
 class Multiclass:
     """Probabilities of k classes; the answer is the most probable one.
 
-    ``auc_ovr`` is the unweighted mean over classes of the AUC of one class against the rest. A class without a test row
-    (or with nothing but test rows) has no such AUC and is left out of the mean, in a resample as in the whole.
+    ``auc_ovr`` is the unweighted mean, over the classes with enough rows, of the AUC of one class against the rest. A
+    class without a row (or with nothing but rows) in a resample or a slice has no such AUC and is left out of the mean.
     """
 
     truth: NDArray[np.intp]
     score: Floats
+    metric: str = PRIMARY["multiclass"]
+    judged: tuple[int, ...] | None = None
+    """Classes that ``auc_ovr`` averages over; None for those that have enough of these rows."""
+
+    @cached_property
+    def averaged(self) -> tuple[int, ...]:
+        """Classes that ``auc_ovr`` averages over."""
+        return tuple(judged_classes(self.truth).tolist()) if self.judged is None else self.judged
 
     @cached_property
     def _rankings(self) -> list[Ranking]:
-        return [Ranking.of(self.truth == c, self.score[:, c]) for c in np.unique(self.truth)]
+        return [Ranking.of(self.truth == c, self.score[:, c]) for c in self.averaged]
 
     @cached_property
     def answer(self) -> NDArray[np.intp]:
@@ -186,12 +187,15 @@ class Multiclass:
         return losses
 
     def primary(self, weights: Floats) -> Floats:
-        """Return the macro-averaged one-against-rest AUC."""
+        """Return the metric that comparisons use."""
+        return self._auc(weights) if self.metric == "auc_ovr" else self.measure(weights)[self.metric]
+
+    def _auc(self, weights: Floats) -> Floats:
         return _mean_of_defined(np.stack([ranking.auc(weights) for ranking in self._rankings]))
 
     def subset(self, rows: NDArray[np.intp]) -> "Multiclass":
         """Return the scorecard of some of the rows."""
-        return Multiclass(self.truth[rows], self.score[rows])
+        return Multiclass(self.truth[rows], self.score[rows], self.metric, self.averaged)
 
     def measure(self, weights: Floats) -> dict[str, Floats]:
         """Return ranking, probability and decision metrics; per-class means leave absent classes out."""
@@ -201,7 +205,7 @@ class Multiclass:
         rows = weights.sum(axis=1)
         hits, actual, answered = weights @ (is_class * is_answer), weights @ is_class, weights @ is_answer
         return {
-            "auc_ovr": self.primary(weights),
+            "auc_ovr": self._auc(weights),
             "accuracy": hits.sum(axis=1) / rows,
             "balanced_accuracy": _mean_of_defined(_ratio(hits, actual).T),
             "macro_f1": _mean_of_defined(np.where(actual > 0, _ratio(2 * hits, actual + answered), np.nan).T),
@@ -215,14 +219,15 @@ class Regression:
 
     truth: Floats
     score: Floats
+    metric: str = PRIMARY["regression"]
 
     def primary(self, weights: Floats) -> Floats:
-        """Return R squared."""
-        return self.measure(weights)["r2"]
+        """Return the metric that comparisons use."""
+        return self.measure(weights)[self.metric]
 
     def subset(self, rows: NDArray[np.intp]) -> "Regression":
         """Return the scorecard of some of the rows."""
-        return Regression(self.truth[rows], self.score[rows])
+        return Regression(self.truth[rows], self.score[rows], self.metric)
 
     def measure(self, weights: Floats) -> dict[str, Floats]:
         """Return R squared (1 - residual / total variance), RMSE, MAE and the mean error (prediction - truth)."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -28,6 +29,8 @@ class ColumnProfile:
     distinct: int
     values: tuple[str, ...]
     """All values as text, most frequent first; empty if there are more than 100."""
+    counts: tuple[int, ...] = ()
+    """Number of rows of each of ``values``."""
     number_share: float = 0.0
     date_share: float = 0.0
     length: float = 0.0
@@ -104,9 +107,13 @@ def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str,
     count, present, distinct = engine.execute(
         f"SELECT count(*), count({raw}), count(DISTINCT {raw}) FROM {rows}"
     ).fetchall()[0]
-    listed = f"SELECT CAST({raw} AS VARCHAR) FROM {rows} WHERE {raw} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1"
-    values = tuple(row[0] for row in engine.execute(listed).fetchall()) if distinct <= _LISTED else ()
-    extra: dict[str, float | bool] = {}
+    listed = (
+        f"SELECT CAST({raw} AS VARCHAR), count(*) FROM {rows} WHERE {raw} IS NOT NULL "
+        "GROUP BY 1 ORDER BY count(*) DESC, 1"
+    )
+    counted = engine.execute(listed).fetchall() if distinct <= _LISTED else []
+    values = tuple(value for value, _ in counted)
+    extra: dict[str, Any] = {"counts": tuple(count for _, count in counted)}
     if type_ == "VARCHAR" and present:
         text = f"trim({raw})"
         numbers, dates, length = engine.execute(
@@ -129,4 +136,4 @@ def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str,
             f"SELECT count(DISTINCT ({raw}, {identifier(label)})), count(DISTINCT {identifier(label)}) FROM {rows}"
         ).fetchall()[0]
         extra["label_twin"] = both == distinct == labels and present == count
-    return ColumnProfile(name, type_, count, present, distinct, values, **extra)  # type: ignore[arg-type]
+    return ColumnProfile(name, type_, count, present, distinct, values, **extra)

@@ -3,13 +3,15 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
-from components.shared.project import Project, Split
+from components.shared.measures.metric_names import JUDGED_CLASS_ROWS
+from components.shared.project import Gate, Project, Split
 from components.shared.sql import identifier
 from pipelines.project.initialise.guess import Guess
 from pipelines.project.initialise.profile import ColumnProfile
@@ -32,6 +34,9 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
     environment.filters.update(yaml=scalar, py=repr, sql=identifier, proto=proto, comment=comment)
     test = _SMALL_TEST if guess.rows < _SMALL_ROWS else Split().test
     test_rows = int(guess.rows * test)
+    label = next(column.column for column in guess.columns if column.role == "label")
+    class_rows = _class_rows(guess, label, test)
+    margin = plain_margin(effective_rows(class_rows) if class_rows else test_rows)
     view = f"{source}_features"
     features = [column for column in guess.columns if column.role == "feature"]
     values: dict[str, Any] = {
@@ -43,13 +48,15 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
         "view": view,
         "features": features,
         "left_out": [column for column in guess.columns if column.role == "left out"],
-        "label": next(column.column for column in guess.columns if column.role == "label"),
+        "label": label,
         "entity_type": next(column.column.type for column in guess.columns if column.role == "entity"),
         "test": test,
         "test_rows": test_rows,
         "min_test_rows": min(50, max(1, test_rows // 2)),
-        "margin": plain_margin(test_rows),
-        "wide_margin": max(0.03, plain_margin(test_rows)),
+        "min_class_rows": min(Gate().min_class_rows, max(1, min(class_rows) // 2)) if class_rows else None,
+        "rarest": min(class_rows) if class_rows else None,
+        "margin": margin,
+        "wide_margin": max(0.03, margin),
         "schema": [_schema(column, guess) for column in columns],
         "dtypes": _DTYPES,
         "imported": sorted({_DTYPES[str(feature.type)] for feature in features}),
@@ -110,6 +117,30 @@ def proto(text: str) -> str:
 def comment(text: str) -> str:
     """Format a text for a comment: without line breaks, which would end it."""
     return " ".join(text.split())
+
+
+def _class_rows(guess: Guess, label: ColumnProfile, test: float) -> list[int]:
+    """Return about how many test rows each class that is judged will have; empty for a regression."""
+    if guess.target.task == "regression":
+        return []
+    expected = [int(count * test) for count in label.counts]
+    judged = [rows for rows in expected if rows >= JUDGED_CLASS_ROWS]
+    return judged if guess.target.task == "multiclass" and len(judged) >= 2 else expected
+
+
+def effective_rows(class_rows: Sequence[int]) -> int:
+    """Return how many rows of two classes of equal size would judge a ranking as precisely.
+
+    The variance of an AUC is about proportional to one over the rows of its rarer class; that of a mean over classes
+    is the mean of theirs, over their number.
+
+    >>> effective_rows([500, 500]), effective_rows([980, 20]), effective_rows([300, 300, 20])
+    (1000, 40, 318)
+    """
+    rarer = [min(rows, sum(class_rows) - rows) for rows in class_rows]
+    if len(class_rows) == 2:
+        return 2 * max(1, rarer[0])
+    return round(2 * len(rarer) ** 2 / sum(1 / max(1, rows) for rows in rarer))
 
 
 def plain_margin(test_rows: int) -> float:

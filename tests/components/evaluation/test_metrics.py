@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from components.shared.measures.metrics import HIGHER_IS_BETTER, PRIMARY, scorecard
+from components.shared.measures.metric_names import HIGHER_IS_BETTER, MEASURED, PRIMARY, SELECTABLE
+from components.shared.measures.metrics import scorecard
 from components.shared.measures.ranking import Ranking
 
 
@@ -46,10 +47,10 @@ def test_binary_metrics_equal_those_of_scikit_learn_for_every_weighting(seed, ti
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10**6), rows=st.integers(20, 60))
+@given(seed=st.integers(0, 10**6), rows=st.integers(70, 100))
 def test_multiclass_metrics_equal_those_of_scikit_learn(seed, rows):
     rng, _, weights = draw(seed, rows, ties=False)
-    truth = rng.integers(0, 3, rows)
+    truth = rng.permutation(np.arange(rows) % 3)
     truth[:3] = [0, 1, 2]
     weights[:, :3] = 1.0
     score = rng.dirichlet(np.ones(3), rows)
@@ -148,3 +149,44 @@ def test_the_thinned_roc_curve_rises_from_nobody_to_everybody_and_keeps_its_area
     assert (np.diff(curve.thresholds) < 0).all()
     assert np.isfinite(curve.thresholds).all()
     assert sk.auc(curve.fpr, curve.tpr) == pytest.approx(sk.roc_auc_score(truth, score), abs=0.003)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_named_metrics_of_a_task_are_those_that_are_measured_and_any_selectable_one_can_be_the_main_one(task):
+    rng, one = np.random.default_rng(0), np.ones((1, 60))
+    truth = rng.normal(size=60) if task == "regression" else np.arange(60) % (2 if task == "binary" else 3)
+    score = rng.dirichlet(np.ones(3), 60) if task == "multiclass" else rng.random(60)
+    measured = scorecard(task, truth, score, None).measure(one)
+
+    assert set(measured) == set(MEASURED[task])
+    assert set(SELECTABLE[task]) <= {name for name in MEASURED[task] if HIGHER_IS_BETTER[name] is not None}
+    for name in SELECTABLE[task]:
+        main = scorecard(task, truth, score, None, name)
+        assert main.primary(one) == pytest.approx(measured[name])
+        assert main.subset(np.arange(30)).primary(one[:, :30]) == pytest.approx(
+            scorecard(task, truth[:30], score[:30], None).measure(one[:, :30])[name]
+        )
+
+
+def test_a_class_of_a_few_rows_has_no_say_in_the_main_metric():
+    rng, one = np.random.default_rng(0), np.ones((1, 205))
+    truth = np.repeat([0, 1, 2], [100, 100, 5])
+    score = rng.dirichlet(np.ones(3), 205)
+    worse = score.copy()
+    worse[200:] = [0.5, 0.5, 0.0]
+
+    assert scorecard("multiclass", truth, score, None).averaged == (0, 1)
+    assert scorecard("multiclass", truth[:105], score[:105], None).averaged == (0, 1)
+    assert scorecard("multiclass", truth, worse, None).primary(one) == pytest.approx(
+        np.mean([sk.roc_auc_score(truth == c, worse[:, c]) for c in (0, 1)])
+    )
+
+
+def test_a_slice_is_measured_on_the_classes_that_all_rows_are_measured_on():
+    truth = np.repeat([0, 1, 2], [100, 100, 25])
+    score = np.random.default_rng(0).dirichlet(np.ones(3), 225)
+    part = np.arange(80, 215)
+
+    measured = scorecard("multiclass", truth, score, None).subset(part)
+
+    assert measured.averaged == (0, 1, 2)

@@ -69,7 +69,10 @@ def calibration(ece: float) -> Calibration:
 
 
 def rows(test: int, excluded: int = 0) -> EvaluatedRows:
-    return EvaluatedRows(test=test, excluded_seen=excluded, excluded_by_split=excluded, excluded_by_champion=0)
+    by_class = {"no": test - test // 4, "yes": test // 4}
+    return EvaluatedRows(
+        test=test, excluded_seen=excluded, excluded_by_split=excluded, excluded_by_champion=0, by_class=by_class
+    )
 
 
 def measured(champion: float | None = None, **changes: Any) -> EvaluationReport:
@@ -98,9 +101,33 @@ def test_a_candidate_that_holds_every_rule_is_promoted():
 
     assert verdict.promote
     assert [ruling.rule for ruling in verdict.rules] == [
-        "test rows", "rule", "plain model", "plain model probabilities", "plain model decisions", "floor auc",
-        "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value", "latency", "size",
+        "test rows", "class rows", "rule", "plain model", "plain model probabilities", "plain model decisions",
+        "floor auc", "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value", "latency", "size",
     ]  # fmt: skip
+
+
+def by_class(**counts: int) -> EvaluatedRows:
+    return rows(sum(counts.values())).model_copy(update={"by_class": counts})
+
+
+def test_many_rows_with_hardly_a_positive_prove_nothing():
+    verdict = judge(project(), measured(rows=by_class(no=3980, yes=20)))
+
+    assert not verdict.promote
+    assert ruling(verdict, "class rows").reason == "20 test rows of the rarest class 'yes', 25 needed"
+    assert judge(project(), measured(rows=by_class(no=3975, yes=25))).promote
+    assert judge(project(min_class_rows=20), measured(rows=by_class(no=3980, yes=20))).promote
+
+
+def test_of_several_classes_those_with_a_handful_of_rows_are_named_and_not_judged():
+    several = measured(task="multiclass", rows=by_class(a=400, b=30, c=19, d=4))
+
+    verdict = judge(project(), several)
+
+    assert ruling(verdict, "class rows").passed
+    assert ruling(verdict, "class rows").reason == (
+        "30 test rows of the rarest class 'b', 25 needed; 'c' and 'd' have too few to be judged"
+    )
 
 
 def test_every_broken_rule_is_reported_not_only_the_first():
@@ -113,7 +140,7 @@ def test_every_broken_rule_is_reported_not_only_the_first():
 
     assert not verdict.promote
     assert [ruling.rule for ruling in verdict.rules if not ruling.passed] == [
-        "test rows", "rule", "plain model", "floor auc", "ceiling brier", "size",
+        "test rows", "class rows", "rule", "plain model", "floor auc", "ceiling brier", "size",
     ]  # fmt: skip
 
 
@@ -163,7 +190,7 @@ def test_after_the_first_release_the_champion_is_compared_with_instead_of_the_ru
     assert verdict.promote
     assert not verdict.first_release
     assert [ruling.rule for ruling in verdict.rules] == [
-        "test rows", "champion", "champion probabilities", "champion decisions", "champion in all",
+        "test rows", "class rows", "champion", "champion probabilities", "champion decisions", "champion in all",
     ]  # fmt: skip
 
 
@@ -334,7 +361,7 @@ def test_a_rule_set_to_null_is_off():
     verdict = judge(project(beat_rule=False, plain_margin=None), measured())
 
     assert [ruling.rule for ruling in verdict.rules if ruling.remark is None] == [
-        "test rows", "plain model probabilities", "plain model decisions",
+        "test rows", "class rows", "plain model probabilities", "plain model decisions",
     ]  # fmt: skip
 
 
