@@ -102,7 +102,8 @@ def test_a_candidate_that_holds_every_rule_is_promoted():
     assert verdict.promote
     assert [ruling.rule for ruling in verdict.rules] == [
         "test rows", "class rows", "rule", "plain model", "plain model probabilities", "plain model decisions",
-        "floor auc", "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value", "latency", "size",
+        "floor auc", "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value",
+        "latency", "size",
     ]  # fmt: skip
 
 
