@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.evaluation import baselines, exclusion, report
+from components.evaluation import baselines, exclusion, report, single_column
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
 from components.evaluation.judged import Judged, Scorecards
 from components.shared.documents.evaluation import ComparedChampion, Descriptions, EvaluatedRows, EvaluationReport
 from components.shared.errors import InputError
-from components.shared.inputs.rows import Inputs, texts
+from components.shared.inputs.rows import texts
 from components.shared.measures import bootstrap, labels
 from components.shared.measures.metrics import scorecard
 from components.shared.package.table_model import TableModel
@@ -73,7 +73,15 @@ def evaluate(
     truth = labels.labels(rows.table, label, classes)
     labels.check_judgeable(truth, label, classes)
     inputs = package.inputs(rows.table)
-    contenders = _contenders(project, package, TableModel.open(plain), tables, classes, inputs, former)
+    train, validation = (
+        baselines.Learnable(package.inputs(tables[part]), labels.labels(tables[part], label, classes))
+        for part in ("train", "validation")
+    )
+    names = (list(package.facts.numeric), list(package.facts.categorical))
+    rule = baselines.rule_of_thumb(
+        train, validation, inputs, names=names, task=project.task, classes=classes, value=project.value
+    )
+    contenders = {"rule": rule, **_contenders(package, TableModel.open(plain), tables["test"], former)}
     scorecards = _scorecards(project, truth, contenders, len(classes))
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
     judged = Judged(project, package, classes, tables, inputs, truth, scorecards, clusters, seed)
@@ -107,6 +115,14 @@ def evaluate(
         roc=report.roc(judged),
         slices=resamples.slices(),
         worst=report.worst(judged),
+        single_column=single_column.strongest(
+            train,
+            baselines.Learnable(inputs, truth),
+            scorecards.candidate.score,
+            task=project.task,
+            classes=len(classes),
+            names=names,
+        ),
         fairness=report.fairness_columns(judged),
         robustness=report.perturbation_losses(judged),
         value=report.value(judged),
@@ -155,34 +171,16 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
 
 
 def _contenders(
-    project: Project,
-    package: TableModel,
-    plain: TableModel,
-    tables: dict[str, pa.Table],
-    classes: list[str],
-    inputs: Inputs,
-    former: Incumbent,
+    package: TableModel, plain: TableModel, test: pa.Table, former: Incumbent
 ) -> dict[str, baselines.Contender]:
-    """Score the test rows with every model."""
-    train, validation = (
-        baselines.Learnable(package.inputs(tables[part]), labels.labels(tables[part], project.label.column, classes))
-        for part in ("train", "validation")
-    )
-    names = (list(package.facts.numeric), list(package.facts.categorical))
-    contenders = {
-        "candidate": baselines.Contender(package.score(inputs), package.facts.threshold, package.facts.description),
-        "rule": baselines.rule_of_thumb(
-            train, validation, inputs, names=names, task=project.task, classes=classes, value=project.value
-        ),
-        "plain": baselines.Contender(
-            plain.score(plain.inputs(tables["test"])), plain.facts.threshold, plain.facts.description
-        ),
-    }
+    """Score the test rows with every packaged model."""
+    packages = {"candidate": package, "plain": plain}
     if former.package is not None:
-        score = former.package.score(former.package.inputs(tables["test"]))
-        description = f"version {former.version}"
-        contenders["champion"] = baselines.Contender(score, former.package.facts.threshold, description)
-    return contenders
+        packages["champion"] = former.package
+    return {
+        name: baselines.Contender(model.score(model.inputs(test)), model.facts.threshold, model.facts.description)
+        for name, model in packages.items()
+    }
 
 
 def _scorecards(

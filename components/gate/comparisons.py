@@ -112,7 +112,12 @@ def _better_than_rule(evaluation: EvaluationReport) -> Ruling:
     bound = contest.least_advantage
     side = "above" if contest.higher_is_better else "below"
     reason = f"{contest.against('the rule of thumb')}; the {contest.bound_name} confidence bound must be {side} 0"
-    return Ruling(rule="rule", passed=bound is not None and bound > 0, reason=reason, phase="features")
+    passed = bound is not None and bound > 0
+    column = evaluation.single_column
+    if not passed and column is not None and column.remark is not None:
+        # No model can beat a rule that knows the answer; more features would not help.
+        return Ruling(rule="rule", passed=False, reason=f"{reason}; {column.remark}", phase="data")
+    return Ruling(rule="rule", passed=passed, reason=reason, phase="features")
 
 
 def _non_inferior(rule: str, other: str, contest: _Contest, phase: Phase) -> Ruling:

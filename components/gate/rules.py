@@ -132,7 +132,14 @@ def costs(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
         yield _ruling("size", cost.size_mib <= gate.size_mib, reason, "tuning")
 
 
-ALL = (enough_rows, comparisons.rulings, floors, ceilings, slices, fairness, value, costs)
+def leaks(_: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+    """Warn of a column that seems to know the answer; the gate cannot know when it becomes known."""
+    column = evaluation.single_column
+    if column is not None and column.remark is not None:
+        yield Ruling(rule="leak", passed=True, reason=column.remark, phase="data", remark="warning")
+
+
+ALL = (enough_rows, leaks, comparisons.rulings, floors, ceilings, slices, fairness, value, costs)
 
 
 def _ruling(rule: str, passed: bool, reason: str, phase: Phase) -> Ruling:

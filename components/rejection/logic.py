@@ -14,7 +14,8 @@ from components.shared.registry import Evidence
 
 # The phases of a project in order: a problem in an early phase makes work on a later one useless.
 PHASES: dict[Phase, str] = {
-    "data": "Review the data: add rows, newer rows, or rows of an underrepresented segment.",
+    "data": "Review the data: add rows, newer rows, or rows of an underrepresented segment; leave out columns that are "
+    "known only after the answer.",
     "features": "Review the features: add features that separate the classes where the model fails.",
     "tuning": "Review the tuning: widen the search space, or add trials if the best trials came last.",
     "training": "Review the training: the capacity, the class weights and early stopping; see the training history.",

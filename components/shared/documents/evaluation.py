@@ -14,6 +14,7 @@ from components.shared.documents.measurements import (
     Metric,
     PerturbationLoss,
     RocCurve,
+    SingleColumn,
     SliceMeasure,
     ValueReport,
     WorstSlice,
@@ -108,6 +109,8 @@ class EvaluationReport(Document):
     roc: RocCurve | None
     slices: tuple[SliceMeasure, ...]
     worst: WorstSlice | None
+    single_column: SingleColumn | None = None
+    """None with fewer than two features, and in older documents."""
     fairness: tuple[FairnessColumn, ...]
     robustness: tuple[PerturbationLoss, ...]
     value: ValueReport | None

@@ -53,6 +53,17 @@ class WorstSlice(SliceMeasure):
     remark: str
 
 
+class SingleColumn(Part):
+    """The column that alone predicts the test rows best, and what all columns together reach in the same metric."""
+
+    column: str
+    metric: str
+    alone: OptionalFloat
+    together: OptionalFloat
+    remark: str | None
+    """Why the column, or the model, looks as if the answer had leaked into it; None if it does not."""
+
+
 class CalibrationBin(Part):
     """Rows with similar scores."""
 

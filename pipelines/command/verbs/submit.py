@@ -39,7 +39,7 @@ def show_end(record: runs.Run, console: Console) -> None:
         console.print("[bold green]finished[/]; what it measured and released is in the registry")
         return
     if record.exit_code == runs.REJECTED:
-        console.print("[bold]rejected by the gate[/]; the champion stays.")
+        console.print("[bold]rejected by the gate[/]; nothing is released.")
         console.print(f"more    perennial logs {record.remote or record.id} gate", highlight=False)
         return
     failed = next((step for step in record.steps if step.error and step.error == record.reason), None)

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -14,16 +15,20 @@ from components.shared.documents.measurements import ValueReport
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.verdict import Ruling
-from components.shared.wording import money, significant, worth
+from components.shared.wording import money, significant, where, worth
 from pipelines import api, runs
 from pipelines.definitions import catalog
 from pipelines.runs.report import documents
 from pipelines.targets.local import endpoint
 
+_WARNINGS_SHOWN = 2
+
 
 def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
     """Print the headline of a finished run."""
     written = documents.read(run.artifacts)
+    for remark in _remarks(written):
+        console.print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if written.model and written.training and written.training.families:
         console.print(_candidate(written.model, written.training), highlight=False, markup=False, soft_wrap=True)
     if written.evaluation:
@@ -40,7 +45,9 @@ def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
                 f"nothing to do: run {run.repeats} had the same data, project and code, and the same champion.",
                 highlight=False,
             )
-        console.print("[bold]rejected by the gate[/]; the champion stays.")
+        version = written.champion.version if written.champion is not None else None
+        kept = f"version {version} stays the champion" if version is not None else "nothing is released yet"
+        console.print(f"[bold]rejected by the gate[/]; {kept}.", highlight=False)
         if advice:
             console.print(escape(Path(advice).read_text(encoding="utf-8").strip()))
     else:
@@ -76,7 +83,7 @@ def _metrics(evaluation: EvaluationReport, console: Console) -> None:
         style = "bold" if name == evaluation.primary else ""
         table.add_row(name, significant(metric.value), interval, *others, style=style)
     console.print(table)
-    for sentence in (_worth(evaluation.value), _threshold(evaluation)):
+    for sentence in (_worth(evaluation.value), _threshold(evaluation), _worst_slice(evaluation)):
         if sentence is not None:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
@@ -101,6 +108,37 @@ def _worth(value: ValueReport | None) -> str | None:
         return sentence
     absolute, nobody = (money(amount, value.currency) for amount in (value.absolute, value.nobody))
     return f"{sentence} ({absolute} instead of {nobody})"
+
+
+def _worst_slice(evaluation: EvaluationReport) -> str | None:
+    """Name the slice with the largest loss, and whether chance explains it; None where none was searched for."""
+    worst = evaluation.worst
+    if worst is None or not worst.difference:
+        return None
+    whole = significant(evaluation.primary_metric.value)
+    chance = "beyond chance" if worst.beyond_chance else "within chance"
+    return (
+        f"worst slice: {where(worst.where)} ({worst.rows:,} rows), {evaluation.primary} {significant(worst.metric)} "
+        f"against {whole} on all rows, {chance} (p = {worst.p_adjusted:.2g})"
+    )
+
+
+def _remarks(written: documents.Documents) -> Iterator[str]:
+    """Say what was left out, and what validation and split warn of, in a line each."""
+    examples, rows = written.training_set, written.split
+    if examples is not None and examples.left_out_young:
+        yield f"left out: {examples.left_out_young:,} examples whose label is not due yet"
+    warnings = (
+        [finding.sentence for finding in written.validation.findings if finding.reaction == "warn"]
+        if written.validation
+        else []
+    )
+    if rows is not None and rows.repeated_test_rows:
+        warnings.append(f"{rows.repeated_test_rows:,} test rows repeat a training row")
+    if warnings:
+        first = "; ".join(sentence.rstrip(".") for sentence in warnings[:_WARNINGS_SHOWN])
+        more = f"; {len(warnings) - _WARNINGS_SHOWN} more in the report" if len(warnings) > _WARNINGS_SHOWN else ""
+        yield f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}: {first}{more}"
 
 
 def _threshold(evaluation: EvaluationReport) -> str | None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.gate.logic import judge
 from components.shared.documents.evaluation import Comparisons, EvaluatedRows, EvaluationReport
-from components.shared.documents.measurements import Calibration, Metric
+from components.shared.documents.measurements import Calibration, Metric, SingleColumn
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import InputError
 from components.shared.project import Project
@@ -105,6 +105,24 @@ def test_a_candidate_that_holds_every_rule_is_promoted():
         "floor auc", "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value",
         "latency", "size",
     ]  # fmt: skip
+
+
+LEAK = SingleColumn(column="reason", metric="auc", alone=1.0, together=1.0, remark="'reason' alone reaches auc 1.000")
+
+
+def test_a_column_that_seems_to_know_the_answer_is_a_warning():
+    verdict = judge(project(), measured(single_column=LEAK))
+
+    assert verdict.promote
+    assert (ruling(verdict, "leak").remark, ruling(verdict, "leak").reason) == ("warning", LEAK.remark)
+
+
+def test_a_perfect_rule_that_cannot_be_beaten_is_put_down_to_the_column_and_not_to_missing_features():
+    verdict = judge(project(), measured(single_column=LEAK, comparisons=comparisons(0.0, 0.0)))
+
+    assert not verdict.promote
+    assert ruling(verdict, "rule").phase == "data"
+    assert "'reason' alone reaches auc 1.000" in ruling(verdict, "rule").reason
 
 
 def by_class(**counts: int) -> EvaluatedRows:
