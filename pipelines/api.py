@@ -5,7 +5,8 @@
 >>> run.metrics["auc"].value, api.load(run.model)           # doctest: +SKIP
 """
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +18,7 @@ from rich.console import Console
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
 from components.shared.documents.package_sample import SampleRow
+from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError, StepFailed
 from pipelines import runs
 from pipelines.command import terminal
@@ -25,13 +27,14 @@ from pipelines.definitions import catalog
 from pipelines.runs.report import documents
 from pipelines.targets import samples
 from pipelines.targets.opening import open_backend
-from pipelines.targets.protocol import RunRequest
+from pipelines.targets.protocol import Backend, RunRequest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from components.shared.package.table_model import TableModel
+    from pipelines.scoring.scored_table import ScoredTable
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def submit(
 
 
 def load(folder: Path) -> Model:
-    """Load a model package, which holds its own preprocessing; needs onnxruntime.
+    """Load a model package, which holds its own preprocessing.
 
     Raises:
         StepFailed: If a file of the package is not what its manifest says.
@@ -184,6 +187,65 @@ def load(folder: Path) -> Model:
     from components.shared.package.table_model import TableModel
 
     return Model(TableModel.open(folder), sample(folder))
+
+
+def score_table(
+    table: Path,
+    out: Path,
+    project: str | Path = ".",
+    *,
+    version: str | None = None,
+    target: str = "laptop",
+    overrides: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, rows: None,
+) -> "ScoredTable":
+    """Score every row of a table with a released model, on this machine and without a server.
+
+    Args:
+        table: A CSV file, a parquet file or a folder of parquet files, with the columns of the project's table or with
+            one column per feature. Other columns are passed through.
+        out: A CSV or parquet file, replaced if it exists.
+        project: The project's folder, or its project.yaml.
+        version: A registered version; None is the champion.
+        target: Whose registry holds the model.
+        overrides: ``key=value`` for single keys of the target.
+        progress: Is told the rows scored so far, and the number of rows.
+
+    Raises:
+        InputError: If there is no such version, or the table or ``out`` cannot be used.
+        StepFailed: If the registry cannot be read.
+    """
+    from components.shared.package.table_model import TableModel
+    from pipelines.scoring import new_rows, scored_table
+
+    scored_table.check_suffix(out)
+    if out.resolve() == table.resolve():
+        raise InputError(f"--out is the table {str(table)!r} itself; name another file.")
+    backend = open_backend(target, Path(project), overrides)
+    with tempfile.TemporaryDirectory(prefix="perennial-scores-") as work:
+        found, package = backend.model_package(version, Path(work))
+        model = TableModel.open(package)
+        features = {feature.name: feature.type for feature in model.facts.features}
+        types = _training_types(backend)
+        with new_rows.open_table(backend.project, backend.state.root, features, table, types, Path(work)) as rows:
+            done = 0
+
+            def advance(more: int) -> None:
+                nonlocal done
+                done += more
+                progress(done, rows.rows)
+
+            return scored_table.write(model, found, rows, out, advance)
+
+
+def _training_types(backend: Backend) -> Mapping[str, str] | None:
+    """Return the type of each column of the label's source in the newest snapshot on this machine."""
+    record = runs.latest_with(backend.state.runs, "ingestion.snapshot")
+    if record is None:
+        return None
+    described = SnapshotDescription.read(record.artifacts["ingestion.snapshot"]).tables
+    table = described.get(backend.project.label.source)
+    return None if table is None else table.columns
 
 
 def sample(folder: Path) -> list[SampleRow]:

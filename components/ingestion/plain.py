@@ -40,8 +40,13 @@ def plain_type(name: str, column: str, type_: str) -> str:
     )
 
 
-def expression(column: str, raw: str, plain: str, source: Source) -> str:
-    """Return SQL that converts a column of DuckDB's type ``raw`` to the type ``plain``; NULL where that fails."""
+def expression(column: str, raw: str, plain: str, source: Source, *, strict: bool = True) -> str:
+    """Return SQL that converts a column of DuckDB's type ``raw`` to the type ``plain``.
+
+    A text that is no time becomes NULL. So does, unless ``strict``, one that is no number or boolean; otherwise the
+    query fails.
+    """
+    cast = "CAST" if strict else "TRY_CAST"
     is_text = raw.split("(")[0] in _TEXTS
     if plain == "TIMESTAMP":
         if "TIME ZONE" in raw or raw.startswith("TIMESTAMPTZ"):
@@ -59,9 +64,9 @@ def expression(column: str, raw: str, plain: str, source: Source) -> str:
         else identifier(column)
     )
     if plain == "DOUBLE":
-        number = f"CAST({value} AS DOUBLE)"
+        number = f"{cast}({value} AS DOUBLE)"
         return f"CASE WHEN NOT isnan({number}) THEN {number} END"
-    return f"CAST({value} AS {plain})"
+    return f"{cast}({value} AS {plain})"
 
 
 def present(column: str, source: Source) -> str:

@@ -253,10 +253,27 @@ def serve(options: TargetOptions, host: str, port: int, grpc_port: int) -> int:
 @shared.target("laptop", "Target: laptop, docker, kfp, or the path of a target file.")
 @click.argument("row", required=False)
 @click.option("--sample", is_flag=True, help="Send a row that training kept as a sample.")
-def predict(options: TargetOptions, row: str | None, sample: bool) -> int:
-    """Send a row (JSON object, list of them, or - for standard input) to the endpoint."""
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Score every row of a CSV file, a parquet file or a folder of parquet files, without the endpoint.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV or parquet file (default: TABLE_scores.csv)."
+)
+@click.option("--version", metavar="VERSION", help="Version that scores the table (default: the champion).")
+def predict(
+    options: TargetOptions, row: str | None, sample: bool, table: Path | None, out: Path | None, version: str | None
+) -> int:
+    """Send a row (JSON object, list of them, or - for standard input) to the endpoint, or score a table."""
     from pipelines.command.verbs import predict as verb
 
+    if table is not None:
+        if row is not None or sample:
+            raise click.UsageError("--table excludes a row and --sample.")
+        return verb.predict_table(options, table, out, version)
+    if out is not None or version is not None:
+        raise click.UsageError("--out and --version need --table.")
     return verb.predict(options, sys.stdin.read() if row == "-" else row, sample=sample)
 
 

@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from components.shared import registry
 from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines.definitions.catalog import DEFAULT, PipelineEntry, entry
 from pipelines.project import project_file
 from pipelines.runs import Run, Step
+from pipelines.targets import samples
 from pipelines.targets.model import Images, Target
 from pipelines.targets.state import State
 
@@ -206,6 +208,36 @@ class Backend(ABC):
             InputError: If nothing was released or a row is refused; the sentence names the field.
             StepFailed: If no server answers.
         """
+
+    def model_package(self, version: str | None, folder: Path) -> tuple[str, Path]:
+        """Copy a registered model's package out of the registry.
+
+        Args:
+            version: A version of the model; None is the champion.
+            folder: An existing folder that receives ``package/``.
+
+        Returns:
+            The version, and the folder of the package.
+
+        Raises:
+            InputError: If there is no such version, or none was released.
+            StepFailed: If the registry cannot be read.
+        """
+        name = self.project.name
+        if not self.state.registry_exists:
+            raise InputError(samples.why_nothing_answers(self.state))
+        client = registry.open(self.state.registry_uri)
+        if version is None:
+            found = registry.version_by_alias(client, name, registry.CHAMPION)
+            if found is None:
+                raise InputError(samples.why_nothing_answers(self.state))
+        else:
+            versions = {str(known.version): known for known in registry.versions(client, name)}
+            if version not in versions:
+                listed = sorted(versions, key=int)
+                raise InputError(f"model {name!r} has no version {version!r}; expected one of {listed}.")
+            found = versions[version]
+        return str(found.version), registry.download(client, str(found.source), folder / "package")
 
     def end(self, run: str) -> str:
         """End a run and return its id."""

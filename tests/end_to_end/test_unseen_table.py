@@ -56,6 +56,28 @@ def test_the_run_ends_with_the_headline_metrics_and_their_intervals(tour):
     assert "released version 1" in tour[1]
 
 
+def test_the_table_is_scored_with_the_spellings_that_it_was_trained_on(tour):
+    scored = (tour[0] / "scores.csv").read_text().splitlines()
+
+    assert scored[0].endswith(",score,decision,model_version")
+    assert len(scored) == len((tour[0].parent / "customers.csv").read_text().splitlines())
+    assert "passed through, but not used" in tour[1] and "'Churn'" in tour[1]
+    assert "taken as missing" not in tour[1]
+
+
+def test_the_python_of_the_readme_runs_in_the_environment_of_the_command(released):
+    snippet = README.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    # The seed of the first run has nothing to do; the features are those of this table.
+    snippet = snippet.replace("seed=8", "seed=7").replace('[{"plan": "basic", ...}]', "api.sample(run.model)")
+    snippet = snippet.replace("new.csv", "customers.csv")
+    python = PERENNIAL.parent / "python"
+
+    done = subprocess.run([python, "-c", snippet], cwd=released.parent, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert (released.parent / "scores.csv").is_file()
+
+
 def test_the_verbs_of_the_readme_run(released):
     assert "sudden-drift" in shell(block("The verbs"), released)
 

@@ -175,7 +175,7 @@ def test_the_readme_calls_functions_with_arguments_that_they_take():
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     functions = [c for c in called if isinstance(c.func, ast.Attribute) and ast.unparse(c.func.value) == "api"]
 
-    assert {c.func.attr for c in functions} == {"submit", "load", "ask"}
+    assert {c.func.attr for c in functions} == {"submit", "load", "ask", "score_table"}
     for call in functions:
         inspect.signature(getattr(api, call.func.attr)).bind(*call.args, **{k.arg: k.value for k in call.keywords})
     for name in re.findall(r"run\.(\w+)", snippet):

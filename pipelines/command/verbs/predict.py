@@ -1,25 +1,84 @@
-"""``perennial predict``: send rows to the endpoint, or say why nothing can answer."""
+"""``perennial predict``: send rows to the endpoint, or score a table with a released model."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.shared.errors import InputError
-from pipelines import runs
+from components.shared.wording import quoted
+from pipelines import api, runs
+from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
+from pipelines.targets import samples
+
+if TYPE_CHECKING:
+    from pipelines.scoring.scored_table import ScoredTable
 
 
 def predict(options: TargetOptions, text: str | None, *, sample: bool) -> int:
     """Ask the endpoint for the predictions of rows; start it for the question where none runs."""
-    answer = options.open().ask(None if sample else _rows(text))
+    if sample and text is not None:
+        raise InputError("a row and --sample were both given; give one of them.")
+    backend = options.open()
+    answer = backend.ask(None if sample else _rows(text))
+    if sample:
+        # Standard output holds the answer alone, for scripts.
+        [row, *_] = samples.last(backend.state)
+        click.echo(f"asked   {json.dumps(row, ensure_ascii=False)}", err=True)
     click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
     return runs.OK
 
 
+def predict_table(options: TargetOptions, table: Path, out: Path | None, version: str | None) -> int:
+    """Score all rows of a table, write them, and say what was ignored or could not be read."""
+    out = out or Path(f"{table.stem}_scores.csv")
+    console = terminal.console()
+    bar = Progress(
+        TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
+    )
+    with bar:
+        task = bar.add_task("scoring", total=None)
+        scored = api.score_table(
+            table,
+            out,
+            options.project,
+            version=version,
+            target=options.target,
+            overrides=options.overrides,
+            progress=lambda done, rows: bar.update(task, completed=done, total=rows),
+        )
+    for sentence in _sentences(scored):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    return runs.OK
+
+
+def _sentences(scored: "ScoredTable") -> list[str]:
+    sentences = [f"scored {scored.rows:,} rows with version {scored.version}: {scored.out}"]
+    if scored.decisions:
+        counted = ", ".join(f"{decision!r} {rows:,}" for decision, rows in scored.decisions.items())
+        sentences.append(f"decisions: {counted}")
+    if scored.ignored:
+        sentences.append(f"passed through, but not used: {quoted(scored.ignored)}")
+    if scored.replaced:
+        sentences.append(f"replaced by the new scores: {quoted(scored.replaced)}")
+    sentences += [
+        f"taken as missing: {count:,} values of '{name}' that are not of its type"
+        for name, count in scored.unreadable.items()
+    ]
+    sentences += [
+        f"unknown to the model: the values of '{name}' in {count:,} rows" for name, count in scored.unknown.items()
+    ]
+    return sentences
+
+
 def _rows(text: str | None) -> list[dict[str, Any]]:
     if not text:
-        raise InputError("no row was given; pass a JSON object as the argument, '-' for standard input, or --sample.")
+        raise InputError(
+            "no row was given; pass a JSON object as the argument, '-' for standard input, --sample, or --table FILE."
+        )
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,0 +1,233 @@
+"""Turn a user's table into the rows of features that a model takes, through the project's own SQL.
+
+A project with one source and one feature view gets new rows of that source: their values are converted to the types of
+the training rows and then go through ``feature_repo/sql/<view>.sql``, which knows the spellings of the table. Any other
+project gets a table with one column per feature.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from components.ingestion import columns, plain, text_file
+from components.shared import sources
+from components.shared.errors import InputError
+from components.shared.project import Project, Source
+from components.shared.sql import identifier, literal
+
+_SQL_TYPES = {"numeric": "DOUBLE", "boolean": "BOOLEAN", "categorical": "VARCHAR"}
+_TRUE, _FALSE = "'true', 't', 'yes', 'y', '1', '1.0'", "'false', 'f', 'no', 'n', '0', '0.0'"
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Rows to score: the user's columns as they are, and the features beside them, row by row."""
+
+    engine: duckdb.DuckDBPyConnection
+    query: str
+    """Selects ``r0 .. rn``, the user's columns, and ``f0 .. fm``, the features."""
+    columns: tuple[str, ...]
+    features: tuple[str, ...]
+    rows: int
+    ignored: tuple[str, ...]
+    """Columns that no feature is computed from."""
+    unreadable: Mapping[str, int]
+    """Column to the number of its values that could not be converted and count as missing."""
+
+
+@contextmanager
+def open_table(
+    project: Project,
+    root: Path,
+    features: Mapping[str, str],
+    table: Path,
+    types: Mapping[str, str] | None,
+    work: Path,
+) -> Iterator[NewRows]:
+    """Read a table and compute its features; nothing is held in memory.
+
+    Args:
+        project: The project.
+        root: Its folder.
+        features: Feature of the model to its type (numeric, boolean, categorical).
+        table: A CSV file, a parquet file or a folder of parquet files.
+        types: Type of each column of the training rows (BOOLEAN, BIGINT, DOUBLE, VARCHAR, TIMESTAMP), where known.
+        work: An empty folder for links and for what does not fit into memory.
+
+    Raises:
+        InputError: If the table cannot be read, lacks columns that features need, or the SQL fails on it.
+    """
+    with duckdb.connect(config={"temp_directory": str(work / "spill"), "memory_limit": "2GB"}) as engine:
+        engine.execute("SET TimeZone = 'UTC'")
+        try:
+            relation, raw = _relation(engine, project, table, work)
+            yield _computed(engine, project, root, features, table, relation, raw, types)
+        except duckdb.Error as problem:
+            reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
+            raise InputError(f"{table.name} cannot be scored: {reason}. Correct the table.") from problem
+
+
+def _relation(
+    engine: duckdb.DuckDBPyConnection, project: Project, table: Path, work: Path
+) -> tuple[str, dict[str, str]]:
+    """Return the SQL of a relation with the table's rows in order, and the types of its columns."""
+    if not table.exists():
+        raise InputError(f"the table {str(table)!r} does not exist; expected a CSV file, parquet file or folder.")
+    source = Source(path=table.name)
+    paths = sources.local_files(table.stem, source, table.resolve().parent)
+    link = work / f"table{table.suffix}"
+    link.symlink_to(table.resolve())
+    if sources.is_text(source):
+        relation = text_file.relation(table.stem, paths[0], link, project.limits.columns)
+    else:
+        listed = ", ".join(literal(str(path)) for path in paths)
+        relation = f"read_parquet([{listed}], union_by_name=true)"
+    return relation, columns.describe(engine, relation)
+
+
+def _computed(
+    engine: duckdb.DuckDBPyConnection,
+    project: Project,
+    root: Path,
+    features: Mapping[str, str],
+    table: Path,
+    relation: str,
+    raw: Mapping[str, str],
+    types: Mapping[str, str] | None,
+) -> NewRows:
+    source, view = _only_view(project, root)
+    if view is None or source is None:
+        absent = sorted(set(features) - set(raw))
+        if absent:
+            raise InputError(
+                f"{table.name} lacks the features {absent}; expected a column for each of {sorted(features)}, because "
+                "the project computes them from several sources. Add the columns."
+            )
+        direct = {name: _feature(name, raw[name], kind) for name, kind in features.items()}
+        used = set(features)
+        features_sql = f"SELECT {_listed(direct)} FROM {relation}"
+        unreadable = _unreadable(engine, relation, raw, direct, Source(path=table.name))
+    else:
+        query = view.read_text(encoding="utf-8").strip().rstrip(";")
+        declared = project.sources[source]
+        wanted = _typed(engine, relation, raw, types, declared, project)
+        used = {name for name in wanted if _mentions(query, name)}
+        added = {declared.row_number} | ({declared.time} if declared.constant_time else set())
+        known_later = {project.label.column, project.entity, project.event_time, declared.time}
+        absent = sorted(used - set(raw) - added - known_later)
+        if absent:
+            raise InputError(
+                f"{table.name} lacks the columns {absent}, which {view.name} computes features from; it has "
+                f"{sorted(raw)}. Add the columns, empty where nothing is known."
+            )
+        converted = {
+            name: plain.expression(name, raw[name], kind, declared, strict=False)
+            if name in raw
+            else f"CAST(NULL AS {kind})"
+            for name, kind in wanted.items()
+        }
+        if declared.row_number:
+            converted[declared.row_number] = "row_number() OVER ()"
+        if declared.constant_time:
+            converted[str(declared.time)] = plain.moment(declared.constant_time)
+        unreadable = _unreadable(
+            engine, relation, raw, {name: sql for name, sql in converted.items() if name in used & set(raw)}, declared
+        )
+        engine.execute(f"CREATE TEMP VIEW {identifier(source)} AS SELECT {_listed(converted)} FROM {relation}")
+        engine.execute(f"CREATE TEMP VIEW _answer AS {query}")
+        features_sql = f"SELECT {', '.join(map(identifier, features))} FROM _answer"
+    return _beside(engine, relation, raw, features_sql, tuple(features), used, unreadable, table)
+
+
+def _only_view(project: Project, root: Path) -> tuple[str | None, Path | None]:
+    """Return the source and the view of a project that has one of each, so that a new row is a row of features."""
+    views = sorted((root / "feature_repo" / "sql").glob("*.sql"))
+    if len(project.sources) != 1 or len(views) != 1:
+        return None, None
+    return next(iter(project.sources)), views[0]
+
+
+def _beside(
+    engine: duckdb.DuckDBPyConnection,
+    relation: str,
+    raw: Mapping[str, str],
+    features_sql: str,
+    features: tuple[str, ...],
+    used: set[str],
+    unreadable: Mapping[str, int],
+    table: Path,
+) -> NewRows:
+    rows, computed = (
+        int(engine.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
+        for source in (relation, f"({features_sql})")
+    )
+    if rows != computed:
+        raise InputError(
+            f"the SQL of the feature view makes {computed:,} rows of the {rows:,} rows of {table.name}; expected one "
+            "per row. Score a table with one column per feature instead."
+        )
+    if rows == 0:
+        raise InputError(f"{table.name} has no rows; expected at least one.")
+    own = ", ".join(f"{identifier(name)} AS r{i}" for i, name in enumerate(raw))
+    made = ", ".join(f"{identifier(name)} AS f{i}" for i, name in enumerate(features))
+    query = f"SELECT * FROM (SELECT {own} FROM {relation}) POSITIONAL JOIN (SELECT {made} FROM ({features_sql}))"
+    ignored = tuple(name for name in raw if name not in used)
+    return NewRows(engine, query, tuple(raw), features, rows, ignored, unreadable)
+
+
+def _typed(
+    engine: duckdb.DuckDBPyConnection,
+    relation: str,
+    raw: Mapping[str, str],
+    types: Mapping[str, str] | None,
+    source: Source,
+    project: Project,
+) -> dict[str, str]:
+    """Return the type of each column of the source: as in training where that is known, otherwise by its values."""
+    if types is not None:
+        return dict(types)
+    if all(kind == "VARCHAR" for kind in raw.values()):
+        return text_file.inferred(engine, relation, raw, source, columns.numeric_features(project))
+    return {name: plain.plain_type("table", name, kind) for name, kind in raw.items()}
+
+
+def _feature(name: str, raw: str, kind: str) -> str:
+    """Return SQL for a column that is a feature already; booleans may be spelled as words or numbers."""
+    source = Source(path="table")
+    if kind == "boolean":
+        text = f"lower({plain.stripped(name)})"
+        return f"CASE WHEN {text} IN ({_TRUE}) THEN true WHEN {text} IN ({_FALSE}) THEN false END"
+    if kind == "categorical" and raw != "VARCHAR":
+        return identifier(name)
+    return plain.expression(name, raw, _SQL_TYPES[kind], source, strict=False)
+
+
+def _unreadable(
+    engine: duckdb.DuckDBPyConnection,
+    relation: str,
+    raw: Mapping[str, str],
+    converted: Mapping[str, str],
+    source: Source,
+) -> dict[str, int]:
+    """Count the values of each column that are there and become missing by the conversion."""
+    texts = [name for name in converted if raw.get(name) == "VARCHAR"]
+    if not texts:
+        return {}
+    lost = ", ".join(f"count({plain.present(name, source)}) - count({converted[name]})" for name in texts)
+    counts = engine.execute(f"SELECT {lost} FROM {relation}").fetchall()[0]
+    return {name: int(count) for name, count in zip(texts, counts, strict=True) if count}
+
+
+def _mentions(query: str, column: str) -> bool:
+    """Return whether a query names a column, in quotes or, if it is a plain word, without."""
+    if identifier(column) in query:
+        return True
+    return column.isidentifier() and re.search(rf"\b{re.escape(column)}\b", query, re.IGNORECASE) is not None
+
+
+def _listed(selected: Mapping[str, str]) -> str:
+    return ", ".join(f"{sql} AS {identifier(name)}" for name, sql in selected.items())

@@ -1,0 +1,159 @@
+"""Score new rows in batches, and write them with their scores and decisions next to the user's columns."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from components.shared.errors import InputError
+from components.shared.inputs.rows import texts
+from components.shared.measures.ranking import Floats
+from components.shared.package.table_model import TableModel
+from pipelines.scoring.new_rows import NewRows
+
+_BATCH_ROWS = 50_000
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass
+class ScoredTable:
+    """What was written, and what a user should know about it."""
+
+    out: Path
+    rows: int
+    version: str
+    ignored: tuple[str, ...]
+    """Columns that were passed through and no feature is computed from."""
+    replaced: tuple[str, ...]
+    """Columns of the table that the scores replaced."""
+    unreadable: dict[str, int]
+    """Column to the number of values that could not be converted and count as missing."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Categorical feature to the number of rows with a value that training did not know."""
+    decisions: dict[str, int] = field(default_factory=dict)
+    """Decision to its number of rows; empty for a regression."""
+
+
+class _Writer(Protocol):
+    def write_table(self, table: pa.Table) -> None:
+        """Append rows."""
+
+
+def check_suffix(out: Path) -> None:
+    """Check that the output can be written.
+
+    Raises:
+        InputError: If its name ends with neither of the known suffixes.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"--out {str(out)!r} ends with {out.suffix!r}; expected {' or '.join(SUFFIXES)}.")
+
+
+def write(
+    model: TableModel, version: str, new: NewRows, out: Path, advance: Callable[[int], None] = lambda rows: None
+) -> ScoredTable:
+    """Score all rows and write them; a reader of ``out`` sees the old file or the complete new one.
+
+    The columns ``score`` (the probability of the positive class, or the predicted number; for several classes one
+    column ``score_<class>`` each), ``decision`` and ``model_version`` follow the table's own.
+
+    Args:
+        model: The model package.
+        version: Its version, for the column.
+        new: The rows.
+        out: A CSV or parquet file.
+        advance: Is told the number of rows after each batch.
+    """
+    made = _columns_made(model)
+    kept = [(i, name) for i, name in enumerate(new.columns) if name not in made]
+    result = ScoredTable(
+        out=out,
+        rows=new.rows,
+        version=version,
+        ignored=tuple(name for name in new.ignored if name not in made),
+        replaced=tuple(name for name in new.columns if name in made),
+        unreadable=dict(new.unreadable),
+    )
+    unknown: Counter[str] = Counter()
+    decided: Counter[str] = Counter()
+    reader = new.engine.sql(new.query).to_arrow_reader(_BATCH_ROWS)
+    assert reader is not None
+    with _writing(out) as open_writer:
+        writer: _Writer | None = None
+        for batch in reader:
+            table = pa.Table.from_batches([batch])
+            features = pa.table({name: table.column(f"f{i}") for i, name in enumerate(new.features)})
+            scores = model.score(model.inputs(features))
+            unknown.update(_unknown(model, features))
+            answers = _answers(model, scores, version)
+            if "decision" in answers:
+                decided.update(answers["decision"].to_pylist())
+            written = pa.table({name: table.column(f"r{i}") for i, name in kept} | answers)
+            writer = writer or open_writer(written.schema)
+            writer.write_table(written)
+            advance(batch.num_rows)
+    result.unknown = {name: count for name, count in unknown.items() if count}
+    result.decisions = dict(decided.most_common())
+    return result
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[Callable[[pa.Schema], _Writer]]:
+    """Open a writer of a file that takes its name when all is written, and is deleted otherwise."""
+    partial = out.with_name(f".{out.name}.partial")
+    writers: list[Any] = []
+
+    def opened(schema: pa.Schema) -> _Writer:
+        if out.suffix.lower() == ".parquet":
+            writers.append(pq.ParquetWriter(partial, schema))
+        else:
+            needed = pa.csv.WriteOptions(quoting_style="needed")
+            writers.append(pa.csv.CSVWriter(str(partial), schema, write_options=needed))
+        writer: _Writer = writers[0]
+        return writer
+
+    try:
+        yield opened
+        for writer in writers:
+            writer.close()
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _columns_made(model: TableModel) -> list[str]:
+    facts = model.facts
+    scores = [f"score_{name}" for name in facts.classes or ()] if facts.task == "multiclass" else ["score"]
+    return [*scores, *(["decision"] if facts.task != "regression" else []), "model_version"]
+
+
+def _answers(model: TableModel, scores: Floats, version: str) -> dict[str, pa.Array]:
+    """Return the columns that the model adds."""
+    facts = model.facts
+    classes = np.array(facts.classes or (), object)
+    answers: dict[str, pa.Array] = {}
+    if facts.task == "multiclass":
+        answers |= {f"score_{name}": pa.array(scores[:, i]) for i, name in enumerate(classes)}
+        answers["decision"] = pa.array(classes[scores.argmax(axis=1)], pa.string())
+    else:
+        answers["score"] = pa.array(scores)
+        if facts.threshold is not None:
+            answers["decision"] = pa.array(classes[(scores >= facts.threshold).astype(int)], pa.string())
+    return answers | {"model_version": pa.array([version] * len(scores))}
+
+
+def _unknown(model: TableModel, features: pa.Table) -> dict[str, int]:
+    """Count the rows whose category training did not know; a missing value is known."""
+    counts = {}
+    for name in model.facts.categorical:
+        known = {"", *model.facts.vocabulary[name]}
+        values, rows = np.unique(texts(features, name), return_counts=True)
+        counts[name] = int(sum(count for value, count in zip(values, rows, strict=True) if value not in known))
+    return counts
