@@ -5,14 +5,13 @@ In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0
 """
 
 import argparse
-import fcntl
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from components.shared.errors import InputError, PerennialError
+from components.shared.errors import PerennialError
 from components.shared.release import endpoint_folder
 
 if TYPE_CHECKING:
@@ -39,23 +38,21 @@ def main() -> int:
 def _serve_endpoint(arguments: argparse.Namespace) -> None:
     endpoint: Path = arguments.endpoint.absolute()
     endpoint.mkdir(parents=True, exist_ok=True)
-    with (endpoint / "server.lock").open("a+") as lock:
-        _take(lock, endpoint)
-        endpoint_folder.write_starting(endpoint, os.getpid())
-        try:
-            from serving.exchange import Exchange
-            from serving.rollout import Rollout
-            from serving.served import Served
-            from serving.server import ModelServerProcess
+    with endpoint_folder.serving(endpoint):
+        from serving.exchange import Exchange
+        from serving.rollout import Rollout
+        from serving.served import Served
+        from serving.server import ModelServerProcess
 
-            served = Served()
-            rollout = Rollout(endpoint, served)
-            exchange = Exchange(served)
-            _log_requests(exchange, arguments)
-            server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
-            server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(endpoint, where))
-        finally:
-            endpoint_folder.write_server(endpoint, None)
+        # A folder that is moved while it is served is still this process's current one.
+        os.chdir(endpoint)
+        here = Path()
+        served = Served()
+        rollout = Rollout(here, served)
+        exchange = Exchange(served)
+        _log_requests(exchange, arguments)
+        server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+        server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(here, where))
 
 
 def _serve_package(arguments: argparse.Namespace) -> None:
@@ -91,16 +88,6 @@ def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
     exchange.observers.add(InferenceLogWriter(arguments.log_dir, policy))
 
 
-def _take(lock: TextIO, endpoint: Path) -> None:
-    """Lock the folder for the life of this process; the system releases the lock even after a SIGKILL."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as locked:
-        other = endpoint_folder.server(endpoint)
-        who = f"process {other.pid} at {other.rest_url}" if other else "a process that is starting or ending"
-        raise InputError(f"the endpoint {endpoint} is served already by {who}; stop that one first.") from locked
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, allow_abbrev=False)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -114,11 +101,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: loopback")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
-    parser.add_argument("--log-dir", type=Path, help="folder of the inference log; no log without it")
+    parser.add_argument("--log-dir", type=_absolute, help="folder of the inference log; no log without it")
     parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")
     parser.add_argument("--log-redact", action="append", default=[], metavar="FEATURE", help="feature never to log")
     parser.add_argument("--owned", action="store_true", help="end when standard input closes")
     return parser
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()
 
 
 def _share(text: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from components.shared.documents.release import RegisteredVersion
+from components.shared.documents.release import RegisteredVersion, storage_here
 from components.shared.errors import PerennialError, StepFailed
 from components.shared.files import from_uri
 from components.shared.release import endpoint_folder, routing
@@ -89,7 +89,12 @@ def load(endpoint: Path, version: str) -> ServedRelease:
         raise StepFailed(
             f"storageUri {uri!r} of release {version} is not file:///...; a local endpoint reads files only."
         )
-    release = ServedRelease(from_uri(uri), registered.name, version, registered.manifest_sha256)
+    release = ServedRelease(
+        from_uri(storage_here(uri, folder / RegisteredVersion.FILE)),
+        registered.name,
+        version,
+        registered.manifest_sha256,
+    )
     release.warm()
     return release
 

@@ -1,7 +1,8 @@
 """All access to MLflow: runs, model versions, and the aliases that point to the champion and the challenger.
 
-On a laptop, the registry is a SQLite file with the artifacts in ``<folder>/mlartifacts``; elsewhere it is a
-server. MLflow is imported only when a registry is opened, because the import takes seconds.
+On a laptop, the registry is a SQLite file with the artifacts in ``<folder>/mlartifacts``, which may be moved or copied
+as a whole; elsewhere it is a server. MLflow is imported only when a registry is opened, because the import takes
+seconds.
 
 A version is complete only if it has the tag ``COMPLETE``, which is written last. A version without the tag is the
 remainder of a killed process: it is ignored, and the next registration deletes it.
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.shared import telemetry
+from components.shared import registry_location, telemetry
+from components.shared.documents.release import ARTIFACTS
 from components.shared.errors import StepFailed, is_disk_full
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ def open(registry_uri: str) -> "MlflowClient":
 
     try:
         with _schema_creation(registry_uri):
+            database = _database(registry_uri)
+            if database is not None and database.exists():
+                registry_location.follow(database)
             client = MlflowClient(tracking_uri=registry_uri, registry_uri=registry_uri)
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
@@ -149,7 +154,7 @@ def experiment(client: "MlflowClient", registry_uri: str, name: str) -> str:
     if existing is not None:
         return str(existing.experiment_id)
     database = _database(registry_uri)
-    location = (database.parent / "mlartifacts" / name).as_uri() if database else None
+    location = (database.parent / ARTIFACTS / name).as_uri() if database else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException as error:

@@ -82,7 +82,12 @@ class Run:
 
     def save(self) -> None:
         """Write the record; a reader sees the old one or the new one, never half."""
-        self.document().write(self.folder)
+        self.document().kept(_home(self.folder)).write(self.folder)
+
+
+def _home(folder: Path) -> Path:
+    """Return the folder that a run's paths are relative to: the one that holds ``runs/``."""
+    return folder.parent.parent
 
 
 def _plain(value: Any) -> Any:
@@ -188,7 +193,7 @@ def load(path: Path) -> Run:
         InputError: If the file is truncated or is not a record of a run.
     """
     try:
-        document = RunRecord.read(path)
+        document = RunRecord.read(path).found(_home(path.parent))
     except StepFailed as error:
         raise InputError(
             f"the record of the run {path.parent.name} cannot be read ({str(error).partition(';')[0]}); expected what "

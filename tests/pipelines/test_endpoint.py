@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -249,6 +250,51 @@ def test_one_folder_has_one_server(running, python):
     finally:
         (running.endpoint / "server.json").write_bytes(said)
     assert local.find(running.endpoint) == running.server
+
+
+def test_a_copied_folder_has_no_server_although_it_holds_the_file_of_one(running, champion, python, tmp_path):
+    copied = shutil.copytree(running.endpoint, tmp_path / "copied")
+    assert (copied / "server.json").exists()
+
+    assert endpoint_folder.server(copied) is None
+    assert local.find(copied) is None
+    with local.start(copied, python=python, source=ROOT, grpc_port=None) as own:
+        assert own.server.rest_url != running.server.rest_url
+        assert local.ask(copied, [ROW])["model_version"] == champion
+    assert local.find(running.endpoint) == running.server
+
+
+def test_a_server_whose_folder_is_moved_follows_it(running, champion, python, tmp_path, registry_uri, model):
+    copied = shutil.copytree(running.endpoint, tmp_path / "before")
+    with local.start(copied, python=python, source=ROOT, grpc_port=None) as own:
+        copied.rename(tmp_path / "after")
+        version = placed(tmp_path / "next", model, registry_uri)
+
+        assert deploy(tmp_path / "next", registry_uri, tmp_path / "after") == "released"
+
+        assert local.find(tmp_path / "after") == own.server
+        assert local.ask(tmp_path / "after", [ROW])["model_version"] == version
+
+
+def test_those_who_look_for_a_server_never_keep_one_from_starting(python, tmp_path):
+    (tmp_path / "endpoint").mkdir()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            endpoint_folder.server(tmp_path / "endpoint")
+            endpoint_folder.starting(tmp_path / "endpoint")
+
+    with ThreadPoolExecutor(2) as looking:
+        lookers = [looking.submit(look) for _ in range(2)]
+        try:
+            for _ in range(200):
+                with endpoint_folder.serving(tmp_path / "endpoint"):
+                    assert endpoint_folder.starting(tmp_path / "endpoint")
+        finally:
+            ended.set()
+        for looker in lookers:
+            looker.result()
 
 
 @pytest.mark.parametrize("kind, said", [("port", "can't"), ("grpc_port", "gRPC can't")])

@@ -1,7 +1,9 @@
 """The record of a run survives older versions of the project and half-written files."""
 
 import json
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,44 @@ def test_a_truncated_record_is_one_sentence_and_hides_no_other(tmp_path):
     assert [run.id for run in runs.records(tmp_path, unreadable.append)] == [older.id]
     assert len(unreadable) == 1
     assert runs.settle(tmp_path) == [older.id]
+
+
+# A project that is moved or copied.
+
+
+def finished(project: Path) -> runs.Run:
+    run = runs.new("churn", "training", ["training"], project / ".perennial" / "runs", datetime(2026, 1, 1, tzinfo=UTC))
+    model = run.folder / "artifacts" / "model"
+    model.mkdir(parents=True)
+    run.artifacts = {"training.model": str(model), "elsewhere.rows": "/data/rows"}
+    run.outputs = {"bundle": str(project / ".perennial" / "bundles" / "a.zip"), "gate.reason": "/not/a/path"}
+    run.step("training").log = str(run.folder / "logs" / "training.log")
+    runs.end(run, runs.OK, None)
+    return run
+
+
+def test_a_record_holds_no_path_of_the_project_and_reads_back_from_where_it_is(tmp_path):
+    run = finished(tmp_path / "a")
+
+    assert str(tmp_path) not in (run.folder / "run.json").read_text()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    [copied] = runs.records(tmp_path / "b" / ".perennial" / "runs")
+    home = tmp_path / "b" / ".perennial"
+    assert copied.artifacts == {
+        "training.model": str(home / "runs" / run.id / "artifacts" / "model"),
+        "elsewhere.rows": "/data/rows",
+    }
+    assert copied.outputs == {"bundle": str(home / "bundles" / "a.zip"), "gate.reason": "/not/a/path"}
+    assert copied.step("training").log == str(home / "runs" / run.id / "logs" / "training.log")
+    assert runs.latest_with(home / "runs", "training.model") == copied
+
+
+def test_a_record_from_when_all_paths_were_absolute_follows_a_move(tmp_path):
+    run = finished(tmp_path / "a")
+    (run.folder / "run.json").write_text(json.dumps(run.as_dict() | {"schema_version": 1}))
+    (tmp_path / "a").rename(tmp_path / "b")
+
+    [moved] = runs.records(tmp_path / "b" / ".perennial" / "runs")
+
+    assert moved.artifacts["training.model"] == str(moved.folder / "artifacts" / "model")
+    assert moved.outputs["bundle"] == str(tmp_path / "b" / ".perennial" / "bundles" / "a.zip")

@@ -17,6 +17,7 @@ from pipelines.runs import Run
 from pipelines.targets.local import housekeeping, unchanged
 from pipelines.targets.state import State, root_of
 
+ROOT = Path("/work/churn")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 REGISTRY = RegistryState(champion="1", digest="after")
 IR = {"deploymentSpec": {"executors": {"gate": {"container": {"image": "perennial/gate:1"}}}}}
@@ -66,15 +67,30 @@ def finished(folder: Path, now: datetime, exit_code: int, key: str = "key", afte
     ids=lambda changed: next(iter(changed)),
 )
 def test_a_key_changes_with_every_argument_that_decides_the_results(changed):
-    assert unchanged.key(IR, ARGUMENTS | changed) != unchanged.key(IR, ARGUMENTS)
+    assert unchanged.key(IR, ARGUMENTS | changed, ROOT) != unchanged.key(IR, ARGUMENTS, ROOT)
 
 
 def test_a_key_changes_with_an_image_and_not_with_the_commit_or_the_registry():
     other = {"deploymentSpec": {"executors": {"gate": {"container": {"image": "perennial/gate:2"}}}}}
     same = ARGUMENTS | {"registry_state": "another", "code": {"commit": "d", "dirty": "true"}}
 
-    assert unchanged.key(other, ARGUMENTS) != unchanged.key(IR, ARGUMENTS)
-    assert unchanged.key(IR, same) == unchanged.key(IR, ARGUMENTS)
+    assert unchanged.key(other, ARGUMENTS, ROOT) != unchanged.key(IR, ARGUMENTS, ROOT)
+    assert unchanged.key(IR, same, ROOT) == unchanged.key(IR, ARGUMENTS, ROOT)
+
+
+def test_a_key_is_the_same_after_the_project_was_moved():
+    def arguments(root: Path) -> dict[str, object]:
+        return {
+            "project_uri": f"{root}/.perennial/bundles/a.zip",
+            "source_root": str(root),
+            "registry_uri": f"sqlite:///{root}/.perennial/mlflow.db",
+            "seed": 7,
+        }
+
+    moved = Path("/elsewhere/churn")
+
+    assert unchanged.key(IR, arguments(ROOT), ROOT) == unchanged.key(IR, arguments(moved), moved)
+    assert unchanged.key(IR, arguments(ROOT), moved) != unchanged.key(IR, arguments(moved), moved)
 
 
 # What counts as the same.

@@ -1,8 +1,14 @@
 """The record of a run: which pipeline ran, how each step ended, and what the run ended with."""
 
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
+from components.shared import relative
 from components.shared.documents.document import Document, Part
+
+BUNDLE = "bundle"
+"""The one output of a run that is a path."""
 
 StepState = Literal["pending", "running", "done", "cached", "failed", "skipped"]
 
@@ -14,16 +20,19 @@ class StepRecord(Part):
     state: StepState = "pending"
     seconds: float | None = None
     log: str | None = None
-    """Path of its log on this machine."""
+    """Its log."""
     error: str | None = None
     cached: bool = False
 
 
 class RunRecord(Document):
-    """One run of a pipeline, as the command stores it with the run's files."""
+    """One run of a pipeline, as the command stores it with the run's files.
+
+    Paths are relative to the folder that holds ``runs/``; those outside it, and all paths in memory, are absolute.
+    """
 
     FILE: ClassVar[str] = "run.json"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     id: str
     project: str
@@ -40,7 +49,7 @@ class RunRecord(Document):
     outputs: dict[str, Any]
     """``step.output`` -> value of a parameter."""
     artifacts: dict[str, str]
-    """``step.output`` -> path on this machine."""
+    """``step.output`` -> path."""
     remote: str | None
     """The run's id at its server; None for a run on this machine."""
     run_key: str | None = None
@@ -52,5 +61,24 @@ class RunRecord(Document):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
-        """Read a record of version 0, from when there was one pipeline and every run was of it."""
-        return {"pipeline": "training", "remote": None, **content}
+        """Read a record of version 0 (one pipeline, and every run was of it) or 1 (all paths were absolute)."""
+        home = PurePosixPath(content["folder"]).parents[1:2]
+        content = {"pipeline": "training", "remote": None, **content}
+        return _with_paths(content, lambda path: relative.kept(path, home[0])) if home else content
+
+    def kept(self, home: Path) -> "RunRecord":
+        """Return the record with paths relative to the folder that holds ``runs/``."""
+        return RunRecord.model_validate(_with_paths(self.as_json(), lambda path: relative.kept(path, home)))
+
+    def found(self, home: Path) -> "RunRecord":
+        """Return the record with absolute paths."""
+        return RunRecord.model_validate(_with_paths(self.as_json(), lambda path: relative.found(path, home)))
+
+
+def _with_paths(content: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    steps = [{**step, "log": change(step["log"])} if step.get("log") else step for step in content["steps"]]
+    artifacts = {name: change(path) for name, path in content["artifacts"].items()}
+    outputs = dict(content["outputs"])
+    if BUNDLE in outputs:
+        outputs[BUNDLE] = change(str(outputs[BUNDLE]))
+    return {**content, "folder": change(content["folder"]), "steps": steps, "artifacts": artifacts, "outputs": outputs}

@@ -2,20 +2,27 @@
 
 What the deployment step, the server and the command share passes through files here that are replaced atomically:
 ``routing.json`` says which versions answer, ``journal.json`` which release is under way, ``server.json`` where the
-server listens, ``starting.json`` that one is about to.
+server listens. That there is a server says only its lock on ``server.lock``: a copy of the folder has all files of the
+original, but not its lock.
 """
 
+import contextlib
+import fcntl
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
-from components.shared import processes
+from components.shared import polling
 from components.shared.documents.document import Document
-from components.shared.errors import StepFailed
+from components.shared.errors import InputError, StepFailed
 from components.shared.files import sha256
 
 RELEASES = "releases"
+_LOCK = "server.lock"
+_LOOK_S = 0.5
+_POLL_S = 0.01
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -37,45 +44,62 @@ class EndpointServer(Document):
     grpc_address: str | None = None
 
 
-class StartingServer(Document):
-    """A process that is about to serve the endpoint."""
+@contextlib.contextmanager
+def serving(endpoint: Path) -> Iterator[None]:
+    """Hold the folder as its server, until the context is left or the process ends, even by SIGKILL.
 
-    FILE: ClassVar[str] = "starting.json"
-
-    pid: int
-    started: str | None = None
+    Raises:
+        InputError: If another process holds it.
+    """
+    with (endpoint / _LOCK).open("a") as lock:
+        # Whoever looks holds the lock for a moment.
+        if not polling.within(lambda: _take(lock, fcntl.LOCK_EX), _LOOK_S, _POLL_S):
+            other = server(endpoint)
+            who = f"process {other.pid} at {other.rest_url}" if other else "a process that is starting or ending"
+            raise InputError(f"the endpoint {endpoint} is served already by {who}; stop that one first.")
+        write_server(endpoint, None)
+        try:
+            yield
+        finally:
+            write_server(endpoint, None)
 
 
 def server(endpoint: Path) -> EndpointServer | None:
-    """Return the server of this endpoint if its process is alive; the file of a dead one is ignored."""
+    """Return the server of this endpoint: it holds the folder and has written where it listens."""
     try:
         running = EndpointServer.read(endpoint / EndpointServer.FILE)
     except FileNotFoundError:
         return None
-    return running if processes.alive(running.pid, running.started) else None
+    return running if _is_held(endpoint) else None
 
 
 def write_server(endpoint: Path, running: EndpointServer | None) -> None:
-    """Write where the server listens (None: it has ended)."""
+    """Write where the server listens (None: it has ended, or does not listen yet)."""
     if running is None:
         (endpoint / EndpointServer.FILE).unlink(missing_ok=True)
     else:
         running.write(endpoint / EndpointServer.FILE)
-    (endpoint / StartingServer.FILE).unlink(missing_ok=True)
-
-
-def write_starting(endpoint: Path, pid: int) -> None:
-    """Write that a process is about to serve this endpoint."""
-    StartingServer(pid=pid, started=processes.started(pid)).write(endpoint / StartingServer.FILE)
 
 
 def starting(endpoint: Path) -> bool:
-    """Return whether a server is about to listen."""
+    """Return whether a server holds the folder that does not listen yet, or no longer does."""
+    return _is_held(endpoint) and not (endpoint / EndpointServer.FILE).exists()
+
+
+def _is_held(endpoint: Path) -> bool:
     try:
-        process = StartingServer.read(endpoint / StartingServer.FILE)
+        with (endpoint / _LOCK).open() as lock:
+            return not _take(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
-    return processes.alive(process.pid, process.started)
+
+
+def _take(lock: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def release_folder(endpoint: Path, version: str) -> Path:

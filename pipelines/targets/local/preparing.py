@@ -61,7 +61,7 @@ class PreparedRun:
         registry = registry_reading.read(self.state, self.project.name) if self.entry.reads_registry else None
         bundled = str(bundle.write(self.project, self.state.project_file, self.state.bundles))
         arguments = self.entry.arguments(self._context(bundled, registry.digest if registry else "", request))
-        key = unchanged.key(self.ir, arguments) if registry else None
+        key = unchanged.key(self.ir, arguments, self.state.root) if registry else None
         return RunPlan(arguments, registry, key, self.state.cache if request.use_cache else None)
 
     def execute(self, run: runs.Run, tasks: Tasks, changed: Callable[[runs.Step], None], plan: RunPlan) -> None:

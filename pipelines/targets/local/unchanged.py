@@ -29,7 +29,7 @@ _NOT_IN_KEY = {"registry_state"}
 _CODE_NOT_IN_KEY = {"commit", "dirty"}
 
 
-def key(ir: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+def key(ir: Mapping[str, Any], arguments: Mapping[str, Any], root: Path) -> str:
     """Name a run by all that decides its results, except what the registry holds.
 
     The commit is not part of it: the references in the IR change with whatever an edit changes in a step.
@@ -37,10 +37,23 @@ def key(ir: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     Args:
         ir: The compiled pipeline with the image references filled in.
         arguments: The pipeline's arguments.
+        root: The project's folder, which is not part of the name: a moved project is the same one.
     """
+    arguments = _placeless(dict(arguments), root)
     decisive = {name: value for name, value in arguments.items() if name not in _NOT_IN_KEY}
     code = {name: value for name, value in (arguments.get("code") or {}).items() if name not in _CODE_NOT_IN_KEY}
     return files.digest([dict(ir), decisive | {"code": code}])
+
+
+def _placeless(value: Any, root: Path) -> Any:
+    """Replace the project's folder in all texts, of which an address may hold it."""
+    if isinstance(value, dict):
+        return {name: _placeless(inner, root) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_placeless(inner, root) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return "{root}" if value == str(root) else value.replace(f"{root}/", "{root}/")
 
 
 def earlier(records: Iterable[Run], run_key: str, registry: RegistryState, folder: Path) -> Run | None:
