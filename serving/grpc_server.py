@@ -76,6 +76,8 @@ class GrpcBody:
         )
         for name, (datatype, shape, data) in v2.outputs(scored).items():
             output = response.outputs.add(name=name, datatype=datatype, shape=shape)
+            for key, text in v2.parameters(release, name).get("parameters", {}).items():
+                output.parameters[key].string_param = text
             if datatype == "BYTES":
                 output.contents.bytes_contents.extend(text.encode() for text in data)
             else:
@@ -125,7 +127,11 @@ class GrpcServicer(InferenceServicer):
                 versions=[release.version],
                 platform="onnxruntime",
                 inputs=kserve_model.input_types(self._served),
-                outputs=kserve_model.output_types(self._served),
+                # The message has no place for the classes; they are in each answer.
+                outputs=[
+                    {key: value for key, value in output.items() if key != "parameters"}
+                    for output in kserve_model.output_types(self._served)
+                ],
             )
 
         return await _answered(context, described)

@@ -86,7 +86,12 @@ def output_types(served: Served) -> list[dict[str, Any]]:
         return []
     shapes = {"score": [-1, len(served.active.classes)] if served.active.task == "multiclass" else [-1]}
     return [
-        {"name": name, "datatype": "FP32" if name == "score" else "BYTES", "shape": shapes.get(name, [-1])}
+        {
+            "name": name,
+            "datatype": "FP32" if name == "score" else "BYTES",
+            "shape": shapes.get(name, [-1]),
+            **v2.parameters(served.active, name),
+        }
         for name in served.active.outputs
     ]
 

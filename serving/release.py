@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from components.shared.package.model_package import ModelPackage
 from serving.refusal import RequestRefused
@@ -19,6 +20,9 @@ class ServedRelease:
         version: The version that answers name.
         manifest_sha256: Hash of the package's manifest as released; None skips that one check.
 
+    ``labels`` says what a score is about (``classes``, and ``positive`` of a binary task), as JSON;
+    ``label_parameters`` says the same as parameters of a tensor.
+
     Raises:
         StepFailed: If the package differs from its manifest.
     """
@@ -31,6 +35,8 @@ class ServedRelease:
         self.task = facts.task
         self.classes = list(facts.classes or ())
         self.threshold = facts.threshold
+        self.labels = _labels(self.task, self.classes)
+        self.label_parameters = {name: _parameter(value) for name, value in self.labels.items()}
         self.signature = Signature(facts)
         decides = self.task == "multiclass" or (self.task == "binary" and self.threshold is not None)
         self.outputs = ("score", "decision", "out_of_vocabulary") if decides else ("score", "out_of_vocabulary")
@@ -68,3 +74,15 @@ class ServedRelease:
             negative, positive = self.classes
             return [positive if score >= self.threshold else negative for score in scores.tolist()]
         return None
+
+
+def _labels(task: str, classes: list[Any]) -> dict[str, Any]:
+    """Return what a score is about: the classes in the order of its columns, and the class of a single probability."""
+    if task == "multiclass":
+        return {"classes": classes}
+    return {"classes": classes, "positive": classes[1]} if task == "binary" else {}
+
+
+def _parameter(value: Any) -> str:
+    """Write a value as a parameter of the Open Inference Protocol, which has no lists."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

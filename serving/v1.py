@@ -88,6 +88,7 @@ def _described(scored: ScoredRequest) -> dict[str, Any]:
     return {
         "model_name": scored.release.name,
         "model_version": scored.release.version,
+        **scored.release.labels,
         "predictions": [
             {"score": score, "decision": decision, "out_of_vocabulary": names}
             for score, decision, names in zip(scored.scores.tolist(), decisions, unseen, strict=True)

@@ -65,7 +65,7 @@ class _V2Request:
             "model_version": scored.release.version,
             "id": scored.request.request_id,
             "outputs": [
-                {"name": name, "datatype": datatype, "shape": shape, "data": data}
+                {"name": name, "datatype": datatype, "shape": shape, **parameters(scored.release, name), "data": data}
                 for name, (datatype, shape, data) in outputs(scored).items()
                 if names is None or name in names
             ],
@@ -127,6 +127,13 @@ def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]
         described["decision"] = ("BYTES", [rows], [_text(decision) for decision in scored.decisions])
     described["out_of_vocabulary"] = ("BYTES", [rows], [_listed(names) for names in scored.encoded.unseen])
     return described
+
+
+def parameters(release: ServedRelease, output: str) -> dict[str, Any]:
+    """Return the parameters of an output: the classes, of the scores; empty for other outputs."""
+    if output != "score" or not release.label_parameters:
+        return {}
+    return {"parameters": release.label_parameters}
 
 
 def _inputs(document: dict[str, Any], signature: Signature) -> dict[str, dict[str, Any]]:

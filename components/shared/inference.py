@@ -29,7 +29,8 @@ def predict(
         timeout_s: Longest wait for the answer.
 
     Returns:
-        ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
+        ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
+        "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
 
     Raises:
         InputError: If the server refuses the rows; the message is the server's.

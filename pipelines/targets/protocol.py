@@ -202,7 +202,8 @@ class Backend(ABC):
         """Ask the target's endpoint for the predictions of rows; None sends a row that training kept.
 
         Returns:
-            ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
+            ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
+            "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
 
         Raises:
             InputError: If nothing was released or a row is refused; the sentence names the field.

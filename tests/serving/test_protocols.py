@@ -72,6 +72,22 @@ def test_v1_answers_score_decision_release_and_flags(running: local.Running):
     assert [p["out_of_vocabulary"] for p in answer["predictions"]] == [[], [], [], ["plan"]]
 
 
+def test_every_protocol_says_which_classes_a_score_is_about(running: local.Running):
+    v1 = inference.predict(running.server.rest_url, tiny.NAME, ROWS)
+    body = json.dumps({"inputs": v2_inputs(ROWS)}).encode()
+    v2 = next(o for o in post(running, f"/v2/models/{tiny.NAME}/infer", body)["outputs"] if o["name"] == "score")
+    _, described = inference.call(running.server.rest_url, f"/v2/models/{tiny.NAME}")
+    metadata = next(output for output in described["outputs"] if output["name"] == "score")
+    with grpc.insecure_channel(running.server.grpc_address) as channel:
+        answer = GRPCInferenceServiceStub(channel).ModelInfer(grpc_request(), timeout=10)
+    rpc = next(output for output in answer.outputs if output.name == "score")
+
+    assert (v1["classes"], v1["positive"]) == (["no", "yes"], "yes")
+    # The Open Inference Protocol has no lists among its parameters.
+    assert v2["parameters"] == metadata["parameters"] == {"classes": '["no","yes"]', "positive": "yes"}
+    assert {name: value.string_param for name, value in rpc.parameters.items()} == v2["parameters"]
+
+
 def test_v1_takes_a_content_type_with_a_charset(running: local.Running):
     body = json.dumps({"instances": ROWS}, ensure_ascii=False).encode()
 

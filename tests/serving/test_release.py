@@ -58,6 +58,8 @@ def test_multiclass_answers_a_share_per_class_and_decides_for_the_largest(tmp_pa
     outputs = {output["name"]: output for output in json.loads(answer(release, tensors(ROWS), "v2"))["outputs"]}
 
     assert [p["score"] for p in predictions] == [pytest.approx(row, abs=1e-6) for row in expected]
+    assert json.loads(answer(release, BODY))["classes"] == ["up", "flat", "down"]
+    assert outputs["score"]["parameters"] == {"classes": '["up","flat","down"]'}
     assert [p["decision"] for p in predictions] == ["up", "up", "up"]
     assert outputs["score"]["shape"] == [3, 3]
     assert outputs["score"]["data"] == pytest.approx([share for row in expected for share in row], abs=1e-6)
@@ -71,6 +73,7 @@ def test_regression_answers_a_number_and_decides_nothing(tmp_path: Path):
 
     assert [p["score"] for p in predictions] == pytest.approx([tiny.logit(row) for row in ROWS], abs=1e-6)
     assert [p["decision"] for p in predictions] == [None] * 3
+    assert "classes" not in json.loads(answer(release, BODY)) and "parameters" not in outputs[0]
     assert [output["name"] for output in outputs] == ["score", "out_of_vocabulary"]
 
 
