@@ -12,7 +12,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from kserve.protocol.grpc.servicer import InferenceServicer
 
-from serving import entity, kserve_model, request_id, tensors, v2
+from serving import entity, metadata, request_id, tensors, v2
 from serving.entity import Entity
 from serving.exchange import Exchange, RequestHead, ScoredRequest
 from serving.refusal import RequestRefused, short
@@ -126,11 +126,11 @@ class GrpcServicer(InferenceServicer):
                 name=release.name,
                 versions=[release.version],
                 platform="onnxruntime",
-                inputs=kserve_model.input_types(self._served),
+                inputs=metadata.inputs(release),
                 # The message has no place for the classes; they are in each answer.
                 outputs=[
                     {key: value for key, value in output.items() if key != "parameters"}
-                    for output in kserve_model.output_types(self._served)
+                    for output in metadata.outputs(release)
                 ],
             )
 

@@ -7,9 +7,8 @@ from kserve.model import InferenceModel, InferenceVerb
 from kserve.model_repository import ModelRepository
 from starlette.exceptions import HTTPException
 
-from serving import json_body, request_id, tensors, v1, v2
+from serving import json_body, metadata, request_id, v1, v2
 from serving.exchange import Exchange, Reply, RequestHead
-from serving.served import Served
 
 _PROTOCOL = "kserve"
 
@@ -47,11 +46,13 @@ class KServeModel(InferenceModel):
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Describe one tensor per feature, for the V2 model metadata."""
-        return input_types(self._exchange.served)
+        active = self._exchange.served.active
+        return [] if active is None else metadata.inputs(active)
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Describe score, decision and flags, for the V2 model metadata."""
-        return output_types(self._exchange.served)
+        active = self._exchange.served.active
+        return [] if active is None else metadata.outputs(active)
 
 
 class ServedRepository(ModelRepository):
@@ -70,30 +71,6 @@ class ServedRepository(ModelRepository):
     def get_model(self, name: str) -> KServeModel | None:
         """Return the active model if this is its name."""
         return self.get_models().get(name)
-
-
-def input_types(served: Served) -> list[dict[str, Any]]:
-    """Describe one tensor per feature of the active release; none before the first release."""
-    if served.active is None:
-        return []
-    features = served.active.signature.features.values()
-    return [{"name": f.name, "datatype": tensors.DATATYPE[f.type], "shape": [-1]} for f in features]
-
-
-def output_types(served: Served) -> list[dict[str, Any]]:
-    """Describe the tensors in an answer of the active release; none before the first release."""
-    if served.active is None:
-        return []
-    shapes = {"score": [-1, len(served.active.classes)] if served.active.task == "multiclass" else [-1]}
-    return [
-        {
-            "name": name,
-            "datatype": "FP32" if name == "score" else "BYTES",
-            "shape": shapes.get(name, [-1]),
-            **v2.parameters(served.active, name),
-        }
-        for name in served.active.outputs
-    ]
 
 
 def _v2_document(request: InferRequest) -> v2.V2Document:

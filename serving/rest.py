@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from serving import request_id
+from serving import metadata, request_id
 from serving.exchange import Exchange, Reply, RequestHead
 from serving.refusal import RequestRefused, short
 from serving.v1 import V1Body
@@ -23,6 +23,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _INFERENCE = re.compile(
     r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"
 )
+_MODEL = re.compile(r"/v2/models/([^/]+)")
 _VERSION = re.compile(r"/v2/models/([^/]+)/versions/([^/]+)(/ready)?")
 _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?\s*)?;?', re.IGNORECASE)
 _ID_HEADER = request_id.HEADER.encode()
@@ -61,11 +62,21 @@ class InferenceRoutes:
         elif match := _VERSION.fullmatch(path):
             status, sentence = self._served.state(match[2])
             await _send(send, status, orjson.dumps({"name": match[1], "ready": status == 200, "state": sentence}))
+        elif (match := _MODEL.fullmatch(path)) and scope["method"] == "GET":
+            await self._describe(match[1], send)
         elif path == "/v2/health/ready":
             ready = self._served.active is not None
             await _send(send, 200 if ready else 503, orjson.dumps({"ready": ready}))
         else:
             await self._inner(scope, receive, send)
+
+    async def _describe(self, model: str, send: Send) -> None:
+        """Answer with the metadata; KServe's own would drop the classes."""
+        try:
+            body: bytes = orjson.dumps(metadata.described(self._served.pick(model, None)))
+            await _send(send, 200, body)
+        except RequestRefused as refusal:
+            await _send(send, refusal.status, _error(refusal.sentence))
 
     async def _infer(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         protocol = "v1" if match[1] else "v2"

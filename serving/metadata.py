@@ -1,0 +1,37 @@
+"""The V2 metadata of a release: one tensor per feature in; score, decision and flags out."""
+
+from typing import Any
+
+from serving import tensors, v2
+from serving.release import ServedRelease
+
+
+def inputs(release: ServedRelease) -> list[dict[str, Any]]:
+    """Describe one tensor per feature."""
+    features = release.signature.features.values()
+    return [{"name": f.name, "datatype": tensors.DATATYPE[f.type], "shape": [-1]} for f in features]
+
+
+def outputs(release: ServedRelease) -> list[dict[str, Any]]:
+    """Describe the tensors of an answer; the parameters of the scores name the classes."""
+    shapes = {"score": [-1, len(release.classes)] if release.task == "multiclass" else [-1]}
+    return [
+        {
+            "name": name,
+            "datatype": "FP32" if name == "score" else "BYTES",
+            "shape": shapes.get(name, [-1]),
+            **v2.parameters(release, name),
+        }
+        for name in release.outputs
+    ]
+
+
+def described(release: ServedRelease) -> dict[str, Any]:
+    """Return the answer to a request for the metadata over REST."""
+    return {
+        "name": release.name,
+        "versions": [release.version],
+        "platform": "onnxruntime",
+        "inputs": inputs(release),
+        "outputs": outputs(release),
+    }
