@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from components.shared import label_values
 from components.shared.errors import InputError
 from components.shared.features.snapshot import quoted, require
 from components.shared.project import Project
@@ -134,28 +135,5 @@ def _check_conflicts(connection: duckdb.DuckDBPyConnection, project: Project) ->
 
 
 def _check_classes(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
-    label = project.label
-    distinct = "SELECT DISTINCT label FROM _labelled ORDER BY label LIMIT 1001"
-    values = [row[0] for row in connection.execute(distinct).fetchall()]
-    if len(values) == 1:
-        raise InputError(
-            f"the label {label.column!r} has only the value {values[0]!r}; expected at least two different values. "
-            "Check the column, or wait for examples with another label."
-        )
-    if project.task == "regression":
-        if not isinstance(values[0], (int, float)) and not hasattr(values[0], "as_tuple"):
-            raise InputError(
-                f"the label {label.column!r} has values such as {values[0]!r}; expected numbers for a regression. "
-                "Set task to multiclass, or choose another label.column."
-            )
-        return
-    if project.task == "binary" and len(values) > 2:
-        raise InputError(
-            f"the label {label.column!r} has {len(values)} values such as {values[:3]}; expected two for a binary "
-            "task. Set task to multiclass, or choose another label.column."
-        )
-    if project.task == "binary" and label.positive is not None and str(label.positive) not in map(str, values):
-        raise InputError(
-            f"label.positive is {label.positive!r}, which is not a value of the label {label.column!r}; expected one "
-            f"of {values}. Correct label.positive."
-        )
+    distinct = f"SELECT DISTINCT label FROM _labelled ORDER BY label LIMIT {label_values.LISTED}"
+    label_values.check(project, [row[0] for row in connection.execute(distinct).fetchall()])

@@ -8,11 +8,11 @@ from pathlib import Path
 import duckdb
 
 from components.ingestion import columns, database, plain, table, text_file
-from components.shared import sources
+from components.shared import label_values, sources
 from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.errors import InputError, PerennialError, StepFailed, is_disk_full
 from components.shared.project import Project, Source
-from components.shared.sql import literal
+from components.shared.sql import identifier, literal
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,24 @@ def _copy(project: Project, name: str, root: Path, folder: Path) -> TableDescrip
             else:
                 types = {column: plain.plain_type(name, column, type_) for column, type_ in raw.items()}
             described = table.write(engine, relation, raw, types, project, name, folder / f"{name}.parquet")
+            if name == project.label.source:
+                _check_label(engine, project, folder / f"{name}.parquet")
         except duckdb.Error as problem:
             raise _unreadable(name, source, problem) from None
     log.info("%s: %d rows, %d columns, content %s", name, described.rows, len(raw), described.content_hash[:12])
     return described
+
+
+def _check_label(engine: duckdb.DuckDBPyConnection, project: Project, copied: Path) -> None:
+    """Refuse labels of another task now, not after the steps in between."""
+    label = identifier(project.label.column)
+    values = engine.execute(
+        f"SELECT DISTINCT {label} FROM read_parquet({literal(str(copied))}) WHERE {label} IS NOT NULL "
+        f"ORDER BY 1 LIMIT {label_values.LISTED}"
+    ).fetchall()
+    # A pipeline that only needs the features may see a period without a positive label.
+    if len(values) > 1:
+        label_values.check(project, [row[0] for row in values])
 
 
 def _engine(work: Path) -> duckdb.DuckDBPyConnection:

@@ -1,6 +1,7 @@
 """Read project.yaml, and report a mistake with the key, the expected value and the most similar key."""
 
 import difflib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from components.shared.errors import InputError
 from components.shared.measures.metric_names import HIGHER_IS_BETTER, MEASURED, SELECTABLE
 from components.shared.project import Project
 from pipelines.images import environments
-from pipelines.project import typed_yaml
+from pipelines.project import feature_file, typed_yaml
 
 FILE_NAME = "project.yaml"
 
@@ -33,7 +34,7 @@ def read(path: Path) -> Project:
             "project with 'perennial init TABLE --label COLUMN'."
         ) from None
     project = typed_yaml.parse(file.name, content, Project)
-    for problem in _contradictions(project):
+    for problem in itertools.chain(_contradictions(project), feature_file.contradictions(project, file.parent)):
         raise InputError(f"{file.name}: {problem}")
     return project
 

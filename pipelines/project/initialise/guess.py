@@ -47,6 +47,10 @@ class Guess:
     event_time: str
     rows: int
     split: str
+    validation: float
+    """Share of the validation rows."""
+    test: float
+    """Share of the test rows."""
     columns: tuple[ColumnGuess, ...]
     notes: tuple[str, ...]
     """Assumptions about the whole table, as sentences."""

@@ -10,13 +10,16 @@ from pathlib import Path
 import yaml
 
 from components.shared.errors import InputError
-from components.shared.project import Project
-from pipelines.project.initialise import guess, profile, writing
+from components.shared.project import Project, Split
+from pipelines.project.initialise import guess, profile, refusals, writing
 from pipelines.project.initialise.guess import ColumnGuess, Guess
 from pipelines.project.initialise.profile import ColumnProfile
 
 CONSTANT_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 """Event time of every row of a table without a time."""
+# Of few rows more are needed to measure a model.
+_SMALL_ROWS = 1000
+_SMALL_TEST = 0.3
 # Column names that Feast's joins or our own joins use.
 _RESERVED = {"event_timestamp", "created_timestamp", "entity_row_id", "perennial_row", "row", "entity"}
 
@@ -54,7 +57,10 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
     )
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
         columns = profile.profile(draft, source, Path(folder))
-    project_guess = _guess(draft, source, columns, entity, time)
+        snapshot = Path(folder) / "snapshot" / f"{source}.parquet"
+        project_guess = _guess(draft, source, columns, entity, time)
+        refusals.check(draft, snapshot, columns)
+        project_guess = refusals.with_shares(draft, snapshot, project_guess)
     contents = writing.render(draft, source, _path(table, out), project_guess, columns)
     Project.model_validate(yaml.safe_load(contents["project.yaml"]))
     for name, content in contents.items():
@@ -99,6 +105,8 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
         event_time=draft.event_time,
         rows=rows,
         split=split,
+        validation=Split().validation,
+        test=_SMALL_TEST if rows < _SMALL_ROWS else Split().test,
         columns=tuple(guesses),
         notes=tuple(_notes(draft, label, entity, time, split)),
         files=(),

@@ -11,15 +11,13 @@ import jinja2
 import yaml
 
 from components.shared.measures.metric_names import JUDGED_CLASS_ROWS
-from components.shared.project import Gate, Project, Split
+from components.shared.project import Gate, Project
 from components.shared.sql import identifier
 from pipelines.project.initialise.guess import Guess
 from pipelines.project.initialise.profile import ColumnProfile
 
 _DOMAIN = 100
 _DTYPES = {"numeric": "Float64", "boolean": "Bool", "categorical": "String"}
-_SMALL_TEST = 0.3
-_SMALL_ROWS = 1000
 
 
 def render(draft: Project, source: str, path: str, guess: Guess, columns: list[ColumnProfile]) -> dict[str, str]:
@@ -32,7 +30,7 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(yaml=scalar, py=repr, sql=identifier, proto=proto, comment=comment)
-    test = _SMALL_TEST if guess.rows < _SMALL_ROWS else Split().test
+    test = guess.test
     test_rows = int(guess.rows * test)
     label = next(column.column for column in guess.columns if column.role == "label")
     class_rows = _class_rows(guess, label, test)

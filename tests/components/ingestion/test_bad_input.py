@@ -76,6 +76,22 @@ def test_a_character_cut_off_at_the_end_is_located(tmp_path: Path) -> None:
     assert f"byte {len(GOOD)} of" in refuse(tmp_path, GOOD + "ü".encode()[:1])
 
 
+@pytest.mark.parametrize(
+    ("labels", "keys", "said"),
+    [
+        ("abc", {}, "has 3 values such as ['a', 'b', 'c']; expected two for a binary task"),
+        ("abc", {"task": "regression"}, "expected numbers for a regression"),
+        ("ab", {"label": {"source": "table", "column": "y", "positive": "c"}}, "label.positive is 'c', which is not"),
+    ],
+)
+def test_labels_of_another_task_are_refused_before_the_next_step(
+    tmp_path: Path, labels: str, keys: dict[str, Any], said: str
+) -> None:
+    rows = "".join(f"{n},2024-01-01,{label}\n" for n, label in enumerate(labels))
+
+    assert said in refuse(tmp_path, f"id,at,y\n{rows}".encode(), **keys)
+
+
 def test_more_columns_than_allowed_are_counted(tmp_path: Path) -> None:
     assert "has 3 columns; expected at most 2" in refuse(tmp_path, GOOD, limits={"columns": 2})
 
