@@ -1,12 +1,17 @@
 """Read the columns of a table and check them against the project file."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
 
 import duckdb
 
 from components.shared.errors import InputError
 from components.shared.project import Project
+
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
+_SHOWN = 60
 
 
 def describe(engine: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -34,7 +39,7 @@ def check(project: Project, name: str, types: dict[str, str]) -> None:
                 f"source '{name}' already has a column '{column}'; expected an unused name, because ingestion "
                 "adds this column. Choose another name for 'row_number' or 'time' in the project file."
             )
-    for column, role in _named(project, name):
+    for column, role in named(project, name):
         if column not in types and column not in added:
             raise InputError(unknown(name, column, role, types))
 
@@ -70,6 +75,23 @@ def check_names(name: str, column_names: list[str], limit: int) -> None:
                 "that differ in more than case. Rename one of them."
             )
         by_lower_name[column.lower()] = column
+    _check_composition(name, column_names)
+
+
+def _check_composition(name: str, column_names: list[str]) -> None:
+    """Refuse names that look the same: an accented letter may be one character or two."""
+    composed: dict[str, str] = {}
+    for column in column_names:
+        other = composed.setdefault(unicodedata.normalize("NFC", column).lower(), column)
+        if other != column:
+            raise InputError(
+                f"source '{name}' has two columns '{column}', whose letters are composed differently in Unicode "
+                f"({_code_points(other)} and {_code_points(column)}); expected names that look different. Rename one."
+            )
+
+
+def _code_points(text: str) -> str:
+    return " ".join(f"U+{ord(character):04X}" for character in text if ord(character) > 126)
 
 
 def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:
@@ -78,12 +100,28 @@ def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:
     >>> unknown("customers", "chrun", "label.column", ["churn", "age"])
     "source 'customers' has no column 'chrun' (label.column); it has 'age', 'churn'. Did you mean 'churn'?"
     """
-    names = sorted(existing)
+    names = sorted(_shortened(column) for column in existing)
+    if same := [
+        found for found in names if unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", column)
+    ]:
+        return (
+            f"source '{name}' has no column '{column}' ({role}), but one whose letters are composed differently in "
+            f"Unicode ({_code_points(same[0])} instead of {_code_points(column)}); expected the table's own spelling. "
+            "Copy the name from the table."
+        )
     similar = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
     similar = similar or [name for name in names if name.lower() == column.lower()]
     listed = ", ".join(f"'{name}'" for name in names[:12]) + (" and others" if len(names) > 12 else "")
-    advice = f"Did you mean '{similar[0]}'?" if similar else "Correct the project file."
+    advice = "Correct the name."
+    if similar:
+        advice = f"Did you mean '{similar[0]}'?"
+    elif any(_NUMBER.fullmatch(found) for found in names):
+        advice = "Its first row seems to hold values: add a header row with the column names."
     return f"source '{name}' has no column '{column}' ({role}); it has {listed}. {advice}"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _SHOWN else f"{name[: _SHOWN - 1]}…"
 
 
 def time_columns(project: Project, name: str) -> dict[str, str]:
@@ -101,7 +139,7 @@ def numeric_features(project: Project) -> set[str]:
     return {name for name, feature in project.features.columns.items() if feature.type == "numeric"}
 
 
-def _named(project: Project, name: str) -> list[tuple[str, str]]:
+def named(project: Project, name: str) -> list[tuple[str, str]]:
     """List the columns that the project file expects in a source, and the key that names each."""
     named = list(time_columns(project, name).items())
     if project.label.source == name:

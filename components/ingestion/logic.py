@@ -1,11 +1,13 @@
 """Copy every source of a project into an immutable parquet snapshot."""
 
+import contextlib
 import hashlib
 import logging
 import shutil
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from components.ingestion import columns, database, plain, table, text_file
 from components.shared import label_values, sources
@@ -72,6 +74,7 @@ def _copy(project: Project, name: str, root: Path, folder: Path) -> TableDescrip
             if sources.is_text(source):
                 types = text_file.inferred(engine, relation, raw, source, columns.numeric_features(project))
             else:
+                raw = _with_single_values(project, name, raw)
                 types = {column: plain.plain_type(name, column, type_) for column, type_ in raw.items()}
             described = table.write(engine, relation, raw, types, project, name, folder / f"{name}.parquet")
             if name == project.label.source:
@@ -80,6 +83,15 @@ def _copy(project: Project, name: str, root: Path, folder: Path) -> TableDescrip
             raise _unreadable(name, source, problem) from None
     log.info("%s: %d rows, %d columns, content %s", name, described.rows, len(raw), described.content_hash[:12])
     return described
+
+
+def _with_single_values(project: Project, name: str, raw: dict[str, str]) -> dict[str, str]:
+    """Leave out columns of lists, structures or bytes, which no model takes; one that the project names is refused."""
+    needed = {column for column, _ in columns.named(project, name)}
+    left_out = [column for column in raw if not plain.has_single_values(raw[column]) and column not in needed]
+    for column in left_out:
+        log.warning("%s: column %r is left out: it has the type %s", name, column, raw[column])
+    return {column: type_ for column, type_ in raw.items() if column not in left_out}
 
 
 def _check_label(engine: duckdb.DuckDBPyConnection, project: Project, copied: Path) -> None:
@@ -118,9 +130,18 @@ def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: 
     link = work / f"{name}{Path(str(source.path)).suffix}"
     link.symlink_to((root / str(source.path)).resolve())
     if sources.is_text(source):
-        return text_file.relation(name, paths[0], link, project.limits.columns)
+        return text_file.relation(name, paths[0], link, project.limits.columns, source.encoding)
+    _check_names(project, name, paths)
     pattern = link / "**" / "*.parquet" if link.is_dir() else link
     return f"read_parquet({literal(str(pattern))}, union_by_name=true)"
+
+
+def _check_names(project: Project, name: str, paths: list[Path]) -> None:
+    """Check the names in the files themselves: DuckDB renames one of two that differ in case only."""
+    for path in paths:
+        # A file that isn't parquet is refused by DuckDB, with its reason.
+        with contextlib.suppress(OSError, ValueError):
+            columns.check_names(name, pq.read_schema(path).names, project.limits.columns)
 
 
 def _unreadable(name: str, source: Source, problem: duckdb.Error) -> PerennialError:

@@ -17,6 +17,19 @@ _TEXTS = {"VARCHAR", "UUID", "TIME", "JSON", "ENUM", "NULL", '"NULL"'}
 DATE = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 
 
+def has_single_values(type_: str) -> bool:
+    """Return whether DuckDB's type of a column is one of numbers, texts, booleans or times, not of lists or bytes.
+
+    >>> has_single_values("DECIMAL(18,2)"), has_single_values("BIGINT[]"), has_single_values("BLOB")
+    (True, False, False)
+    """
+    try:
+        plain_type("", "", type_)
+    except InputError:
+        return False
+    return True
+
+
 def plain_type(name: str, column: str, type_: str) -> str:
     """Map DuckDB's type of a column to one of the five types.
 

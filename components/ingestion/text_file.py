@@ -1,98 +1,54 @@
-"""CSV files: UTF-8, one header row, and types that are inferred from every value rather than from a sample."""
+"""CSV files: text, one header row, and types that are inferred from every value rather than from a sample."""
 
-import codecs
-import csv
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import duckdb
 
-from components.ingestion import columns
+from components.ingestion import columns, header, text_copy
 from components.ingestion.plain import DATE, present, stripped
-from components.shared.errors import InputError
 from components.shared.project import Source
 from components.shared.sql import literal
 
-_BLOCK = 1 << 22
-_DELIMITERS = (",", ";", "\t", "|")
+_LONG_LINE = 100_000
 _FIRST_ROWS = 1000
 
 
-def relation(name: str, file: Path, link: Path, limit: int) -> str:
-    """Check the encoding and the header of a CSV file and return SQL that reads all its columns as text.
+def relation(name: str, file: Path, link: Path, limit: int, encoding: str | None = None) -> str:
+    """Check the text and the header of a CSV file and return SQL that reads all its columns as text.
 
     Args:
         name: The source's name, for messages.
-        file: The CSV file.
-        link: A link to the file, whose path has no characters that DuckDB would expand.
+        file: The CSV file, which may be compressed with gzip.
+        link: A link to the file, whose path has no characters that DuckDB would expand; a copy that DuckDB can read is
+            written beside it where it is needed.
         limit: The largest number of columns.
+        encoding: The file's encoding; see ``text_copy.readable``.
 
     Raises:
-        InputError: If the file is not UTF-8, has no header, or has a duplicate column name.
+        InputError: If the file is not text, has no header, or has a duplicate column name.
     """
-    check_encoding(name, file)
-    header, delimiter = read_header(name, file)
-    columns.check_names(name, header, limit)
-    named = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in header)
+    plain = text_copy.readable(name, file, link.with_name(f"{link.name}.plain.csv"), encoding)
+    first = header.read(name, plain, file.name)
+    columns.check_names(name, list(first.names), limit)
+    named = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in first.names)
     return (
-        f"read_csv({literal(str(link))}, auto_detect=false, header=true, delim={literal(delimiter)}, quote='\"', "
-        f"escape='\"', columns={{{named}}}, null_padding=false, strict_mode=true)"
+        f"read_csv({literal(str(link if plain == file else plain))}, auto_detect=false, header=true, "
+        f"skip={first.skipped}, delim={literal(first.delimiter)}, quote='\"', escape='\"', columns={{{named}}}, "
+        "null_padding=false, strict_mode=true)"
     )
 
 
-def check_encoding(name: str, file: Path) -> None:
-    """Check that a file is UTF-8; reads the file once, in blocks.
+def column_names(name: str, file: Path, encoding: str | None = None) -> list[str]:
+    """Return the column names of a CSV file.
 
     Raises:
-        InputError: If it is not, with the value, position and line of the first invalid byte.
+        InputError: As ``relation``.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    position, line = 0, 1
-    with file.open("rb") as stream:
-        while True:
-            block = stream.read(_BLOCK)
-            undecoded = decoder.getstate()[0]
-            try:
-                decoder.decode(block, final=not block)
-            except UnicodeDecodeError as problem:
-                data = undecoded + block
-                at = problem.start
-                line += data.count(b"\n", 0, at)
-                raise InputError(
-                    f"source '{name}': byte {position - len(undecoded) + at} of {file.name} (line {line}) is "
-                    f"0x{data[at]:02x}, which is not UTF-8; expected UTF-8 text. "
-                    f"Convert the file, for example with: iconv -f latin1 -t utf-8 {file.name}"
-                ) from None
-            if not block:
-                return
-            position += len(block)
-            line += block.count(b"\n")
-
-
-def read_header(name: str, file: Path) -> tuple[list[str], str]:
-    """Return the column names of the first row, and the delimiter.
-
-    The delimiter is the comma, semicolon, tab or vertical bar that splits the first row into most fields.
-
-    Raises:
-        InputError: If the first line is empty or ends with a delimiter.
-    """
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        first = stream.readline()
-        if not first.strip():
-            raise InputError(
-                f"source '{name}': {file.name} is empty or starts with an empty line; expected a header row with the "
-                "column names. Add the header."
-            )
-        delimiter = max(_DELIMITERS, key=lambda candidate: len(next(csv.reader([first], delimiter=candidate))))
-        stream.seek(0)
-        header = next(csv.reader(stream, delimiter=delimiter))
-    if not header[-1]:
-        raise InputError(
-            f"source '{name}': the header of {file.name} ends with a delimiter; expected a name for each of the "
-            f"{len(header)} columns. Name or drop the last column."
-        )
-    return header, delimiter
+    with tempfile.TemporaryDirectory(prefix="perennial-header-") as folder:
+        plain = text_copy.readable(name, file, Path(folder) / "plain.csv", encoding)
+        return list(header.read(name, plain, file.name).names)
 
 
 def inferred(
@@ -116,9 +72,12 @@ def csv_error(name: str, problem: Exception) -> str:
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
     numbers = (line.split("CSV Error on Line:")[-1].strip() for line in lines if "CSV Error on Line:" in line)
     number = next(numbers, None)
-    reason = next((line for line in lines if line.startswith(("Expected Number", "Value with unterminated"))), lines[0])
+    known = ("Expected Number", "Value with unterminated", "Maximum line size")
+    reason = next((line for line in lines if line.startswith(known)), lines[0])
+    if reason == lines[0] and max(map(len, lines)) > _LONG_LINE:
+        reason = f"a line of more than {_LONG_LINE:,} characters, as after a quote that is not closed"
     return (
-        f"source '{name}': {f'line {number}' if number else 'the file'} is malformed ({reason.rstrip('.')}); "
+        f"source '{name}': {f'line {number}' if number else 'the file'} is malformed ({reason.rstrip('.')[:300]}); "
         'expected as many values in each row as in the header, quoted with ". Correct the file.'
     )
 

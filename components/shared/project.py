@@ -4,6 +4,7 @@
 This module is the only place that defines the defaults.
 """
 
+import codecs
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -48,6 +49,10 @@ class Source(Section):
         None,
         description="For a table without an entity: ingestion adds a column of this name with the row number, from 1.",
     )
+    encoding: str | None = Field(
+        None,
+        description="Encoding of a CSV file, such as windows-1252; default: UTF-8, or UTF-16 if the file shows it.",
+    )
     null_values: tuple[str, ...] = Field(
         ("",), description="Values of a CSV file that mean 'missing', in addition to blank values."
     )
@@ -60,6 +65,10 @@ class Source(Section):
             raise ValueError("a source needs exactly one of 'path' and 'database'")
         if (self.database is None) != (self.query is None):
             raise ValueError("'database' and 'query' must be set together")
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError:
+            raise ValueError(f"'encoding' {self.encoding!r} is not the name of an encoding") from None
         if self.constant_time is not None and self.time is None:
             raise ValueError("'constant_time' requires 'time', the name of the column to add")
         return self

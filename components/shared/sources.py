@@ -12,7 +12,7 @@ from components.shared import files
 from components.shared.errors import InputError, is_disk_full
 from components.shared.project import Project, Source
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 # A file that was written within this many seconds may change again without a new modification time.
 _SETTLED_S = 2.0
 
@@ -20,6 +20,16 @@ _SETTLED_S = 2.0
 def is_text(source: Source) -> bool:
     """Return whether the source is a CSV file."""
     return source.path is not None and source.path.lower().endswith(TEXT_SUFFIXES)
+
+
+def stem(file: Path) -> str:
+    """Return the name of a table's file without its suffix, of which ``.csv.gz`` is one.
+
+    >>> stem(Path("shop.csv.gz")), stem(Path("shop.2024.parquet"))
+    ('shop', 'shop.2024')
+    """
+    suffix = next((suffix for suffix in TEXT_SUFFIXES if file.name.lower().endswith(suffix)), file.suffix)
+    return file.name[: len(file.name) - len(suffix)]
 
 
 def local_files(name: str, source: Source, root: Path) -> list[Path]:
@@ -42,7 +52,7 @@ def local_files(name: str, source: Source, root: Path) -> list[Path]:
             f"source '{name}': the file {source.path} does not exist in {root}; expected a CSV or parquet file. "
             "Create the file or change 'path' in the project file."
         )
-    if path.suffix.lower() not in (*TEXT_SUFFIXES, ".parquet"):
+    if not path.name.lower().endswith((*TEXT_SUFFIXES, ".parquet")):
         raise InputError(
             f"source '{name}': {source.path} ends with {path.suffix or 'nothing'!r}; expected "
             f"{', '.join(TEXT_SUFFIXES)} or .parquet. Convert the table or rename the file."

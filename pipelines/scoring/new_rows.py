@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from components.ingestion import columns, plain, text_file
+from components.ingestion import columns, plain, text_copy, text_file
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project, Source
@@ -82,7 +82,9 @@ def _relation(
     link = work / f"table{table.suffix}"
     link.symlink_to(table.resolve())
     if sources.is_text(source):
-        relation = text_file.relation(table.stem, paths[0], link, project.limits.columns)
+        is_unicode = text_copy.guessed(table.stem, paths[0]) is None
+        encoding = None if is_unicode else project.sources[project.label.source].encoding
+        relation = text_file.relation(table.stem, paths[0], link, project.limits.columns, encoding)
     else:
         listed = ", ".join(literal(str(path)) for path in paths)
         relation = f"read_parquet([{listed}], union_by_name=true)"

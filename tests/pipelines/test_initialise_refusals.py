@@ -77,3 +77,32 @@ def test_infinite_numbers_are_refused_by_their_column(tmp_path):
 
     with pytest.raises(InputError, match=r"^the column 'x' is infinite in 2 of 120 rows; expected finite numbers"):
         initialise.write(tmp_path / "rows.parquet", "y", out=tmp_path / "project")
+
+
+def test_a_column_without_single_values_is_left_out_with_a_reason(tmp_path):
+    pq.write_table(pa.table(table(120, basket=[[n, n] for n in range(120)])), tmp_path / "rows.parquet")
+
+    found = initialise.write(tmp_path / "rows.parquet", "y", out=tmp_path / "project")
+
+    assert ("basket", "left out", "holds list<element: int64>; expected single values") in found.table()
+    assert "# Left out: basket: holds list" in (tmp_path / "project" / "project.yaml").read_text()
+
+
+def test_a_file_that_is_not_unicode_is_read_in_the_likely_encoding_which_the_project_declares(tmp_path):
+    columns = table(120, city=[("Zürich", "Köln", "Nîmes")[n % 3 - n % 7 % 3] for n in range(120)])
+    path = write_csv(tmp_path / "rows.csv", columns)
+    path.write_bytes(path.read_text(encoding="utf-8").encode("windows-1252"))
+
+    found = initialise.write(path, "y", out=tmp_path / "project")
+
+    assert project_file.read(tmp_path / "project").sources["rows"].encoding == "windows-1252"
+    assert any("read as windows-1252" in note for note in found.notes)
+    assert "Zürich" in (tmp_path / "project" / "feature_repo" / "schema" / "rows.pbtxt").read_text()
+
+
+def test_a_flag_names_a_column_however_its_letters_are_composed(tmp_path):
+    columns = {"e\u0301": [1.5 * (n * 7 % 31) for n in range(120)], "cafe\u0301": [LABELS[n % 3] for n in range(120)]}
+
+    initialise.write(write_csv(tmp_path / "rows.csv", columns), "caf\u00e9", out=tmp_path / "project")
+
+    assert project_file.read(tmp_path / "project").label.column == "cafe\u0301"

@@ -1,5 +1,6 @@
 """Profile the columns of an ingested table, so that their meaning can be guessed."""
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from components.ingestion import columns, logic, text_file
+from components.ingestion import columns, logic, text_copy, text_file
 from components.shared import sources
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
@@ -47,7 +48,13 @@ class ColumnProfile:
         return self.rows - self.present
 
 
-def names(table: Path) -> list[str]:
+def encoding(table: Path) -> str | None:
+    """Return the encoding to try for a CSV file that isn't Unicode; None for every other table."""
+    is_text = table.is_file() and table.name.lower().endswith(sources.TEXT_SUFFIXES)
+    return text_copy.guessed(sources.stem(table), table) if is_text else None
+
+
+def names(table: Path, encoding: str | None = None) -> list[str]:
     """Return the column names of a table.
 
     Raises:
@@ -55,9 +62,8 @@ def names(table: Path) -> list[str]:
     """
     if not table.is_file():
         raise InputError(f"the table {str(table)!r} does not exist; expected a CSV or parquet file. Correct the path.")
-    if table.suffix.lower() in sources.TEXT_SUFFIXES:
-        text_file.check_encoding(table.stem, table)
-        return text_file.read_header(table.stem, table)[0]
+    if table.name.lower().endswith(sources.TEXT_SUFFIXES):
+        return text_file.column_names(sources.stem(table), table, encoding)
     if table.suffix.lower() != ".parquet":
         raise InputError(
             f"{table.name} ends with {table.suffix!r}; expected {', '.join(sources.TEXT_SUFFIXES)} or .parquet. "
@@ -71,25 +77,36 @@ def names(table: Path) -> list[str]:
         ) from None
 
 
-def check_column(table: Path, column: str, flag: str) -> None:
-    """Check that a table has a column and that a project file can name it.
+def types(table: Path) -> dict[str, str]:
+    """Return the columns of a parquet file with the types that it declares; nothing for a text file."""
+    if table.name.lower().endswith(sources.TEXT_SUFFIXES):
+        return {}
+    return {field.name: str(field.type) for field in pq.read_schema(table)}
+
+
+def named(table: Path, column: str, flag: str, existing: list[str]) -> str:
+    """Return the name of a column as the table has it, which may compose its letters otherwise.
 
     Args:
         table: The CSV or parquet file.
         column: Name of the column.
         flag: The option that names the column, for messages.
+        existing: The table's columns.
 
     Raises:
         InputError: If the column does not exist or its name has a path separator.
     """
-    existing = names(table)
     if "/" in column or "\\" in column:
         raise InputError(
             f"the column {column!r} ({flag}) contains a path separator; expected a name without '/' and '\\'. "
             "Rename the column in the table."
         )
-    if column not in existing:
-        raise InputError(columns.unknown(table.stem, column, flag, existing))
+    if column in existing:
+        return column
+    same = [name for name in existing if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", column)]
+    if len(same) != 1:
+        raise InputError(columns.unknown(sources.stem(table), column, flag, existing))
+    return same[0]
 
 
 def profile(draft: Project, source: str, folder: Path) -> list[ColumnProfile]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project, Split
 from pipelines.project.initialise import guess, profile, refusals, writing
@@ -38,14 +39,16 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
         InputError: If the table cannot be read, a column is unknown or unusable, or ``out`` already has a project.
     """
     _check_unused(out)
-    for column, flag in ((label, "--label"), (entity, "--entity"), (time, "--time")):
-        if column is not None:
-            profile.check_column(table, column, flag)
+    encoding = profile.encoding(table)
+    existing = profile.names(table, encoding)
+    label = profile.named(table, label, "--label", existing)
+    entity = profile.named(table, entity, "--entity", existing) if entity is not None else None
+    time = profile.named(table, time, "--time", existing) if time is not None else None
     named_columns = [column for column in (label, entity, time) if column]
     if len(set(named_columns)) < len(named_columns):
         raise InputError("--label, --entity and --time must name different columns; change one of them.")
-    source = _name(table.stem)
-    used_names = {name.lower() for name in profile.names(table)}
+    source = _name(sources.stem(table))
+    used_names = {name.lower() for name in existing}
     draft = _draft(
         table,
         source,
@@ -54,6 +57,7 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
         time or _unused("event_time", used_names),
         entity,
         time,
+        encoding,
     )
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
         columns = profile.profile(draft, source, Path(folder))
@@ -61,6 +65,7 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
         project_guess = _guess(draft, source, columns, entity, time)
         refusals.check(draft, snapshot, columns)
         project_guess = refusals.with_shares(draft, snapshot, project_guess)
+    project_guess = replace(project_guess, columns=project_guess.columns + _not_copied(table, columns))
     contents = writing.render(draft, source, _path(table, out), project_guess, columns)
     Project.model_validate(yaml.safe_load(contents["project.yaml"]))
     for name, content in contents.items():
@@ -113,6 +118,18 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
     )
 
 
+def _not_copied(table: Path, columns: list[ColumnProfile]) -> tuple[ColumnGuess, ...]:
+    """Return a guess for each column that ingestion leaves out."""
+    copied = {column.name for column in columns}
+    return tuple(
+        ColumnGuess(
+            ColumnProfile(name, type_, columns[0].rows, 0, 0, ()), "left out", f"holds {type_}; expected single values"
+        )
+        for name, type_ in profile.types(table).items()
+        if name not in copied
+    )
+
+
 def _notes(draft: Project, label: ColumnProfile, entity: str | None, time: str | None, split: str) -> list[str]:
     """Return the assumptions about the table, as sentences."""
     notes = []
@@ -124,6 +141,11 @@ def _notes(draft: Project, label: ColumnProfile, entity: str | None, time: str |
         )
     by = {"time": "by time", "hash": f"by a hash of '{draft.entity}'", "random": "at random"}[split]
     notes.append(f"The rows are split {by} into training, validation and test rows.")
+    [declared] = draft.sources.values()
+    if declared.encoding:
+        notes.append(
+            f"The file is not UTF-8 and is read as {declared.encoding}; correct 'encoding' if letters are wrong."
+        )
     if label.missing:
         notes.append(f"{label.missing:,} rows without a label are left out (label.missing: drop).")
     return notes
@@ -144,7 +166,14 @@ def _entity(column: ColumnProfile, named: bool) -> ColumnGuess:
 
 
 def _draft(
-    table: Path, source: str, label: str, entity: str, event_time: str, given_entity: str | None, given_time: str | None
+    table: Path,
+    source: str,
+    label: str,
+    entity: str,
+    event_time: str,
+    given_entity: str | None,
+    given_time: str | None,
+    encoding: str | None,
 ) -> Project:
     """Return a provisional project, for the ingestion of the table."""
     return Project.model_validate(
@@ -156,6 +185,7 @@ def _draft(
             "sources": {
                 source: {
                     "path": str(table.resolve()),
+                    "encoding": encoding,
                     "time": event_time,
                     "constant_time": None if given_time else CONSTANT_TIME,
                     "row_number": None if given_entity else entity,

@@ -1,5 +1,6 @@
 """Each kind of bad input is one sentence that names what is wrong, and leaves nothing behind."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,55 @@ def test_a_time_that_does_not_parse_is_shown_with_its_row(tmp_path: Path, time: 
     assert said in sentence
 
 
-def test_the_first_byte_that_is_not_utf8_is_located(tmp_path: Path) -> None:
+def test_the_first_byte_that_is_not_utf8_is_located_and_shown_in_the_likely_encoding(tmp_path: Path) -> None:
     sentence = refuse(tmp_path, GOOD + "3,2024-01-01,Zürich\n".encode("latin-1"))
 
     assert f"byte {len(GOOD) + len('3,2024-01-01,Z')} of table.csv (line 4) is 0xfc" in sentence
+    assert "In windows-1252 it is 'ü': if that is right, set 'encoding: windows-1252'" in sentence
 
 
-def test_utf16_is_not_utf8(tmp_path: Path) -> None:
-    assert "byte 0 of table.csv (line 1) is 0xff" in refuse(tmp_path, GOOD.decode().encode("utf-16"))
+def test_a_byte_that_is_no_letter_anywhere_is_no_hint_at_an_encoding(tmp_path: Path) -> None:
+    sentence = refuse(tmp_path, GOOD + b"3,2024-01-01,\x81\n")
+
+    assert "windows" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'id,at,"y' + b"x" * 5000 + b"\n1,2024-01-01,0\n", "a name with more than 1,000 characters"),
+        (b'id,at,"y\n' + b"1,2024-01-01,0\n" * 20_000, 'Close the quote (")'),
+        (b"x" * 200_000 + b",y\n", "a name with more than 1,000 characters"),
+        (GOOD + b"3,2024-01-01," + b"x" * 3_000_000 + b"\n", "line 4 is malformed (Maximum line size"),
+        (GOOD + b'3,2024-01-01,"0\n', "line 4 is malformed (Value with unterminated quote"),
+        (b"Customers 2024\n\n" + GOOD, "line 1 of table.csv is 'Customers 2024', which looks like a title; expected"),
+        (b"Customers 2024,,\n" + GOOD, "seem to be in line 2"),
+        (b"1,2024-01-01,0\n2,2024-01-02,1\n", "Its first row seems to hold values: add a header row"),
+        ("id,at,y,é,e\u0301\n1,2024-01-01,0,1,2\n".encode(), "composed differently in Unicode (U+00E9 and U+0301)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_no_table_is_told_its_true_cause_in_a_short_sentence(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    sentence = refuse(tmp_path, content)
+
+    assert said in sentence
+    assert len(sentence) < 600
+
+
+def test_a_name_composed_otherwise_is_told_from_a_wrong_one(tmp_path: Path) -> None:
+    sentence = refuse(tmp_path, "e\u0301,at,y\n1,2024-01-01,0\n".encode(), entity="é")
+
+    assert "whose letters are composed differently in Unicode (U+0301 instead of U+00E9)" in sentence
+
+
+def test_a_damaged_gzip_file_is_said_to_be_one(tmp_path: Path) -> None:
+    sources = {"table": {"path": "table.csv.gz"}}
+
+    assert "not a complete gzip file" in refuse(
+        tmp_path, gzip.compress(GOOD)[:-9], name="table.csv.gz", sources=sources
+    )
 
 
 def test_a_character_cut_off_at_the_end_is_located(tmp_path: Path) -> None:
@@ -151,10 +193,17 @@ def test_a_file_that_is_no_parquet_is_said_to_be_none(tmp_path: Path) -> None:
     assert "not a valid parquet file" in refuse(tmp_path, b"id,at,y", name="table.parquet", sources=sources)
 
 
-def test_nested_columns_are_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": [1], "at": ["2024-01-01"], "y": [0], "z": [[1, 2]]}), tmp_path / "table.parquet")
+def test_a_nested_column_that_the_project_names_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [[1]], "at": ["2024-01-01"], "y": [0]}), tmp_path / "table.parquet")
 
-    assert "'z' has the type BIGINT[]" in refuse(tmp_path, None, name="table.parquet")
+    assert "'id' has the type BIGINT[]" in refuse(tmp_path, None, name="table.parquet")
+
+
+def test_names_of_a_parquet_file_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    columns = {"id": [1, 2], "at": ["2024-01-01"] * 2, "y": [0, 1], "Y": [0, 1]}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+
+    assert "'y' and 'Y'" in refuse(tmp_path, None, name="table.parquet")
 
 
 def test_a_query_cannot_do_anything_but_ask(tmp_path: Path) -> None:
