@@ -1,5 +1,6 @@
 """The command: reads flags, calls one function per verb, turns errors into exit codes."""
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -9,12 +10,21 @@ from typing import Any
 
 import click
 
-from components.shared.errors import PerennialError
+from components.shared.errors import DISK_FULL, PerennialError, is_disk_full
 from pipelines import runs
 from pipelines.command import options as shared
+from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.targets.model import Images
 from pipelines.targets.protocol import RunRequest
+
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def _forbidden(error: OSError) -> str:
+    named = f"{str(error.filename)!r}" if error.filename else "a file"
+    reason = (error.strerror or str(error)).lower()
+    return f"{named} can't be read or written: {reason}; change its rights, or choose another folder."
 
 
 class _Group(click.Group):
@@ -28,16 +38,20 @@ class _Group(click.Group):
             error.show()
             code = runs.BAD_INPUT
         except PerennialError as error:
-            click.echo(f"perennial: {error}", err=True)
+            click.echo(f"perennial: {terminal.visible(str(error))}", err=True)
             code = error.exit_code
         except (KeyboardInterrupt, click.Abort):
             click.echo("perennial: interrupted", err=True)
             code = runs.INTERRUPTED
         except OSError as error:
-            if error.errno != 28:
+            if error.errno in _FORBIDDEN:
+                sentence = _forbidden(error)
+                code = runs.BAD_INPUT
+            elif is_disk_full(error):
+                sentence, code = DISK_FULL, runs.FAILED
+            else:
                 raise
-            click.echo("perennial: the disk is full; free some space ('perennial gc' removes old runs).", err=True)
-            code = runs.FAILED
+            click.echo(f"perennial: {terminal.visible(sentence)}", err=True)
         sys.exit(code or 0)
 
 

@@ -1,5 +1,6 @@
 """Keep what follows from the source of a pipeline, because kfp, which derives it, takes seconds to import."""
 
+import contextlib
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,9 @@ def kept(module: str | None, what: str, derive: Callable[[], Any]) -> Any:
         # Absent, of an older layout or broken: deriving it again replaces the file.
         pass
     value = derive()
-    files.write_json(path, {"key": key, "value": value})
+    # A read-only cache costs time, nothing else.
+    with contextlib.suppress(OSError):
+        files.write_json(path, {"key": key, "value": value})
     return value
 
 

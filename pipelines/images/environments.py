@@ -5,6 +5,7 @@ all projects. The source of a step is an immutable snapshot next to it, so an ed
 leaks into a running task. A snapshot holds exactly what the step needs at run time (see ``closure``).
 """
 
+import contextlib
 import hashlib
 import platform
 import shutil
@@ -147,7 +148,9 @@ def _use(folder: Path) -> bool:
     mark = folder / _COMPLETE
     if not mark.exists():
         return False
-    mark.touch()
+    # A cache that others fill may be read-only; then nobody collects it here either.
+    with contextlib.suppress(OSError):
+        mark.touch()
     return True
 
 

@@ -94,7 +94,15 @@ class State:
 
 
 def root_of(project: Path) -> Path:
-    """Return the folder of a project, which a path names by itself or by its project.yaml."""
+    """Return the folder of a project, which a path names by itself or by its project.yaml.
+
+    Raises:
+        InputError: If the path names another file.
+    """
+    if project.name != FILE_NAME and project.is_file():
+        raise InputError(
+            f"{str(project)!r} is a file, and not called {FILE_NAME}; expected a project's folder or its {FILE_NAME}."
+        )
     return (project.parent if project.name == FILE_NAME else project).resolve()
 
 

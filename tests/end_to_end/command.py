@@ -1,7 +1,6 @@
 """The command as a user runs it, and a small table of which the project knows nothing."""
 
 import csv
-import json
 import os
 import random
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from pipelines import runs
 
 PERENNIAL = Path(sys.executable).parent / "perennial"
 
@@ -25,7 +26,8 @@ def perennial(*arguments: object, cwd: Path, expect: int | None = 0, **env: str)
 
 def records(project: Path) -> list[dict[str, Any]]:
     """Read the records of a project's runs, oldest first."""
-    return [json.loads(path.read_text()) for path in sorted(project.glob(".perennial/runs/*/run.json"))]
+    folders = sorted(path.parent for path in project.glob(".perennial/runs/*/run.json"))
+    return [runs.load(folder / "run.json").as_dict() for folder in folders]
 
 
 def write_table(path: Path, rows: int = 900, seed: int = 1) -> Path:

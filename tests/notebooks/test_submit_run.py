@@ -103,7 +103,10 @@ def test_both_runs_are_watched_step_by_step_and_released(executed):
 def test_the_metrics_shown_are_those_that_the_evaluation_wrote(executed, project):
     book, results = executed
     records = [json.loads(path.read_text()) for path in sorted(project.glob(".perennial/runs/*/run.json"))]
-    reports = [json.loads((Path(r["artifacts"]["evaluation.report"]) / "evaluation.json").read_text()) for r in records]
+    reports = [
+        json.loads((project / ".perennial" / r["artifacts"]["evaluation.report"] / "evaluation.json").read_text())
+        for r in records
+    ]
     auc = [report["metrics"]["auc"]["value"] for report in reports]
     table = printed(book, "for metric in first.metrics")
 

@@ -16,7 +16,7 @@ def logs(options: TargetOptions, *, run: str, step: str | None) -> None:
     name = step and step.replace("-", "_")
     with options.open().logs(run, name) as record:
         if step is not None:
-            click.echo(_log(record, step), nl=False)
+            click.echo(terminal.visible(_log(record, step)), nl=False)
             return
         for recorded in record.steps:
             took = f"{recorded.seconds:6.1f} s" if recorded.seconds is not None else ""
@@ -24,7 +24,7 @@ def logs(options: TargetOptions, *, run: str, step: str | None) -> None:
         with_errors = (recorded for recorded in record.steps if recorded.log and recorded.error)
         failed = next((recorded for recorded in with_errors if recorded.error == record.reason), None)
         if failed:
-            click.echo(f"\n--- {failed.name}\n{_log(record, failed.name)}")
+            click.echo(terminal.visible(f"\n--- {failed.name}\n{_log(record, failed.name)}"))
         if record.exit_code is not None:
             show_end(record, terminal.console())
 

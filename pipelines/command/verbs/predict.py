@@ -27,8 +27,8 @@ def predict(options: TargetOptions, text: str | None, *, sample: bool) -> int:
     if sample:
         # Standard output holds the answer alone, for scripts.
         [row, *_] = samples.last(backend.state)
-        click.echo(f"asked   {json.dumps(row, ensure_ascii=False)}", err=True)
-    click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
+        click.echo(terminal.visible(f"asked   {json.dumps(row, ensure_ascii=False)}"), err=True)
+    click.echo(terminal.visible(json.dumps(answer, ensure_ascii=False, indent=1)))
     return runs.OK
 
 
