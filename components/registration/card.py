@@ -49,7 +49,16 @@ def markdown(candidate: Candidate, version: "ModelVersion", former: str | None) 
         finalize=escape,
         autoescape=False,
     )
-    named = (wording.number, wording.money, wording.interval, wording.where, wording.share, wording.signed, short)
+    named = (
+        wording.number,
+        wording.money,
+        wording.interval,
+        wording.where,
+        wording.share,
+        wording.signed,
+        wording.split,
+        short,
+    )
     environment.filters.update({function.__name__: function for function in named})
     template = environment.get_template("card.md.j2")
     rendered = template.render(

@@ -12,13 +12,13 @@ ABSENT = "–"
 def number(value: Any) -> str:
     """Format a number with about three significant digits.
 
-    >>> number(0.853412), number(36400), number(None), number(1.2e-07)
-    ('0.853', '36,400', '–', '1.2e-07')
+    >>> number(0.853412), number(36400), number(None), number(1.2e-07), number(-0.0)
+    ('0.853', '36,400', '–', '1.2e-07', '0')
     """
     if not isinstance(value, int | float) or not math.isfinite(value):
         return ABSENT
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{value:,.0f}"
+        return f"{value + 0.0:,.0f}"
     if abs(value) >= 100:
         return f"{value:,.1f}"
     return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1e}"
@@ -54,12 +54,12 @@ def interval(metric: Metric) -> str:
 def money(value: Any, currency: str) -> str:
     """Format an amount of money; amounts of 100 and more have no decimals.
 
-    >>> money(-36400, "USD"), money(3.2, "USD")
-    ('-36,400 USD', '3.20 USD')
+    >>> money(-36400, "USD"), money(3.2, "USD"), money(-0.001, "USD")
+    ('-36,400 USD', '3.20 USD', '0.00 USD')
     """
     if not isinstance(value, int | float):
         return ABSENT
-    return f"{value:,.0f} {currency}" if abs(value) >= 100 else f"{value:,.2f} {currency}"
+    return f"{value:,.0f} {currency}" if abs(value) >= 100 else f"{round(value, 2) + 0.0:,.2f} {currency}"
 
 
 def worth(gain: float, currency: str) -> str:
@@ -74,10 +74,10 @@ def worth(gain: float, currency: str) -> str:
 def share(value: Any) -> str:
     """Format a share as a percentage.
 
-    >>> share(0.333)
-    '33.3 %'
+    >>> share(0.333), share(-0.0001)
+    ('33.3 %', '0.0 %')
     """
-    return f"{value * 100:.1f} %" if isinstance(value, int | float) and math.isfinite(value) else ABSENT
+    return f"{round(value * 100, 1) + 0.0:.1f} %" if isinstance(value, int | float) and math.isfinite(value) else ABSENT
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -97,6 +97,15 @@ def where(conditions: Mapping[str, Any]) -> str:
     'plan = basic and region = n'
     """
     return " and ".join(f"{column} = {value}" for column, value in conditions.items()) or "all rows"
+
+
+def split(method: str) -> str:
+    """Say how rows are split.
+
+    >>> split("time"), split("random")
+    ('by time', 'at random')
+    """
+    return {"time": "by time", "hash": "by a hash of the entity", "random": "at random"}[method]
 
 
 def duration(seconds: Any) -> str:

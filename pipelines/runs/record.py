@@ -176,6 +176,17 @@ def cause(log: Path | None, exit_code: int) -> tuple[int, str]:
 
 
 def end(run: Run, exit_code: int, reason: str | None) -> None:
+    """Close a record and save it."""
+    _close(run, exit_code, reason)
+    run.save()
+
+
+def interrupt(run: Run) -> None:
+    """Close the record of a run whose command was killed, in memory only."""
+    _close(run, INTERRUPTED, "the command was killed.")
+
+
+def _close(run: Run, exit_code: int, reason: str | None) -> None:
     """Close a record: what never ran was skipped, what was cut off failed."""
     for step in run.steps:
         if step.state == "pending":
@@ -183,7 +194,6 @@ def end(run: Run, exit_code: int, reason: str | None) -> None:
         elif step.state == "running":
             step.state, step.error = "failed", "interrupted"
     run.exit_code, run.reason = exit_code, reason
-    run.save()
 
 
 def load(path: Path) -> Run:
@@ -227,7 +237,8 @@ def settle(runs_folder: Path) -> list[str]:
     # A run on a cluster continues without the command.
     killed = [run for run in records(runs_folder) if run.exit_code is None and run.remote is None]
     for run in killed:
-        end(run, INTERRUPTED, "the command was killed.")
+        interrupt(run)
+        run.save()
     return sorted(run.id for run in killed)
 
 

@@ -6,6 +6,7 @@ from components.shared.documents.package_sample import PackageSample, SampleRow
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import InputError
 from pipelines import runs
+from pipelines.targets import history
 from pipelines.targets.state import State
 
 
@@ -28,9 +29,11 @@ def last(state: State) -> list[SampleRow]:
 
 def why_nothing_answers(state: State) -> str:
     """Say how the last run that could have released a model ended, where there was one."""
-    record = next((run for run in runs.records(state.runs) if "deployment" in {s.name for s in run.steps}), None)
+    record = next((run for run in history.records(state) if "deployment" in {s.name for s in run.steps}), None)
     if record is None:
         return "nothing has been released, so nothing can answer; run 'perennial run' first."
+    if record.exit_code is None:
+        return f"nothing has been released: run {record.id} is still running; ask when it has ended."
     verdict = record.artifacts.get("gate.verdict")
     if record.exit_code == runs.REJECTED and verdict:
         broken = [ruling.reason for ruling in Verdict.read(verdict).failed]

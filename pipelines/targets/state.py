@@ -1,6 +1,7 @@
 """Where a project keeps its state: one folder next to the project file, and one lock for processes that change it."""
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pipelines.project.project_file import FILE_NAME
 from pipelines.targets.model import Services
 
 _SQLITE = "sqlite:///"
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def exclusive(state: State, command: str, wait: bool) -> Iterator[None]:
     note = state.folder / "lock.json"
     lock = filelock.FileLock(state.folder / "lock")
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=-1 if wait else _LOOK_S)
     except filelock.Timeout:
         raise InputError(f"{_holder(note)} works on this project; wait for it with --wait, or stop it.") from None
     try:
@@ -132,6 +134,22 @@ def exclusive(state: State, command: str, wait: bool) -> Iterator[None]:
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+
+
+def holder(state: State) -> str | None:
+    """Return what the process that holds the project's lock is doing, such as "run"; None if nobody holds it."""
+    try:
+        with (state.folder / "lock").open() as lock:
+            # Shared, and for a moment only: whoever wants the lock tries for longer.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        try:
+            return str(json.loads((state.folder / "lock.json").read_text(encoding="utf-8"))["command"])
+        except (OSError, ValueError, KeyError):
+            return "starting"
 
 
 def _holder(note: Path) -> str:

@@ -1,5 +1,6 @@
 """`perennial init` promises no run that the steps must refuse."""
 
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from components.shared.errors import InputError
 from components.split import logic as split
 from pipelines.project import initialise, project_file
+from tests.end_to_end.command import perennial
 from tests.pipelines.test_initialise import write_csv
 
 LABELS = ("no", "no", "yes")
@@ -106,3 +108,14 @@ def test_a_flag_names_a_column_however_its_letters_are_composed(tmp_path):
     initialise.write(write_csv(tmp_path / "rows.csv", columns), "caf\u00e9", out=tmp_path / "project")
 
     assert project_file.read(tmp_path / "project").label.column == "cafe\u0301"
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(tmp_path):
+    write_csv(tmp_path / "rows.csv", table(120))
+
+    done = perennial("init", "rows.csv", "--label", "y", "--out", "with space/it's", cwd=tmp_path)
+
+    command = done.stdout.splitlines()[-1].removeprefix("next: ").partition(" && ")[0]
+    assert subprocess.run(["sh", "-c", f"{command} && pwd"], cwd=tmp_path, capture_output=True, text=True).stdout == (
+        f"{tmp_path}/with space/it's\n"
+    )

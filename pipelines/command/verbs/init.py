@@ -1,5 +1,6 @@
 """``perennial init``: say what was guessed and why, and how to go on."""
 
+import shlex
 from pathlib import Path
 
 from rich.markup import escape
@@ -22,5 +23,5 @@ def init(table: Path, *, label: str, entity: str | None, time: str | None, out: 
         console.print(f"- {escape(note)}")
     for file in guess.files:
         console.print(f"wrote {escape(str(file))}")
-    there = "" if out.resolve() == Path.cwd() else f"cd {out} && "
-    console.print(f"next: {there}perennial run")
+    there = "" if out.resolve() == Path.cwd() else f"cd {shlex.quote(str(out))} && "
+    console.print(f"next: {there}perennial run", markup=False)

@@ -5,9 +5,9 @@ from rich.table import Table
 from components.shared import registry
 from components.shared.errors import InputError
 from components.shared.release import endpoint_folder, routing
-from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
+from pipelines.targets import history
 from pipelines.targets.state import State
 
 
@@ -29,7 +29,7 @@ def status(options: TargetOptions, *, last: int = 10) -> None:
 def _runs(folders: State, last: int) -> Table:
     table = Table("run", "pipeline", "state", "reason", "report", box=None, title="last runs", title_justify="left")
     unreadable: list[InputError] = []
-    newest = [run for run, _ in zip(runs.records(folders.runs, unreadable.append), range(last), strict=False)]
+    newest = [run for run, _ in zip(history.records(folders, unreadable.append), range(last), strict=False)]
     for run in reversed(newest):
         report = run.folder / "report.html"
         shown = str(report.relative_to(folders.root)) if report.exists() else ""

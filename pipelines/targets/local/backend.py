@@ -15,7 +15,7 @@ from components.shared.release import local as local_release
 from components.shared.release import rollback, routing
 from pipelines import runs
 from pipelines.runs import Run, report
-from pipelines.targets import samples, state
+from pipelines.targets import history, samples, state
 from pipelines.targets.local import endpoint, preparing, unchanged
 from pipelines.targets.local.preparing import PreparedRun, RunPlan
 from pipelines.targets.local.runtime import Runtime
@@ -146,13 +146,13 @@ class LocalBackend(Backend):
         """List the newest runs on this machine; those that were submitted to a server are listed there."""
         if experiment is not None:
             self._lacks("experiments", "leave --experiment out")
-        local = (run for run in runs.records(self.state.runs) if run.remote is None)
+        local = (run for run in history.records(self.state) if run.remote is None)
         return [_summary(run) for run, _ in zip(local, range(last), strict=False)]
 
     @contextmanager
     def logs(self, run: str, step: str | None = None) -> Iterator[Run]:
         """Give the record of a run; its logs are on this machine already."""
-        matching = [record for record in runs.records(self.state.runs) if record.id.startswith(run)]
+        matching = [record for record in history.records(self.state) if record.id.startswith(run)]
         if not matching:
             raise InputError(f"there is no run {run!r}; 'perennial runs --target {self.name}' lists them.")
         if len(matching) > 1:
