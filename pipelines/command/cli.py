@@ -134,11 +134,12 @@ def runs_(options: TargetOptions, experiment: str | None, last: int, end: str | 
 @shared.any_target
 @click.argument("run")
 @click.argument("step", required=False)
-def logs(options: TargetOptions, run: str, step: str | None) -> None:
+@click.option("--all", "whole", is_flag=True, help="Also show what KFP prints around the lines of a step.")
+def logs(options: TargetOptions, run: str, step: str | None, whole: bool) -> None:
     """Show the states of a run's steps and why it failed, or what one STEP printed."""
     from pipelines.command.verbs import logs as verb
 
-    verb.logs(options, run=run, step=step)
+    verb.logs(options, run=run, step=step, whole=whole)
 
 
 @main.group()

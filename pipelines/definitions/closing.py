@@ -16,13 +16,16 @@ def released(run: Run) -> tuple[str, ...]:
     """Say which version a training run released, or that the same version answers already."""
     registered = Path(run.artifacts.get("registration.release", ""))
     has_version = "registration.release" in run.artifacts and RegisteredVersion.at(registered).exists()
-    version = f"version {RegisteredVersion.read(registered).version}" if has_version else "the model"
+    release = RegisteredVersion.read(registered) if has_version else None
+    version = f"version {release.version}" if release else "the model"
     if run.repeats:
         return (
             f"nothing to do: {version} was made from the same data, project and code by run {run.repeats}, and the "
             "endpoint serves it.",
         )
-    if run.outputs.get("deployment.Output") == "unchanged":
+    # The record of a run on a cluster has no outputs, but what was registered.
+    outcome = run.outputs.get("deployment.Output")
+    if outcome == "unchanged" or (outcome is None and release is not None and release.unchanged):
         return (f"nothing to do: the candidate is {version}, which answers already.",)
     return (f"released {version}",)
 

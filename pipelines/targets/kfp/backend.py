@@ -31,6 +31,8 @@ class RemoteRun:
     server: Server
     bucket: Bucket
     observer: RunObserver
+    target: str
+    """The target's name, for the commands that show or end the run."""
 
     def follow(self) -> Path:
         """Wait for the run's end and fetch what it left; see ``StartedRun.follow``."""
@@ -41,8 +43,8 @@ class RemoteRun:
         except KeyboardInterrupt:
             self.observer.ended(self.record)
             self.observer.announced(
-                f"no longer watching; the run continues. 'perennial logs {self.record.remote}' shows it, "
-                f"'perennial runs --end {self.record.remote}' ends it."
+                f"no longer watching; the run continues. 'perennial logs --target {self.target} {self.record.remote}' "
+                f"shows it, 'perennial runs --target {self.target} --end {self.record.remote}' ends it."
             )
             raise
         self.observer.ended(self.record)
@@ -99,12 +101,12 @@ class KfpBackend(Backend):
         self.state.runs.mkdir(parents=True, exist_ok=True)
         record = submission.record(prepared, run_id, now)
         observer.announced(f"submitted run {run_id}, version {version.name}, experiment {experiment!r}")
-        yield RemoteRun(record, request.entry, server, bucket, observer)
+        yield RemoteRun(record, request.entry, server, bucket, observer, self.name)
 
     def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
         """List the newest runs of the project, and bring their local records up to date."""
         listing.update(self.server, self.state.runs)
-        return listing.newest(self.server, self._experiment(experiment), last)
+        return listing.newest(self.server, self._experiment(experiment), last, self.state.runs)
 
     @contextmanager
     def logs(self, run: str, step: str | None = None) -> Iterator[Run]:

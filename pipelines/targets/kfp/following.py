@@ -41,6 +41,7 @@ class Follower:
         self._waiting: dict[str, float] = {}
         self._said: dict[str, str] = {}
         self._gave_up: str | None = None
+        self._canceled = False
 
     def to_the_end(self, poll_s: float = POLL_S) -> None:
         """Wait until the run has ended; a pod that can't start ends it after the target's ``start_deadline_s``.
@@ -54,7 +55,9 @@ class Follower:
     def look(self) -> bool:
         """Look once; return whether the run has ended and its record is closed."""
         with self._server.asked("show a run") as client:
-            state = client.get_run(self._id).state
+            run = client.get_run(self._id)
+        state = run.state
+        self._canceled = state == "CANCELED" or any(past.state == "CANCELING" for past in run.state_history or ())
         workflow = self.workflow()
         for step in self._record.steps:
             self._note(step, workflow.task(step.name))
@@ -127,10 +130,12 @@ class Follower:
         """Find what failed first, and say why."""
         if self._gave_up:
             return runs.FAILED, self._gave_up
+        if self._canceled:
+            # The server's last word is FAILED, and its pods say that they exceeded a deadline.
+            return runs.INTERRUPTED, "it was ended at the server."
         failed = [pod for pod in workflow.pods if pod.failed]
-        if state == "CANCELED" or not failed:
-            reason = "it was ended at the server" if state == "CANCELED" else workflow.message or f"it is {state}"
-            return runs.INTERRUPTED if state == "CANCELED" else runs.FAILED, f"{reason.rstrip('.')}."
+        if not failed:
+            return runs.FAILED, f"{(workflow.message or f'it is {state}').rstrip('.')}."
         # The last attempt of what failed first; what came after failed with it.
         first = next(pod for pod in failed)
         pod = [pod for pod in failed if _task_of(pod.node) == _task_of(first.node)][-1]

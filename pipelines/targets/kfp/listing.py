@@ -16,9 +16,16 @@ from pipelines.targets.kfp.following import Follower
 from pipelines.targets.kfp.submission import experiment_of
 from pipelines.targets.protocol import RunSummary
 
+# The server's words for what has the same name on every target.
+_WORDS = {"SUCCEEDED": "finished", "CANCELED": "interrupted"}
 
-def newest(server: Server, experiment: str, last: int) -> list[RunSummary]:
-    """List the newest runs of an experiment, the newest first."""
+
+def newest(server: Server, experiment: str, last: int, runs_folder: Path) -> list[RunSummary]:
+    """List the newest runs of an experiment, the newest first.
+
+    A run with a local record is in the state that the record says: for the server, a rejected run has succeeded.
+    """
+    recorded = {run.remote: run.state for run in runs.records(runs_folder) if run.remote and run.exit_code is not None}
     experiment_id = experiment_of(server, experiment)
     with server.asked("list its runs") as client:
         answer = client.list_runs(
@@ -27,7 +34,7 @@ def newest(server: Server, experiment: str, last: int) -> list[RunSummary]:
             experiment_id=experiment_id,
             namespace=server.target.namespace,
         )
-    return [_listed(run) for run in answer.runs or []]
+    return [_listed(run, recorded.get(run.run_id)) for run in answer.runs or []]
 
 
 def find(server: Server, name: str, runs_folder: Path) -> str:
@@ -88,8 +95,11 @@ def _updated(server: Server, record: runs.Run) -> Follower:
     return follower
 
 
-def _listed(run: Any) -> RunSummary:
+def _listed(run: Any, recorded: str | None) -> RunSummary:
     # For the server, a run that has not finished has finished in 1970.
     finished = run.finished_at if run.finished_at and run.finished_at.year > 1970 else None
     seconds = (finished - run.created_at).total_seconds() if finished else None
-    return RunSummary(run.run_id, run.display_name, (run.state or "PENDING").lower(), run.created_at, seconds)
+    state = run.state or "PENDING"
+    return RunSummary(
+        run.run_id, run.display_name, recorded or _WORDS.get(state, state.lower()), run.created_at, seconds
+    )

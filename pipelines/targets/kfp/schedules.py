@@ -124,7 +124,7 @@ def delete(server: Server, schedule: Schedule, experiment: str) -> None:
     if going:
         raise InputError(
             f"the schedule {schedule.name!r} is paused, its run {going[0]} goes on; wait for it or end it with "
-            f"'perennial runs --end {going[0]}', then delete the schedule."
+            f"'perennial runs --target kfp --end {going[0]}', then delete the schedule."
         )
     with server.asked("delete a schedule") as client:
         client.delete_recurring_run(schedule.id)

@@ -152,12 +152,18 @@ class LocalBackend(Backend):
     @contextmanager
     def logs(self, run: str, step: str | None = None) -> Iterator[Run]:
         """Give the record of a run; its logs are on this machine already."""
-        matching = [record for record in history.records(self.state) if record.id.startswith(run)]
+        matching = [
+            record
+            for record in history.records(self.state)
+            if record.id.startswith(run) or (record.remote or "").startswith(run)
+        ]
         if not matching:
             raise InputError(f"there is no run {run!r}; 'perennial runs --target {self.name}' lists them.")
         if len(matching) > 1:
             ids = sorted(record.id for record in matching)
             raise InputError(f"{run!r} is the beginning of several runs: {ids}; write more of it.")
+        if matching[0].remote:
+            raise InputError(f"the run {run!r} is on a cluster; name its target, such as --target kfp.")
         yield matching[0]
 
     def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def perennial(place, s3, tmp_path, monkeypatch):
     storage = f"storage.endpoint_url={os.environ['AWS_ENDPOINT_URL']}"
 
     def run(*arguments: str, code: int = 0) -> str:
-        options = ("--project", str(root), "--set", f"host={place.host}", "--set", storage)
+        target = ("--target", "kfp", "--set", f"host={place.host}", "--set", storage)
+        options = ("--project", str(root), *target)
         done: Result = CliRunner().invoke(cli.main, [*arguments, *options])
         assert done.exit_code == code, done.output
         return done.output
@@ -66,7 +67,7 @@ def test_a_submitted_run_is_recorded_listed_shown_and_ended(perennial, tmp_path)
     said = perennial("submit", "--no-wait")
 
     run_id = RUN.search(said)[0]
-    assert f"follow it with 'perennial logs {run_id}'" in said
+    assert f"follow it with 'perennial logs --target kfp {run_id}'" in said
     (record,) = records(tmp_path)
     assert (record["remote"], record["state"]) == (run_id, "running")
     assert run_id in perennial("runs")
