@@ -15,7 +15,7 @@ LAYERS = (
     ("components",),
     ("pipelines.images", "pipelines.simulator"),
     ("pipelines.project",),
-    ("pipelines.definitions", "pipelines.runs"),
+    ("pipelines.definitions", "pipelines.runs", "pipelines.scoring"),
     ("pipelines.targets",),
     ("pipelines.command.terminal", "pipelines.command.view"),
     ("pipelines.api",),
