@@ -94,6 +94,15 @@ def test_a_second_run_has_nothing_to_do(released):
     assert [int(v.version) for v in registry.versions(registry.open(place.registry_uri), "customers")] == [1]
 
 
+def test_a_copied_and_then_moved_project_answers_and_has_nothing_to_do(released):
+    shutil.copytree(released, released.parent / "copied")
+    moved = (released.parent / "copied").rename(released.parent / "moved away")
+
+    assert '"model_version": "1"' in perennial("predict", "--sample", cwd=moved).stdout
+    assert "nothing to do" in perennial("run", cwd=moved).stdout
+    assert not any(str(path).startswith(f"{released}/") for path in records(moved)[-1]["artifacts"].values())
+
+
 def test_a_row_is_answered_and_what_was_never_seen_is_flagged(released):
     sample = json.loads(perennial("predict", "--sample", cwd=released).stdout)
     row = sample_row(released) | {"depot": "atlantis"}
