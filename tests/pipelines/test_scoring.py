@@ -1,6 +1,7 @@
 """A table is scored as the endpoint would score its rows, keeps its columns and its order, and hides nothing."""
 
 import csv
+import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,14 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "folder"])
+@pytest.mark.parametrize("kind", ["csv", "utf-16 csv.gz", "parquet", "folder"])
 def test_a_table_of_features_gets_the_scores_of_the_endpoint(tmp_path, kind):
     rows = [dict(row) | {"name": f"row {i}"} for i, row in enumerate(SAMPLE.rows)]
     if kind == "csv":
         table = written(tmp_path / "new.csv", rows)
+    elif kind == "utf-16 csv.gz":
+        table = tmp_path / "new.csv.gz"
+        table.write_bytes(gzip.compress(written(tmp_path / "new.csv", rows).read_text().encode("utf-16")))
     else:
         table = tmp_path / "new.parquet" if kind == "parquet" else tmp_path / "new"
         parts = [rows] if kind == "parquet" else [rows[:1], rows[1:]]

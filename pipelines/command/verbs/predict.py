@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.wording import quoted
 from pipelines import api, runs
@@ -34,7 +35,7 @@ def predict(options: TargetOptions, text: str | None, *, sample: bool) -> int:
 
 def predict_table(options: TargetOptions, table: Path, out: Path | None, version: str | None) -> int:
     """Score all rows of a table, write them, and say what was ignored or could not be read."""
-    out = out or Path(f"{table.stem}_scores.csv")
+    out = out or Path(f"{sources.stem(table)}_scores.csv")
     console = terminal.console()
     bar = Progress(
         TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
