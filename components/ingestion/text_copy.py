@@ -126,6 +126,11 @@ def _blocks(name: str, file: Path, encoding: str) -> Iterator[bytes]:
                 raise InputError(
                     _undecodable(name, file, encoding, position - len(held) + at, line, data[at])
                 ) from None
+            if "\0" in text:
+                raise InputError(
+                    f"source '{name}': {file.name} holds a zero byte, which no text has; expected "
+                    f"{'UTF-8' if encoding == 'utf-8' else encoding} text. Save the table as CSV in UTF-8."
+                )
             yield text.encode("utf-8")
             if not block:
                 return

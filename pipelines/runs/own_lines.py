@@ -9,13 +9,13 @@ _ANNOUNCES_JSON = re.compile(r"(\{|Got executor_input:)\s*$")
 
 
 def own_lines(log: str) -> str:
-    r"""Return what a step wrote, also what it printed as JSON; the whole log if it wrote nothing.
+    r"""Return what a step wrote, also what it printed as JSON; empty if it wrote nothing.
 
     >>> own_lines("I1121 05:49:46.560067      15 main.go:67] Setting log level to: '1'\nread 9 rows\n")
     'read 9 rows\n'
     """
     own = "".join(_own(log.splitlines(keepends=True)))
-    return own if own.strip() else log
+    return own if own.strip() else ""
 
 
 def _own(lines: list[str]) -> Iterator[str]:

@@ -42,4 +42,8 @@ def _log(record: runs.Run, name: str, whole: bool) -> str:
         why = f", {step.error.rstrip('.')}" if step.error else ""
         raise InputError(f"the step {step.name} has no log: it is {step.state}{why}; ask for one that ran.")
     text = Path(step.log).read_text(encoding="utf-8", errors="replace")
-    return text if whole else own_lines(text)
+    own = text if whole else own_lines(text)
+    if not own and step.state == "done":
+        return f"the step {step.name} printed nothing of its own; --all shows what KFP printed around it.\n"
+    # Why a step failed that printed nothing is among the other lines.
+    return own or text

@@ -86,6 +86,7 @@ def test_a_byte_that_is_no_letter_anywhere_is_no_hint_at_an_encoding(tmp_path: P
         (GOOD + b'3,2024-01-01,"0\n', "line 4 is malformed (Value with unterminated quote"),
         (b"Customers 2024\n\n" + GOOD, "line 1 of table.csv is 'Customers 2024', which looks like a title; expected"),
         (b"Customers 2024,,\n" + GOOD, "seem to be in line 2"),
+        (b"PK\x03\x04\x00\x00spreadsheet,id,at,y\n", "table.csv holds a zero byte, which no text has"),
         (b"1,2024-01-01,0\n2,2024-01-02,1\n", "Its first row seems to hold values: add a header row"),
         ("id,at,y,é,e\u0301\n1,2024-01-01,0,1,2\n".encode(), "composed differently in Unicode (U+00E9 and U+0301)"),
     ],
