@@ -72,7 +72,7 @@ def register(
         if not unchanged:
             registry.move_alias(client, name, registry.CHALLENGER, str(version.version))
     _log.info("version %s of %s%s", version.version, name, ", unchanged" if unchanged else "")
-    objects.write(release_out, candidate, version, unchanged, files.sha256(PackageManifest.at(evidence.model)))
+    objects.write(release_out, candidate, version, unchanged, _manifest_hash(client, version))
     # The card of the champion tells of the day it was made, not of a comparison with itself.
     text = _card_of(client, version) if unchanged else card.markdown(candidate, version, former)
     for path, content in ((card_out, text), (card_html_out, card.html(text, name))):
@@ -106,6 +106,13 @@ def _new_version(
     finish_run(client, run_id)
     client.set_model_version_tag(name, str(version.version), registry.COMPLETE, "true")
     return client.get_model_version(name, str(version.version))
+
+
+def _manifest_hash(client: "MlflowClient", version: "ModelVersion") -> str:
+    """Hash the manifest of the registered package: that of an equal candidate tells of another training time."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = client.download_artifacts(str(version.run_id), f"model/{PackageManifest.FILE}", folder)
+        return files.sha256(Path(manifest))
 
 
 def _card_of(client: "MlflowClient", version: "ModelVersion") -> str:

@@ -161,6 +161,8 @@ def parameters(candidate: Candidate) -> dict[str, str]:
         "label": project.label.column,
         "features": len(project.features.columns),
         "seed": candidate.model.seed,
+        "family": candidate.model.family,
+        "evaluation.primary": candidate.evaluation.primary,
         "snapshot_hash": candidate.snapshot.content_hash,
         "split.method": split.method,
         **{f"split.rows.{part}": rows for part, rows in split.rows},

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared import registry_location, telemetry
 from components.shared.documents.release import ARTIFACTS
-from components.shared.errors import StepFailed, is_disk_full
+from components.shared.errors import InputError, StepFailed, is_disk_full
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -114,6 +114,21 @@ def version_by_alias(client: "MlflowClient", name: str, alias: str) -> "ModelVer
         if error.error_code in _ABSENT:
             return None
         raise
+
+
+def version(client: "MlflowClient", name: str, number: str | None) -> "ModelVersion | None":
+    """Return a complete version by its number, or the champion (None) if there is one.
+
+    Raises:
+        InputError: If there is no such version; the message lists the others.
+    """
+    if number is None:
+        return version_by_alias(client, name, CHAMPION)
+    by_number = {str(known.version): known for known in versions(client, name)}
+    if number not in by_number:
+        listed = sorted(by_number, key=int)
+        raise InputError(f"model {name!r} has no version {number!r}; expected one of {listed}.")
+    return by_number[number]
 
 
 def move_alias(client: "MlflowClient", name: str, alias: str, version: str | None) -> None:

@@ -314,6 +314,39 @@ def status(options: TargetOptions) -> None:
 
 
 @main.command()
+@shared.target("laptop", "Target whose registry holds the version.")
+@click.argument("version", required=False)
+@click.option("--card", is_flag=True, help="Print the model card.")
+def show(options: TargetOptions, version: str | None, card: bool) -> None:
+    """Show where a registered version (default: the champion) came from, and what it measured."""
+    from pipelines.command.verbs import show as verb
+
+    verb.show(options, version, card=card)
+
+
+@main.command()
+@shared.local_target
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+def compare(options: TargetOptions, first: str, second: str) -> None:
+    """Compare two runs: the metrics of their candidates, and what differs in data, model and outcome."""
+    from pipelines.command.verbs import compare as verb
+
+    verb.compare(options, first, second)
+
+
+@main.command()
+@shared.local_target
+@click.argument("run", required=False)
+@click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
+def report(options: TargetOptions, run: str | None, in_browser: bool) -> None:
+    """Print the path of a run's report (default: the newest run)."""
+    from pipelines.command.verbs import report as verb
+
+    verb.report(options, run, in_browser=in_browser)
+
+
+@main.command()
 @shared.local_target
 @click.option("--keep", type=click.IntRange(0), default=3, show_default=True, help="Newest runs to keep in any case.")
 @click.option("--cache-days", type=click.FloatRange(0), help="Also remove virtualenvs unused for so many days.")

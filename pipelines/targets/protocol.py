@@ -228,16 +228,9 @@ class Backend(ABC):
         if not self.state.registry_exists:
             raise InputError(samples.why_nothing_answers(self.state))
         client = registry.open(self.state.registry_uri)
-        if version is None:
-            found = registry.version_by_alias(client, name, registry.CHAMPION)
-            if found is None:
-                raise InputError(samples.why_nothing_answers(self.state))
-        else:
-            versions = {str(known.version): known for known in registry.versions(client, name)}
-            if version not in versions:
-                listed = sorted(versions, key=int)
-                raise InputError(f"model {name!r} has no version {version!r}; expected one of {listed}.")
-            found = versions[version]
+        found = registry.version(client, name, version)
+        if found is None:
+            raise InputError(samples.why_nothing_answers(self.state))
         return str(found.version), registry.download(client, str(found.source), folder / "package")
 
     def end(self, run: str) -> str:

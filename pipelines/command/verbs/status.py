@@ -1,14 +1,22 @@
 """``perennial status``: what answers, what is registered, what ran."""
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from components.shared import registry
 from components.shared.errors import InputError
+from components.shared.measures.metric_names import PRIMARY
 from components.shared.release import endpoint_folder, routing
+from components.shared.wording import significant
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.targets import history
 from pipelines.targets.state import State
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def status(options: TargetOptions, *, last: int = 10) -> None:
@@ -41,13 +49,27 @@ def _runs(folders: State, last: int) -> Table:
 
 def _versions(folders: State, name: str) -> Table:
     client = registry.open(folders.registry_uri)
-    table = Table("version", "aliases", "snapshot", "run", box=None, title="registered", title_justify="left")
+    headings = ("version", "aliases", "registered", "metric", "snapshot", "run")
+    table = Table(*headings, box=None, title="registered", title_justify="left")
     versions = registry.versions(client, name)
     # MLflow lists versions without their aliases.
     held = client.get_registered_model(name).aliases if versions else {}
     for version in versions:
         aliases = sorted(alias for alias, holder in held.items() if str(holder) == str(version.version))
         table.add_row(
-            str(version.version), ", ".join(aliases), version.tags.get(registry.SNAPSHOT, "")[:12], version.run_id
+            str(version.version),
+            ", ".join(aliases),
+            f"{datetime.fromtimestamp(version.creation_timestamp / 1000, UTC):%Y-%m-%d %H:%M}",
+            _main_metric(client, str(version.run_id)),
+            version.tags.get(registry.SNAPSHOT, "")[:12],
+            version.run_id,
         )
     return table
+
+
+def _main_metric(client: "MlflowClient", run_id: str) -> str:
+    """Return the metric that models are compared by, as it was on the test rows; empty where nobody knows."""
+    data = client.get_run(run_id).data
+    name = data.params.get("evaluation.primary") or PRIMARY.get(data.params.get("task", ""), "")
+    value = data.metrics.get(f"test.{name}")
+    return "" if value is None else f"{name} {significant(value)}"
