@@ -241,3 +241,20 @@ def test_no_cache_runs_every_step_of_a_run_with_nothing_to_do(released):
     perennial("run", "--no-cache", cwd=released)
 
     assert {step["state"] for step in records(released)[-1]["steps"]} == {"done", "skipped"}
+
+
+def test_versions_and_runs_are_shown_compared_and_reported_with_their_figures(released):
+    perennial("run", "--seed", "8", cwd=released)
+    first, *_, last = [run["id"] for run in records(released)]
+    shown, card = perennial("show", "1", cwd=released).stdout, perennial("show", "1", "--card", cwd=released).stdout
+    status = perennial("status", cwd=released).stdout
+    compared = perennial("compare", first, last, cwd=released).stdout
+    report = perennial("report", last, cwd=released).stdout.strip()
+
+    assert (released / report).parent.name == last and (released / report).is_file()
+    assert "1 of customers" in shown and "auc" in shown and "train" in shown
+    assert "customers" in card and "Value" in card
+    assert "auc 0." in status
+    assert "seed" in compared and "test rows" in compared
+    assert perennial("show", "9", cwd=released, expect=2).stderr.count("expected one of ['1'") == 1
+    assert "the same run" in perennial("compare", first, first, cwd=released, expect=2).stderr

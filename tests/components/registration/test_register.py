@@ -15,6 +15,7 @@ import pytest
 from components.registration import logic
 from components.shared import files, registry
 from components.shared.errors import GateRejected, StepFailed
+from tests import documents
 from tests.components import made_candidate
 from tests.components.made_candidate import CODE, empty_registry
 
@@ -106,6 +107,20 @@ def test_the_same_candidate_gets_the_same_version_and_is_unchanged_once_it_is_ch
     assert len(registry.versions(client, "made")) == 1
     assert len(registry.runs(client, "made", "")) == 1
     assert (tmp_path / "1" / "card.md").read_text() == (tmp_path / "3" / "card.md").read_text()
+
+
+def test_an_equal_candidate_that_was_trained_again_releases_the_package_that_is_registered(tmp_path):
+    uri, evidence = empty_registry(tmp_path / "state"), made_candidate.evidence(tmp_path / "candidate")
+    first, _ = _register(evidence, uri, tmp_path / "1")
+    # Another training of the same weights took another time.
+    documents.training_history(duration_s=2.0).write(evidence.model)
+    documents.seal(evidence.model)
+
+    again, release = _register(evidence, uri, tmp_path / "2")
+
+    registered = files.from_uri(release["storage_uri"]) / "manifest.json"
+    assert again == first
+    assert release["manifest_sha256"] == files.sha256(registered) != files.sha256(evidence.model / "manifest.json")
 
 
 @pytest.mark.parametrize(
