@@ -82,16 +82,16 @@ def test_a_package_that_changed_in_the_registry_stops_the_run(tmp_path):
         _fetch(uri, tmp_path / "out")
 
 
-def test_artifacts_that_moved_away_are_one_sentence(tmp_path):
+def test_artifacts_that_are_lost_are_one_sentence(tmp_path):
     uri = empty_registry(tmp_path / "state")
     _, registered = _register(tmp_path / "candidate", uri)
     registry.move_alias(registry.open(uri), "made", "champion", registered)
-    (tmp_path / "state").rename(tmp_path / "moved")
+    (tmp_path / "state" / "mlartifacts").rename(tmp_path / "elsewhere")
 
     with pytest.raises(
         StepFailed, match=r"cannot read the artifacts .* \(.*No such .*\); restore them if they were moved"
     ):
-        _fetch(f"sqlite:///{tmp_path / 'moved' / 'mlflow.db'}", tmp_path / "out")
+        _fetch(uri, tmp_path / "out")
 
 
 def test_an_alias_moves_to_a_version_to_none_and_to_where_it_is(tmp_path):

@@ -90,11 +90,10 @@ def test_without_a_server_nothing_is_released(tmp_path, endpoint, client, regist
 def test_a_server_that_does_not_answer_leaves_everything_as_it_was(tmp_path, endpoint, client, registry_uri):
     release, verdict = placed(tmp_path, PROMOTED)
     here = os.getpid()
-    endpoint_folder.write_server(
-        endpoint, EndpointServer(pid=here, started=processes.started(here), rest_url="http://127.0.0.1:9")
-    )
+    silent = EndpointServer(pid=here, started=processes.started(here), rest_url="http://127.0.0.1:9")
 
-    with pytest.raises(StepFailed, match="no model server answers at"):
+    with endpoint_folder.serving(endpoint), pytest.raises(StepFailed, match="no model server answers at"):
+        endpoint_folder.write_server(endpoint, silent)
         logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
 
     assert state(endpoint, client) == ("1", "1", None)
