@@ -223,7 +223,7 @@ def score_table(
         raise InputError(f"--out is the table {str(table)!r} itself; name another file.")
     backend = open_backend(target, Path(project), overrides)
     with tempfile.TemporaryDirectory(prefix="perennial-scores-") as work:
-        found, package = backend.model_package(version, Path(work))
+        scoring_version, package = backend.model_package(version, Path(work))
         model = TableModel.open(package)
         features = {feature.name: feature.type for feature in model.facts.features}
         types = _training_types(backend)
@@ -235,7 +235,7 @@ def score_table(
                 done += more
                 progress(done, rows.rows)
 
-            return scored_table.write(model, found, rows, out, advance)
+            return scored_table.write(model, scoring_version, rows, out, advance)
 
 
 def _training_types(backend: Backend) -> Mapping[str, str] | None:

@@ -28,10 +28,10 @@ def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     # Of several classes, those with too few rows for the main metric are not judged.
     judged = {name: count for name, count in by_class.items() if count >= JUDGED_CLASS_ROWS}
     if evaluation.task == "binary" or len(judged) < 2:
-        judged = by_class
+        judged = {name: count for name, count in by_class.items() if count}
     rarest = min(judged, key=lambda name: judged[name])
     unjudged = sorted(set(by_class) - set(judged))
-    remark = f"; {quoted(unjudged)} have too few to be judged" if unjudged else ""
+    remark = f"; too few to be judged: {quoted(unjudged)}" if unjudged else ""
     needed = gate.min_class_rows
     reason = f"{judged[rarest]:,} test rows of the rarest class '{rarest}', {needed:,} needed{remark}"
     yield _ruling("class rows", judged[rarest] >= needed, reason, "data")

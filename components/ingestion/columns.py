@@ -102,7 +102,7 @@ def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:
     """
     names = sorted(_shortened(column) for column in existing)
     if same := [
-        found for found in names if unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", column)
+        other for other in names if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", column)
     ]:
         return (
             f"source '{name}' has no column '{column}' ({role}), but one whose letters are composed differently in "
@@ -115,7 +115,7 @@ def unknown(name: str, column: str, role: str, existing: Iterable[str]) -> str:
     advice = "Correct the name."
     if similar:
         advice = f"Did you mean '{similar[0]}'?"
-    elif any(_NUMBER.fullmatch(found) for found in names):
+    elif any(_NUMBER.fullmatch(other) for other in names):
         advice = "Its first row seems to hold values: add a header row with the column names."
     return f"source '{name}' has no column '{column}' ({role}); it has {listed}. {advice}"
 

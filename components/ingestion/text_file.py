@@ -72,8 +72,8 @@ def csv_error(name: str, problem: Exception) -> str:
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
     numbers = (line.split("CSV Error on Line:")[-1].strip() for line in lines if "CSV Error on Line:" in line)
     number = next(numbers, None)
-    known = ("Expected Number", "Value with unterminated", "Maximum line size")
-    reason = next((line for line in lines if line.startswith(known)), lines[0])
+    clear_reasons = ("Expected Number", "Value with unterminated", "Maximum line size")
+    reason = next((line for line in lines if line.startswith(clear_reasons)), lines[0])
     if reason == lines[0] and max(map(len, lines)) > _LONG_LINE:
         reason = f"a line of more than {_LONG_LINE:,} characters, as after a quote that is not closed"
     return (

@@ -52,6 +52,7 @@ def markdown(candidate: Candidate, version: "ModelVersion", former: str | None) 
     named = (
         wording.number,
         wording.money,
+        wording.worth,
         wording.interval,
         wording.where,
         wording.share,

@@ -21,6 +21,6 @@ def training(
     from components.shared import bundle
     from components.training import logic
 
-    given, made = (Path(splits.path), Path(study.path)), (Path(model.path), Path(plain.path))
-    facts = logic.train(bundle.project(project.path), *given, seed, *made)
+    packages = Path(model.path), Path(plain.path)
+    facts = logic.train(bundle.project(project.path), Path(splits.path), Path(study.path), seed, *packages)
     model.metadata.update(facts)

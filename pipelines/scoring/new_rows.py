@@ -65,7 +65,12 @@ def open_table(
         engine.execute("SET TimeZone = 'UTC'")
         try:
             relation, raw = _relation(engine, project, table, work)
-            yield _computed(engine, project, root, features, table, relation, raw, types)
+            view = _only_view(project, root)
+            if view is None:
+                computed = _direct(engine, features, table, relation, raw)
+            else:
+                computed = _through_view(engine, project, view, features, table, relation, raw, types)
+            yield _beside(engine, relation, raw, computed, tuple(features), table)
         except duckdb.Error as problem:
             reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
             raise InputError(f"{table.name} cannot be scored: {reason}. Correct the table.") from problem
@@ -91,94 +96,101 @@ def _relation(
     return relation, columns.describe(engine, relation)
 
 
-def _computed(
+@dataclass(frozen=True)
+class _Computed:
+    """The features of a table: the query that selects them, what it uses, and what it could not read."""
+
+    query: str
+    used: set[str]
+    unreadable: Mapping[str, int]
+
+
+def _direct(
+    engine: duckdb.DuckDBPyConnection, features: Mapping[str, str], table: Path, relation: str, raw: Mapping[str, str]
+) -> _Computed:
+    """Take the features from columns of their names."""
+    absent = sorted(set(features) - set(raw))
+    if absent:
+        raise InputError(
+            f"{table.name} lacks the features {absent}; expected a column for each of {sorted(features)}, because "
+            "the project computes them from several sources. Add the columns."
+        )
+    converted = {name: _feature(name, raw[name], kind) for name, kind in features.items()}
+    unreadable = _unreadable(engine, relation, raw, converted, Source(path=table.name))
+    return _Computed(f"SELECT {_listed(converted)} FROM {relation}", set(features), unreadable)
+
+
+def _through_view(
     engine: duckdb.DuckDBPyConnection,
     project: Project,
-    root: Path,
+    view: Path,
     features: Mapping[str, str],
     table: Path,
     relation: str,
     raw: Mapping[str, str],
     types: Mapping[str, str] | None,
-) -> NewRows:
-    source, view = _only_view(project, root)
-    if view is None or source is None:
-        absent = sorted(set(features) - set(raw))
-        if absent:
-            raise InputError(
-                f"{table.name} lacks the features {absent}; expected a column for each of {sorted(features)}, because "
-                "the project computes them from several sources. Add the columns."
-            )
-        direct = {name: _feature(name, raw[name], kind) for name, kind in features.items()}
-        used = set(features)
-        features_sql = f"SELECT {_listed(direct)} FROM {relation}"
-        unreadable = _unreadable(engine, relation, raw, direct, Source(path=table.name))
-    else:
-        query = view.read_text(encoding="utf-8").strip().rstrip(";")
-        declared = project.sources[source]
-        wanted = _typed(engine, relation, raw, types, declared, project)
-        used = {name for name in wanted if _mentions(query, name)}
-        added = {declared.row_number} | ({declared.time} if declared.constant_time else set())
-        known_later = {project.label.column, project.entity, project.event_time, declared.time}
-        absent = sorted(used - set(raw) - added - known_later)
-        if absent:
-            raise InputError(
-                f"{table.name} lacks the columns {absent}, which {view.name} computes features from; it has "
-                f"{sorted(raw)}. Add the columns, empty where nothing is known."
-            )
-        converted = {
-            name: plain.expression(name, raw[name], kind, declared, strict=False)
-            if name in raw
-            else f"CAST(NULL AS {kind})"
-            for name, kind in wanted.items()
-        }
-        if declared.row_number:
-            converted[declared.row_number] = "row_number() OVER ()"
-        if declared.constant_time:
-            converted[str(declared.time)] = plain.moment(declared.constant_time)
-        unreadable = _unreadable(
-            engine, relation, raw, {name: sql for name, sql in converted.items() if name in used & set(raw)}, declared
+) -> _Computed:
+    """Compute the features by the SQL of the project's only view, over the rows as its only source."""
+    [(name, source)] = project.sources.items()
+    query = view.read_text(encoding="utf-8").strip().rstrip(";")
+    typed = _typed(engine, relation, raw, types, source, project)
+    used = {column for column in typed if _mentions(query, column)}
+    added = {source.row_number} | ({source.time} if source.constant_time else set())
+    known_later = {project.label.column, project.entity, project.event_time, source.time}
+    absent = sorted(used - set(raw) - added - known_later)
+    if absent:
+        raise InputError(
+            f"{table.name} lacks the columns {absent}, which {view.name} computes features from; it has "
+            f"{sorted(raw)}. Add the columns, empty where nothing is known."
         )
-        engine.execute(f"CREATE TEMP VIEW {identifier(source)} AS SELECT {_listed(converted)} FROM {relation}")
-        engine.execute(f"CREATE TEMP VIEW _answer AS {query}")
-        features_sql = f"SELECT {', '.join(map(identifier, features))} FROM _answer"
-    return _beside(engine, relation, raw, features_sql, tuple(features), used, unreadable, table)
+    converted = {
+        column: plain.expression(column, raw[column], kind, source, strict=False)
+        if column in raw
+        else f"CAST(NULL AS {kind})"
+        for column, kind in typed.items()
+    }
+    read = {column: sql for column, sql in converted.items() if column in used and column in raw}
+    if source.row_number:
+        converted[source.row_number] = "row_number() OVER ()"
+    if source.constant_time:
+        converted[str(source.time)] = plain.moment(source.constant_time)
+    engine.execute(f"CREATE TEMP VIEW {identifier(name)} AS SELECT {_listed(converted)} FROM {relation}")
+    engine.execute(f"CREATE TEMP VIEW _answer AS {query}")
+    selected = ", ".join(map(identifier, features))
+    return _Computed(f"SELECT {selected} FROM _answer", used, _unreadable(engine, relation, raw, read, source))
 
 
-def _only_view(project: Project, root: Path) -> tuple[str | None, Path | None]:
-    """Return the source and the view of a project that has one of each, so that a new row is a row of features."""
+def _only_view(project: Project, root: Path) -> Path | None:
+    """Return the view of a project with one source and one view, so that a new row is a row of features."""
     views = sorted((root / "feature_repo" / "sql").glob("*.sql"))
-    if len(project.sources) != 1 or len(views) != 1:
-        return None, None
-    return next(iter(project.sources)), views[0]
+    return views[0] if len(project.sources) == len(views) == 1 else None
 
 
 def _beside(
     engine: duckdb.DuckDBPyConnection,
     relation: str,
     raw: Mapping[str, str],
-    features_sql: str,
+    computed: _Computed,
     features: tuple[str, ...],
-    used: set[str],
-    unreadable: Mapping[str, int],
     table: Path,
 ) -> NewRows:
-    rows, computed = (
+    """Put the features beside the user's columns; both keep the order of the rows."""
+    rows, feature_rows = (
         int(engine.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
-        for source in (relation, f"({features_sql})")
+        for source in (relation, f"({computed.query})")
     )
-    if rows != computed:
+    if rows != feature_rows:
         raise InputError(
-            f"the SQL of the feature view makes {computed:,} rows of the {rows:,} rows of {table.name}; expected one "
-            "per row. Score a table with one column per feature instead."
+            f"the SQL of the feature view makes {feature_rows:,} rows of the {rows:,} rows of {table.name}; expected "
+            "one per row. Score a table with one column per feature instead."
         )
     if rows == 0:
         raise InputError(f"{table.name} has no rows; expected at least one.")
     own = ", ".join(f"{identifier(name)} AS r{i}" for i, name in enumerate(raw))
     made = ", ".join(f"{identifier(name)} AS f{i}" for i, name in enumerate(features))
-    query = f"SELECT * FROM (SELECT {own} FROM {relation}) POSITIONAL JOIN (SELECT {made} FROM ({features_sql}))"
-    ignored = tuple(name for name in raw if name not in used)
-    return NewRows(engine, query, tuple(raw), features, rows, ignored, unreadable)
+    query = f"SELECT * FROM (SELECT {own} FROM {relation}) POSITIONAL JOIN (SELECT {made} FROM ({computed.query}))"
+    ignored = tuple(name for name in raw if name not in computed.used)
+    return NewRows(engine, query, tuple(raw), features, rows, ignored, computed.unreadable)
 
 
 def _typed(
@@ -225,7 +237,8 @@ def _unreadable(
 
 
 def _mentions(query: str, column: str) -> bool:
-    """Return whether a query names a column, in quotes or, if it is a plain word, without."""
+    """Return whether a query names a column, in quotes or, if it is a plain word, without; comments name nothing."""
+    query = re.sub(r"--[^\n]*|/\*.*?\*/", "", query, flags=re.DOTALL)
     if identifier(column) in query:
         return True
     return column.isidentifier() and re.search(rf"\b{re.escape(column)}\b", query, re.IGNORECASE) is not None

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from components.shared import registry
 from components.shared.errors import InputError
@@ -21,6 +21,10 @@ from pipelines.runs import Run, Step
 from pipelines.targets import samples
 from pipelines.targets.model import Images, Target
 from pipelines.targets.state import State
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,20 @@ class Backend(ABC):
             StepFailed: If no server answers.
         """
 
+    def registered(self, version: str | None) -> tuple["MlflowClient", "ModelVersion"]:
+        """Open the registry and return a version of the project's model; None is the champion.
+
+        Raises:
+            InputError: If there is no such version, or none was released.
+            StepFailed: If the registry cannot be read.
+        """
+        if self.state.registry_exists:
+            client = registry.open(self.state.registry_uri)
+            registered = registry.version(client, self.project.name, version)
+            if registered is not None:
+                return client, registered
+        raise InputError(samples.why_nothing_answers(self.state))
+
     def model_package(self, version: str | None, folder: Path) -> tuple[str, Path]:
         """Copy a registered model's package out of the registry.
 
@@ -224,14 +242,8 @@ class Backend(ABC):
             InputError: If there is no such version, or none was released.
             StepFailed: If the registry cannot be read.
         """
-        name = self.project.name
-        if not self.state.registry_exists:
-            raise InputError(samples.why_nothing_answers(self.state))
-        client = registry.open(self.state.registry_uri)
-        found = registry.version(client, name, version)
-        if found is None:
-            raise InputError(samples.why_nothing_answers(self.state))
-        return str(found.version), registry.download(client, str(found.source), folder / "package")
+        client, registered = self.registered(version)
+        return str(registered.version), registry.download(client, str(registered.source), folder / "package")
 
     def end(self, run: str) -> str:
         """End a run and return its id."""

@@ -64,8 +64,8 @@ def gain(value: Value, outcome: Counts) -> float:
     """Return how much more the decisions are worth than acting on nobody, in the project's currency.
 
     >>> claims = Value(benefit=0, false_positive_cost=10, false_negative_cost=100)
-    >>> found = Counts(true_positives=90, false_positives=20, false_negatives=291, true_negatives=599)
-    >>> total(claims, found), gain(claims, found)
+    >>> outcome = Counts(true_positives=90, false_positives=20, false_negatives=291, true_negatives=599)
+    >>> total(claims, outcome), gain(claims, outcome)
     (-29300.0, 8800.0)
     """
     return total(value, outcome) - total(value, nobody(outcome))

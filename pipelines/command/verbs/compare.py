@@ -31,7 +31,7 @@ def compare(options: TargetOptions, first: str, second: str) -> None:
         raise InputError(f"{first!r} and {second!r} are the same run {pair[0][0].id}; name two runs.")
     console.print(_metrics(pair))
     console.print(_differences(pair))
-    splits = [found.split.content_hash for _, found in pair if found.split is not None]
+    splits = [written.split.content_hash for _, written in pair if written.split is not None]
     console.print(
         "Both were measured on the same test rows."
         if len(set(splits)) == 1
@@ -41,16 +41,16 @@ def compare(options: TargetOptions, first: str, second: str) -> None:
 
 
 def _read(run: Run) -> Documents:
-    found = documents.read(run.artifacts)
-    if found.evaluation is None:
+    written = documents.read(run.artifacts)
+    if written.evaluation is None:
         raise InputError(f"run {run.id} ended as {run.state!r} before it had evaluated a model; compare runs that did.")
-    return found
+    return written
 
 
 def _metrics(pair: list[tuple[Run, Documents]]) -> Table:
     table = Table("", *(run.id for run, _ in pair), "difference", box=None)
-    measured = [found.evaluation.metrics for _, found in pair if found.evaluation is not None]
-    primary = {found.evaluation.primary for _, found in pair if found.evaluation is not None}
+    measured = [written.evaluation.metrics for _, written in pair if written.evaluation is not None]
+    primary = {written.evaluation.primary for _, written in pair if written.evaluation is not None}
     for name in sorted(set(measured[0]) | set(measured[1])):
         values = [metrics[name].value if name in metrics else None for metrics in measured]
         before, after = values
@@ -61,7 +61,7 @@ def _metrics(pair: list[tuple[Run, Documents]]) -> Table:
 
 def _differences(pair: list[tuple[Run, Documents]]) -> Table:
     table = Table("", *(run.id for run, _ in pair), box=None)
-    first, second = (dict(_facts(run, found)) for run, found in pair)
+    first, second = (dict(_facts(run, written)) for run, written in pair)
     for name in dict.fromkeys([*first, *second]):
         values = first.get(name, ""), second.get(name, "")
         if values[0] != values[1]:
@@ -69,16 +69,16 @@ def _differences(pair: list[tuple[Run, Documents]]) -> Table:
     return table
 
 
-def _facts(run: Run, found: Documents) -> Iterator[tuple[str, str]]:
-    yield "outcome", run.state + (f", version {found.release.version}" if found.release else "")
-    if found.snapshot:
-        yield "data", found.snapshot.content_hash[:12]
-        yield "source rows", ", ".join(f"{name} {table.rows:,}" for name, table in found.snapshot.tables.items())
-    if found.split:
-        yield "rows", ", ".join(f"{rows:,} {part}" for part, rows in found.split.rows)
-    if found.model:
-        yield "model", found.model.description or found.model.family
-        yield "features", f"{len(found.model.features)}"
-        yield "seed", f"{found.model.seed}"
-        yield "threshold", significant(found.model.threshold)
-        yield from ((name, f"{value}") for name, value in sorted(found.model.hyperparameters.items()))
+def _facts(run: Run, written: Documents) -> Iterator[tuple[str, str]]:
+    yield "outcome", run.state + (f", version {written.release.version}" if written.release else "")
+    if written.snapshot:
+        yield "data", written.snapshot.content_hash[:12]
+        yield "source rows", ", ".join(f"{name} {table.rows:,}" for name, table in written.snapshot.tables.items())
+    if written.split:
+        yield "rows", ", ".join(f"{rows:,} {part}" for part, rows in written.split.rows)
+    if written.model:
+        yield "model", written.model.description or written.model.family
+        yield "features", f"{len(written.model.features)}"
+        yield "seed", f"{written.model.seed}"
+        yield "threshold", significant(written.model.threshold)
+        yield from ((name, f"{value}") for name, value in sorted(written.model.hyperparameters.items()))

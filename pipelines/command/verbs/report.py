@@ -24,10 +24,10 @@ def report(options: TargetOptions, run: str | None, *, in_browser: bool) -> None
     if run is None:
         record = runs.latest(backend.state.runs)
         if record is None:
-            raise InputError("there is no run yet, so there is no report; run 'perennial run' first.")
+            raise InputError("no run has written a report yet; run 'perennial run' first.")
     else:
-        with backend.logs(run) as found:
-            record = found
+        with backend.logs(run) as matching_run:
+            record = matching_run
     page = record.folder / "report.html"
     if not page.exists():
         raise InputError(f"run {record.id} has no report; it ended as {record.state!r}.")

@@ -9,15 +9,14 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from components.shared import registry
-from components.shared.errors import InputError
 from components.shared.wording import significant
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
-from pipelines.targets import samples
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 _TEST = "test."
 
@@ -34,31 +33,27 @@ def show(options: TargetOptions, version: str | None, *, card: bool) -> None:
         InputError: If there is no such version.
     """
     backend = options.open()
-    name, console = backend.project.name, terminal.console()
-    if not backend.state.registry_exists:
-        raise InputError(samples.why_nothing_answers(backend.state))
-    client = registry.open(backend.state.registry_uri)
-    found = registry.version(client, name, version)
-    if found is None:
-        raise InputError(samples.why_nothing_answers(backend.state))
+    console = terminal.console()
+    client, registered = backend.registered(version)
     if card:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(client.download_artifacts(str(found.run_id), "card.md", folder))
+            path = Path(client.download_artifacts(str(registered.run_id), "card.md", folder))
             console.print(Markdown(path.read_text(encoding="utf-8")))
         return
-    run = client.get_run(str(found.run_id))
-    console.print(_origin(client, name, str(found.version), int(found.creation_timestamp), run))
+    run = client.get_run(str(registered.run_id))
+    console.print(_origin(client, registered, run))
     console.print(_metrics(run))
 
 
-def _origin(client: "MlflowClient", name: str, version: str, created_ms: int, run: "Run") -> Table:
+def _origin(client: "MlflowClient", registered: "ModelVersion", run: "Run") -> Table:
+    name, version = str(registered.name), str(registered.version)
     aliases = [alias for alias, holder in client.get_registered_model(name).aliases.items() if str(holder) == version]
     params, tags = run.data.params, run.data.tags
     rows = {part: params.get(f"split.rows.{part}") for part in ("train", "validation", "test")}
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in {
         "version": f"{version} of {name}" + (f" ({', '.join(sorted(aliases))})" if aliases else ""),
-        "registered": f"{datetime.fromtimestamp(created_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+        "registered": f"{datetime.fromtimestamp(int(registered.creation_timestamp) / 1000, UTC):%Y-%m-%d %H:%M} UTC",
         "model": params.get("family"),
         "label": params.get("label"),
         "rows": ", ".join(f"{int(count):,} {part}" for part, count in rows.items() if count),

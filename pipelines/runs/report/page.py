@@ -42,8 +42,8 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    named = (wording.number, wording.signed, wording.interval, wording.money, wording.share, wording.where,
-             wording.duration, wording.split, moment, markdown)  # fmt: skip
+    named = (wording.number, wording.signed, wording.interval, wording.money, wording.worth, wording.share,
+             wording.where, wording.duration, wording.split, moment, markdown)  # fmt: skip
     environment.filters.update({function.__name__: function for function in named})
     page = environment.get_template("page.html.j2").render(
         run=run,

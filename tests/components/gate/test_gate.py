@@ -145,8 +145,16 @@ def test_of_several_classes_those_with_a_handful_of_rows_are_named_and_not_judge
 
     assert ruling(verdict, "class rows").passed
     assert ruling(verdict, "class rows").reason == (
-        "30 test rows of the rarest class 'b', 25 needed; 'c' and 'd' have too few to be judged"
+        "30 test rows of the rarest class 'b', 25 needed; too few to be judged: 'c' and 'd'"
     )
+
+
+def test_where_all_classes_are_small_those_with_a_row_are_judged():
+    small = measured(task="multiclass", rows=by_class(a=15, b=12, c=0))
+
+    reason = ruling(judge(project(min_class_rows=10, min_test_rows=20), small), "class rows").reason
+
+    assert reason == "12 test rows of the rarest class 'b', 10 needed; too few to be judged: 'c'"
 
 
 def test_every_broken_rule_is_reported_not_only_the_first():
