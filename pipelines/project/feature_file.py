@@ -5,12 +5,12 @@ what it does not say plainly (names that are computed) is left to them.
 """
 
 import ast
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.project import Project
+from pipelines.project.suggestion import hint
 
 PATH = Path("feature_repo") / "features.py"
 _TEXT = "String"
@@ -40,7 +40,7 @@ def contradictions(project: Project, folder: Path) -> Iterator[str]:
     declared = _declared(tree)
     service = project.features.service
     if declared.services is not None and service not in declared.services:
-        yield f"features.service is {service!r}, which {PATH} does not define; {_hint(service, declared.services)}"
+        yield f"features.service is {service!r}, which {PATH} does not define; {hint(service, declared.services)}"
     for key in declared.join_keys or ():
         if key != project.entity:
             yield (
@@ -55,7 +55,7 @@ def contradictions(project: Project, folder: Path) -> Iterator[str]:
 def _unsuitable_columns(project: Project, fields: dict[str, str]) -> Iterator[str]:
     for name, feature in project.features.columns.items():
         if name not in fields:
-            yield f"features.columns names {name!r}, which {PATH} does not deliver; {_hint(name, fields)}"
+            yield f"features.columns names {name!r}, which {PATH} does not deliver; {hint(name, fields)}"
         elif fields[name] == _TEXT and feature.type != "categorical":
             yield (
                 f"features.columns.{name} has the type {feature.type}, but {PATH} delivers texts ({_TEXT}); declare it "
@@ -95,8 +95,3 @@ def _texts(node: ast.expr | None) -> list[str] | None:
 
 def _type(node: ast.expr | None) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-
-
-def _hint(name: str, options: list[str] | dict[str, str]) -> str:
-    similar = difflib.get_close_matches(name, options, n=1)
-    return f"did you mean {similar[0]!r}?" if similar else f"expected one of {sorted(options)}."

@@ -1,9 +1,8 @@
 """Read project.yaml, and report a mistake with the key, the expected value and the most similar key."""
 
-import difflib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from components.shared.documents.package_sample import SAMPLE_ROWS
@@ -12,6 +11,7 @@ from components.shared.measures.metric_names import HIGHER_IS_BETTER, MEASURED, 
 from components.shared.project import Project
 from pipelines.images import environments
 from pipelines.project import feature_file, typed_yaml
+from pipelines.project.suggestion import hint
 
 FILE_NAME = "project.yaml"
 
@@ -56,9 +56,7 @@ def _contradictions(project: Project) -> Iterator[str]:
     for entry in project.evaluation.slices:
         for column in (entry,) if isinstance(entry, str) else entry:
             if column not in project.features.columns:
-                similar = difflib.get_close_matches(column, columns, n=1)
-                hint = f"did you mean {similar[0]!r}?" if similar else f"expected one of {columns}."
-                yield f"evaluation.slices names {column!r}, which is not a feature; {hint}"
+                yield f"evaluation.slices names {column!r}, which is not a feature; {hint(column, columns)}"
     for rule, needed, present in (
         ("slice_gap", "evaluation.slices", project.gate.slice_gap is None or project.evaluation.slices),
         ("fairness_gap", "evaluation.fairness", project.gate.fairness_gap is None or project.evaluation.fairness),
@@ -69,10 +67,7 @@ def _contradictions(project: Project) -> Iterator[str]:
     steps = environments.steps()
     for step in project.resources.steps:
         if step not in steps:
-            similar = difflib.get_close_matches(step, steps, n=1)
-            yield f"resources.steps names {step!r}, which is not a step; " + (
-                f"did you mean {similar[0]!r}?" if similar else f"expected one of {steps}."
-            )
+            yield f"resources.steps names {step!r}, which is not a step; {hint(step, steps)}"
     if project.label.column in project.features.columns:
         yield f"the label {project.label.column!r} is listed as a feature; remove it from features.columns."
     if len(project.features.columns) > project.limits.columns:
@@ -109,7 +104,7 @@ def _unsuitable_metrics(project: Project) -> Iterator[str]:
     """Find metrics that the task does not have, or that are held to a bound on the wrong side."""
     selectable, primary = SELECTABLE[project.task], project.evaluation.primary
     if primary is not None and primary not in selectable:
-        yield f"evaluation.primary is {primary!r}; {_hint(primary, selectable)}"
+        yield f"evaluation.primary is {primary!r}; {hint(primary, selectable)}"
     measured = [*MEASURED[project.task], *(["value_per_1000"] if project.value else [])]
     if project.task != "regression":
         measured.append("ece")
@@ -119,7 +114,7 @@ def _unsuitable_metrics(project: Project) -> Iterator[str]:
     ):
         for name in names:
             if name not in measured:
-                yield f"gate.{section} names {name!r}, which is not measured for this task; {_hint(name, measured)}"
+                yield f"gate.{section} names {name!r}, which is not measured for this task; {hint(name, measured)}"
             elif HIGHER_IS_BETTER.get(name, False) is wrong_direction:
                 better = "higher" if wrong_direction else "lower"
                 yield f"gate.{section} names {name!r}, of which {better} is better; move it to gate.{other}."
@@ -138,8 +133,3 @@ def _unsuitable_split(project: Project) -> Iterator[str]:
             f"split.gap_days is {gap_days}, but labels take {delay_days} days (label.delay_days): training rows would "
             f"have labels from the time of the test rows. Set it to {delay_days} or more, or remove it."
         )
-
-
-def _hint(name: str, options: Sequence[str]) -> str:
-    similar = difflib.get_close_matches(name, options, n=1)
-    return f"did you mean {similar[0]!r}?" if similar else f"expected one of {sorted(options)}."

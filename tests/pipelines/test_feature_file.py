@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from components.shared.errors import InputError
+from components.shared.project import Project
 from pipelines.images.environments import ROOT
 from pipelines.project import project_file
 from tests.pipelines.test_project_file import changed
@@ -25,11 +26,11 @@ service = FeatureService(name="small_v1", features=[rows])
 """
 
 
-def read(folder: Path, python: str = FEATURES, **keys: Any) -> None:
+def read(folder: Path, python: str = FEATURES, **keys: Any) -> Project:
     (folder / "feature_repo").mkdir()
     (folder / "feature_repo" / "features.py").write_text(python)
     (folder / "project.yaml").write_text(yaml.safe_dump(changed(**keys)))
-    project_file.read(folder)
+    return project_file.read(folder)
 
 
 def columns(**types: str) -> dict[str, Any]:
@@ -37,9 +38,8 @@ def columns(**types: str) -> dict[str, Any]:
 
 
 def test_a_project_whose_features_are_delivered_is_read(tmp_path):
-    read(tmp_path)
-
-    project_file.read(ROOT)
+    assert set(read(tmp_path).features.columns) == {"x", "plan"}
+    assert project_file.read(ROOT).features.service == "churn_v1"
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_a_second_entity_is_refused(tmp_path):
     ["", "not python (", FEATURES.replace('"x"', "NAME"), "fields = [Field(name=name, dtype=String) for name in 'ab']"],
 )
 def test_what_the_text_does_not_say_is_left_to_the_steps(tmp_path, python):
-    read(tmp_path, python, features=columns(other="numeric"))
+    assert list(read(tmp_path, python, features=columns(other="numeric")).features.columns) == ["other"]
