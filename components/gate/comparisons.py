@@ -134,7 +134,7 @@ def _non_inferior(rule: str, other: str, contest: _Contest, phase: Phase) -> Rul
 
 
 def _is_the_plain_model() -> Ruling:
-    reason = "the candidate is the plain model itself: no other family predicted the validation rows better"
+    reason = "the candidate is the plain model itself: no other family predicted the validation rows clearly better"
     return Ruling(rule="plain model", passed=True, reason=reason, phase="tuning")
 
 
@@ -147,10 +147,11 @@ def _keeps_up_with_plain(contest: _Contest, gate: Gate) -> Ruling:
 
 def _worse_than_plain(contest: _Contest, gate: Gate) -> Ruling:
     warns = gate.worse_than_plain == "warn"
+    advice = "" if warns else " ('training: families: [plain]' makes the plain model the candidate)"
     return Ruling(
         rule=f"plain model {contest.aspect}".strip(),
         passed=warns,
-        reason=f"{contest.against('the plain model')}; the whole interval is worse",
+        reason=f"{contest.against('the plain model')}; the whole interval is worse{advice}",
         phase="tuning",
         remark="warning" if warns else None,
     )

@@ -173,8 +173,8 @@ class Training(Section):
     families: tuple[ModelFamily, ...] = Field(
         ("plain", "network"),
         min_length=1,
-        description="Families of models to fit; the one with the lowest validation loss is the candidate. The plain "
-        "model is always fitted, as a comparison.",
+        description="Families of models to fit; the candidate is the simplest one whose validation loss is within one "
+        "standard error of the lowest. The plain model is always fitted, as a comparison.",
     )
     learning_rate: float = Field(0.003, gt=0, description="Learning rate of Adam at the start of training.")
     l2: float = Field(1e-3, ge=0, description="Weight of the L2 penalty.")

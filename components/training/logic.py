@@ -1,7 +1,6 @@
 """Fit the families of models, and pack the best one as the candidate and the plain one for comparison."""
 
 import logging
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from components.shared.learning import fitting, network, prepare
 from components.shared.measures import value
 from components.shared.project import Project, Training
 from components.training import package, parity
-from components.training.families.catalog import FAMILIES
+from components.training.families.catalog import FAMILIES, candidate
 from components.training.families.family import FittedModel
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ COMPARED = "plain"
 def train(project: Project, splits: Path, study: Path, seed: int, out: Path, plain_out: Path) -> dict[str, str | float]:
     """Fit the families, choose the decision threshold, export, compare the exports, and write both packages.
 
-    The candidate is the model with the lowest validation loss among the project's families.
+    The candidate is the best of the project's families on the validation rows; see ``catalog.candidate``.
 
     Args:
         project: The use case.
@@ -47,7 +46,7 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path, pla
     wanted = list(dict.fromkeys([*project.training.families, COMPARED]))
     fitted = {name: FAMILIES[name](prepared, chosen, seed) for name in wanted}
     losses = {name: model.validation_loss for name, model in fitted.items()}
-    best = min(project.training.families, key=lambda name: _comparable(losses[name]))
+    best = candidate({name: fitted[name] for name in project.training.families})
     log.info("%s is the candidate; validation losses %s", best, losses)
     _write(project, prepared, fitted[COMPARED], splits, seed, plain_out, losses)
     facts = _write(project, prepared, fitted[best], splits, seed, out, losses)
@@ -59,10 +58,6 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path, pla
         "validation_loss": float(np.round(losses[best], 6)),
     }
     return metadata if facts.threshold is None else metadata | {"threshold": facts.threshold}
-
-
-def _comparable(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
 
 
 def _write(

@@ -139,14 +139,15 @@ def fit(
     return result
 
 
-def loss(core: network.WideDeep, rows: Rows, target: LabelEncoding) -> float:
-    """Return the weighted mean loss of rows, in batches."""
-    total = 0.0
+def row_losses(core: network.WideDeep, rows: Rows, target: LabelEncoding) -> NDArray[np.float64]:
+    """Return (n,) losses, computed in batches, and scaled by the rows' weights: their mean is the weighted mean."""
+    batches = []
     for start in range(0, len(rows), _LOSS_BATCH):
         batch = slice(start, start + _LOSS_BATCH)
         logits = core(**{name: tf.constant(values[batch]) for name, values in rows.encoded.items()})
-        total += float(np.dot(loss_of(target, logits, rows.labels[batch]).numpy(), rows.weights[batch]))
-    return total / float(rows.weights.sum())
+        batches.append(loss_of(target, logits, rows.labels[batch]).numpy().astype(np.float64))
+    losses: NDArray[np.float64] = np.concatenate(batches) * rows.weights / rows.weights.mean()
+    return losses
 
 
 def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:

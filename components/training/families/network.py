@@ -20,6 +20,6 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int) -> FittedMo
         encoding=encoded.encoding,
         fit=trained,
         hyperparameters={name: getattr(hyperparameters, name) for name in TUNABLE},
-        validation_loss=fitting.loss(trained.network, encoded.validation, data.target),
+        validation_losses=fitting.row_losses(trained.network, encoded.validation, data.target),
         description=f"a network with {layers}, trained on {len(encoded.train):,} rows",
     )

@@ -51,17 +51,17 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int) -> FittedMo
         with threadpool_limits(1):  # The sums of several threads depend on how many there are.
             weights, bias = _optimum(columns, train, data.target, penalty)
         _assign(core, train, encoded, weights, bias)
-        fits.append((fitting.loss(core, encoded.validation, data.target), penalty, core.get_weights()))
-    loss, penalty, best = min(fits, key=lambda each: each[0])
+        fits.append((fitting.row_losses(core, encoded.validation, data.target), penalty, core.get_weights()))
+    losses, penalty, best = min(fits, key=lambda attempt: attempt[0].mean())
     core.set_weights(best)
-    _log.info("plain model: validation loss %.5f with the penalty %g", loss, penalty)
+    _log.info("plain model: validation loss %.5f with the penalty %g", losses.mean(), penalty)
     kind = "ridge regression" if data.target.task == "regression" else "logistic regression"
     return FittedModel(
         family="plain",
         encoding=encoded.encoding,
-        fit=fitting.Fit(core, best_loss=loss, duration_s=time.perf_counter() - started),
+        fit=fitting.Fit(core, best_loss=float(losses.mean()), duration_s=time.perf_counter() - started),
         hyperparameters={"bins": _BINS, "l2_penalty": penalty},
-        validation_loss=loss,
+        validation_losses=losses,
         description=f"a {kind} with a piecewise linear curve per number and a weight per category, "
         f"fitted on {len(train):,} rows",
     )

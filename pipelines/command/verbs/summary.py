@@ -92,7 +92,8 @@ def _candidate(model: ModelFacts, training: TrainingHistory) -> str:
     """Say what the candidate is, and why it is not of another family."""
     losses = sorted(training.families.items(), key=lambda family: math.inf if family[1] is None else family[1])
     compared = ", ".join(f"{family} {significant(loss) or 'undefined'}" for family, loss in losses)
-    reason = f" (validation loss: {compared})" if len(losses) > 1 else ""
+    within = "; within one standard error, the simpler one" if losses[0][0] != model.family else ""
+    reason = f" (validation loss: {compared}{within})" if len(losses) > 1 and model.family in training.families else ""
     return f"the candidate is {model.description}{reason}"
 
 

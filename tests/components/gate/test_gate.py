@@ -310,7 +310,7 @@ def test_the_plain_model_as_the_candidate_is_not_judged_against_itself(champion)
     assert named == (
         []
         if champion
-        else ["the candidate is the plain model itself: no other family predicted the validation rows better"]
+        else ["the candidate is the plain model itself: no other family predicted the validation rows clearly better"]
     )
 
 

@@ -16,7 +16,8 @@ from components.shared.learning import fitting
 from components.shared.learning.labels import LabelEncoding
 from components.shared.project import Project
 from components.training import logic
-from components.training.families.catalog import FAMILIES
+from components.training.families.catalog import FAMILIES, candidate
+from components.training.families.family import FittedModel
 from tests.components import made_splits
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -153,13 +154,38 @@ def curve_of(numbers: Any, noise: float, seed: int) -> pa.Table:
     return table.set_column(at("usage"), "usage", pa.array(usage)).set_column(at("answer"), "answer", pa.array(answer))
 
 
-def test_the_family_with_the_lowest_validation_loss_is_the_candidate_and_the_plain_model_is_there_to_compare(tmp_path):
+def losses(family: str, rows: Any) -> FittedModel:
+    """A fitted model of which only the validation losses matter."""
+    nothing: Any = None
+    return FittedModel(family, nothing, nothing, {}, np.asarray(rows, float), "")
+
+
+def test_the_simpler_family_is_the_candidate_unless_the_other_is_better_by_more_than_a_standard_error():
+    noise = np.random.default_rng(0).normal(size=400)
+    plain = losses("plain", np.full(400, 0.5))
+
+    def chosen(gain_in_errors: float) -> str:
+        difference = noise - noise.mean()
+        gain = gain_in_errors * difference.std() / np.sqrt(400)
+        return candidate({"network": losses("network", 0.5 + difference - gain), "plain": plain})
+
+    assert [chosen(errors) for errors in (-1.0, 0.0, 0.9, 1.1, 5.0)] == ["plain"] * 3 + ["network"] * 2
+
+
+def test_a_family_without_a_finite_loss_is_no_candidate_and_a_single_family_is():
+    broken, network = losses("plain", [np.nan, 0.1]), losses("network", [0.9, 0.8])
+
+    assert candidate({"plain": broken, "network": network}) == "network"
+    assert candidate({"network": network}) == "network"
+
+
+def test_the_best_family_is_the_candidate_and_the_plain_model_is_there_to_compare(tmp_path):
     project = made_splits.project(training={"epochs": 3})
     facts, _, _ = trained(tmp_path, project, made_splits.table(rows=600), None)
     story, plain = TrainingHistory.read(tmp_path / "model"), ModelFacts.read(tmp_path / "plain")
 
     assert set(story.families) == {"plain", "network"}
-    assert story.families[facts.family] == min(story.families.values())
+    assert facts.family in story.families
     assert plain.family == "plain" and "logistic regression" in plain.description
     assert (facts == plain) == (facts.family == "plain")
 
