@@ -218,7 +218,7 @@ def score_table(
     from components.shared.package.table_model import TableModel
     from pipelines.scoring import new_rows, scored_table
 
-    scored_table.check_suffix(out)
+    scored_table.check_output(out)
     if out.resolve() == table.resolve():
         raise InputError(f"--out is the table {str(table)!r} itself; name another file.")
     backend = open_backend(target, Path(project), overrides)

@@ -126,14 +126,13 @@ def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: 
     if source.database is not None:
         return database.relation(engine, name, source, root, work)
     paths = sources.local_files(name, source, root)
-    # DuckDB would expand '[' or '*' in the file's own name, so it reads the file through a link.
-    link = work / f"{name}{Path(str(source.path)).suffix}"
-    link.symlink_to((root / str(source.path)).resolve())
     if sources.is_text(source):
+        # The CSV reader takes one path, and would expand '[' or '*' in the file's own name.
+        link = work / f"{name}{Path(str(source.path)).suffix}"
+        link.symlink_to((root / str(source.path)).resolve())
         return text_file.relation(name, paths[0], link, project.limits.columns, source.encoding)
     _check_names(project, name, paths)
-    pattern = link / "**" / "*.parquet" if link.is_dir() else link
-    return f"read_parquet({literal(str(pattern))}, union_by_name=true)"
+    return sources.parquet_relation(paths)
 
 
 def _check_names(project: Project, name: str, paths: list[Path]) -> None:

@@ -3,16 +3,19 @@
 import contextlib
 import hashlib
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.shared import files
 from components.shared.errors import InputError, is_disk_full
 from components.shared.project import Project, Source
+from components.shared.sql import literal
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
 # A file that was written within this many seconds may change again without a new modification time.
 _SETTLED_S = 2.0
 
@@ -40,11 +43,11 @@ def local_files(name: str, source: Source, root: Path) -> list[Path]:
     """
     path = root / str(source.path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+        files = sorted(file for file in path.rglob("*") if _is_part(file, path))
         if not files:
             raise InputError(
-                f"source '{name}': the folder {source.path} has no parquet file; expected at least one '*.parquet'. "
-                "Write the table there or change 'path' in the project file."
+                f"source '{name}': the folder {source.path} has no parquet file; expected at least one file that ends "
+                f"with {' or '.join(PARQUET_SUFFIXES)}. Write the table there or change 'path' in the project file."
             )
         return files
     if not path.is_file():
@@ -52,12 +55,34 @@ def local_files(name: str, source: Source, root: Path) -> list[Path]:
             f"source '{name}': the file {source.path} does not exist in {root}; expected a CSV or parquet file. "
             "Create the file or change 'path' in the project file."
         )
-    if not path.name.lower().endswith((*TEXT_SUFFIXES, ".parquet")):
+    if not path.name.lower().endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES)):
         raise InputError(
             f"source '{name}': {source.path} ends with {path.suffix or 'nothing'!r}; expected "
-            f"{', '.join(TEXT_SUFFIXES)} or .parquet. Convert the table or rename the file."
+            f"{', '.join((*TEXT_SUFFIXES, *PARQUET_SUFFIXES))}. Convert the table or rename the file."
         )
     return [path]
+
+
+def _is_part(file: Path, folder: Path) -> bool:
+    """Return whether a file belongs to the table of a folder.
+
+    What starts with a dot or an underscore does not: hidden files, and what Spark and Hive write beside the data
+    (``_temporary/``, ``_SUCCESS``, ``_metadata``).
+    """
+    parts = file.relative_to(folder).parts
+    is_data = file.name.lower().endswith(PARQUET_SUFFIXES) and file.is_file()
+    return is_data and not any(part.startswith((".", "_")) for part in parts)
+
+
+def parquet_relation(paths: Sequence[Path]) -> str:
+    """Return SQL that reads parquet files as one table; columns that only some of them have are missing in the others.
+
+    >>> parquet_relation([Path("/t/a[1].parquet")])
+    "read_parquet(['/t/a[[]1].parquet'], union_by_name=true)"
+    """
+    # DuckDB would expand a name with one of these characters as a pattern.
+    escaped = (re.sub(r"([*?\[])", r"[\1]", str(path)) for path in paths)
+    return f"read_parquet([{', '.join(map(literal, escaped))}], union_by_name=true)"
 
 
 def is_remote(root: str) -> bool:

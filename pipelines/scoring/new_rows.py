@@ -17,7 +17,7 @@ from components.ingestion import columns, plain, text_copy, text_file
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project, Source
-from components.shared.sql import identifier, literal
+from components.shared.sql import identifier
 
 _SQL_TYPES = {"numeric": "DOUBLE", "boolean": "BOOLEAN", "categorical": "VARCHAR"}
 _TRUE, _FALSE = "'true', 't', 'yes', 'y', '1', '1.0'", "'false', 'f', 'no', 'n', '0', '0.0'"
@@ -84,15 +84,14 @@ def _relation(
         raise InputError(f"the table {str(table)!r} does not exist; expected a CSV file, parquet file or folder.")
     source = Source(path=table.name)
     paths = sources.local_files(table.stem, source, table.resolve().parent)
-    link = work / f"table{table.suffix}"
-    link.symlink_to(table.resolve())
     if sources.is_text(source):
+        link = work / f"table{table.suffix}"
+        link.symlink_to(table.resolve())
         is_unicode = text_copy.guessed(table.stem, paths[0]) is None
         encoding = None if is_unicode else project.sources[project.label.source].encoding
         relation = text_file.relation(table.stem, paths[0], link, project.limits.columns, encoding)
     else:
-        listed = ", ".join(literal(str(path)) for path in paths)
-        relation = f"read_parquet([{listed}], union_by_name=true)"
+        relation = sources.parquet_relation(paths)
     return relation, columns.describe(engine, relation)
 
 

@@ -46,12 +46,14 @@ class _Writer(Protocol):
         """Append rows."""
 
 
-def check_suffix(out: Path) -> None:
-    """Check that the output can be written.
+def check_output(out: Path) -> None:
+    """Check that the output can be written, before anything costs time.
 
     Raises:
-        InputError: If its name ends with neither of the known suffixes.
+        InputError: If its name ends with neither of the known suffixes, or its folder does not exist.
     """
+    if not out.parent.is_dir():
+        raise InputError(f"the folder {str(out.parent)!r} of --out does not exist; create it, or name another.")
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {str(out)!r} ends with {out.suffix!r}; expected {' or '.join(SUFFIXES)}.")
 

@@ -210,6 +210,12 @@ def test_a_failure_in_the_middle_leaves_the_former_output_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*o.csv*")) == ["o.csv"]
 
 
+@pytest.mark.parametrize(("out", "sentence"), [("o.txt", "ends with '.txt'"), ("nowhere/o.csv", "does not exist")])
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_scored(tmp_path, out, sentence):
+    with pytest.raises(InputError, match=sentence):
+        scored_table.check_output(tmp_path / out)
+
+
 def test_scores_of_an_earlier_time_are_replaced_and_not_taken_for_features(tmp_path):
     first = written(tmp_path / "new.csv", [dict(row) | {"score": 0.5} for row in SAMPLE.rows])
 

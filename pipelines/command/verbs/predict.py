@@ -35,7 +35,7 @@ def predict(options: TargetOptions, text: str | None, *, sample: bool) -> int:
 
 def predict_table(options: TargetOptions, table: Path, out: Path | None, version: str | None) -> int:
     """Score all rows of a table, write them, and say what was ignored or could not be read."""
-    out = out or Path(f"{sources.stem(table)}_scores.csv")
+    out = out or Path(f"{sources.stem(table.resolve())}_scores.csv")
     console = terminal.console()
     bar = Progress(
         TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
@@ -65,14 +65,15 @@ def _sentences(scored: "ScoredTable") -> list[str]:
         sentences.append(f"passed through, but not used: {quoted(scored.ignored)}")
     if scored.replaced:
         sentences.append(f"replaced by the new scores: {quoted(scored.replaced)}")
-    sentences += [
-        f"taken as missing: {count:,} values of '{name}' that are not of its type"
-        for name, count in scored.unreadable.items()
-    ]
-    sentences += [
-        f"unknown to the model: the values of '{name}' in {count:,} rows" for name, count in scored.unknown.items()
-    ]
+    for name, count in scored.unreadable.items():
+        sentences.append(f"taken as missing: {_counted(count, 'value')} of '{name}' of another type")
+    for name, count in scored.unknown.items():
+        sentences.append(f"unknown to the model: the value of '{name}' in {_counted(count, 'row')}")
     return sentences
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _rows(text: str | None) -> list[dict[str, Any]]:

@@ -64,10 +64,10 @@ def names(table: Path, encoding: str | None = None) -> list[str]:
         raise InputError(f"the table {str(table)!r} does not exist; expected a CSV or parquet file. Correct the path.")
     if table.name.lower().endswith(sources.TEXT_SUFFIXES):
         return text_file.column_names(sources.stem(table), table, encoding)
-    if table.suffix.lower() != ".parquet":
+    if table.suffix.lower() not in sources.PARQUET_SUFFIXES:
         raise InputError(
-            f"{table.name} ends with {table.suffix!r}; expected {', '.join(sources.TEXT_SUFFIXES)} or .parquet. "
-            "Convert the table or rename the file."
+            f"{table.name} ends with {table.suffix!r}; expected "
+            f"{', '.join((*sources.TEXT_SUFFIXES, *sources.PARQUET_SUFFIXES))}. Convert the table or rename the file."
         )
     try:
         return list(pq.read_schema(table).names)

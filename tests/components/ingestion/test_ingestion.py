@@ -228,3 +228,17 @@ def test_a_snapshot_replaces_the_one_before_and_nothing_else_stays(tmp_path: Pat
 
     assert sorted(path.name for path in (tmp_path / "snapshot").iterdir()) == ["snapshot.json", "table.parquet"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["snapshot", "table.csv"]
+
+
+def test_a_folder_holds_the_parts_of_a_table_whatever_their_suffix_and_not_what_a_writer_left_beside_them(tmp_path):
+    part = pa.table({"id": ["1"], "at": ["2024-01-01"], "y": [1]})
+    parts = ("a.parquet", "b.PARQUET", "c.pq", "sub/d[1].parquet")
+    leftovers = ("_temporary/0/e.parquet", ".hidden.parquet", ".cache/f.parquet", "_metadata.parquet")
+    for name in (*parts, *leftovers):
+        (tmp_path / "table" / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(part, tmp_path / "table" / name)
+    (tmp_path / "table" / "_SUCCESS").touch()
+
+    described = logic.ingest(project({"path": "table"}), str(tmp_path), tmp_path / "snapshot")
+
+    assert described.tables["table"].rows == len(parts)
