@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from components.shared.blank import clean
 from components.shared.documents.model_facts import FeatureFacts, ModelFacts
 from serving.refusal import RequestRefused, short, shown
 
@@ -103,6 +104,9 @@ class Signature:
                 column = ["" if value is None else value for value in column]
             vocabulary = self._vocabulary[feature.name]
             if not vocabulary.issuperset(column):
+                # Training saw clean texts only; a blank one was missing.
+                column = [clean(value) for value in column]
+                _check(feature, column)
                 for row, value in enumerate(column):
                     if value not in vocabulary:
                         unseen[row].append(feature.name)

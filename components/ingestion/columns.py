@@ -144,5 +144,6 @@ def named(project: Project, name: str) -> list[tuple[str, str]]:
     named = list(time_columns(project, name).items())
     if project.label.source == name:
         named += [(project.entity, "entity"), (project.label.column, "label.column")]
+    named += [(column, f"sources.{name}.convert") for column in project.sources[name].convert]
     segments = project.validation.segment_columns.get(name, ())
     return named + [(column, f"validation.segment_columns.{name}") for column in segments]

@@ -1,18 +1,14 @@
 """Sources that are a query to a database: DuckDB, or any database that SQLAlchemy supports."""
 
 import os
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from components.ingestion import columns, staged
 from components.shared.errors import InputError
 from components.shared.project import Source
 from components.shared.sql import literal
@@ -21,8 +17,16 @@ _CHUNK = 50_000
 _DUCKDB = "duckdb:///"
 
 
-def relation(engine: duckdb.DuckDBPyConnection, name: str, source: Source, root: Path, work: Path) -> str:
+def relation(engine: duckdb.DuckDBPyConnection, name: str, source: Source, root: Path, work: Path, limit: int) -> str:
     """Return SQL for the rows of the query; rows of databases other than DuckDB are copied to ``work`` first.
+
+    Args:
+        engine: A connection.
+        name: Name of the source.
+        source: The source.
+        root: The folder that a database's file is relative to.
+        work: A folder for copied rows.
+        limit: The largest number of columns.
 
     Raises:
         InputError: If the database cannot be reached or rejects the query; the message contains no credentials.
@@ -31,7 +35,7 @@ def relation(engine: duckdb.DuckDBPyConnection, name: str, source: Source, root:
     # A query in parentheses can neither install an extension nor change the database.
     query = f"(\n{str(source.query).strip().rstrip(';')}\n)"
     if not database.startswith(_DUCKDB):
-        return f"read_parquet({literal(str(_staged(name, source, query, root, work) / '*.parquet'))})"
+        return f"read_parquet({literal(str(_staged(name, source, query, root, work, limit) / '*.parquet'))})"
     file = root / database.removeprefix(_DUCKDB)
     if not file.is_file():
         raise InputError(
@@ -40,6 +44,8 @@ def relation(engine: duckdb.DuckDBPyConnection, name: str, source: Source, root:
         )
     engine.execute(f"ATTACH {literal(str(file))} AS origin (READ_ONLY)")
     engine.execute("USE origin")
+    # Inside another query DuckDB renames one of two columns that differ in case only.
+    columns.check_names(name, [row[0] for row in engine.execute(f"DESCRIBE {query}").fetchall()], limit)
     return query
 
 
@@ -101,14 +107,19 @@ def _url(name: str, source: Source, root: Path) -> sa.URL:
     return url
 
 
-def _staged(name: str, source: Source, query: str, root: Path, work: Path) -> Path:
+def _staged(name: str, source: Source, query: str, root: Path, work: Path, limit: int) -> Path:
     """Copy the rows of a query to parquet, in chunks."""
     url = _url(name, source, root)
     try:
         engine = sa.create_engine(url)
-        with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK) as connection:
+        # Without parameters a driver leaves '%' alone, which LIKE needs.
+        options: dict[str, Any] = {"stream_results": True, "yield_per": _CHUNK, "no_parameters": True}
+        with engine.connect().execution_options(**options) as connection:
             result = connection.exec_driver_sql(f"SELECT * FROM {query} AS source_rows")
-            return _staged_rows(name, list(result.keys()), result.partitions(), work)
+            names = list(result.keys())
+            columns.check_names(name, names, limit)
+            staged.write(name, names, result.partitions(), work / f"{name}.rows")
+            return work / f"{name}.rows"
     except InputError:
         raise
     except ModuleNotFoundError as missing:
@@ -119,59 +130,3 @@ def _staged(name: str, source: Source, query: str, root: Path, work: Path) -> Pa
     except Exception as caught:  # Any exception of a driver may contain the URL with its password.
         message = query_error(name, source, caught)
     raise InputError(message)
-
-
-def _staged_rows(name: str, names: list[str], partitions: Iterable[Sequence[Sequence[Any]]], work: Path) -> Path:
-    """Write one parquet file per chunk; all files get types that can hold the values of every chunk."""
-    folder = work / f"{name}.rows"
-    folder.mkdir()
-    parts = []
-    schema = pa.schema([(column, pa.null()) for column in names])
-    for number, rows in enumerate(partitions):
-        chunk = pa.table(
-            [_array(name, column, values) for column, values in zip(names, zip(*rows, strict=False), strict=True)],
-            names,
-        )
-        schema = _joined(name, schema, chunk.schema)
-        parts.append(folder / f"{number:08d}.parquet")
-        pq.write_table(chunk, parts[-1])
-    final = pa.schema(
-        [pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type) for field in schema]
-    )
-    for part in parts:
-        chunk = pq.read_table(part)
-        if chunk.schema != final:
-            pq.write_table(chunk.cast(final), part)
-    if not parts:
-        pq.write_table(final.empty_table(), folder / "none.parquet")
-    return folder
-
-
-def _array(name: str, column: str, values: Sequence[Any]) -> pa.Array:
-    """Convert a chunk of a column to Arrow; a Decimal becomes a float, a UUID becomes text."""
-    plain = [
-        float(value) if isinstance(value, Decimal) else str(value) if isinstance(value, UUID) else value
-        for value in values
-    ]
-    try:
-        return pa.array(plain)
-    except OverflowError:
-        return pa.array([None if value is None else float(value) for value in plain])
-    except pa.ArrowInvalid:
-        raise InputError(_mixed(name, column)) from None
-
-
-def _joined(name: str, left: pa.Schema, right: pa.Schema) -> pa.Schema:
-    """Return a schema whose types can hold the values of both."""
-    try:
-        return pa.unify_schemas([left, right], promote_options="permissive")
-    except pa.ArrowTypeError:
-        column = next(field.name for field in right if left.field(field.name).type not in (pa.null(), field.type))
-        raise InputError(_mixed(name, column)) from None
-
-
-def _mixed(name: str, column: str) -> str:
-    return (
-        f"source '{name}': column '{column}' has values of several types; expected one type in each column. "
-        "Cast the column in 'query'."
-    )

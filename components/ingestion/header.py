@@ -2,14 +2,17 @@
 
 import csv
 import itertools
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.shared.blank import BLANKS
 from components.shared.errors import InputError
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = "sep="
 _LINES = 5
+UNNAMED = "Unnamed: 0"
 # A line is a row of a table, so one this long is something else.
 _LONGEST = 1 << 20
 
@@ -21,10 +24,14 @@ class Header:
     names: tuple[str, ...]
     delimiter: str
     skipped: int
+    line: str
+    """The header as it stands in the file, without its line end."""
 
 
 def read(name: str, file: Path, shown: str | None = None) -> Header:
-    """Read the first row of a CSV file in UTF-8.
+    """Read the first row of a CSV file in UTF-8. Blanks around a name are not part of it.
+
+    A first column without a name is a row index that the file's writer added; it gets the name that pandas gives it.
 
     The delimiter is the comma, semicolon, tab or vertical bar that splits the first row into most fields, or the one
     that a first line ``sep=;`` names, which spreadsheets write.
@@ -52,9 +59,10 @@ def read(name: str, file: Path, shown: str | None = None) -> Header:
             delimiter = declared if skipped else _most_fields(lines[0])
             _check_title(name, shown, lines[skipped:])
             stream.seek(0)
-            names = next(csv.reader(itertools.islice(stream, skipped, None), delimiter=delimiter))
+            row = next(csv.reader(itertools.islice(stream, skipped, None), delimiter=delimiter))
         except (csv.Error, StopIteration):
             raise InputError(_unclosed(name, shown)) from None
+    names = [column.strip(BLANKS) for column in row]
     if any(len(column) > 1000 for column in names):
         raise InputError(_unclosed(name, shown))
     if not names[-1]:
@@ -62,7 +70,23 @@ def read(name: str, file: Path, shown: str | None = None) -> Header:
             f"source '{name}': the header of {shown} ends with a delimiter; expected a name for each of the "
             f"{len(names)} columns. Name or drop the last column."
         )
-    return Header(tuple(names), delimiter, skipped)
+    if not names[0] and any(names):
+        names[0] = UNNAMED
+    return Header(tuple(names), delimiter, skipped, lines[skipped].rstrip("\r\n"))
+
+
+def repeats(file: Path, header: Header) -> int:
+    """Count the later lines of a file in UTF-8 that are equal to its header."""
+    if len(header.names) < 2:
+        return 0
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        line = b"\n" + header.line.encode()
+        count, position = 0, content.find(line)
+        while position >= 0:
+            end = position + len(line)
+            count += content[end : end + 1] in (b"", b"\r", b"\n")
+            position = content.find(line, end)
+    return count - header.skipped
 
 
 def _most_fields(line: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from components.ingestion import columns, database, plain, table, text_file
+from components.ingestion import columns, conversion, database, keys, plain, table, text_file
 from components.shared import label_values, sources
 from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.errors import InputError, PerennialError, StepFailed, is_disk_full
@@ -43,6 +43,8 @@ def ingest(project: Project, source_root: str, out: Path) -> SnapshotDescription
             fetched = partial / ".work" / "fetched"
             project, source_root = sources.fetch(project, source_root, fetched), str(fetched)
         tables = {name: _copy(project, name, Path(source_root), partial) for name in sorted(project.sources)}
+        for name in keys.to_copy_as_text(project, tables):
+            tables[name] = _copy(project, name, Path(source_root), partial, text_entity=True)
         shutil.rmtree(partial / ".work", ignore_errors=True)
         digest = hashlib.sha256("".join(f"{name} {table.content_hash}\n" for name, table in tables.items()).encode())
         snapshot = SnapshotDescription(content_hash=digest.hexdigest(), tables=tables)
@@ -61,28 +63,51 @@ def ingest(project: Project, source_root: str, out: Path) -> SnapshotDescription
     return snapshot
 
 
-def _copy(project: Project, name: str, root: Path, folder: Path) -> TableDescription:
+def _copy(project: Project, name: str, root: Path, folder: Path, *, text_entity: bool = False) -> TableDescription:
     """Copy one source and describe it."""
     source = project.sources[name]
-    work = folder / ".work"
-    work.mkdir(parents=True, exist_ok=True)
+    work = folder / ".work" / f"{name}.work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     with _engine(work) as engine:
         try:
-            relation = _open(engine, project, name, root, work)
+            relation, repeated_headers = _open(engine, project, name, root, work)
             raw = columns.describe(engine, relation)
             columns.check(project, name, raw)
-            if sources.is_text(source):
-                types = text_file.inferred(engine, relation, raw, source, columns.numeric_features(project))
-            else:
-                raw = _with_single_values(project, name, raw)
-                types = {column: plain.plain_type(name, column, type_) for column, type_ in raw.items()}
+            if source.convert:
+                needed = {project.entity, *columns.time_columns(project, name)}
+                conversion.check(engine, name, relation, raw, source, needed)
+                relation = conversion.applied(relation, raw, source)
+                raw = columns.describe(engine, relation)
+            raw = _with_single_values(project, name, raw)
+            types = _types(engine, project, name, relation, raw)
+            if project.entity in types:
+                types[project.entity] = keys.exact(project, name, types[project.entity], as_text=text_entity)
             described = table.write(engine, relation, raw, types, project, name, folder / f"{name}.parquet")
+            described = described.model_copy(update={"repeated_headers": repeated_headers})
             if name == project.label.source:
                 _check_label(engine, project, folder / f"{name}.parquet")
         except duckdb.Error as problem:
             raise _unreadable(name, source, problem) from None
     log.info("%s: %d rows, %d columns, content %s", name, described.rows, len(raw), described.content_hash[:12])
     return described
+
+
+def _types(
+    engine: duckdb.DuckDBPyConnection, project: Project, name: str, relation: str, raw: dict[str, str]
+) -> dict[str, str]:
+    """Return the type to write for each column: by its values where they are texts of a file, or long integers."""
+    source = project.sources[name]
+    texts = [column for column, type_ in raw.items() if type_ == "VARCHAR"] if sources.is_text(source) else []
+    types = {column: plain.plain_type(name, column, type_) for column, type_ in raw.items()}
+    if texts:
+        types |= text_file.inferred(engine, relation, texts, source, columns.numeric_features(project))
+    long = [column for column, type_ in raw.items() if plain.is_long(type_)]
+    if long:
+        counted = ", ".join(map(plain.beyond_64_bits, long))
+        beyond = engine.execute(f"SELECT {counted} FROM {relation}").fetchall()[0]
+        types |= {column: "VARCHAR" for column, count in zip(long, beyond, strict=True) if count}
+    return types
 
 
 def _with_single_values(project: Project, name: str, raw: dict[str, str]) -> dict[str, str]:
@@ -120,19 +145,20 @@ def _engine(work: Path) -> duckdb.DuckDBPyConnection:
     return engine
 
 
-def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: Path, work: Path) -> str:
-    """Return the SQL of a relation with the rows of a source."""
+def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: Path, work: Path) -> tuple[str, int]:
+    """Return the SQL of a relation with the rows of a source, and how many rows repeated its header."""
     source: Source = project.sources[name]
     if source.database is not None:
-        return database.relation(engine, name, source, root, work)
+        return database.relation(engine, name, source, root, work, project.limits.columns), 0
     paths = sources.local_files(name, source, root)
     if sources.is_text(source):
         # The CSV reader takes one path, and would expand '[' or '*' in the file's own name.
         link = work / f"{name}{Path(str(source.path)).suffix}"
         link.symlink_to((root / str(source.path)).resolve())
-        return text_file.relation(name, paths[0], link, project.limits.columns, source.encoding)
+        rows = text_file.relation(name, paths[0], link, project.limits.columns, source.encoding)
+        return rows.relation, rows.repeated_headers
     _check_names(project, name, paths)
-    return sources.parquet_relation(paths)
+    return sources.parquet_relation(paths), 0
 
 
 def _check_names(project: Project, name: str, paths: list[Path]) -> None:

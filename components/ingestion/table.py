@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.ingestion import columns, plain
+from components.shared.blank import BLANKS
 from components.shared.documents.snapshot import TableDescription
 from components.shared.errors import InputError
 from components.shared.project import Project
@@ -121,9 +122,16 @@ def _bad_time(
     text = f"CAST({identifier(column)} AS VARCHAR)"
     inner = f"SELECT row_number() OVER () AS n, {text} AS v, {selected[column]} AS t FROM {rows}"
     row, value = engine.execute(f"SELECT n, v FROM ({inner}) WHERE t IS NULL LIMIT 1").fetchall()[0]
-    problem = "is missing" if value is None or not value.strip() else f"is {value!r}, which is not a time"
+    is_missing = value is None or not value.strip(BLANKS)
+    problem = "is missing" if is_missing else f"is {value!r}, which is not a time"
+    advice = "Correct the values or name another column."
+    if not is_missing:
+        advice = (
+            "Correct the values, name another column, or declare their format with 'convert' of the source, such as "
+            f"try_strptime({identifier(column)}, '%d.%m.%Y')."
+        )
     key = columns.time_columns(project, name)[column]
     return (
         f"source '{name}': '{column}' ({key}) in row {row} {problem}; expected an ISO 8601 time in each row, such as "
-        "2024-01-31 or 2024-01-31T12:00:00Z. Correct the values or name another column."
+        f"2024-01-31 or 2024-01-31T12:00:00Z. {advice}"
     )

@@ -2,20 +2,33 @@
 
 import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from components.ingestion import columns, header, text_copy
-from components.ingestion.plain import DATE, present, stripped
+from components.ingestion.plain import DATE, present
 from components.shared.project import Source
-from components.shared.sql import literal
+from components.shared.sql import identifier, literal
 
+CODE = "^[+-]?0[0-9]|^[+-]?[0-9]+[eE][0-9]+$"
+"""Texts that DuckDB would read as a number, although another text means the same number. Programs write an exponent
+with a sign or after a decimal point."""
 _LONG_LINE = 100_000
 _FIRST_ROWS = 1000
 
 
-def relation(name: str, file: Path, link: Path, limit: int, encoding: str | None = None) -> str:
+@dataclass(frozen=True)
+class TextRows:
+    """SQL for the rows of a CSV file, all columns as text."""
+
+    relation: str
+    repeated_headers: int
+    """Rows that repeat the header, as in joined files; ``relation`` leaves them out."""
+
+
+def relation(name: str, file: Path, link: Path, limit: int, encoding: str | None = None) -> TextRows:
     """Check the text and the header of a CSV file and return SQL that reads all its columns as text.
 
     Args:
@@ -33,11 +46,16 @@ def relation(name: str, file: Path, link: Path, limit: int, encoding: str | None
     first = header.read(name, plain, file.name)
     columns.check_names(name, list(first.names), limit)
     named = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in first.names)
-    return (
+    rows = (
         f"read_csv({literal(str(link if plain == file else plain))}, auto_detect=false, header=true, "
         f"skip={first.skipped}, delim={literal(first.delimiter)}, quote='\"', escape='\"', columns={{{named}}}, "
         "null_padding=false, strict_mode=true)"
     )
+    repeats = header.repeats(plain, first)
+    if repeats:
+        differs = " OR ".join(f"{identifier(c)} IS DISTINCT FROM {literal(c)}" for c in first.names)
+        rows = f"(SELECT * FROM {rows} WHERE {differs})"
+    return TextRows(rows, repeats)
 
 
 def column_names(name: str, file: Path, encoding: str | None = None) -> list[str]:
@@ -56,8 +74,9 @@ def inferred(
 ) -> dict[str, str]:
     """Return the narrowest type that can hold every value, for each column in ``names``; VARCHAR if no other can.
 
-    Numbers with leading zeros ("007") and integers beyond 64 bits are codes, not numbers. A column without values is
-    DOUBLE if it is in ``numeric``, otherwise VARCHAR.
+    Numbers with leading zeros ("007"), integers beyond 64 bits, and integers with an exponent ("1E2", which would be
+    equal to "10E1") are codes, not numbers. A column without values is DOUBLE if it is in ``numeric``, otherwise
+    VARCHAR.
     """
     start = f"(SELECT * FROM {relation} LIMIT {_FIRST_ROWS})"
     first = _infer(engine, start, dict.fromkeys(names, _CANDIDATES), source, numeric)
@@ -99,10 +118,7 @@ def _infer(
     """Infer the type of each column from all rows of a relation; only its candidate types are tested."""
     if not candidates:
         return {}
-    texts = ", ".join(
-        f"CASE WHEN {present(column, source)} IS NOT NULL THEN {stripped(column)} END AS c{position}"
-        for position, column in enumerate(candidates)
-    )
+    texts = ", ".join(f"{present(column, source)} AS c{position}" for position, column in enumerate(candidates))
     tests = ", ".join(
         test.replace("@", f"c{position}") if set(types) & set(candidates[column]) else "0"
         for position, column in enumerate(candidates)
@@ -124,7 +140,7 @@ _TESTS = (
     ("count_if(lower(@) IN ('true', 'false'))", ("BOOLEAN",)),
     ("count_if(TRY_CAST(@ AS DOUBLE) IS NOT NULL AND NOT contains(@, '_'))", _NUMBERS),
     ("count_if(TRY_CAST(@ AS BIGINT) IS NOT NULL AND regexp_full_match(@, '[+-]?[0-9]+'))", ("BIGINT",)),
-    ("count_if(regexp_matches(@, '^[+-]?0[0-9]'))", _NUMBERS),
+    (f"count_if(regexp_matches(@, {literal(CODE)}))", _NUMBERS),
     ("count_if(length(@) > 18 AND regexp_full_match(@, '[+-]?[0-9]+') AND TRY_CAST(@ AS BIGINT) IS NULL)", _NUMBERS),
     (f"count_if(TRY_CAST(@ AS TIMESTAMPTZ) IS NOT NULL AND regexp_matches(@, {literal(DATE)}))", ("TIMESTAMP",)),
 )

@@ -7,12 +7,16 @@ This module is the only place that defines the defaults.
 import codecs
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from components.shared.blank import clean
 
 # A DNS label, short enough for the suffixes that KServe appends: the name is used for Kubernetes resources.
 ResourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x1f]+$")]
+# A value of a table, in the form that ingestion copies it.
+Text = Annotated[str, AfterValidator(clean)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Reaction = Literal["block", "warn", "ignore"]
 # A Kubernetes quantity: 500m, 2, 256Mi.
@@ -53,8 +57,11 @@ class Source(Section):
         None,
         description="Encoding of a CSV file, such as windows-1252; default: UTF-8, or UTF-16 if the file shows it.",
     )
-    null_values: tuple[str, ...] = Field(
-        ("",), description="Values of a CSV file that mean 'missing', in addition to blank values."
+    null_values: tuple[Text, ...] = Field((), description="Texts that mean 'missing', in addition to blank ones.")
+    convert: dict[ColumnName, str] = Field(
+        {},
+        description="Column to the SQL (DuckDB) that computes its value from the columns as they are read, such as "
+        "try_strptime(sold_on, '%d.%m.%Y').",
     )
     rows_min: int = Field(1, ge=0, description="Smallest plausible number of rows; validation reports fewer.")
     rows_max: int | None = Field(None, ge=1, description="Largest plausible number of rows; validation reports more.")
@@ -81,7 +88,7 @@ class Label(Section):
         description="Source whose rows are the examples; it has the entity, the event time and the label."
     )
     column: ColumnName = Field(description="Column of the source that holds the label.")
-    positive: str | int | float | bool | None = Field(
+    positive: Text | int | float | bool | None = Field(
         None, description="Label value that calls for action (binary only); default: the last value in sorted order."
     )
     delay_days: int = Field(

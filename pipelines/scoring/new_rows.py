@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from components.ingestion import columns, plain, text_copy, text_file
+from components.ingestion import columns, conversion, plain, text_copy, text_file
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project, Source
@@ -89,7 +89,7 @@ def _relation(
         link.symlink_to(table.resolve())
         is_unicode = text_copy.guessed(table.stem, paths[0]) is None
         encoding = None if is_unicode else project.sources[project.label.source].encoding
-        relation = text_file.relation(table.stem, paths[0], link, project.limits.columns, encoding)
+        relation = text_file.relation(table.stem, paths[0], link, project.limits.columns, encoding).relation
     else:
         relation = sources.parquet_relation(paths)
     return relation, columns.describe(engine, relation)
@@ -132,6 +132,11 @@ def _through_view(
     """Compute the features by the SQL of the project's only view, over the rows as its only source."""
     [(name, source)] = project.sources.items()
     query = view.read_text(encoding="utf-8").strip().rstrip(";")
+    own, own_types = relation, raw
+    if source.convert:
+        # Values that are not texts need no conversion from the texts of the training table.
+        relation = conversion.applied(own, {c: t for c, t in own_types.items() if plain.is_text(t)}, source)
+        raw = columns.describe(engine, relation)
     typed = _typed(engine, relation, raw, types, source, project)
     used = {column for column in typed if _mentions(query, column)}
     added = {source.row_number} | ({source.time} if source.constant_time else set())
@@ -156,7 +161,12 @@ def _through_view(
     engine.execute(f"CREATE TEMP VIEW {identifier(name)} AS SELECT {_listed(converted)} FROM {relation}")
     engine.execute(f"CREATE TEMP VIEW _answer AS {query}")
     selected = ", ".join(map(identifier, features))
-    return _Computed(f"SELECT {selected} FROM _answer", used, _unreadable(engine, relation, raw, read, source))
+    unreadable = _unreadable(engine, relation, raw, read, source)
+    for column in source.convert:
+        if column in read and plain.is_text(own_types[column]):
+            lost = conversion.count(engine, name, column, own, own_types, source).lost
+            unreadable |= {column: lost + unreadable.get(column, 0)} if lost else {}
+    return _Computed(f"SELECT {selected} FROM _answer", used, unreadable)
 
 
 def _only_view(project: Project, root: Path) -> Path | None:
@@ -212,7 +222,7 @@ def _feature(name: str, raw: str, kind: str) -> str:
     """Return SQL for a column that is a feature already; booleans may be spelled as words or numbers."""
     source = Source(path="table")
     if kind == "boolean":
-        text = f"lower({plain.stripped(name)})"
+        text = f"lower({plain.cleaned(name)})"
         return f"CASE WHEN {text} IN ({_TRUE}) THEN true WHEN {text} IN ({_FALSE}) THEN false END"
     if kind == "categorical" and raw != "VARCHAR":
         return identifier(name)

@@ -62,6 +62,17 @@ class TestEveryProtocol:
         assert answer.decisions == DECISIONS
         assert answer.unseen == [[], [], [], ["plan"]]
 
+    def test_takes_a_category_with_blanks_or_composed_otherwise_for_what_training_saw(
+        self, server: ServerInProcess, protocol: str
+    ):
+        row = {"usage": 1.0, "active": True}
+        spelled = [" basic\t", "Pra\u0308mie", "\u00a0"]
+        answer = getattr(server, protocol)(Question([row | {"plan": plan} for plan in spelled]))
+
+        expected = [tiny.score(row | {"plan": plan}) for plan in ("basic", "Prämie", None)]
+        assert answer.scores == pytest.approx(expected, abs=1e-6)
+        assert answer.unseen == [[], [], []]
+
     def test_counts_one_request_one_latency_and_its_rows(self, server: ServerInProcess, protocol: str):
         before = counted("perennial_") | counted("request_predict_seconds_count")
         getattr(server, protocol)(Question(ROWS))

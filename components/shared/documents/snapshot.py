@@ -12,6 +12,8 @@ class TableDescription(Part):
     content_hash: str
     time_range: tuple[str, str] | None
     """First and last moment of the table's main time column (ISO 8601, UTC); None without one."""
+    repeated_headers: int = 0
+    """Rows of a CSV file that repeat its header and were left out."""
 
 
 class SnapshotDescription(Document):

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from components.shared.blank import clean
+
 
 def category_text(value: Any) -> str:
     """Return the text that represents a category or class in the model; a missing value is "".
 
     An integer has the same text whether a table stores it as an integer or, because of missing values, as a float.
+    Blanks around a text don't make another category; neither does the composition of its letters.
 
-    >>> [category_text(v) for v in (3, 3.0, 2.5, True, "Zürich", None, float("nan"))]
+    >>> [category_text(v) for v in (3, 3.0, 2.5, True, " Zürich", None, float("nan"))]
     ['3', '3', '2.5', 'true', 'Zürich', '', '']
     """
     if value is None:
@@ -22,7 +25,7 @@ def category_text(value: Any) -> str:
         if math.isnan(value):
             return ""
         return str(int(value)) if value.is_integer() else repr(value)
-    return str(value)
+    return clean(str(value))
 
 
 def frequent(column: Iterable[str], limit: int) -> list[str]:

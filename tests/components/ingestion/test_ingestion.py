@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.ingestion import logic
+from components.shared.blank import clean
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.project import Project
 
@@ -63,9 +64,14 @@ def test_null_values_of_the_source_are_missing(tmp_path: Path) -> None:
     assert column(tmp_path, "1.5", "n/a", "?", null_values=["n/a", "?"]).to_pylist() == [1.5, None, None]
 
 
-@pytest.mark.parametrize("code", ["007", "-01", "12345678901234567890", "1_000", "0x1F"])
+@pytest.mark.parametrize("code", ["007", "-01", "12345678901234567890", "1_000", "0x1F", "1E2", "10e1"])
 def test_codes_that_a_number_would_distort_stay_texts(tmp_path: Path, code: str) -> None:
     assert column(tmp_path, "1", code).to_pylist() == ["1", code]
+
+
+@pytest.mark.parametrize("number", ["1.5e3", "1e+16", "1e-05", "2."])
+def test_numbers_as_programs_write_them_are_no_codes(tmp_path: Path, number: str) -> None:
+    assert column(tmp_path, "1", number).to_pylist() == [1.0, float(number)]
 
 
 def test_nan_is_missing_and_not_a_number(tmp_path: Path) -> None:
@@ -131,7 +137,9 @@ def test_numbers_come_back_as_they_were_written(tmp_path_factory: pytest.TempPat
 
 @settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r", exclude_categories=["Cs"]))))
-def test_texts_come_back_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, values: list[str]) -> None:
+def test_texts_come_back_clean_and_otherwise_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str]
+) -> None:
     folder = tmp_path_factory.mktemp("texts")
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -140,7 +148,7 @@ def test_texts_come_back_as_they_were_written(tmp_path_factory: pytest.TempPathF
     logic.ingest(project({"path": "table.csv"}), str(folder), folder / "snapshot")
     found = pq.read_table(folder / "snapshot" / "table.parquet")["x"].to_pylist()[1:]
 
-    assert found == [value if value.strip(" \t\r\n\u00a0") else None for value in values]
+    assert found == [clean(value) or None for value in values]
 
 
 def test_equal_content_gives_equal_bytes_and_other_content_another_hash(tmp_path: Path) -> None:
