@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.errors import FeastError
 
-from components.feature_retrieval import examples, tables
+from components.feature_retrieval import examples, filled, tables
 from components.shared import bundle
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.training_set import TrainingSetSummary
@@ -36,7 +36,8 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> TrainingSetSumma
         The summary: number of rows, rows left out by reason, the run's clock, and missing share per feature.
 
     Raises:
-        InputError: If the labels, the project file and the feature repository are inconsistent.
+        InputError: If the labels, the project file and the feature repository are inconsistent, or a feature is missing
+            in every row although its source is not.
     """
     project = bundle.project(bundle_path)
     as_of = clock(snapshot)
@@ -52,6 +53,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> TrainingSetSumma
             names.rename_clashes(objects)
             store.apply(objects)
             rows = join(store, connection, project, [name for view in views for name in view.features])
+        filled.check(connection, project, repo, views, rows)
     target.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, target / "rows.parquet", compression="zstd")
     newest = as_of or rows[project.event_time].to_pylist()[-1]

@@ -26,6 +26,8 @@ class Header:
     skipped: int
     line: str
     """The header as it stands in the file, without its line end."""
+    texts: tuple[str, ...]
+    """The values of the header, as they stand in the file."""
 
 
 def read(name: str, file: Path, shown: str | None = None) -> Header:
@@ -72,7 +74,7 @@ def read(name: str, file: Path, shown: str | None = None) -> Header:
         )
     if not names[0] and any(names):
         names[0] = UNNAMED
-    return Header(tuple(names), delimiter, skipped, lines[skipped].rstrip("\r\n"))
+    return Header(tuple(names), delimiter, skipped, lines[skipped].rstrip("\r\n"), tuple(row))
 
 
 def repeats(file: Path, header: Header) -> int:

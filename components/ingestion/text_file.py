@@ -53,7 +53,8 @@ def relation(name: str, file: Path, link: Path, limit: int, encoding: str | None
     )
     repeats = header.repeats(plain, first)
     if repeats:
-        differs = " OR ".join(f"{identifier(c)} IS DISTINCT FROM {literal(c)}" for c in first.names)
+        pairs = zip(first.names, first.texts, strict=True)
+        differs = " OR ".join(f"coalesce({identifier(column)}, '') <> {literal(text)}" for column, text in pairs)
         rows = f"(SELECT * FROM {rows} WHERE {differs})"
     return TextRows(rows, repeats)
 

@@ -216,12 +216,15 @@ def lock(steps: tuple[str, ...]) -> None:
 @click.option("--label", required=True, help="The column to predict.")
 @click.option("--entity", help="The column that names who a row is about (default: the row number).")
 @click.option("--time", help="The column with the time of a row (default: all rows have one time).")
+@click.option("--categorical", multiple=True, metavar="COLUMN", help="A column whose numbers are codes; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The project's folder.")
-def init(table: Path, label: str, entity: str | None, time: str | None, out: Path) -> None:
+def init(
+    table: Path, label: str, entity: str | None, time: str | None, categorical: tuple[str, ...], out: Path
+) -> None:
     """Write a project for a CSV or parquet file: project.yaml, data schema, feature repo."""
     from pipelines.command.verbs import init as verb
 
-    verb.init(table, label=label, entity=entity, time=time, out=out)
+    verb.init(table, label=label, entity=entity, time=time, out=out, categorical=categorical)
 
 
 @main.command()

@@ -10,9 +10,11 @@ from pipelines.command import terminal
 from pipelines.project import initialise
 
 
-def init(table: Path, *, label: str, entity: str | None, time: str | None, out: Path) -> None:
+def init(
+    table: Path, *, label: str, entity: str | None, time: str | None, out: Path, categorical: tuple[str, ...]
+) -> None:
     """Write a project for a table and print the guesses."""
-    guess = initialise.write(table, label, entity, time, out)
+    guess = initialise.write(table, label, entity, time, out, categorical)
     console = terminal.console()
     shown = Table("column", "taken as", "because", box=None, padding=(0, 2, 0, 0))
     for column in guess.columns:

@@ -1,5 +1,6 @@
 """Guess the meaning of each column of a table, with a reason."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -7,12 +8,16 @@ from typing import Literal
 from components.shared.errors import InputError
 from components.shared.sql import identifier
 from pipelines.project.initialise.profile import ColumnProfile
+from pipelines.project.initialise.spellings import FALSE_OF
 
 Role = Literal["entity", "time", "label", "feature", "left out"]
-_FALSE_OF = {"yes": "no", "y": "n", "true": "false", "t": "f", "1": "0", "1.0": "0.0"}
 _CLASSES = 20
 _MAX_CLASSES = 100
 _MAX_VOCABULARY = 1000
+# Names that pandas, R and other programs give to a row index.
+_INDEX = re.compile(
+    r"__index_level_\d+__|Unnamed: \d+|\.\.\.1|rownames|row[._ ]?(names|number|index)|_c0", re.IGNORECASE
+)
 _ID_WORDS = {"id", "uuid", "guid", "key", "index", "number", "no", "nr"}
 
 
@@ -90,7 +95,9 @@ def target(label: ColumnProfile) -> TaskGuess:
     return TaskGuess("multiclass", None, f"{label.distinct} classes")
 
 
-def feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess) -> ColumnGuess:
+def feature(
+    column: ColumnProfile, name: str, event_time: str, target: TaskGuess, label: str, *, is_code: bool = False
+) -> ColumnGuess:
     """Guess whether a column is a feature, and of which type.
 
     Args:
@@ -98,15 +105,19 @@ def feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess
         name: Name of the feature.
         event_time: The column relative to which the age of a date is computed.
         target: The guessed task.
+        label: Name of the label.
+        is_code: Whether the user says that its numbers are codes: a category each, without an order.
     """
-    column_guess = _feature(column, name, event_time, target)
+    column_guess = _feature(column, name, event_time, target, label, is_code=is_code)
     if column_guess.role != "feature" or not column.missing:
         return column_guess
     reason = f"{column_guess.reason}; blank in {column.missing:,} of {column.rows:,} rows"
     return replace(column_guess, reason=reason)
 
 
-def _feature(column: ColumnProfile, name: str, event_time: str, target: TaskGuess) -> ColumnGuess:
+def _feature(
+    column: ColumnProfile, name: str, event_time: str, target: TaskGuess, label: str, *, is_code: bool
+) -> ColumnGuess:
     raw = identifier(column.name)
     is_complete = column.present == column.rows
     if column.distinct == 0:
@@ -115,30 +126,45 @@ def _feature(column: ColumnProfile, name: str, event_time: str, target: TaskGues
         return ColumnGuess(column, "left out", f"constant: always {column.values[0]!r}")
     if column.label_twin and target.task != "regression":
         return ColumnGuess(column, "left out", "equivalent to the label in every row: it would leak the label")
-    if column.is_counter or _is_id(column):
+    if column.is_label_scaled:
+        return ColumnGuess(column, "left out", "the label in another unit: it would leak the label")
+    if column.filled_where is not None:
+        where = f"exactly where {label} is" if column.is_filled_exactly else f"only where {label} is"
+        return ColumnGuess(
+            column,
+            "left out",
+            f"filled {where} {column.filled_where!r} ({column.present:,} rows): it gives the answer away",
+        )
+    if column.is_row_number or _INDEX.fullmatch(column.name):
+        return ColumnGuess(column, "left out", "a row number: it counts the rows of the table, or of a larger one")
+    if _is_id(column):
         return ColumnGuess(column, "left out", "an identifier: every row has a different value")
     pair = _truth(column)
     if pair:
         sql = raw if column.type == "BOOLEAN" else _truth_sql(column, pair)
-        only = "" if column.distinct == 2 else ", although only one of them occurs, with missing values"
+        only = "" if column.distinct >= 2 else ", although only one of them occurs, with missing values"
         return ColumnGuess(column, "feature", f"boolean values {pair[0]} and {pair[1]}{only}", "boolean", name, sql)
     if column.type == "TIMESTAMP" or column.date_share > 0.95:
+        moment = raw if column.type == "TIMESTAMP" else f"TRY_CAST({raw} AS TIMESTAMP)"
         return ColumnGuess(
             column,
             "feature",
             f"a date: the feature is its age in days at '{event_time}' (--time selects the event time)",
             "numeric",
             name,
-            f"date_diff('second', TRY_CAST({raw} AS TIMESTAMP), {identifier(event_time)}) / 86400.0",
+            f"date_diff('second', {moment}, {identifier(event_time)}) / 86400.0",
         )
+    if column.type in ("BIGINT", "DOUBLE") and is_code:
+        return _category(column, name, f"CAST({raw} AS VARCHAR)")
     if column.type in ("BIGINT", "DOUBLE"):
-        return ColumnGuess(
-            column, "feature", f"{column.distinct:,} different numbers", "numeric", name, f"CAST({raw} AS DOUBLE)"
-        )
+        reason = f"{column.distinct:,} different numbers"
+        if column.type == "BIGINT" and 2 < column.distinct <= _CLASSES and column.distinct < column.present / 10:
+            reason += "; if they are codes without an order, use --categorical"
+        return ColumnGuess(column, "feature", reason, "numeric", name, f"CAST({raw} AS DOUBLE)")
     if column.number_share > 0.95:
         texts = round((1 - column.number_share) * column.present)
         reason = "numbers stored as text" + (f"; {texts} other texts are treated as missing" if texts else "")
-        number = f"TRY_CAST(trim({raw}) AS DOUBLE)"
+        number = f"TRY_CAST({raw} AS DOUBLE)"
         return ColumnGuess(
             column, "feature", reason, "numeric", name, f"CASE WHEN isfinite({number}) THEN {number} END"
         )
@@ -169,10 +195,10 @@ def _truth(column: ColumnProfile) -> tuple[str, str] | None:
     """Return the texts for true and false in a boolean column; None if the column is not boolean."""
     if column.type == "BOOLEAN":
         return "true", "false"
-    originals = {value.strip().lower(): value.strip() for value in column.values}
+    originals = {value.lower(): value for value in reversed(column.values)}
     if not originals or len(originals) > 2 or (len(originals) == 1 and column.present == column.rows):
         return None
-    for yes, no in _FALSE_OF.items():
+    for yes, no in FALSE_OF.items():
         if set(originals) <= {yes, no} and (len(originals) == 2 or yes not in ("y", "t", "1", "1.0")):
             return originals.get(yes, yes), originals.get(no, no)
     return None
@@ -182,7 +208,7 @@ def _truth_sql(column: ColumnProfile, pair: tuple[str, str]) -> str:
     raw = identifier(column.name)
     if column.type in ("BIGINT", "DOUBLE"):
         return f"CASE {raw} WHEN 1 THEN true WHEN 0 THEN false END"
-    return f"CASE lower(trim({raw})) WHEN '{pair[0].lower()}' THEN true WHEN '{pair[1].lower()}' THEN false END"
+    return f"CASE lower({raw}) WHEN '{pair[0].lower()}' THEN true WHEN '{pair[1].lower()}' THEN false END"
 
 
 def _is_id(column: ColumnProfile) -> bool:

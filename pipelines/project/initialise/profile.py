@@ -1,6 +1,8 @@
 """Profile the columns of an ingested table, so that their meaning can be guessed."""
 
+import math
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +10,20 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from components.ingestion import columns, logic, text_copy, text_file
+from components.ingestion import columns, text_copy, text_file
 from components.shared import sources
-from components.shared.documents.snapshot import SnapshotDescription
+from components.shared.documents.snapshot import TableDescription
 from components.shared.errors import InputError
-from components.shared.project import Project
 from components.shared.sql import identifier, literal
 
 _LISTED = 100
-_CODE = "^[+-]?0[0-9]|_|^[0-9]{19,}$"
+_FEW = 20
+_MIN_ROWS = 20
+# A row index of a sample has gaps; numbers that are further apart measure something.
+_MAX_GAPS = 20
+_MIN_FILLED = 10
+_CHANCE = math.log(1e-6)
+_CODE = f"{text_file.CODE}|_|^[0-9]{{19,}}$"
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,14 @@ class ColumnProfile:
     length: float = 0.0
     """Mean number of characters of the texts."""
     is_whole: bool = False
-    is_counter: bool = False
-    """Consecutive integers in the order of the rows."""
+    is_row_number: bool = False
+    """Whole numbers that count the rows, perhaps of a larger table."""
+    is_label_scaled: bool = False
+    """A number that is the label in another unit."""
+    filled_where: str | None = None
+    """The only value of the label, as text, where the column has values, if that is no chance."""
+    is_filled_exactly: bool = False
+    """Whether it has a value wherever the label has that value."""
     label_twin: bool = False
     """There is a one-to-one relation between the values of the column and of the label."""
 
@@ -109,17 +122,35 @@ def named(table: Path, column: str, flag: str, existing: list[str]) -> str:
     return same[0]
 
 
-def profile(draft: Project, source: str, folder: Path) -> list[ColumnProfile]:
-    """Ingest a table into ``folder`` and profile each of its columns."""
-    logic.ingest(draft, "/", folder / "snapshot")
-    described = SnapshotDescription.read(folder / "snapshot").tables[source]
-    rows = f"read_parquet({literal(str(folder / 'snapshot' / f'{source}.parquet'))}, file_row_number=true)"
-    order = pq.read_schema(folder / "snapshot" / f"{source}.parquet").names
+def profile(snapshot: Path, described: TableDescription, label: str) -> list[ColumnProfile]:
+    """Profile each column of an ingested table.
+
+    Args:
+        snapshot: The table's parquet file.
+        described: Its description.
+        label: The column to predict.
+    """
+    rows = f"read_parquet({literal(str(snapshot))}, file_row_number=true)"
     with duckdb.connect() as engine:
-        return [_column(engine, rows, name, described.columns[name], draft.label.column) for name in order]
+        classes = _classes(engine, rows, label)
+        return [
+            _column(engine, rows, name, described.columns[name], label, classes)
+            for name in pq.read_schema(snapshot).names
+        ]
 
 
-def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str) -> ColumnProfile:
+def _classes(engine: duckdb.DuckDBPyConnection, rows: str, label: str) -> dict[str, int]:
+    """Return the label's values as text and the rows of each; nothing if there are more than a few."""
+    name = identifier(label)
+    counted = engine.execute(
+        f"SELECT CAST({name} AS VARCHAR), count(*) FROM {rows} WHERE {name} IS NOT NULL GROUP BY 1 LIMIT {_FEW + 1}"
+    ).fetchall()
+    return dict(counted) if len(counted) <= _FEW else {}
+
+
+def _column(
+    engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str, label: str, classes: Mapping[str, int]
+) -> ColumnProfile:
     raw = identifier(name)
     count, present, distinct = engine.execute(
         f"SELECT count(*), count({raw}), count(DISTINCT {raw}) FROM {rows}"
@@ -132,25 +163,69 @@ def _column(engine: duckdb.DuckDBPyConnection, rows: str, name: str, type_: str,
     values = tuple(value for value, _ in counted)
     extra: dict[str, Any] = {"counts": tuple(count for _, count in counted)}
     if type_ == "VARCHAR" and present:
-        text = f"trim({raw})"
         numbers, dates, length = engine.execute(
-            f"SELECT count_if(TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({text}, '{_CODE}')), "
-            f"count_if(TRY_CAST({text} AS TIMESTAMP) IS NOT NULL AND regexp_matches({text}, '^[0-9]{{4}}[-/]')), "
+            f"SELECT count_if(TRY_CAST({raw} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({raw}, {literal(_CODE)})), "
+            f"count_if(TRY_CAST({raw} AS TIMESTAMP) IS NOT NULL AND regexp_matches({raw}, '^[0-9]{{4}}[-/]')), "
             f"avg(length({raw})) FROM {rows}"
         ).fetchall()[0]
-        extra = {"number_share": numbers / present, "date_share": dates / present, "length": length}
+        extra |= {"number_share": numbers / present, "date_share": dates / present, "length": length}
     if type_ in ("BIGINT", "DOUBLE") and present:
         whole, low, high = engine.execute(
             f"SELECT count_if({raw} = floor({raw})) = count({raw}), min({raw}), max({raw}) FROM {rows}"
         ).fetchall()[0]
         extra["is_whole"] = bool(whole)
-        if type_ == "BIGINT" and distinct == present == count and high - low == count - 1:
-            extra["is_counter"] = not engine.execute(
-                f"SELECT 1 FROM {rows} WHERE {raw} - file_row_number <> {low} LIMIT 1"
-            ).fetchall()
+        if whole and distinct == present == count > 1:
+            extra["is_row_number"] = _is_row_number(engine, rows, raw, count, low, high)
+        if name != label and not classes and distinct > 1:
+            extra["is_label_scaled"] = _is_label_scaled(engine, rows, raw, label)
     if name != label and 1 < distinct <= _LISTED:
         both, labels = engine.execute(
             f"SELECT count(DISTINCT ({raw}, {identifier(label)})), count(DISTINCT {identifier(label)}) FROM {rows}"
         ).fetchall()[0]
         extra["label_twin"] = both == distinct == labels and present == count
+    if name != label and 0 < present < count and len(classes) > 1:
+        extra |= _presence(engine, rows, raw, label, classes)
     return ColumnProfile(name, type_, count, present, distinct, values, **extra)
+
+
+def _is_row_number(engine: duckdb.DuckDBPyConnection, rows: str, raw: str, count: int, low: float, high: float) -> bool:
+    """Say whether whole numbers, all different, number the rows: from 0 or 1, or in the rows' order with few gaps."""
+    if count < _MIN_ROWS:
+        return False
+    if low in (0, 1) and high - low == count - 1:
+        return True
+    falling = f"SELECT {raw} <= lag({raw}) OVER (ORDER BY file_row_number) AS falls FROM {rows}"
+    is_dense = high - low < _MAX_GAPS * count
+    return is_dense and not engine.execute(f"SELECT 1 FROM ({falling}) WHERE falls LIMIT 1").fetchall()
+
+
+def _is_label_scaled(engine: duckdb.DuckDBPyConnection, rows: str, raw: str, label: str) -> bool:
+    """Say whether a number is the label in another unit."""
+    if not engine.execute(f"SELECT typeof({identifier(label)}) IN ('BIGINT', 'DOUBLE') FROM {rows} LIMIT 1").fetchall()[
+        0
+    ][0]:
+        return False
+    correlation = engine.execute(f"SELECT corr({raw}, {identifier(label)}) FROM {rows}").fetchall()[0][0]
+    return correlation is not None and abs(correlation) > 1 - 1e-9
+
+
+def _presence(
+    engine: duckdb.DuckDBPyConnection, rows: str, raw: str, label: str, classes: Mapping[str, int]
+) -> dict[str, Any]:
+    """Say whether a column has values only where the label has one value, and whether that is no chance."""
+    name = identifier(label)
+    filled = {
+        value: present
+        for value, present in engine.execute(
+            f"SELECT CAST({name} AS VARCHAR), count({raw}) FROM {rows} WHERE {name} IS NOT NULL GROUP BY 1"
+        ).fetchall()
+        if present
+    }
+    if len(filled) != 1:
+        return {}
+    [(value, present)] = filled.items()
+    is_exact = present == classes[value]
+    chance = present * math.log(classes[value] / sum(classes.values()))
+    if present < _MIN_FILLED or (chance > _CHANCE and not is_exact):
+        return {}
+    return {"filled_where": value, "is_filled_exactly": is_exact}

@@ -3,18 +3,21 @@
 import os
 import re
 import tempfile
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
+from components.ingestion import logic
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project, Split
-from pipelines.project.initialise import guess, profile, refusals, writing
+from pipelines.project.initialise import guess, profile, reading, refusals, writing
 from pipelines.project.initialise.guess import ColumnGuess, Guess
 from pipelines.project.initialise.profile import ColumnProfile
+from pipelines.project.initialise.reading import Reading
 
 CONSTANT_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 """Event time of every row of a table without a time."""
@@ -25,7 +28,26 @@ _SMALL_TEST = 0.3
 _RESERVED = {"event_timestamp", "created_timestamp", "entity_row_id", "perennial_row", "row", "entity"}
 
 
-def write(table: Path, label: str, entity: str | None = None, time: str | None = None, out: Path = Path()) -> Guess:
+@dataclass(frozen=True)
+class _Named:
+    """The source of the table and the columns that have a role; ingestion adds an entity or a time that it lacks."""
+
+    source: str
+    label: str
+    entity: str
+    event_time: str
+    adds_entity: bool
+    adds_time: bool
+
+
+def write(
+    table: Path,
+    label: str,
+    entity: str | None = None,
+    time: str | None = None,
+    out: Path = Path(),
+    categorical: Collection[str] = (),
+) -> Guess:
     """Write ``project.yaml`` and ``feature_repo/`` for a table.
 
     Args:
@@ -34,6 +56,7 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
         entity: The column that identifies the entity of a row; None numbers the rows.
         time: The column with the time of a row; None gives all rows the same time.
         out: The project's folder; created if absent.
+        categorical: Columns whose numbers are codes: a category each, without an order.
 
     Raises:
         InputError: If the table cannot be read, a column is unknown or unusable, or ``out`` already has a project.
@@ -44,25 +67,27 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
     label = profile.named(table, label, "--label", existing)
     entity = profile.named(table, entity, "--entity", existing) if entity is not None else None
     time = profile.named(table, time, "--time", existing) if time is not None else None
+    categorical = [profile.named(table, column, "--categorical", existing) for column in categorical]
     named_columns = [column for column in (label, entity, time) if column]
     if len(set(named_columns)) < len(named_columns):
         raise InputError("--label, --entity and --time must name different columns; change one of them.")
     source = _name(sources.stem(table))
     used_names = {name.lower() for name in existing}
-    draft = _draft(
-        table,
-        source,
-        label,
-        entity or _unused("row_number", used_names),
-        time or _unused("event_time", used_names),
-        entity,
-        time,
-        encoding,
-    )
+    entity_name = entity or _unused("row_number", used_names)
+    constant_name = _unused("event_time", used_names)
+    named = _Named(source, label, entity_name, constant_name, adds_entity=entity is None, adds_time=True)
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
-        columns = profile.profile(draft, source, Path(folder))
+        # The time is read once it is known how it is written.
+        draft = _draft(table, encoding, named, Reading())
+        described = logic.ingest(draft, "/", Path(folder) / "snapshot").tables[source]
         snapshot = Path(folder) / "snapshot" / f"{source}.parquet"
-        project_guess = _guess(draft, source, columns, entity, time)
+        found = reading.survey(snapshot, described, label, time)
+        if time or not found.is_plain:
+            named = replace(named, event_time=time or constant_name, adds_time=time is None)
+            draft = _draft(table, encoding, named, found)
+            described = logic.ingest(draft, "/", Path(folder) / "snapshot").tables[source]
+        columns = profile.profile(snapshot, described, label)
+        project_guess = _guess(draft, columns, entity, time, categorical, found)
         refusals.check(draft, snapshot, columns)
         project_guess = refusals.with_shares(draft, snapshot, project_guess)
     project_guess = replace(project_guess, columns=project_guess.columns + _not_copied(table, columns))
@@ -74,7 +99,14 @@ def write(table: Path, label: str, entity: str | None = None, time: str | None =
     return replace(project_guess, files=tuple(out / name for name in contents))
 
 
-def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: str | None, time: str | None) -> Guess:
+def _guess(
+    draft: Project,
+    columns: list[ColumnProfile],
+    entity: str | None,
+    time: str | None,
+    categorical: Collection[str],
+    found: Reading,
+) -> Guess:
     """Guess the role of each column, the task, and the method of the split."""
     by_name = {column.name: column for column in columns}
     label = by_name[draft.label.column]
@@ -91,11 +123,14 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
             reason = "set with --time" if time else f"no --time: {CONSTANT_TIME:%Y-%m-%d} in every row"
             guesses.append(ColumnGuess(column, "time", reason))
         else:
-            guesses.append(guess.feature(column, _feature_name(column.name, used_names), draft.event_time, target))
+            name = _feature_name(column.name, used_names)
+            is_code = column.name in categorical
+            guesses.append(guess.feature(column, name, draft.event_time, target, label.name, is_code=is_code))
+    guesses = [_with_reading(each, found) for each in guesses]
     if not any(column_guess.role == "feature" for column_guess in guesses):
         raise InputError(
-            f"source '{source}' has no usable feature; expected at least one column besides the label, the entity and "
-            "the time. Add columns to the table."
+            f"source '{draft.label.source}' has no usable feature; expected at least one column besides the label, "
+            "the entity and the time. Add columns to the table."
         )
     if entity and not time and by_name[entity].distinct < by_name[entity].present:
         raise InputError(
@@ -104,7 +139,7 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
         )
     split = "time" if time and by_name[time].distinct >= 10 else "hash" if entity else "random"
     return Guess(
-        name=source[:40].replace("_", "-").rstrip("-"),
+        name=draft.name,
         target=target,
         entity=draft.entity,
         event_time=draft.event_time,
@@ -113,9 +148,17 @@ def _guess(draft: Project, source: str, columns: list[ColumnProfile], entity: st
         validation=Split().validation,
         test=_SMALL_TEST if rows < _SMALL_ROWS else Split().test,
         columns=tuple(guesses),
-        notes=tuple(_notes(draft, label, entity, time, split)),
+        notes=(*_notes(draft, label, entity, time, split), *found.notes),
         files=(),
     )
+
+
+def _with_reading(column_guess: ColumnGuess, found: Reading) -> ColumnGuess:
+    """Add how a column's values are read to the reason of its guess."""
+    name = column_guess.column.name
+    if name not in found.reasons:
+        return column_guess
+    return replace(column_guess, reason=f"{column_guess.reason}; {found.reasons[name]}")
 
 
 def _not_copied(table: Path, columns: list[ColumnProfile]) -> tuple[ColumnGuess, ...]:
@@ -165,34 +208,27 @@ def _entity(column: ColumnProfile, named: bool) -> ColumnGuess:
     return ColumnGuess(column, "entity", "set with --entity" if named else "no --entity: the row number")
 
 
-def _draft(
-    table: Path,
-    source: str,
-    label: str,
-    entity: str,
-    event_time: str,
-    given_entity: str | None,
-    given_time: str | None,
-    encoding: str | None,
-) -> Project:
+def _draft(table: Path, encoding: str | None, named: _Named, found: Reading) -> Project:
     """Return a provisional project, for the ingestion of the table."""
     return Project.model_validate(
         {
-            "name": source.replace("_", "-")[:40].rstrip("-"),
+            "name": named.source.replace("_", "-")[:40].rstrip("-"),
             "task": "multiclass",
-            "entity": entity,
-            "event_time": event_time,
+            "entity": named.entity,
+            "event_time": named.event_time,
             "sources": {
-                source: {
+                named.source: {
                     "path": str(table.resolve()),
                     "encoding": encoding,
-                    "time": event_time,
-                    "constant_time": None if given_time else CONSTANT_TIME,
-                    "row_number": None if given_entity else entity,
+                    "time": named.event_time,
+                    "constant_time": CONSTANT_TIME if named.adds_time else None,
+                    "row_number": named.entity if named.adds_entity else None,
+                    "null_values": found.null_values,
+                    "convert": found.convert,
                 }
             },
-            "label": {"source": source, "column": label},
-            "features": {"service": f"{source}_v1", "columns": {"unknown": {"type": "categorical"}}},
+            "label": {"source": named.source, "column": named.label},
+            "features": {"service": f"{named.source}_v1", "columns": {"unknown": {"type": "categorical"}}},
         }
     )
 

@@ -29,7 +29,7 @@ def render(draft: Project, source: str, path: str, guess: Guess, columns: list[C
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(yaml=scalar, py=repr, sql=identifier, proto=proto, comment=comment)
+    environment.filters.update(yaml=scalar, py=repr, sql=identifier, proto=proto, comment=comment, block=block)
     test = guess.test
     test_rows = int(guess.rows * test)
     label = next(column.column for column in guess.columns if column.role == "label")
@@ -100,6 +100,18 @@ def scalar(value: Any) -> str:
         is_plain = re.fullmatch(r"[A-Za-z_][\w .()%-]*(?<! )", value) and yaml.safe_load(value) == value
         return value if is_plain else json.dumps(value, ensure_ascii=False)
     return json.dumps(value)
+
+
+def block(text: str) -> str:
+    """Format a text as YAML: on one line without quotes where that is possible, otherwise as a block.
+
+    >>> print(block("lower(x)"), block("a: b"))
+    lower(x) |-
+      a: b
+    """
+    if "\n" not in text and re.match(r"[A-Za-z(]", text) and yaml.safe_load(f"- {text}") == [text]:
+        return text
+    return "|-\n" + "\n".join(f"  {line}" for line in text.splitlines())
 
 
 def proto(text: str) -> str:

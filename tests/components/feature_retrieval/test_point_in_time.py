@@ -124,7 +124,12 @@ def test_rows_come_in_the_order_of_time_and_entity_with_their_labels_beside(by_h
 def test_a_feature_that_knows_the_future_is_worthless_in_the_training_set_and_perfect_in_a_naive_join(tmp_path):
     examples = [(f"c{number:02d}", day(10 + number % 5), number % 2) for number in range(40)]
     leaked = [(who, at + timedelta(days=3), at + timedelta(days=3), float(label)) for who, at, label in examples]
-    tables = {"examples": examples_of(examples), "readings": readings_of(leaked)}
+    # A feature that no row has would be refused.
+    known = ("known", day(1), 0)
+    tables = {
+        "examples": examples_of([known, *examples]),
+        "readings": readings_of([("known", day(1), day(1), 0.0), *leaked]),
+    }
     rows = Tiny(tmp_path, tables, [View("readings", READINGS, ["value"], created="created")]).retrieve()
     with duckdb.connect() as connection:
         for name, content in tables.items():
@@ -134,7 +139,7 @@ def test_a_feature_that_knows_the_future_is_worthless_in_the_training_set_and_pe
     def knows(answer: pa.Table) -> bool:
         return answer["value"].to_pylist() == [float(label) for label in answer["label"].to_pylist()]
 
-    assert rows["value"].null_count == len(rows) == 40
+    assert rows["value"].null_count == len(rows) - 1 == 40
     assert not knows(rows)
     assert knows(naive)
 
@@ -214,6 +219,8 @@ def random_root(tmp_path_factory):
     readings=st.lists(st.tuples(names, moments, moments, st.integers(0, 99).map(float)), max_size=40),
 )
 def test_the_join_agrees_with_going_through_everything(random_root, examples, readings):
+    # A feature that no row has would be refused: one row always has it.
+    examples, readings = [*examples, ("known", day(1))], [*readings, ("known", day(1), day(1), 5.0)]
     labelled = [(who, at, number % 2) for number, (who, at) in enumerate(sorted(examples, key=lambda e: (e[1], e[0])))]
     tiny = Tiny(
         random_root,

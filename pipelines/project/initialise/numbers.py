@@ -1,0 +1,104 @@
+"""Recognise numbers that are written for people: 1.234,50 or $1,234.50 or (4.50) or 37 %."""
+
+import re
+from dataclasses import dataclass
+
+import duckdb
+
+from components.ingestion.text_file import CODE
+from components.shared.sql import identifier, literal
+
+_SHARE = 0.95
+_SYMBOLS = "$€£¥₹%"
+_CURRENCIES = (
+    "USD|EUR|GBP|JPY|CHF|CAD|AUD|NZD|CNY|INR|BRL|MXN|ZAR|KRW|RUB|TRY|SEK|NOK|DKK|PLN|CZK|HUF|SGD|HKD"  # ISO 4217
+)
+_BEFORE = f"(([{_SYMBOLS}]|{_CURRENCIES}) ?)?"
+_AFTER = f"( ?([{_SYMBOLS}]|{_CURRENCIES})| [A-Za-z]{{1,5}})?"
+# What separates groups of three digits, by the decimal sign.
+_GROUPS = {".": "[, '’]", ",": "[. '’]"}
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the numbers of a column are written."""
+
+    decimal: str
+    """The decimal sign: '.' or ','."""
+    units: tuple[str, ...]
+    """What stands before or after numbers, such as '$'; numbers of several units can't be compared."""
+    is_unit_first: bool
+    has_groups: bool
+    """Whether thousands are separated."""
+    has_parentheses: bool
+    """Whether (4.50) is the negative of 4.50."""
+    is_ambiguous: bool
+    """Whether every value could as well have the other decimal sign."""
+    example: str
+
+    def sql(self, column: str) -> str:
+        """Return SQL that reads a text of this format as a number; of any other text, it makes NULL."""
+        name = identifier(column)
+        text = f"regexp_replace({name}, '[^0-9{self.decimal}-]', '', 'g')"
+        if self.decimal == ",":
+            text = f"replace({text}, ',', '.')"
+        sign = f"CASE WHEN {name} LIKE '%(%' THEN -1 ELSE 1 END * " if self.has_parentheses else ""
+        return f"CASE WHEN regexp_full_match({name}, {literal(self._pattern())})\nTHEN {sign}CAST({text} AS DOUBLE) END"
+
+    def _pattern(self) -> str:
+        unit = "|".join(each.replace("$", "[$]") for each in self.units)
+        before = f"({unit} ?)?" if unit and self.is_unit_first else ""
+        after = f"( ?{unit})?" if unit and not self.is_unit_first else ""
+        return _pattern(_number(self.decimal, grouped=self.has_groups), before, after, self.has_parentheses)
+
+
+def recognise(
+    engine: duckdb.DuckDBPyConnection, rows: str, column: str, *, comma_elsewhere: bool
+) -> NumberFormat | None:
+    """Return the format of a column's numbers; None if they need no conversion, or are no numbers.
+
+    Args:
+        engine: A connection.
+        rows: SQL for the rows with a value, without markers of a missing one.
+        column: A column of clean texts.
+        comma_elsewhere: Whether another column of the table has a decimal comma, which decides if this one doesn't.
+    """
+    name = identifier(column)
+    point, comma = (
+        f"regexp_full_match({name}, {literal(_pattern(_number(decimal, grouped=True), _BEFORE, _AFTER, True))})"
+        for decimal in ".,"
+    )
+    plain = f"TRY_CAST({name} AS DOUBLE) IS NOT NULL"
+    unit = f"trim(regexp_replace({name}, '[-+()0-9.,''’ ]', '', 'g'))"
+    row = engine.execute(
+        f"SELECT count(*), count_if({plain}), count_if({point}), count_if({comma}), "
+        f"list(DISTINCT {unit}) FILTER ({point} OR {comma}), count_if({unit} = ''), "
+        f"count_if(regexp_matches({name}, '^[-+(]*[^-+(0-9]')), "
+        f"count_if(regexp_matches({name}, '[0-9][,. ''’][0-9]{{3}}')), "
+        f"count_if({name} LIKE '%(%'), first({name}) FILTER (({point} OR {comma}) AND NOT {plain}) "
+        f"FROM {rows} WHERE NOT regexp_matches({name}, {literal(CODE)})"
+    ).fetchall()[0]
+    values, plain_count, points, commas, units, bare, unit_first, grouped, parentheses, example = row
+    most = max(points, commas)
+    if most <= plain_count or most < _SHARE * values:
+        return None
+    named = tuple(sorted(filter(None, units)))
+    words = [each for each in named if each.isalpha() and not re.fullmatch(_CURRENCIES, each)]
+    # A word after some of the numbers, or another one after others, is part of a name: "12 B".
+    if words and (bare or len(named) > 1):
+        return None
+    decimal = "," if commas > points or (commas == points and comma_elsewhere) else "."
+    is_ambiguous = points == commas and bool(grouped) and not comma_elsewhere
+    return NumberFormat(decimal, named, bool(unit_first), bool(grouped), bool(parentheses), is_ambiguous, str(example))
+
+
+def _number(decimal: str, *, grouped: bool) -> str:
+    """Return a pattern for digits with decimal places, and with groups of three where there are any."""
+    whole = f"([0-9]{{1,3}}({_GROUPS[decimal]}[0-9]{{3}})+|[0-9]+)" if grouped else "[0-9]+"
+    return f"{whole}([{decimal}][0-9]+)?"
+
+
+def _pattern(number: str, before: str, after: str, has_parentheses: bool) -> str:
+    """Return a pattern for a number with its sign and unit, or in parentheses."""
+    signed = f"[+-]?{before}-?{number}{after}" if before else f"[+-]?{number}{after}"
+    return f"{signed}|{before}[(]{before}{number}{after}[)]" if has_parentheses else signed
