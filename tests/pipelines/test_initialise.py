@@ -61,7 +61,7 @@ def answer(folder: Path) -> list[dict[str, Any]]:
         (["Yes", "No"], "boolean"),
         (["TRUE", "false"], "boolean"),
         (["1", "0"], "boolean"),
-        (["y", "n", ""], "boolean"),
+        (["y", "n", "", "n"], "boolean"),
         (["red", "green", "blue"], "categorical"),
         (["female", "male"], "categorical"),
         (["01234", "09876", "55555"], "categorical"),

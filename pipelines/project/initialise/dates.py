@@ -62,7 +62,7 @@ def recognise(
     name = identifier(column)
     counts = ", ".join(f"count_if({_reads(name, date)})" for date in _DATES)
     total, example, *found = engine.execute(f"SELECT count(*), first({name}), {counts} FROM {rows}").fetchall()[0]
-    most = max(found)
+    most = max(found) if total else 0
     if not most or most < _SHARE * total:
         return None
     best = [date for date, count in zip(_DATES, found, strict=True) if count == most]
@@ -110,8 +110,8 @@ def of_whole_numbers(engine: duckdb.DuckDBPyConnection, rows: str, column: str, 
     if low >= 1900 and high <= 2200:
         return f"make_timestamp(CAST({name} AS BIGINT), 1, 1, 0, 0, 0)"
     if low >= 10**8 and high < 10**10:
-        return f"to_timestamp({name})"
-    return f"to_timestamp({name} / 1000)" if low >= 10**11 and high < 10**13 else None
+        return f"to_timestamp(CAST({name} AS DOUBLE))"
+    return f"to_timestamp(CAST({name} AS DOUBLE) / 1000)" if low >= 10**11 and high < 10**13 else None
 
 
 def _reads(name: str, date: str) -> str:

@@ -135,10 +135,10 @@ def _feature(
             "left out",
             f"filled {where} {column.filled_where!r} ({column.present:,} rows): it gives the answer away",
         )
-    if column.is_row_number or _INDEX.fullmatch(column.name):
-        return ColumnGuess(column, "left out", "a row number: it counts the rows of the table, or of a larger one")
     if _is_id(column):
         return ColumnGuess(column, "left out", "an identifier: every row has a different value")
+    if column.is_row_number or _INDEX.fullmatch(column.name):
+        return ColumnGuess(column, "left out", "a row number: it counts the rows of the table, or of a larger one")
     pair = _truth(column)
     if pair:
         sql = raw if column.type == "BOOLEAN" else _truth_sql(column, pair)

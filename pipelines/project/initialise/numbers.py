@@ -27,7 +27,8 @@ class NumberFormat:
     """The decimal sign: '.' or ','."""
     units: tuple[str, ...]
     """What stands before or after numbers, such as '$'; numbers of several units can't be compared."""
-    is_unit_first: bool
+    has_unit_before: bool
+    has_unit_after: bool
     has_groups: bool
     """Whether thousands are separated."""
     has_parentheses: bool
@@ -47,8 +48,8 @@ class NumberFormat:
 
     def _pattern(self) -> str:
         unit = "|".join(each.replace("$", "[$]") for each in self.units)
-        before = f"({unit} ?)?" if unit and self.is_unit_first else ""
-        after = f"( ?{unit})?" if unit and not self.is_unit_first else ""
+        before = f"({unit} ?)?" if self.has_unit_before else ""
+        after = f"( ?{unit})?" if self.has_unit_after else ""
         return _pattern(_number(self.decimal, grouped=self.has_groups), before, after, self.has_parentheses)
 
 
@@ -73,14 +74,15 @@ def recognise(
     row = engine.execute(
         f"SELECT count(*), count_if({plain}), count_if({point}), count_if({comma}), "
         f"list(DISTINCT {unit}) FILTER ({point} OR {comma}), count_if({unit} = ''), "
-        f"count_if(regexp_matches({name}, '^[-+(]*[^-+(0-9]')), "
+        f"count_if(regexp_matches({name}, '^[-+(]*[^-+(0-9]')), count_if(regexp_matches({name}, '[^0-9)][)]?$')), "
+        f"count_if(regexp_matches({name}, {literal(CODE)})), "
         f"count_if(regexp_matches({name}, '[0-9][,. ''’][0-9]{{3}}')), "
         f"count_if({name} LIKE '%(%'), first({name}) FILTER (({point} OR {comma}) AND NOT {plain}) "
-        f"FROM {rows} WHERE NOT regexp_matches({name}, {literal(CODE)})"
+        f"FROM {rows}"
     ).fetchall()[0]
-    values, plain_count, points, commas, units, bare, unit_first, grouped, parentheses, example = row
-    most = max(points, commas)
-    if most <= plain_count or most < _SHARE * values:
+    values, plain_count, points, commas, units, bare, first, last, codes, grouped, parentheses, example = row
+    most = max(points, commas) if values else 0
+    if codes or most <= (plain_count or 0) or most < _SHARE * values:
         return None
     named = tuple(sorted(filter(None, units)))
     words = [each for each in named if each.isalpha() and not re.fullmatch(_CURRENCIES, each)]
@@ -89,7 +91,9 @@ def recognise(
         return None
     decimal = "," if commas > points or (commas == points and comma_elsewhere) else "."
     is_ambiguous = points == commas and bool(grouped) and not comma_elsewhere
-    return NumberFormat(decimal, named, bool(unit_first), bool(grouped), bool(parentheses), is_ambiguous, str(example))
+    return NumberFormat(
+        decimal, named, bool(first), bool(last), bool(grouped), bool(parentheses), is_ambiguous, str(example)
+    )
 
 
 def _number(decimal: str, *, grouped: bool) -> str:

@@ -1,5 +1,7 @@
 """A feature that no row has is refused where its source has values, with what is wrong."""
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -9,7 +11,7 @@ from tests.components.feature_retrieval.tiny_project import Tiny, View, day
 EXAMPLES = pa.table({"who": ["a", "b"], "moment": [day(9), day(10)], "label": [0, 1]})
 
 
-def tiny(folder, sql: str, **usage: list) -> Tiny:
+def tiny(folder, sql: str, **usage: Any) -> Tiny:
     used = pa.table(
         {"who": ["a", "b"], "moment": [day(1), day(2)], "active": ["yes", "no"], "gap": [None, None]} | usage
     )
