@@ -96,6 +96,11 @@ def _check(
         log.warning("%s has no schema; review the inferred %s.pbtxt among the statistics", source, source)
     deviations += anomalies.find(computed, reviewed, source, _accepted(accepted, source))
     deviations += plain_findings(exact, added, declared.rows_min, declared.rows_max)
+    if repeats := compared.tables[source].repeated_headers:
+        sentence = (
+            f"{repeats:,} rows repeat the header and are left out; expected one header. Join the files without it."
+        )
+        deviations.append(Anomaly(None, "duplicates", sentence))
     deviations += table.duplicates(exact, {declared.row_number} if declared.row_number else set())
     for column in project.validation.segment_columns.get(source, ()):
         if column in types:

@@ -72,6 +72,8 @@ def open_table(
                 computed = _through_view(engine, project, view, features, table, relation, raw, types)
             yield _beside(engine, relation, raw, computed, tuple(features), table)
         except duckdb.Error as problem:
+            if "CSV Error" in str(problem):
+                raise InputError(text_file.csv_error(table.stem, problem)) from None
             reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
             raise InputError(f"{table.name} cannot be scored: {reason}. Correct the table.") from problem
 

@@ -181,6 +181,38 @@ def test_a_column_that_only_looks_whole_in_the_new_rows_is_read_as_in_training(t
     assert score(tmp_path, table, single, types).unreadable == {"Fee": 1}
 
 
+def test_new_rows_are_converted_as_training_rows_were_and_what_cannot_be_is_missing(tmp_path):
+    single, types = with_view(tmp_path)
+    number = (
+        """CASE WHEN regexp_full_match("Fee", '[0-9]+(,[0-9]+)?') THEN CAST(replace("Fee", ',', '.') AS DOUBLE) END"""
+    )
+    [source] = single.sources.values()
+    converted = source.model_copy(update={"convert": {"Fee": number}, "null_values": ("?",)})
+    single = single.model_copy(update={"sources": {"rows": converted}})
+    fee, paper = SAMPLE.rows[0]["monthly_fee"], "ja" if SAMPLE.rows[0]["paperless"] else "nein"
+    fees = [f" {fee} ".replace(".", ","), "1.5", "?"]
+    table = written(tmp_path / "new.csv", [{"Paper": paper, "Fee": text} for text in fees])
+
+    result = score(tmp_path, table, single, types)
+    as_numbers = pa.table({"Paper": [paper] * 3, "Fee": [float(fee), None, None]})
+    pq.write_table(as_numbers, tmp_path / "new.parquet")
+    score(tmp_path, tmp_path / "new.parquet", single, types, "p.csv")
+
+    assert result.unreadable == {"Fee": 1}
+    scores = [row["score"] for row in read(tmp_path / "o.csv")]
+    assert float(scores[0]) == pytest.approx(SAMPLE.scores[0], abs=1e-6)
+    assert scores[1] == scores[2] != scores[0]
+    assert scores == [row["score"] for row in read(tmp_path / "p.csv")]
+
+
+def test_a_malformed_row_is_told_with_its_line(tmp_path):
+    single, types = with_view(tmp_path)
+    (tmp_path / "new.csv").write_text("Paper,Fee\nja,2\nja,2,3\n")
+
+    with pytest.raises(InputError, match=r"line 3 is malformed \(Expected Number of Columns: 2 Found: 3"):
+        score(tmp_path, tmp_path / "new.csv", single, types)
+
+
 def test_a_column_that_features_need_is_named_when_it_is_absent_and_nothing_is_written(tmp_path):
     single, types = with_view(tmp_path)
     (tmp_path / "o.csv").write_text("before")

@@ -1,6 +1,7 @@
 """Recognise dates that are not written as ISO 8601: 31.12.2023, 01/15/2024, 5 Mar 2024, 20240115."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -60,9 +61,8 @@ def recognise(
             doesn't; None if there is none.
     """
     name = identifier(column)
-    counts = ", ".join(f"count_if({_reads(name, date)})" for date in _DATES)
-    total, example, *found = engine.execute(f"SELECT count(*), first({name}), {counts} FROM {rows}").fetchall()[0]
-    most = max(found) if total else 0
+    total, example, *found = _counted(engine, rows, column)
+    most = max(found)
     if not most or most < _SHARE * total:
         return None
     best = [date for date, count in zip(_DATES, found, strict=True) if count == most]
@@ -76,6 +76,12 @@ def recognise(
     used = engine.execute(f"SELECT {times} FROM {rows}").fetchall()[0]
     formats = tuple(chosen + time for time, count in zip(_TIMES, used, strict=True) if count)
     return DateFormat(formats, is_ambiguous, str(example))
+
+
+def are_likely(engine: duckdb.DuckDBPyConnection, rows: str, column: str) -> bool:
+    """Return whether most of a few values are dates of one format."""
+    total, _, *found = _counted(engine, rows, column)
+    return bool(total > 0 and max(found) >= total / 2)
 
 
 def is_day_first(date: DateFormat) -> bool:
@@ -100,18 +106,26 @@ def of_whole_numbers(engine: duckdb.DuckDBPyConnection, rows: str, column: str, 
         is_time: Whether the column is the event time.
     """
     name = identifier(column)
-    count, low, high, dates = engine.execute(
-        f"SELECT count(*), min({name}), max({name}), count(try_strptime(CAST({name} AS VARCHAR), '%Y%m%d')) FROM {rows}"
-    ).fetchall()[0]
-    if count == dates and (count >= _MIN_WHOLE or is_time) and low >= 19000101 and high <= 22000101:
-        return f"try_strptime(CAST({name} AS VARCHAR), '%Y%m%d')"
-    if not is_time or not count:
+    count, low, high = engine.execute(f"SELECT count(*), min({name}), max({name}) FROM {rows}").fetchall()[0]
+    if not count:
+        return None
+    if (count >= _MIN_WHOLE or is_time) and low >= 19000101 and high <= 22000101:
+        date = f"try_strptime(CAST({name} AS VARCHAR), '%Y%m%d')"
+        return date if engine.execute(f"SELECT count({date}) FROM {rows}").fetchall()[0][0] == count else None
+    if not is_time:
         return None
     if low >= 1900 and high <= 2200:
         return f"make_timestamp(CAST({name} AS BIGINT), 1, 1, 0, 0, 0)"
     if low >= 10**8 and high < 10**10:
         return f"to_timestamp(CAST({name} AS DOUBLE))"
     return f"to_timestamp(CAST({name} AS DOUBLE) / 1000)" if low >= 10**11 and high < 10**13 else None
+
+
+def _counted(engine: duckdb.DuckDBPyConnection, rows: str, column: str) -> tuple[Any, ...]:
+    """Return the number of values, the first one, and the number of dates of each format."""
+    name = identifier(column)
+    counts = ", ".join(f"coalesce(count_if({_reads(name, date)}), 0)" for date in _DATES)
+    return engine.execute(f"SELECT count(*), first({name}), {counts} FROM {rows}").fetchall()[0]
 
 
 def _reads(name: str, date: str) -> str:

@@ -65,10 +65,7 @@ def recognise(
         comma_elsewhere: Whether another column of the table has a decimal comma, which decides if this one doesn't.
     """
     name = identifier(column)
-    point, comma = (
-        f"regexp_full_match({name}, {literal(_pattern(_number(decimal, grouped=True), _BEFORE, _AFTER, True))})"
-        for decimal in ".,"
-    )
+    point, comma = (_is_number(name, decimal) for decimal in ".,")
     plain = f"TRY_CAST({name} AS DOUBLE) IS NOT NULL"
     unit = f"trim(regexp_replace({name}, '[-+()0-9.,''’ ]', '', 'g'))"
     row = engine.execute(
@@ -94,6 +91,19 @@ def recognise(
     return NumberFormat(
         decimal, named, bool(first), bool(last), bool(grouped), bool(parentheses), is_ambiguous, str(example)
     )
+
+
+def are_likely(engine: duckdb.DuckDBPyConnection, rows: str, column: str) -> bool:
+    """Return whether most of a few values are numbers of any format."""
+    is_number = " OR ".join(_is_number(identifier(column), decimal) for decimal in ".,")
+    total, count = engine.execute(f"SELECT count(*), count_if({is_number}) FROM {rows}").fetchall()[0]
+    return bool(total > 0 and count >= total / 2)
+
+
+def _is_number(name: str, decimal: str) -> str:
+    """Return SQL that says whether a text is a number with this decimal sign."""
+    pattern = _pattern(_number(decimal, grouped=True), _BEFORE, _AFTER, True)
+    return f"regexp_full_match({name}, {literal(pattern)})"
 
 
 def _number(decimal: str, *, grouped: bool) -> str:

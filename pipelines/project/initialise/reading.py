@@ -14,6 +14,7 @@ from pipelines.project.initialise.numbers import NumberFormat
 
 _LISTED = 100
 _NAMED = 3
+_FIRST_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,18 @@ def _valued(table: str, column: str) -> str:
 
 def _find_formats(engine: duckdb.DuckDBPyConnection, rows: Mapping[str, str], found: _Survey) -> None:
     """Recognise dates and numbers; what is ambiguous follows the other columns of the table, in a second pass."""
+    # Most columns of texts hold neither, which a few rows show.
+    promising = {
+        column: valued
+        for column, valued in rows.items()
+        if any(
+            each.are_likely(engine, f"(SELECT * FROM {valued} LIMIT {_FIRST_ROWS})", column)
+            for each in (dates, numbers)
+        )
+    }
     comma, day_first = False, None
     for _ in range(2):
-        for column, valued in rows.items():
+        for column, valued in promising.items():
             date = dates.recognise(engine, valued, column, day_first_elsewhere=day_first)
             number = None if date else numbers.recognise(engine, valued, column, comma_elsewhere=comma)
             if date:

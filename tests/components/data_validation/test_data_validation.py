@@ -128,6 +128,14 @@ def test_a_comparison_written_into_the_schema_wins_over_the_threshold(tmp_path: 
     assert kinds(case.validate(table(seed=3))) == [("use", "drift", "block")]
 
 
+def test_headers_that_ingestion_left_out_are_told(case: Case) -> None:
+    case.repeated_headers = 2
+    findings = case.validate(table())
+
+    assert kinds(findings) == [(None, "duplicates", "warn")]
+    assert findings[0].sentence.startswith("2 rows repeat the header and are left out")
+
+
 def test_repeated_rows_and_columns_are_found_exactly(case: Case, tmp_path: Path) -> None:
     rows = table(300)
     twice = pa.concat_tables([rows, rows.slice(0, 7)])
