@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ _NUMBERS = {"BIGINT", "DOUBLE", "BOOLEAN"}
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """Figures of one column over all rows; ``low`` and ``high`` are set for numbers and booleans only."""
+    """Figures of one column over all rows.
+
+    ``low`` and ``high`` are set for numbers and booleans only, ``first`` and ``last`` (UTC) for times.
+    """
 
     type: str
     present: int
@@ -28,6 +32,8 @@ class ColumnSummary:
     infinite: int = 0
     low: float | None = None
     high: float | None = None
+    first: datetime | None = None
+    last: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,8 @@ class Table:
             return ColumnSummary(type_, present, is_same and present in (0, rows))
         low, high = min((part.min for part in filled), default=None), max((part.max for part in filled), default=None)
         is_constant = low == high and present in (0, rows)
+        if type_ == "TIMESTAMP":
+            return ColumnSummary(type_, present, is_constant, first=low, last=high)
         if type_ not in _NUMBERS or low is None or high is None:
             return ColumnSummary(type_, present, is_constant)
         if math.isfinite(low) and math.isfinite(high):

@@ -130,6 +130,8 @@ def _summary(exact: Exact, computed: Any) -> TableStatistics:
                 std=numbers.std_dev if numbers else None,
                 min=None if column.low is None else float(column.low),
                 max=None if column.high is None else float(column.high),
+                first=column.first.isoformat() if column.first else None,
+                last=column.last.isoformat() if column.last else None,
                 top=tuple((top_value.value, int(top_value.frequency)) for top_value in text.top_values[:5])
                 if text
                 else None,

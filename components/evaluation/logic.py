@@ -15,7 +15,7 @@ from components.evaluation.judged import Judged, Scorecards
 from components.shared.documents.evaluation import ComparedChampion, Descriptions, EvaluatedRows, EvaluationReport
 from components.shared.errors import InputError
 from components.shared.inputs.rows import texts
-from components.shared.measures import bootstrap, labels
+from components.shared.measures import bootstrap, labels, shapes
 from components.shared.measures.metrics import scorecard
 from components.shared.package.table_model import TableModel
 from components.shared.project import Project
@@ -93,7 +93,8 @@ def evaluate(
             excluded_seen=rows.by_split + rows.by_champion,
             excluded_by_split=rows.by_split,
             excluded_by_champion=rows.by_champion,
-            by_class={name: int((truth == number).sum()) for number, name in enumerate(classes)},
+            by_class=_by_class(truth, classes),
+            parts=_parts(tables, label, classes),
         ),
         resampled=unit,
         resamples=project.evaluation.resamples,
@@ -113,6 +114,10 @@ def evaluate(
         calibration=report.calibration_of(judged),
         confusion=report.confusion(judged),
         roc=report.roc(judged),
+        ranking=report.ranking(judged),
+        scores=report.scores(judged),
+        fit=report.fit(judged),
+        distributions=shapes.column_distributions(tables, *names),
         slices=resamples.slices(),
         worst=report.worst(judged),
         single_column=single_column.strongest(
@@ -123,7 +128,7 @@ def evaluate(
             classes=len(classes),
             names=names,
         ),
-        fairness=report.fairness_columns(judged),
+        fairness=resamples.fairness(),
         robustness=report.perturbation_losses(judged),
         value=report.value(judged),
         cost=cost(package),
@@ -168,6 +173,17 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
             "Add newer rows, or split by hash or time, which keep the test rows of different runs unseen."
         )
     return rows
+
+
+def _by_class(truth: NDArray[Any], classes: list[str]) -> dict[str, int]:
+    return {name: int((truth == number).sum()) for number, name in enumerate(classes)}
+
+
+def _parts(tables: dict[str, pa.Table], label: str, classes: list[str]) -> dict[str, dict[str, int]]:
+    """Count the rows of each class in each part; nothing for a regression."""
+    if not classes:
+        return {}
+    return {part: _by_class(labels.labels(table, label, classes), classes) for part, table in tables.items()}
 
 
 def _contenders(

@@ -14,17 +14,20 @@ from components.shared.documents.measurements import (
     FairnessColumn,
     Metric,
     PerturbationLoss,
+    RankingCurve,
+    RegressionFit,
     RocCurve,
+    ScoreHistogram,
     SliceMeasure,
     ValueReport,
     WorstSlice,
 )
 from components.shared.inputs.rows import Inputs
-from components.shared.measures import fairness, labels, slices, value_report
+from components.shared.measures import fairness, labels, shapes, slices, value_report
 from components.shared.measures.bootstrap import Distribution
 from components.shared.measures.calibration import calibration
 from components.shared.measures.metric_names import HIGHER_IS_BETTER
-from components.shared.measures.metrics import Binary, Multiclass, Scorecard, scorecard
+from components.shared.measures.metrics import Binary, Multiclass, Regression, Scorecard, scorecard
 from components.shared.measures.slices import Slice
 
 # A confusion matrix beyond this many classes is read by nobody; the rarest share one row.
@@ -64,6 +67,24 @@ class Resamples:
         """Compare the candidate with every other model in its decisions; None for a regression."""
         measured = aspects.decisions(self._judged.scorecards.candidate, self._judged.project.value)
         return None if measured is None else self._compared(measured[0], self._drawn.decisions)
+
+    def fairness(self) -> tuple[FairnessColumn, ...]:
+        """Compare the groups of each declared column, with intervals of the gaps and of the shares acted on."""
+        judged, confidence = self._judged, self._judged.settings.confidence
+        groups = judged.groups()
+        return tuple(
+            fairness.with_intervals(
+                fairness.compare(
+                    column,
+                    groups.of(column).texts(),
+                    judged.scorecards.candidate,
+                    judged.classes,
+                    judged.settings.min_support,
+                ),
+                {key: drawn.interval(confidence) for key, drawn in self._drawn.fairness[column].items()},
+            )
+            for column in judged.settings.fairness
+        )
 
     def _compared(self, metric: str, models: dict[str, Distribution]) -> Comparisons:
         """Take the paired difference of the candidate to every other model."""
@@ -173,13 +194,22 @@ def roc(judged: Judged) -> RocCurve | None:
     return candidate.roc() if isinstance(candidate, Binary) else None
 
 
-def fairness_columns(judged: Judged) -> tuple[FairnessColumn, ...]:
-    """Compare the groups of each declared column."""
-    groups, candidate = judged.groups(), judged.scorecards.candidate
-    return tuple(
-        fairness.compare(column, groups.of(column).texts(), candidate, judged.classes, judged.settings.min_support)
-        for column in judged.settings.fairness
-    )
+def ranking(judged: Judged) -> RankingCurve | None:
+    """Return precision and recall of a binary model by the share of rows acted on."""
+    candidate = judged.scorecards.candidate
+    return shapes.ranking_curve(candidate) if isinstance(candidate, Binary) else None
+
+
+def scores(judged: Judged) -> ScoreHistogram | None:
+    """Return the scores of a binary model by class."""
+    candidate = judged.scorecards.candidate
+    return shapes.score_histogram(candidate, judged.classes) if isinstance(candidate, Binary) else None
+
+
+def fit(judged: Judged) -> RegressionFit | None:
+    """Return where a regression errs."""
+    candidate = judged.scorecards.candidate
+    return shapes.regression_fit(candidate, judged.seed) if isinstance(candidate, Regression) else None
 
 
 def perturbation_losses(judged: Judged) -> tuple[PerturbationLoss, ...]:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from components.evaluation import aspects
 from components.evaluation.judged import Judged
-from components.shared.measures import bootstrap, value_report
+from components.shared.measures import bootstrap, fairness, value_report
 from components.shared.measures.bootstrap import Distribution
 from components.shared.measures.metrics import Binary
 from components.shared.measures.ranking import Floats
@@ -19,12 +19,13 @@ VALUE = "value_per_1000"
 class _Quantity(NamedTuple):
     """What one distribution is about.
 
-    Kinds: a metric of the candidate by name; the primary metric, probabilities or decisions of a model; or the primary
-    metric on a slice.
+    Kinds: a metric of the candidate by name; the primary metric, probabilities or decisions of a model; the primary
+    metric on a slice; or a gap or a group's rate (the part) of a fairness column.
     """
 
-    kind: Literal["metric", "model", "probabilities", "decisions", "slice"]
+    kind: Literal["metric", "model", "probabilities", "decisions", "slice", "fairness"]
     name: str
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Resampled:
     """The quality of every model's decisions; empty for a regression."""
     slices: list[Distribution]
     """The candidate's primary metric on each slice."""
+    fairness: dict[str, dict[str, Distribution]]
+    """Fairness column to what ``fairness.rates`` measures of it."""
 
 
 def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
@@ -63,6 +66,12 @@ def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
         if (measured := aspects.decisions(scorecard, judged.project.value)) is not None
     }
 
+    groups = judged.groups()
+    fair = {
+        column: fairness.rates(groups.of(column).texts(), candidate, judged.classes, judged.settings.min_support)
+        for column in judged.settings.fairness
+    }
+
     def statistics(weights: Floats) -> dict[_Quantity, Floats]:
         metrics = candidate.measure(weights)
         if earned is not None:
@@ -78,6 +87,11 @@ def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
             **{_Quantity("probabilities", name): measure(weights) for name, measure in probabilities.items()},
             **{_Quantity("decisions", name): measure(weights) for name, measure in decisions.items()},
             **{_Quantity("slice", name): values for name, values in on_slices.items()},
+            **{
+                _Quantity("fairness", column, part): values
+                for column, measure in fair.items()
+                for part, values in measure(weights).items()
+            },
         }
 
     drawn = bootstrap.distributions(statistics, judged.clusters, resamples=judged.settings.resamples, seed=judged.seed)
@@ -87,4 +101,8 @@ def resample(judged: Judged, parts: Sequence[Slice]) -> Resampled:
         probabilities={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "probabilities"},
         decisions={quantity.name: values for quantity, values in drawn.items() if quantity.kind == "decisions"},
         slices=[drawn[_Quantity("slice", str(i))] for i in range(len(parts))],
+        fairness={
+            column: {q.part: values for q, values in drawn.items() if q.kind == "fairness" and q.name == column}
+            for column in fair
+        },
     )

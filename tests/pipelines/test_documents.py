@@ -59,6 +59,10 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
     assert document.pop("schema_version") == kind.VERSION
     if kind is ValidationFindings:
         assert document.pop("comparisons") == {}
+        columns = [column for table in document["tables"].values() for column in table["columns"]]
+        assert {(column.pop("first"), column.pop("last")) for column in columns} == {(None, None)}
+    elif kind is SnapshotDescription:
+        assert {table.pop("repeated_headers") for table in document["tables"].values()} == {0}
     elif kind is SplitSummary:
         assert document.pop("repeated_test_rows") is None
     elif kind is TrainingHistory:
@@ -76,7 +80,17 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         absent = {
             group.pop(e) for column in document["fairness"] for group in column["groups"].values() for e in errors
         }
+        bounds = [f"{gap}_{end}" for gap in ("demographic_parity", "equalized_odds") for end in ("low", "high")]
+        absent |= {column.pop(bound) for column in document["fairness"] for bound in bounds}
+        absent |= {
+            group.pop(f"selection_rate_{end}")
+            for column in document["fairness"]
+            for group in column["groups"].values()
+            for end in ("low", "high")
+        }
         assert absent == {None}
+        assert [document.pop(name) for name in ("ranking", "scores", "fit")] == [None] * 3
+        assert document.pop("distributions") == [] and document["rows"].pop("parts") == {}
         assert document.pop("probabilities") is None
         assert document.pop("decisions") is None
         assert document.pop("family") == "network"

@@ -3,8 +3,12 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from components.shared.measures import shapes
+from components.shared.measures.metrics import Binary, Regression
 from pipelines.runs.report import charts, render
 from tests import documents
 from tests.components import made_candidate
@@ -223,6 +227,48 @@ def test_a_task_without_curves_money_or_groups_is_told_too(tmp_path, task):
     assert "nothing is known about fairness" in page.text
     assert "Value" not in page.texts
     assert (page.open, page.mismatched) == ([], [])
+
+
+BINARY = Binary(np.arange(60) % 3 == 0, np.linspace(0, 1, 60), 0.5)
+PARTS = {
+    "train": pa.table({"age": [1.0, 2.0, None], "plan": ["a", NASTY, "a"]}),
+    "validation": pa.table({"age": [1.0, 2.0], "plan": ["a", "a"]}),
+    "test": pa.table({"age": [5.0], "plan": ["b"]}),
+}
+
+
+def test_the_shapes_of_a_binary_model_are_drawn(tmp_path):
+    run = _run(tmp_path / "run")
+    documents.evaluation(
+        ranking=shapes.ranking_curve(BINARY),
+        scores=shapes.score_histogram(BINARY, ["stays", NASTY]),
+        distributions=shapes.column_distributions(PARTS, ["age"], ["plan"]),
+        rows=documents.evaluation().rows.model_copy(
+            update={"by_class": {"0": 3, "1": 1}, "parts": {part: {"0": 3, "1": 1} for part in PARTS}}
+        ),
+    ).write(tmp_path / "run" / "evaluation")
+
+    page = _page(run, tmp_path)
+
+    drawn = {value for name, value in page.attributes if name == "aria-label"}
+    assert {"Precision and recall", "Lift", "Scores by class"} <= drawn
+    assert any(title.startswith("Features in the training") for title in drawn)
+    assert page.texts.count("25.0 %") == 3
+    assert "script" not in page.tags and (page.open, page.mismatched) == ([], [])
+
+
+def test_the_errors_of_a_regression_are_drawn_and_told_by_size(tmp_path):
+    run = _run(tmp_path / "run")
+    truth = np.arange(100.0)
+    documents.evaluation(
+        task="regression", threshold=None, fit=shapes.regression_fit(Regression(truth, truth + 2.5), seed=7)
+    ).write(tmp_path / "run" / "evaluation")
+
+    page = _page(run, tmp_path)
+
+    drawn = {value for name, value in page.attributes if name == "aria-label"}
+    assert {"Predicted and actual", "Residuals"} <= drawn
+    assert page.texts.count("+2.500") == 5
 
 
 def test_a_metric_without_a_direction_is_listed_but_not_drawn_among_those_that_have_one(tmp_path):

@@ -7,13 +7,17 @@ from pydantic import Field
 from components.shared.documents.document import Document, OptionalFloat, Part, Task
 from components.shared.documents.measurements import (
     Calibration,
+    ColumnDistribution,
     Comparison,
     Confusion,
     Cost,
     FairnessColumn,
     Metric,
     PerturbationLoss,
+    RankingCurve,
+    RegressionFit,
     RocCurve,
+    ScoreHistogram,
     SingleColumn,
     SliceMeasure,
     ValueReport,
@@ -30,6 +34,8 @@ class EvaluatedRows(Part):
     excluded_by_champion: int
     by_class: dict[str, int] = Field(default_factory=dict)
     """Test rows of each class; empty for a regression and in older documents."""
+    parts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Part to its rows of each class; empty for a regression and in older documents."""
 
 
 class ComparedChampion(Part):
@@ -107,6 +113,12 @@ class EvaluationReport(Document):
     calibration: Calibration | None
     confusion: Confusion | None
     roc: RocCurve | None
+    ranking: RankingCurve | None = None
+    """Of a binary model; None in older documents, as the two below."""
+    scores: ScoreHistogram | None = None
+    fit: RegressionFit | None = None
+    distributions: tuple[ColumnDistribution, ...] = ()
+    """Of each feature, by part; empty in older documents."""
     slices: tuple[SliceMeasure, ...]
     worst: WorstSlice | None
     single_column: SingleColumn | None = None

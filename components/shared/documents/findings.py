@@ -59,6 +59,9 @@ class ColumnStatistics(Part):
     std: OptionalFloat
     min: OptionalFloat
     max: OptionalFloat
+    first: str | None = None
+    last: str | None = None
+    """First and last moment of a column of times (ISO 8601, UTC); None for others, and in older documents."""
     top: tuple[tuple[str, int], ...] | None
     """The most frequent values with their counts; None for a column that is not text."""
     unique: int | None

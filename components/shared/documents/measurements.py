@@ -96,11 +96,65 @@ class RocCurve(Part):
     thresholds: tuple[float, ...]
 
 
+class RankingCurve(Part):
+    """Precision and recall of acting on the rows with the highest scores, by the share of rows acted on."""
+
+    acted: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    positives: float
+    """Share of positives among all rows: the precision of acting on everybody."""
+
+
+class ScoreHistogram(Part):
+    """Numbers of rows by score, for each class."""
+
+    edges: tuple[float, ...]
+    counts: dict[str, tuple[int, ...]]
+
+
+class SizeBin(Part):
+    """The errors of a regression on the rows whose labels are in a range."""
+
+    low: float
+    high: float
+    rows: int
+    mean_error: float
+    """Prediction minus label."""
+    mae: float
+
+
+class RegressionFit(Part):
+    """Where a regression errs: some rows as points, all residuals (prediction minus label), errors by size."""
+
+    labels: tuple[float, ...]
+    predictions: tuple[float, ...]
+    residual_edges: tuple[float, ...]
+    residual_counts: tuple[int, ...]
+    """The outermost bins also hold what is beyond them."""
+    by_size: tuple[SizeBin, ...]
+
+
+class ColumnDistribution(Part):
+    """How the values of a feature are distributed in each part of the rows."""
+
+    column: str
+    bins: tuple[str, ...]
+    """Names of the bins: lower bounds or categories, and what is missing."""
+    edges: tuple[float, ...] | None
+    """Bounds of the bins of a number; the outermost bins also hold what is beyond them."""
+    shares: dict[str, tuple[float, ...]]
+    """Part to the share of its rows in each bin."""
+
+
 class GroupMeasure(Part):
     """One group of a fairness column: rates for classes, errors for a regression; None where there are no such rows."""
 
     rows: int
     selection_rate: OptionalFloat = None
+    selection_rate_low: OptionalFloat = None
+    selection_rate_high: OptionalFloat = None
     true_positive_rate: OptionalFloat = None
     false_positive_rate: OptionalFloat = None
     mean_error: OptionalFloat = None
@@ -118,7 +172,11 @@ class FairnessColumn(Part):
     small_groups: dict[str, int]
     """Group to its number of rows, too few to be judged."""
     demographic_parity_difference: OptionalFloat
+    demographic_parity_low: OptionalFloat = None
+    demographic_parity_high: OptionalFloat = None
     equalized_odds_difference: OptionalFloat
+    equalized_odds_low: OptionalFloat = None
+    equalized_odds_high: OptionalFloat = None
 
 
 class PerturbationLoss(Part):

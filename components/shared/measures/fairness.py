@@ -14,7 +14,9 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 from numpy.typing import NDArray
 
 from components.shared.documents.measurements import FairnessColumn, GroupMeasure
+from components.shared.measures.bootstrap import Interval
 from components.shared.measures.metrics import Binary, Multiclass, Regression, Scorecard
+from components.shared.measures.ranking import Floats
 
 Rate = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], float]
 
@@ -78,6 +80,87 @@ def compare(
     widest = max(by_class, key=lambda compared: compared.demographic_parity_difference or 0.0)
     odds = [gap for compared in by_class if (gap := compared.equalized_odds_difference) is not None]
     return widest.model_copy(update={"equalized_odds_difference": max(odds, default=None)})
+
+
+PARITY, ODDS = "parity", "odds"
+"""Keys of the two gaps in ``rates``; every other key is a group."""
+
+
+def rates(
+    groups: NDArray[np.object_], candidate: Scorecard, classes: list[str], min_support: int
+) -> Callable[[Floats], dict[str, Floats]]:
+    """Return what measures the gaps of ``compare``, and each group's share of rows acted on, on resamples.
+
+    Args:
+        groups: (rows,) the group of each row.
+        candidate: The model's answers to the same rows.
+        classes: Names of the classes; empty for a regression, of which nothing is measured.
+        min_support: Groups with fewer rows are not judged.
+
+    Returns:
+        From weights (resamples, rows) to the two gaps, by ``PARITY`` and ``ODDS``, and, of a binary model, the rate of
+        "=" and a group's name; each (resamples,).
+    """
+    names, codes, counts = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
+    large = np.flatnonzero(counts >= min_support)
+    if isinstance(candidate, Regression) or len(large) < 2:
+        return lambda weights: {}
+    if isinstance(candidate, Binary):
+        pairs = [(candidate.truth.astype(bool), candidate.acted.astype(bool))]
+    else:
+        assert isinstance(candidate, Multiclass)
+        pairs = [(candidate.truth == i, candidate.answer == i) for i in range(len(classes))]
+    members = [codes == group for group in large]
+
+    def measure(weights: Floats) -> dict[str, Floats]:
+        parity, odds, measured = [], [], {}
+        for truth, answer in pairs:
+            selected = [_share(weights, inside, answer) for inside in members]
+            found = [_share(weights, inside & truth, answer) for inside in members]
+            alarmed = [_share(weights, inside & ~truth, answer) for inside in members]
+            parity.append(_spread(selected))
+            odds += [_spread(found), _spread(alarmed)]
+            if isinstance(candidate, Binary):
+                measured = {f"={names[g]}": each for g, each in zip(large, selected, strict=True)}
+        return measured | {PARITY: np.fmax.reduce(parity), ODDS: np.fmax.reduce(odds)}
+
+    return measure
+
+
+def _share(weights: Floats, rows: NDArray[np.bool_], hit: NDArray[np.bool_]) -> Floats:
+    total = weights @ rows.astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share: Floats = np.where(total > 0, (weights @ (rows & hit).astype(float)) / total, np.nan)
+    return share
+
+
+def _spread(shares: list[Floats]) -> Floats:
+    """Return the distance of the largest and the smallest share, without undefined ones."""
+    spread: Floats = np.fmax.reduce(shares) - np.fmin.reduce(shares)
+    defined = np.sum([~np.isnan(each) for each in shares], axis=0)
+    return np.where(defined > 1, spread, np.nan)
+
+
+def with_intervals(compared: FairnessColumn, intervals: dict[str, Interval]) -> FairnessColumn:
+    """Add the intervals of what ``rates`` measured."""
+    if not intervals:
+        return compared
+    parity, odds = intervals[PARITY].metric, intervals[ODDS].metric
+    groups = {
+        name: group.model_copy(update={"selection_rate_low": share.low, "selection_rate_high": share.high})
+        if (share := intervals[f"={name}"].metric if f"={name}" in intervals else None)
+        else group
+        for name, group in compared.groups.items()
+    }
+    return compared.model_copy(
+        update={
+            "groups": groups,
+            "demographic_parity_low": parity.low,
+            "demographic_parity_high": parity.high,
+            "equalized_odds_low": odds.low,
+            "equalized_odds_high": odds.high,
+        }
+    )
 
 
 def _compared(

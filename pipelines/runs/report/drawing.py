@@ -3,14 +3,15 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Item = TypeVar("Item")
 # Distinguishable without colour, also on paper: each series has its own marker, too.
 MODEL, CHAMPION, PLAIN, RULE, BAD = "#1f5fae", "#7a3fa0", "#c2570c", "#6b7280", "#b42318"
 INK, _QUIET, _GRID = "#1d2530", "#55606e", "#e3e8ee"
@@ -55,6 +56,13 @@ def whisker(
 
 def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None]) -> Markup:
     """Return a figure with a caption; sizes in inches, a hundred pixels each."""
+    return draw_many(title, width, height, 1, [(None, lambda axes, _: paint(axes))])
+
+
+def draw_many(
+    title: str, width: float, height: float, across: int, painted: Sequence[tuple[Item, Callable[["Axes", Item], None]]]
+) -> Markup:
+    """Return a figure of several small ones, each painted for its item; sizes in inches, a hundred pixels each."""
     # matplotlib takes half a second to import, and a failed run may need no picture.
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -66,8 +74,9 @@ def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None
         warnings.simplefilter("ignore")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        paint(axes)
+        down = -(-len(painted) // across)
+        for position, (item, paint) in enumerate(painted, start=1):
+            paint(figure.add_subplot(down, across, position), item)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     # Below its least width a picture scrolls instead of becoming illegible.
     frame = '<figure style="max-width:{}px"><div style="min-width:{}px">{}</div><figcaption>{}</figcaption></figure>'

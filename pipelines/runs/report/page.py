@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from components.shared import wording
-from pipelines.runs.report import charts, documents, kept_pictures, tuning_charts
+from pipelines.runs.report import charts, documents, kept_pictures, shape_charts, tuning_charts
 from pipelines.runs.report.documents import Documents
 
 _FOLDER = Path(__file__).parent
@@ -96,6 +96,12 @@ def pictures(written: Documents) -> dict[str, Markup]:
             "metrics": charts.metrics(evaluation),
             "roc": charts.roc(evaluation),
             "calibration": charts.calibration(evaluation),
+            "precision_recall": shape_charts.precision_recall(evaluation),
+            "lift": shape_charts.lift(evaluation),
+            "scores": shape_charts.scores(evaluation),
+            "fit": shape_charts.predicted_and_actual(evaluation),
+            "residuals": shape_charts.residuals(evaluation),
+            "distributions": shape_charts.distributions(evaluation),
             "slices": charts.slices(evaluation),
             "shuffled": charts.shuffled_columns(evaluation),
             "perturbed": charts.disturbances(evaluation),

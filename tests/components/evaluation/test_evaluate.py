@@ -68,7 +68,7 @@ def judging(test: int, *, by_split: int = 0, by_champion: int = 0) -> EvaluatedR
 
 
 def unclassed(rows: EvaluatedRows) -> EvaluatedRows:
-    return rows.model_copy(update={"by_class": {}})
+    return rows.model_copy(update={"by_class": {}, "parts": {}})
 
 
 def seen(rows: pa.Table) -> pa.Table:
