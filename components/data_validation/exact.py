@@ -176,6 +176,9 @@ class Table:
             f"SELECT count({name}), min({name}) IS NOT DISTINCT FROM max({name}), count(*) FROM {self._rows}"
         )[0]
         is_constant = is_same and present in (0, rows)
+        if type_ == "TIMESTAMP":
+            first, last = self._query(f"SELECT min({name}), max({name}) FROM {self._rows}")[0]
+            return ColumnSummary(type_, present, is_constant, first=first, last=last)
         if type_ not in _NUMBERS:
             return ColumnSummary(type_, present, is_constant)
         figures = self._query(
