@@ -33,9 +33,9 @@ class ComparedTables:
         """Return which columns of a source are sampled."""
         declared, types, label = self.project.sources[source], self.tables[source].columns, self.project.label
         left_out = {declared.row_number, declared.time, self.project.event_time, self.project.entity} - {None}
-        time = declared.time if declared.constant_time is None else None
+        time = None if declared.has_one_time else declared.time
         is_label_source = source == label.source
-        if is_label_source and declared.constant_time is None and types.get(self.project.event_time) == "TIMESTAMP":
+        if is_label_source and not declared.has_one_time and types.get(self.project.event_time) == "TIMESTAMP":
             time = self.project.event_time
         if time is None or types.get(time) != "TIMESTAMP":
             time = declared.row_number if declared.row_number in types else None
@@ -55,7 +55,7 @@ class ComparedTables:
         ends = [
             datetime.fromisoformat(table.time_range[1])
             for source, table in self.tables.items()
-            if table.time_range is not None and self.project.sources[source].constant_time is None
+            if table.time_range is not None and not self.project.sources[source].has_one_time
         ]
         if not ends:
             return None

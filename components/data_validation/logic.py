@@ -101,7 +101,7 @@ def _check(
             f"{repeats:,} rows repeat the header and are left out; expected one header. Join the files without it."
         )
         deviations.append(Anomaly(None, "duplicates", sentence))
-    deviations += table.duplicates(exact, {declared.row_number} if declared.row_number else set())
+    deviations += table.duplicates(exact, added)
     for column in project.validation.segment_columns.get(source, ()):
         if column in types:
             deviations += table.segments(exact, column, project.validation.segment_missing_max)

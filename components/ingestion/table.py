@@ -54,7 +54,10 @@ def write(
     if source.row_number:
         selected[source.row_number], types[source.row_number] = "row_number() OVER ()", "BIGINT"
     if source.constant_time:
-        selected[str(source.time)], types[str(source.time)] = plain.moment(source.constant_time), "TIMESTAMP"
+        moment = plain.moment(source.constant_time)
+        if source.time_step_s:
+            moment += f" + (row_number() OVER () - 1) * INTERVAL {source.time_step_s} SECOND"
+        selected[str(source.time)], types[str(source.time)] = moment, "TIMESTAMP"
     # The row order of a database is undefined: sort the rows, so that equal content produces equal bytes.
     rows = f"(SELECT * FROM {relation} ORDER BY ALL)" if source.database else relation
     listed = ", ".join(f"{sql} AS {identifier(column)}" for column, sql in selected.items())

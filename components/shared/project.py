@@ -49,6 +49,12 @@ class Source(Section):
     constant_time: AwareDatetime | None = Field(
         None, description="For a table without a time: ingestion adds the column 'time' with this value in every row."
     )
+    time_step_s: int | None = Field(
+        None,
+        ge=1,
+        description="For rows in the order of time but without one: seconds from row to row, the first being at "
+        "'constant_time'.",
+    )
     row_number: ColumnName | None = Field(
         None,
         description="For a table without an entity: ingestion adds a column of this name with the row number, from 1.",
@@ -78,7 +84,14 @@ class Source(Section):
             raise ValueError(f"'encoding' {self.encoding!r} is not the name of an encoding") from None
         if self.constant_time is not None and self.time is None:
             raise ValueError("'constant_time' requires 'time', the name of the column to add")
+        if self.time_step_s is not None and self.constant_time is None:
+            raise ValueError("'time_step_s' requires 'constant_time', the time of the first row")
         return self
+
+    @property
+    def has_one_time(self) -> bool:
+        """Whether all rows have the same time, so that there is nothing to compare over time."""
+        return self.constant_time is not None and self.time_step_s is None
 
 
 class Label(Section):

@@ -216,15 +216,30 @@ def lock(steps: tuple[str, ...]) -> None:
 @click.option("--label", required=True, help="The column to predict.")
 @click.option("--entity", help="The column that names who a row is about (default: the row number).")
 @click.option("--time", help="The column with the time of a row (default: all rows have one time).")
+@click.option("--in-time-order", is_flag=True, help="The rows are in the order of time, although no column has it.")
 @click.option("--categorical", multiple=True, metavar="COLUMN", help="A column whose numbers are codes; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The project's folder.")
 def init(
-    table: Path, label: str, entity: str | None, time: str | None, categorical: tuple[str, ...], out: Path
+    table: Path,
+    label: str,
+    entity: str | None,
+    time: str | None,
+    in_time_order: bool,
+    categorical: tuple[str, ...],
+    out: Path,
 ) -> None:
     """Write a project for a CSV or parquet file: project.yaml, data schema, feature repo."""
     from pipelines.command.verbs import init as verb
 
-    verb.init(table, label=label, entity=entity, time=time, out=out, categorical=categorical)
+    verb.init(
+        table,
+        label=label,
+        entity=entity,
+        time=time,
+        out=out,
+        categorical=categorical,
+        in_time_order=in_time_order,
+    )
 
 
 @main.command()

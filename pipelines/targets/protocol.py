@@ -141,8 +141,8 @@ class RunningServer(Protocol):
     def addresses(self) -> str:
         """Where it answers, for people."""
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit code."""
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
 
 
 class Backend(ABC):

@@ -49,6 +49,8 @@ def test_a_release_takes_over_in_an_endpoint_that_serves(example):
         perennial("run", cwd=folder)
         answer = perennial("predict", "--sample", cwd=folder).stdout
         server.terminate()
+        said = server.stdout.read()
 
+    assert "release 2 of churn answers now, instead of release 1" in said
     assert '"model_version": "2"' in answer
     assert server.returncode == 0

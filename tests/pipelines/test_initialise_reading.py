@@ -1,13 +1,16 @@
 """Values of other formats are recognised, read by SQL in the project file, and told; codes stay what they are."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from components.ingestion import logic
+from components.shared.errors import InputError
 from pipelines.project import initialise, project_file
 from tests.pipelines.test_initialise import guess, table, taken
 
@@ -270,3 +273,45 @@ def test_integers_with_few_values_get_a_hint_and_become_categories_on_demand(tmp
         hint.table()
     )
     assert ("browser", "categorical", "7 categories") in told.table()
+
+
+def drifting() -> dict[str, list[Any]]:
+    """Make a table in the order of time, whose label becomes more frequent."""
+    random = np.random.default_rng(5)
+    positive = random.random(1000) < np.linspace(0.05, 0.5, 1000)
+    return {"x": random.random(1000).round(3).tolist(), "y": ["yes" if each else "no" for each in positive]}
+
+
+def test_rows_that_seem_to_be_in_the_order_of_time_get_a_remark(tmp_path: Path) -> None:
+    found = guess(tmp_path, drifting())
+
+    assert found.split == "random"
+    assert re.search(
+        r"the share of 'yes' is 1?\d\.\d% in the first fifth and 4\d\.\d% in the last.*--in-time-order", notes(found)
+    )
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted by the label"])
+def test_rows_in_another_order_get_no_remark(tmp_path: Path, order: str) -> None:
+    columns = drifting()
+    keys = (
+        np.random.default_rng(6).random(1000) if order == "shuffled" else np.array([y == "yes" for y in columns["y"]])
+    )
+    rows = np.argsort(keys, kind="stable")
+    found = guess(tmp_path, {name: [values[row] for row in rows] for name, values in columns.items()})
+
+    assert "order of time" not in notes(found)
+
+
+def test_rows_that_are_declared_to_be_in_the_order_of_time_are_split_by_it(tmp_path: Path) -> None:
+    found = guess(tmp_path, drifting(), in_time_order=True)
+    times = read(tmp_path, "event_time", 1000)
+
+    assert found.split == project_file.read(tmp_path / "project").split.method == "time"
+    assert times[0] == datetime(2020, 1, 1) and times == sorted(set(times))
+    assert "order of time" not in notes(found)
+
+
+def test_an_order_beside_a_time_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--in-time-order says nothing more"):
+        guess(tmp_path, table(t=repeated("2024-01-01", "2024-01-02")), time="t", in_time_order=True)

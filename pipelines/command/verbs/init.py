@@ -11,10 +11,17 @@ from pipelines.project import initialise
 
 
 def init(
-    table: Path, *, label: str, entity: str | None, time: str | None, out: Path, categorical: tuple[str, ...]
+    table: Path,
+    *,
+    label: str,
+    entity: str | None,
+    time: str | None,
+    out: Path,
+    categorical: tuple[str, ...],
+    in_time_order: bool,
 ) -> None:
     """Write a project for a table and print the guesses."""
-    guess = initialise.write(table, label, entity, time, out, categorical)
+    guess = initialise.write(table, label, entity, time, out, categorical, in_time_order)
     console = terminal.console()
     shown = Table("column", "taken as", "because", box=None, padding=(0, 2, 0, 0))
     for column in guess.columns:

@@ -221,6 +221,11 @@ def _is_id(column: ColumnProfile) -> bool:
     )
 
 
+def text_of(value: str | float | bool) -> str:
+    """Return a value as DuckDB writes it as text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _typed(value: str, type_: str) -> str | int | float | bool:
     if type_ == "BOOLEAN":
         return value == "true"

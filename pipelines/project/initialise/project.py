@@ -14,7 +14,7 @@ from components.ingestion import logic
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project, Split
-from pipelines.project.initialise import guess, profile, reading, refusals, writing
+from pipelines.project.initialise import guess, order, profile, reading, refusals, writing
 from pipelines.project.initialise.guess import ColumnGuess, Guess
 from pipelines.project.initialise.profile import ColumnProfile
 from pipelines.project.initialise.reading import Reading
@@ -22,6 +22,7 @@ from pipelines.project.initialise.reading import Reading
 CONSTANT_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 """Event time of every row of a table without a time."""
 # Of few rows more are needed to measure a model.
+_STEP_S = 60
 _SMALL_ROWS = 1000
 _SMALL_TEST = 0.3
 # Column names that Feast's joins or our own joins use.
@@ -38,6 +39,7 @@ class _Named:
     event_time: str
     adds_entity: bool
     adds_time: bool
+    time_step_s: int | None
 
 
 def write(
@@ -47,6 +49,7 @@ def write(
     time: str | None = None,
     out: Path = Path(),
     categorical: Collection[str] = (),
+    in_time_order: bool = False,
 ) -> Guess:
     """Write ``project.yaml`` and ``feature_repo/`` for a table.
 
@@ -57,11 +60,14 @@ def write(
         time: The column with the time of a row; None gives all rows the same time.
         out: The project's folder; created if absent.
         categorical: Columns whose numbers are codes: a category each, without an order.
+        in_time_order: Whether the rows of a table without a time are in the order of time.
 
     Raises:
         InputError: If the table cannot be read, a column is unknown or unusable, or ``out`` already has a project.
     """
     _check_unused(out)
+    if time and in_time_order:
+        raise InputError("--time names the time of each row, so --in-time-order says nothing more; leave one out.")
     encoding = profile.encoding(table)
     existing = profile.names(table, encoding)
     label = profile.named(table, label, "--label", existing)
@@ -75,7 +81,7 @@ def write(
     used_names = {name.lower() for name in existing}
     entity_name = entity or _unused("row_number", used_names)
     constant_name = _unused("event_time", used_names)
-    named = _Named(source, label, entity_name, constant_name, adds_entity=entity is None, adds_time=True)
+    named = _Named(source, label, entity_name, constant_name, entity is None, True, _STEP_S if in_time_order else None)
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
         # The time is read once it is known how it is written.
         draft = _draft(table, encoding, named, Reading())
@@ -90,6 +96,8 @@ def write(
         project_guess = _guess(draft, columns, entity, time, categorical, found)
         refusals.check(draft, snapshot, columns)
         project_guess = refusals.with_shares(draft, snapshot, project_guess)
+        if project_guess.split != "time" and (said := _order(snapshot, project_guess)):
+            project_guess = replace(project_guess, notes=(*project_guess.notes, said))
     project_guess = replace(project_guess, columns=project_guess.columns + _not_copied(table, columns))
     contents = writing.render(draft, source, _path(table, out), project_guess, columns)
     Project.model_validate(yaml.safe_load(contents["project.yaml"]))
@@ -113,6 +121,7 @@ def _guess(
     rows = label.rows
     target = guess.target(label)
     used_names = {name.lower() for name in by_name}
+    in_order = draft.sources[draft.label.source].time_step_s is not None
     guesses = []
     for column in columns:
         if column.name == label.name:
@@ -121,6 +130,7 @@ def _guess(
             guesses.append(_entity(column, entity is not None))
         elif column.name == draft.event_time:
             reason = "set with --time" if time else f"no --time: {CONSTANT_TIME:%Y-%m-%d} in every row"
+            reason = f"--in-time-order: {_STEP_S} seconds from row to row" if in_order else reason
             guesses.append(ColumnGuess(column, "time", reason))
         else:
             name = _feature_name(column.name, used_names)
@@ -137,7 +147,8 @@ def _guess(
             f"'{entity}' has {by_name[entity].distinct:,} different values in {rows:,} rows; expected one row per "
             "entity, because the table has no time. Set --time, or omit --entity."
         )
-    split = "time" if time and by_name[time].distinct >= 10 else "hash" if entity else "random"
+    has_times = in_order or (time is not None and by_name[time].distinct >= 10)
+    split = "time" if has_times else "hash" if entity else "random"
     return Guess(
         name=draft.name,
         target=target,
@@ -151,6 +162,15 @@ def _guess(
         notes=(*_notes(draft, label, entity, time, split), *found.notes),
         files=(),
     )
+
+
+def _order(snapshot: Path, project_guess: Guess) -> str | None:
+    """Say whether the rows seem to be in the order of time."""
+    label = next(each.column for each in project_guess.columns if each.role == "label")
+    positive = project_guess.target.positive
+    if project_guess.target.task == "regression":
+        return order.remark(snapshot, label.name, None)
+    return order.remark(snapshot, label.name, label.values[0] if positive is None else guess.text_of(positive))
 
 
 def _with_reading(column_guess: ColumnGuess, found: Reading) -> ColumnGuess:
@@ -176,15 +196,21 @@ def _not_copied(table: Path, columns: list[ColumnProfile]) -> tuple[ColumnGuess,
 def _notes(draft: Project, label: ColumnProfile, entity: str | None, time: str | None, split: str) -> list[str]:
     """Return the assumptions about the table, as sentences."""
     notes = []
+    [declared] = draft.sources.values()
+    in_order = declared.time_step_s is not None
     if not entity:
         notes.append(f"No --entity: each row is a separate entity, numbered from 1 in '{draft.entity}'.")
-    if not time:
+    if not time and in_order:
+        notes.append(
+            f"--in-time-order: the first row has the event time {CONSTANT_TIME:%Y-%m-%d}, and each later one is "
+            f"{_STEP_S} seconds after the one before, in '{draft.event_time}'."
+        )
+    elif not time:
         notes.append(
             f"No --time: all rows have the same event time, {CONSTANT_TIME:%Y-%m-%d}, in '{draft.event_time}'."
         )
     by = {"time": "by time", "hash": f"by a hash of '{draft.entity}'", "random": "at random"}[split]
     notes.append(f"The rows are split {by} into training, validation and test rows.")
-    [declared] = draft.sources.values()
     if declared.encoding:
         notes.append(
             f"The file is not UTF-8 and is read as {declared.encoding}; correct 'encoding' if letters are wrong."
@@ -222,6 +248,7 @@ def _draft(table: Path, encoding: str | None, named: _Named, found: Reading) -> 
                     "encoding": encoding,
                     "time": named.event_time,
                     "constant_time": CONSTANT_TIME if named.adds_time else None,
+                    "time_step_s": named.time_step_s if named.adds_time else None,
                     "row_number": named.entity if named.adds_entity else None,
                     "null_values": found.null_values,
                     "convert": found.convert,

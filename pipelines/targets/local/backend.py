@@ -79,9 +79,9 @@ class LocalServer:
         """REST and gRPC."""
         return f"REST {self.running.server.rest_url}  gRPC {self.running.server.grpc_address}"
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit code."""
-        return self.running.process.wait()
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+        return self.running.process.poll()
 
 
 class LocalBackend(Backend):
