@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from components.ingestion import logic
 from components.shared.errors import InputError
+from components.shared.project import Project
 from pipelines.project import initialise, project_file
 from tests.pipelines.test_initialise import guess, table, taken
 
@@ -315,3 +317,29 @@ def test_rows_that_are_declared_to_be_in_the_order_of_time_are_split_by_it(tmp_p
 def test_an_order_beside_a_time_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--in-time-order says nothing more"):
         guess(tmp_path, table(t=repeated("2024-01-01", "2024-01-02")), time="t", in_time_order=True)
+
+
+def test_the_example_of_the_documentation_is_read_as_it_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
+    example, declared = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("csv", "yaml"))
+    told = page.split("\nas\n\n")[1].split("\n\n")[0].splitlines()
+    (tmp_path / "sales.csv").write_text(example, encoding="utf-8")
+    project = Project.model_validate(
+        {
+            "name": "sales",
+            "task": "binary",
+            "entity": "kunde",
+            "event_time": "datum",
+            "sources": {"sales": {"path": "sales.csv"} | yaml.safe_load(declared)},
+            "label": {"source": "sales", "column": "gekauft"},
+            "features": {"service": "sales_v1", "columns": {"umsatz": {"type": "numeric"}}},
+        }
+    )
+    logic.ingest(project, str(tmp_path), tmp_path / "snapshot")
+    rows = pq.read_table(tmp_path / "snapshot" / "sales.parquet").to_pylist()
+
+    shown = [
+        ["" if v is None else f"{v:%Y-%m-%d}" if isinstance(v, datetime) else str(v) for v in r.values()] for r in rows
+    ]
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in told[2:]] == shown
+    assert [cell.strip() for cell in told[0].strip("|").split("|")] == list(rows[0])
