@@ -59,7 +59,7 @@ def _array(name: str, column: str, values: Sequence[Any]) -> pa.Array:
         raise InputError(_unusable(name, column, "intervals", f"EXTRACT(EPOCH FROM {column})"))
     if kinds & set(_WRITTEN_AS_TEXT):
         values = [None if value is None else str(value) for value in values]
-    elif kinds <= {Decimal, int} and kinds != {int}:
+    elif Decimal in kinds and kinds <= {Decimal, int}:
         is_whole = all(value is None or _is_whole(value) for value in values)
         convert = int if is_whole else float
         values = [None if value is None else convert(value) for value in values]

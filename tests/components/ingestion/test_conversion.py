@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.ingestion import logic
+from components.ingestion import header, logic
 from components.shared.errors import InputError
 from components.shared.project import Project
 
@@ -96,6 +96,24 @@ def test_a_row_that_repeats_the_header_is_left_out_and_counted(tmp_path: Path) -
     assert table["price"].to_pylist() == [1, 2]
     assert table["note"].to_pylist() == ["note", None]
     assert SnapshotDescription.read(tmp_path / "snapshot").tables["sales"].repeated_headers == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "repeats"),
+    [
+        ("a,b\n1,2\n", 0),
+        ("a,b\na,b\na,b\n1,2", 2),
+        ("a,b\n1,2\na,b", 1),
+        ("a,b\r\n1,2\r\na,b\r\n", 1),
+        ("a,b\na,bc\nxa,b\n", 0),
+        ("sep=,\na,b\n1,2\na,b\n", 1),
+        ("a\na\na\n", 0),
+    ],
+)
+def test_lines_are_counted_that_repeat_the_header_and_nothing_else(tmp_path: Path, content: str, repeats: int) -> None:
+    (tmp_path / "t.csv").write_bytes(content.encode())
+
+    assert header.repeats(tmp_path / "t.csv", header.read("t", tmp_path / "t.csv")) == repeats
 
 
 def test_the_index_that_a_writer_put_first_gets_a_name_and_blanks_around_names_go(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -51,6 +52,18 @@ def test_integers_of_any_length_keep_all_their_digits(tmp_path: Path, chunks: tu
 
 def test_decimal_places_make_floats_even_where_a_chunk_has_none(tmp_path: Path) -> None:
     assert written(tmp_path, [Decimal(5), None], [Decimal("2.50"), 3]) == [5.0, None, 2.5, 3.0]
+    assert {pq.read_schema(part).field("x").type for part in (tmp_path / "rows").iterdir()} == {pa.float64()}
+
+
+def test_integers_beyond_the_widest_type_become_floats(tmp_path: Path) -> None:
+    values = written(tmp_path, [Decimal(10**38 - 1), Decimal(1)], [Decimal(10**38)])
+
+    assert values == [float(10**38), 1.0, float(10**38)]
+
+
+def test_a_column_without_values_is_text(tmp_path: Path) -> None:
+    assert written(tmp_path, [None], [None]) == [None, None]
+    assert {pq.read_schema(part).field("x").type for part in (tmp_path / "rows").iterdir()} == {pa.string()}
 
 
 @pytest.mark.parametrize("value", [UUID(int=5), ip_interface("10.0.0.1/24"), ip_interface("::1")])
