@@ -164,6 +164,17 @@ def test_an_ambiguous_decimal_sign_follows_another_column_or_is_asked_about(tmp_
     assert read(tmp_path / "beside", "c", 2) == [1.234, 5.678]
 
 
+def test_points_beside_decimal_commas_are_asked_about_where_they_could_separate_thousands(tmp_path: Path) -> None:
+    for name in ("beside", "alone"):
+        (tmp_path / name).mkdir()
+    columns = table(c=repeated("1.234", "5.678", "900.100"), d=repeated("0.5", "1.5", "2000.25"))
+    beside = guess(tmp_path / "beside", columns | {"e": repeated("1,5", "2,25")})
+    alone = guess(tmp_path / "alone", columns)
+
+    assert "Check 'c': other columns have decimal commas" in notes(beside)
+    assert "Check 'd'" not in notes(beside) and "Check" not in notes(alone)
+
+
 @pytest.mark.parametrize("marker", ["NA", "?", "-", "n/a", "NULL", "unknown"])
 def test_a_marker_in_a_quarter_of_the_numbers_is_missing(tmp_path: Path, marker: str) -> None:
     values = [marker if n % 4 == 0 else str(n % 61 / 2) for n in range(ROWS)]

@@ -37,9 +37,8 @@ def predict_table(options: TargetOptions, table: Path, out: Path | None, version
     """Score all rows of a table, write them, and say what was ignored or could not be read."""
     out = out or Path(f"{sources.stem(table.resolve())}_scores.csv")
     console = terminal.console()
-    bar = Progress(
-        TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
-    )
+    columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with bar:
         task = bar.add_task("scoring", total=None)
         scored = api.score_table(

@@ -100,6 +100,16 @@ def are_likely(engine: duckdb.DuckDBPyConnection, rows: str, column: str) -> boo
     return bool(total > 0 and count >= total / 2)
 
 
+def could_be_thousands(engine: duckdb.DuckDBPyConnection, table: str, column: str) -> bool:
+    """Return whether numbers such as 1.234 could all be whole ones with a point between groups of three digits."""
+    name = identifier(column)
+    count, fits, fractions = engine.execute(
+        f"SELECT count({name}), count_if(abs({name}) < 1000 AND {name} * 1000 = round({name} * 1000)), "
+        f"count_if({name} <> floor({name})) FROM {table}"
+    ).fetchall()[0]
+    return bool(count) and fits == count and fractions >= _SHARE * count
+
+
 def _is_number(name: str, decimal: str) -> str:
     """Return SQL that says whether a text is a number with this decimal sign."""
     pattern = _pattern(_number(decimal, grouped=True), _BEFORE, _AFTER, True)

@@ -43,6 +43,8 @@ class _Survey:
     numbers: dict[str, NumberFormat] = field(default_factory=dict)
     dates: dict[str, DateFormat] = field(default_factory=dict)
     convert: dict[str, str] = field(default_factory=dict)
+    has_comma: bool = False
+    """Whether a column has a decimal comma."""
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -70,6 +72,11 @@ def survey(snapshot: Path, described: TableDescription, label: str, time: str | 
         for column, type_ in described.columns.items():
             if type_ in ("BIGINT", "DOUBLE"):
                 _read_whole_numbers(engine, table, column, found, is_time=column == time)
+            if type_ == "DOUBLE" and found.has_comma and numbers.could_be_thousands(engine, table, column):
+                found.notes.append(
+                    f"Check '{column}': other columns have decimal commas, so the points in its numbers could separate "
+                    "thousands (convert in project.yaml)."
+                )
         null_values = _missing_markers(engine, rows, found)
         for column in texts:
             if column not in found.convert:
@@ -109,6 +116,7 @@ def _find_formats(engine: duckdb.DuckDBPyConnection, rows: Mapping[str, str], fo
         day_first = orders.pop() if len(orders) == 1 else None
         if comma is False and day_first is None:
             break
+    found.has_comma = comma
     for column, date in found.dates.items():
         _declare(found, column, date.sql(column), f"dates such as {date.example!r}")
         if date.is_ambiguous:
