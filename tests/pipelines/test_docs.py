@@ -1,11 +1,14 @@
 """The documentation names files, headings and verbs that exist."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from pipelines.command.cli import main
 from pipelines.images.environments import ROOT
 
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
@@ -39,6 +42,44 @@ def test_every_make_verb_exists(page):
     verbs = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
 
     assert verbs <= MAKE_VERBS
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the arguments of every ``perennial`` command on a page, in code blocks and in text."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in re.findall(r"\bperennial ([a-z][^|\n]*)", block)]
+    inline = re.findall(
+        r"(?<!`)`perennial ([a-z][^`]*)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
+    # What is optional in a synopsis is given; what a comment says is not part of a command.
+    return [shlex.split(re.sub(r"[\[\]]|\.\.\.", "", line), comments=True) for line in (*lines, *inline)]
+
+
+def documented(page: Path) -> list[tuple[str, ...]]:
+    return sorted({tuple(arguments) for arguments in commands(page)})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_documented_command_has_verbs_and_options_that_exist(page):
+    wrong = []
+    for arguments in documented(page):
+        command, rest = main, list(arguments)
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            found = command.get_command(click.Context(command), rest.pop(0))
+            if found is None:
+                break
+            command = found
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        given = {part.partition("=")[0] for part in rest if part.startswith("--")}
+        if found is None or given - options - {"--help"}:
+            wrong.append(arguments)
+
+    assert wrong == []
+
+
+def test_the_pages_document_dozens_of_commands():
+    assert len({arguments for page in PAGES for arguments in documented(page)}) > 30
 
 
 def test_every_page_of_the_manual_is_in_its_index():
