@@ -86,6 +86,8 @@ class Source(Section):
             raise ValueError("'constant_time' requires 'time', the name of the column to add")
         if self.time_step_s is not None and self.constant_time is None:
             raise ValueError("'time_step_s' requires 'constant_time', the time of the first row")
+        if self.time_step_s is not None and self.database is not None:
+            raise ValueError("'time_step_s' needs rows in an order, which those of a query don't have; select the time")
         return self
 
     @property

@@ -64,6 +64,7 @@ def test_numbers_written_for_people_become_numbers(tmp_path: Path, texts: list[s
         ["007", "012", "1.234,5", "8"],
         ["10.0.0.1", "10.0.1.1", "10.0.2.1", "1.1.1.1"],
         ["2-3", "4-5", "10-20", "1-2"],
+        ["1.2.10", "2.3.11", "10.0.12", "3.1.9"],
         ["$5", "\u20ac6", "$7.50", "\u20ac8"],
     ],
     ids=lambda codes: codes[0],
@@ -97,25 +98,28 @@ def test_a_number_of_another_format_in_new_rows_is_missing_and_not_another_numbe
 @pytest.mark.parametrize(
     ("texts", "times"),
     [
-        (["31.12.2023", "1.2.2024", "15.03.2024"], [(2023, 12, 31), (2024, 2, 1), (2024, 3, 15)]),
-        (["01/15/2024", "12/1/2023", "2/3/2024"], [(2024, 1, 15), (2023, 12, 1), (2024, 2, 3)]),
-        (["15/01/2024", "1/12/2023", "3/2/2024"], [(2024, 1, 15), (2023, 12, 1), (2024, 2, 3)]),
+        (
+            ["31.12.2023", "1.2.2024", "15.03.2024"],
+            [datetime(2023, 12, 31), datetime(2024, 2, 1), datetime(2024, 3, 15)],
+        ),
+        (["01/15/2024", "12/1/2023", "2/3/2024"], [datetime(2024, 1, 15), datetime(2023, 12, 1), datetime(2024, 2, 3)]),
+        (["15/01/2024", "1/12/2023", "3/2/2024"], [datetime(2024, 1, 15), datetime(2023, 12, 1), datetime(2024, 2, 3)]),
         (
             ["31.12.2023 23:05", "01.02.2024", "15.03.2024 7:00"],
-            [(2023, 12, 31, 23, 5), (2024, 2, 1), (2024, 3, 15, 7)],
+            [datetime(2023, 12, 31, 23, 5), datetime(2024, 2, 1), datetime(2024, 3, 15, 7)],
         ),
-        (["1/31/2024 5:07 PM", "2/1/2024 12:00 AM"], [(2024, 1, 31, 17, 7), (2024, 2, 1)]),
-        (["5 Mar 2024", "17 Jan 2023"], [(2024, 3, 5), (2023, 1, 17)]),
-        (["20240115", "20231231", "20240301"], [(2024, 1, 15), (2023, 12, 31), (2024, 3, 1)]),
-        (["31.12.23", "1.2.24"], [(2023, 12, 31), (2024, 2, 1)]),
+        (["1/31/2024 5:07 PM", "2/1/2024 12:00 AM"], [datetime(2024, 1, 31, 17, 7), datetime(2024, 2, 1)]),
+        (["5 Mar 2024", "17 Jan 2023"], [datetime(2024, 3, 5), datetime(2023, 1, 17)]),
+        (["20240115", "20231231", "20240301"], [datetime(2024, 1, 15), datetime(2023, 12, 31), datetime(2024, 3, 1)]),
+        (["31.12.23", "01.02.24"], [datetime(2023, 12, 31), datetime(2024, 2, 1)]),
     ],
     ids=lambda values: str(values[0]),
 )
-def test_dates_that_are_not_iso_become_times(tmp_path: Path, texts: list[str], times: list[tuple[int, ...]]) -> None:
+def test_dates_that_are_not_iso_become_times(tmp_path: Path, texts: list[str], times: list[datetime]) -> None:
     found = guess(tmp_path, table(c=[texts[n // 7 % len(texts)] for n in range(ROWS)]))
 
     assert taken(found, "c") == "numeric"
-    assert read(tmp_path, "c", 7 * len(texts))[::7] == [datetime(*time) for time in times]  # type: ignore[arg-type]
+    assert read(tmp_path, "c", 7 * len(texts))[::7] == times
 
 
 @pytest.mark.parametrize(
@@ -194,6 +198,49 @@ def test_a_marker_that_could_be_a_category_elsewhere_is_asked_about(tmp_path: Pa
     )
 
 
+def test_a_minus_beside_a_plus_is_a_value_and_elsewhere_it_may_be_missing(tmp_path: Path) -> None:
+    columns = table(income=repeated("-", "12", "15", "18"), rhesus=repeated("+", "-", "?"))
+    columns["y"] = ["+" if y == "yes" else "-" for y in columns["y"]]
+    found = guess(tmp_path, columns)
+
+    assert found.target.task == "binary" and set(read(tmp_path, "y", ROWS)) == {"+", "-"}
+    assert read(tmp_path, "income", 2) == [None, 12]
+    assert read(tmp_path, "rhesus", 3) == ["+", "-", None]
+    assert "'-' means that a value is missing in income (convert), and is a value in rhesus" in notes(found)
+
+
+def test_two_classes_stay_two_although_one_is_spelled_like_a_marker(tmp_path: Path) -> None:
+    columns = table()
+    columns["y"] = ["null" if y == "yes" else "alternative" for y in columns["y"]]
+
+    assert guess(tmp_path, columns).target.task == "binary"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [f"{'abAB'[n % 4]}{n % 3}" for n in range(ROWS)],
+        ["NA", *(f"c{n}" for n in range(1, ROWS))],
+        [f"{n},{n:03d}" for n in range(1, ROWS + 1)],
+        [f"{1 + n % 28:02d}.{1 + n // 28:02d}.2024" for n in range(ROWS)],
+    ],
+    ids=["case", "marker", "groups", "dates"],
+)
+def test_keys_are_never_changed(tmp_path: Path, keys: list[str]) -> None:
+    day = [f"2024-01-{1 + n // 12:02d}" for n in range(ROWS)]
+    guess(tmp_path, table(who=keys, day=day, amount=repeated("NA", "1.5", "2", "3")), entity="who", time="day")
+
+    assert read(tmp_path, "who", ROWS) == keys
+    assert read(tmp_path, "amount", 2) == [None, 1.5]
+
+
+def test_whole_keys_that_look_like_dates_stay_numbers(tmp_path: Path) -> None:
+    keys = [20240101 + n % 28 + n // 28 * 100 for n in range(ROWS)]
+    guess(tmp_path, table(who=keys), entity="who")
+
+    assert read(tmp_path, "who", ROWS) == keys
+
+
 def test_words_among_categories_stay_categories_and_nan_does_not(tmp_path: Path) -> None:
     guess(tmp_path, table(c=repeated("none", "NA", "some"), d=repeated("nan", "a", "b", "a", "b")))
 
@@ -242,9 +289,11 @@ def test_a_leftover_row_index_is_left_out(tmp_path: Path, name: str, values: lis
 
 
 def test_numbers_that_repeat_or_stand_far_apart_are_no_row_index(tmp_path: Path) -> None:
-    found = guess(tmp_path, table(day=[n // 2 for n in range(ROWS)], size=[n * n * 100 for n in range(ROWS)]))
+    columns = {"day": [n // 2 for n in range(ROWS)], "size": [n * n * 100 for n in range(ROWS)]}
+    columns |= {"area": [500 + 12 * n for n in range(ROWS)], "_c0": [n * 7 % 50 for n in range(ROWS)]}
+    found = guess(tmp_path, table(**columns))
 
-    assert taken(found, "day") == taken(found, "size") == "numeric"
+    assert [taken(found, name) for name in columns] == ["numeric"] * 4
 
 
 @pytest.mark.parametrize(
@@ -274,6 +323,14 @@ def test_a_label_in_another_unit_is_left_out(tmp_path: Path) -> None:
     found = guess(tmp_path, {"x": repeated(1, 2, 3), "cents": [price * 100 for price in prices], "y": prices})
 
     assert ("cents", "left out", "the label in another unit: it would leak the label") in found.table()
+
+
+def test_a_few_values_that_happen_to_lie_on_a_line_are_not_the_label(tmp_path: Path) -> None:
+    prices = [100 + n * 7 % 61 / 2 for n in range(ROWS)]
+    rare = [price if n < 2 else "" for n, price in enumerate(prices)]
+    found = guess(tmp_path, {"x": repeated(1, 2, 3), "rare": rare, "y": prices})
+
+    assert taken(found, "rare") == "numeric"
 
 
 def test_integers_with_few_values_get_a_hint_and_become_categories_on_demand(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ _MIN_WHOLE = 20
 # Formats of strptime, each with the pattern of the texts it is tried on, because %Y also reads two digits.
 _DATES = {
     "%d.%m.%Y": r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}",
-    "%d.%m.%y": r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2}",
+    # Without leading zeros, these would be versions of software, too.
+    "%d.%m.%y": r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}",
     "%d/%m/%Y": "[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}",
     "%m/%d/%Y": "[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}",
     "%d/%m/%y": "[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}",
@@ -61,11 +62,11 @@ def recognise(
             doesn't; None if there is none.
     """
     name = identifier(column)
-    total, example, *found = _counted(engine, rows, column)
-    most = max(found)
+    total, example, *counts = _counted(engine, rows, column)
+    most = max(counts)
     if not most or most < _SHARE * total:
         return None
-    best = [date for date, count in zip(_DATES, found, strict=True) if count == most]
+    best = [date for date, count in zip(_DATES, counts, strict=True) if count == most]
     chosen, is_ambiguous = best[0], False
     if len(best) > 1 and chosen[:5] in _ORDERS:
         # With slashes, the American order is the more common one.
@@ -80,8 +81,8 @@ def recognise(
 
 def are_likely(engine: duckdb.DuckDBPyConnection, rows: str, column: str) -> bool:
     """Return whether most of a few values are dates of one format."""
-    total, _, *found = _counted(engine, rows, column)
-    return bool(total > 0 and max(found) >= total / 2)
+    total, _, *counts = _counted(engine, rows, column)
+    return bool(total > 0 and max(counts) >= total / 2)
 
 
 def is_day_first(date: DateFormat) -> bool:

@@ -15,9 +15,7 @@ _CLASSES = 20
 _MAX_CLASSES = 100
 _MAX_VOCABULARY = 1000
 # Names that pandas, R and other programs give to a row index.
-_INDEX = re.compile(
-    r"__index_level_\d+__|Unnamed: \d+|\.\.\.1|rownames|row[._ ]?(names|number|index)|_c0", re.IGNORECASE
-)
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|\.\.\.1|rownames|row[._ ]?(names|number|index)", re.IGNORECASE)
 _ID_WORDS = {"id", "uuid", "guid", "key", "index", "number", "no", "nr"}
 
 

@@ -19,8 +19,8 @@ from components.shared.sql import identifier, literal
 _LISTED = 100
 _FEW = 20
 _MIN_ROWS = 20
-# A row index of a sample has gaps; numbers that are further apart measure something.
-_MAX_GAPS = 20
+# The index of a sample of a tenth of the rows; numbers that are further apart measure something.
+_MAX_GAPS = 10
 _MIN_FILLED = 10
 _CHANCE = math.log(1e-6)
 _CODE = f"{text_file.CODE}|_|^[0-9]{{19,}}$"
@@ -49,7 +49,7 @@ class ColumnProfile:
     is_label_scaled: bool = False
     """A number that is the label in another unit."""
     filled_where: str | None = None
-    """The only value of the label, as text, where the column has values, if that is no chance."""
+    """The only class, as text, whose rows have values in this column; None if several do, or it may be chance."""
     is_filled_exactly: bool = False
     """Whether it has a value wherever the label has that value."""
     label_twin: bool = False
@@ -176,7 +176,7 @@ def _column(
         extra["is_whole"] = bool(whole)
         if whole and distinct == present == count > 1:
             extra["is_row_number"] = _is_row_number(engine, rows, raw, count, low, high)
-        if name != label and not classes and distinct > 1:
+        if name != label and not classes and present >= _MIN_ROWS and distinct > 1:
             extra["is_label_scaled"] = _is_label_scaled(engine, rows, raw, label)
     if name != label and 1 < distinct <= _LISTED:
         both, labels = engine.execute(
@@ -212,7 +212,7 @@ def _is_label_scaled(engine: duckdb.DuckDBPyConnection, rows: str, raw: str, lab
 def _presence(
     engine: duckdb.DuckDBPyConnection, rows: str, raw: str, label: str, classes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Say whether a column has values only where the label has one value, and whether that is no chance."""
+    """Describe a column that has values in the rows of one class only; nothing if several have, or by chance."""
     name = identifier(label)
     filled = {
         value: present

@@ -79,25 +79,32 @@ def write(
         raise InputError("--label, --entity and --time must name different columns; change one of them.")
     source = _name(sources.stem(table))
     used_names = {name.lower() for name in existing}
-    entity_name = entity or _unused("row_number", used_names)
     constant_name = _unused("event_time", used_names)
-    named = _Named(source, label, entity_name, constant_name, entity is None, True, _STEP_S if in_time_order else None)
+    named = _Named(
+        source=source,
+        label=label,
+        entity=entity or _unused("row_number", used_names),
+        event_time=constant_name,
+        adds_entity=entity is None,
+        adds_time=True,
+        time_step_s=_STEP_S if in_time_order else None,
+    )
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
         # The time is read once it is known how it is written.
         draft = _draft(table, encoding, named, Reading())
         described = logic.ingest(draft, "/", Path(folder) / "snapshot").tables[source]
         snapshot = Path(folder) / "snapshot" / f"{source}.parquet"
-        found = reading.survey(snapshot, described, label, time)
-        if time or not found.is_plain:
+        declared = reading.survey(snapshot, described, label=label, entity=entity, time=time)
+        if time or not declared.is_plain:
             named = replace(named, event_time=time or constant_name, adds_time=time is None)
-            draft = _draft(table, encoding, named, found)
+            draft = _draft(table, encoding, named, declared)
             described = logic.ingest(draft, "/", Path(folder) / "snapshot").tables[source]
         columns = profile.profile(snapshot, described, label)
-        project_guess = _guess(draft, columns, entity, time, categorical, found)
+        project_guess = _guess(draft, columns, entity, time, categorical, declared)
         refusals.check(draft, snapshot, columns)
         project_guess = refusals.with_shares(draft, snapshot, project_guess)
-        if project_guess.split != "time" and (said := _order(snapshot, project_guess)):
-            project_guess = replace(project_guess, notes=(*project_guess.notes, said))
+        if project_guess.split != "time" and (remark := _order(snapshot, project_guess)):
+            project_guess = replace(project_guess, notes=(*project_guess.notes, remark))
     project_guess = replace(project_guess, columns=project_guess.columns + _not_copied(table, columns))
     contents = writing.render(draft, source, _path(table, out), project_guess, columns)
     Project.model_validate(yaml.safe_load(contents["project.yaml"]))
@@ -113,7 +120,7 @@ def _guess(
     entity: str | None,
     time: str | None,
     categorical: Collection[str],
-    found: Reading,
+    declared: Reading,
 ) -> Guess:
     """Guess the role of each column, the task, and the method of the split."""
     by_name = {column.name: column for column in columns}
@@ -136,7 +143,7 @@ def _guess(
             name = _feature_name(column.name, used_names)
             is_code = column.name in categorical
             guesses.append(guess.feature(column, name, draft.event_time, target, label.name, is_code=is_code))
-    guesses = [_with_reading(each, found) for each in guesses]
+    guesses = [_with_reading(each, declared) for each in guesses]
     if not any(column_guess.role == "feature" for column_guess in guesses):
         raise InputError(
             f"source '{draft.label.source}' has no usable feature; expected at least one column besides the label, "
@@ -159,7 +166,7 @@ def _guess(
         validation=Split().validation,
         test=_SMALL_TEST if rows < _SMALL_ROWS else Split().test,
         columns=tuple(guesses),
-        notes=(*_notes(draft, label, entity, time, split), *found.notes),
+        notes=(*_notes(draft, label, entity, time, split), *declared.notes),
         files=(),
     )
 
@@ -173,12 +180,12 @@ def _order(snapshot: Path, project_guess: Guess) -> str | None:
     return order.remark(snapshot, label.name, label.values[0] if positive is None else guess.text_of(positive))
 
 
-def _with_reading(column_guess: ColumnGuess, found: Reading) -> ColumnGuess:
+def _with_reading(column_guess: ColumnGuess, declared: Reading) -> ColumnGuess:
     """Add how a column's values are read to the reason of its guess."""
     name = column_guess.column.name
-    if name not in found.reasons:
+    if name not in declared.reasons:
         return column_guess
-    return replace(column_guess, reason=f"{column_guess.reason}; {found.reasons[name]}")
+    return replace(column_guess, reason=f"{column_guess.reason}; {declared.reasons[name]}")
 
 
 def _not_copied(table: Path, columns: list[ColumnProfile]) -> tuple[ColumnGuess, ...]:
@@ -234,7 +241,7 @@ def _entity(column: ColumnProfile, named: bool) -> ColumnGuess:
     return ColumnGuess(column, "entity", "set with --entity" if named else "no --entity: the row number")
 
 
-def _draft(table: Path, encoding: str | None, named: _Named, found: Reading) -> Project:
+def _draft(table: Path, encoding: str | None, named: _Named, declared: Reading) -> Project:
     """Return a provisional project, for the ingestion of the table."""
     return Project.model_validate(
         {
@@ -250,8 +257,8 @@ def _draft(table: Path, encoding: str | None, named: _Named, found: Reading) -> 
                     "constant_time": CONSTANT_TIME if named.adds_time else None,
                     "time_step_s": named.time_step_s if named.adds_time else None,
                     "row_number": named.entity if named.adds_entity else None,
-                    "null_values": found.null_values,
-                    "convert": found.convert,
+                    "null_values": declared.null_values,
+                    "convert": declared.convert,
                 }
             },
             "label": {"source": named.source, "column": named.label},

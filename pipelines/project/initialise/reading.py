@@ -12,9 +12,10 @@ from pipelines.project.initialise import dates, missing, numbers, spellings
 from pipelines.project.initialise.dates import DateFormat
 from pipelines.project.initialise.numbers import NumberFormat
 
-_LISTED = 100
-_NAMED = 3
+_MOST_VALUES = 100
+_MOST_NAMED = 3
 _FIRST_ROWS = 1000
+_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -31,169 +32,205 @@ class Reading:
 
     @property
     def is_plain(self) -> bool:
-        """Say whether the table needs no declaration."""
+        """Return whether the table needs no declaration."""
         return not self.null_values and not self.convert
 
 
-@dataclass
-class _Survey:
-    """What is found, column by column."""
-
-    markers: dict[str, dict[str, int]] = field(default_factory=dict)
-    numbers: dict[str, NumberFormat] = field(default_factory=dict)
-    dates: dict[str, DateFormat] = field(default_factory=dict)
-    convert: dict[str, str] = field(default_factory=dict)
-    has_comma: bool = False
-    """Whether a column has a decimal comma."""
-    reasons: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-def survey(snapshot: Path, described: TableDescription, label: str, time: str | None) -> Reading:
+def survey(
+    snapshot: Path, described: TableDescription, *, label: str, entity: str | None = None, time: str | None = None
+) -> Reading:
     """Survey a table that was ingested without declarations.
 
     Args:
         snapshot: The table's parquet file.
         described: Its description.
         label: The column to predict.
+        entity: The column that identifies the entity, whose values are never changed; None if the table has none.
         time: The column with the event time; None if the table has none.
     """
-    found = _Survey()
-    if described.repeated_headers:
-        found.notes.append(f"Rows that repeat the header are left out: {described.repeated_headers:,}.")
-    texts = [column for column, type_ in described.columns.items() if type_ == "VARCHAR"]
-    table = f"read_parquet({literal(str(snapshot))})"
     with duckdb.connect() as engine:
         engine.execute("SET TimeZone = 'UTC'")
-        for column in texts:
-            found.markers[column] = missing.spellings(engine, table, column)
-        rows = {column: _valued(table, column) for column in texts}
-        _find_formats(engine, rows, found)
-        for column, type_ in described.columns.items():
-            if type_ in ("BIGINT", "DOUBLE"):
-                _read_whole_numbers(engine, table, column, found, is_time=column == time)
-            if type_ == "DOUBLE" and found.has_comma and numbers.could_be_thousands(engine, table, column):
-                found.notes.append(
-                    f"Check '{column}': other columns have decimal commas, so the points in its numbers could separate "
-                    "thousands (convert in project.yaml)."
-                )
-        null_values = _missing_markers(engine, rows, found)
-        for column in texts:
-            if column not in found.convert:
-                _unify_spellings(engine, rows[column], column, found, is_label=column == label)
-    return Reading(null_values, found.convert, found.reasons, tuple(found.notes))
+        table = f"read_parquet({literal(str(snapshot))})"
+        return _Survey(engine, table, described, label, entity, time).reading()
 
 
-def _valued(table: str, column: str) -> str:
-    """Return SQL for the rows in which a column has a value that is no marker of a missing one."""
-    name = identifier(column)
-    markers = missing.listed(missing.MARKERS)
-    return f"(SELECT {name} FROM {table} WHERE {name} IS NOT NULL AND lower({name}) NOT IN ({markers}))"
+class _Survey:
+    """The steps of the survey, and what they find column by column."""
 
+    def __init__(
+        self,
+        engine: duckdb.DuckDBPyConnection,
+        table: str,
+        described: TableDescription,
+        label: str,
+        entity: str | None,
+        time: str | None,
+    ) -> None:
+        self._engine, self._table, self._described = engine, table, described
+        self._label, self._entity, self._time = label, entity, time
+        self._texts = [name for name, type_ in described.columns.items() if type_ == "VARCHAR" and name != entity]
+        self._convert: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
+        self._notes: list[str] = []
 
-def _find_formats(engine: duckdb.DuckDBPyConnection, rows: Mapping[str, str], found: _Survey) -> None:
-    """Recognise dates and numbers; what is ambiguous follows the other columns of the table, in a second pass."""
-    # Most columns of texts hold neither, which a few rows show.
-    promising = {
-        column: valued
-        for column, valued in rows.items()
-        if any(
-            each.are_likely(engine, f"(SELECT * FROM {valued} LIMIT {_FIRST_ROWS})", column)
-            for each in (dates, numbers)
-        )
-    }
-    comma, day_first = False, None
-    for _ in range(2):
-        for column, valued in promising.items():
-            date = dates.recognise(engine, valued, column, day_first_elsewhere=day_first)
-            number = None if date else numbers.recognise(engine, valued, column, comma_elsewhere=comma)
-            if date:
-                found.dates[column] = date
-            if number:
-                found.numbers[column] = number
-        comma = any(number.decimal == "," and not number.is_ambiguous for number in found.numbers.values())
-        orders = {dates.shows_order(date) for date in found.dates.values()} - {None}
-        day_first = orders.pop() if len(orders) == 1 else None
-        if comma is False and day_first is None:
-            break
-    found.has_comma = comma
-    for column, date in found.dates.items():
-        _declare(found, column, date.sql(column), f"dates such as {date.example!r}")
+    def reading(self) -> Reading:
+        """Look at every column and return what to declare."""
+        if self._described.repeated_headers:
+            self._notes.append(f"Rows that repeat the header are left out: {self._described.repeated_headers:,}.")
+        has_decimal_comma = self._declare_formats()
+        for column, type_ in self._described.columns.items():
+            if type_ in ("BIGINT", "DOUBLE") and column != self._entity:
+                self._declare_numeric_times(column)
+            if type_ == "DOUBLE" and has_decimal_comma:
+                self._ask_about_points(column)
+        null_values = self._null_values()
+        for column in self._texts:
+            if column not in self._convert:
+                self._declare_spellings(column)
+        return Reading(null_values, self._convert, self._reasons, tuple(self._notes))
+
+    def _declare(self, column: str, sql: str, reason: str) -> None:
+        self._convert[column], self._reasons[column] = sql, reason
+
+    def _without_markers(self, column: str) -> str:
+        """Return SQL for the values of a column of texts, without those that stand for a missing value."""
+        name = identifier(column)
+        markers = missing.listed(missing.MARKERS)
+        return f"(SELECT {name} FROM {self._table} WHERE {name} IS NOT NULL AND lower({name}) NOT IN ({markers}))"
+
+    def _declare_formats(self) -> bool:
+        """Declare dates and numbers in other formats; return whether a column has a decimal comma.
+
+        What is ambiguous in one column follows the other columns of the table, in a second pass.
+        """
+        candidates = [column for column in self._texts if self._is_likely_quantity(column)]
+        has_decimal_comma, day_first = False, None
+        date_formats: dict[str, DateFormat] = {}
+        number_formats: dict[str, NumberFormat] = {}
+        for _ in range(2):
+            for column in candidates:
+                values = self._without_markers(column)
+                if date := dates.recognise(self._engine, values, column, day_first_elsewhere=day_first):
+                    date_formats[column] = date
+                elif number := numbers.recognise(self._engine, values, column, comma_elsewhere=has_decimal_comma):
+                    number_formats[column] = number
+            has_decimal_comma = any(
+                number.decimal == "," and not number.is_ambiguous for number in number_formats.values()
+            )
+            orders = {dates.shows_order(date) for date in date_formats.values()} - {None}
+            day_first = orders.pop() if len(orders) == 1 else None
+        for column, date in date_formats.items():
+            self._declare_date(column, date)
+        for column, number in number_formats.items():
+            self._declare_number(column, number)
+        return has_decimal_comma
+
+    def _is_likely_quantity(self, column: str) -> bool:
+        """Return whether the first values are dates or numbers; most columns of texts hold neither."""
+        first_values = f"(SELECT * FROM {self._without_markers(column)} LIMIT {_FIRST_ROWS})"
+        return any(module.are_likely(self._engine, first_values, column) for module in (dates, numbers))
+
+    def _declare_date(self, column: str, date: DateFormat) -> None:
+        self._declare(column, date.sql(column), f"dates such as {date.example!r}")
         if date.is_ambiguous:
             order = "day, month" if dates.is_day_first(date) else "month, day"
-            found.notes.append(
+            self._notes.append(
                 f"Check '{column}': every date could have day and month exchanged; {date.example!r} is read as {order} "
                 "(convert in project.yaml)."
             )
-    for column, number in found.numbers.items():
+
+    def _declare_number(self, column: str, number: NumberFormat) -> None:
         if len(number.units) > 1:
-            found.notes.append(
+            self._notes.append(
                 f"Check '{column}': its numbers have the units {', '.join(number.units)}, so they can't be compared "
                 "and stay texts."
             )
-            continue
-        _declare(found, column, number.sql(column), f"numbers such as {number.example!r}")
+            return
+        self._declare(column, number.sql(column), f"numbers such as {number.example!r}")
         if number.is_ambiguous:
-            found.notes.append(
+            self._notes.append(
                 f"Check '{column}': {number.example!r} is read with groups of thousands; it could have decimal places "
                 "instead (convert in project.yaml)."
             )
 
+    def _declare_numeric_times(self, column: str) -> None:
+        values = f"(SELECT * FROM {self._table} WHERE {identifier(column)} IS NOT NULL)"
+        if sql := dates.of_whole_numbers(self._engine, values, column, is_time=column == self._time):
+            self._declare(column, sql, "times written as whole numbers")
 
-def _declare(found: _Survey, column: str, sql: str, reason: str) -> None:
-    found.convert[column], found.reasons[column] = sql, reason
+    def _ask_about_points(self, column: str) -> None:
+        if numbers.could_be_thousands(self._engine, self._table, column):
+            self._notes.append(
+                f"Check '{column}': other columns have decimal commas, so the points in its numbers could separate "
+                "thousands (convert in project.yaml)."
+            )
 
+    def _null_values(self) -> tuple[str, ...]:
+        """Return the texts that mean 'missing' in the whole table.
 
-def _read_whole_numbers(
-    engine: duckdb.DuckDBPyConnection, table: str, column: str, found: _Survey, *, is_time: bool
-) -> None:
-    sql = dates.of_whole_numbers(
-        engine, f"(SELECT * FROM {table} WHERE {identifier(column)} IS NOT NULL)", column, is_time=is_time
-    )
-    if sql:
-        _declare(found, column, sql, "times written as whole numbers")
+        A text that is a value of another column means it only where it is declared for the column.
+        """
+        markers = {column: missing.spellings(self._engine, self._table, column) for column in self._texts}
+        meaning: dict[str, list[str]] = {}
+        for column in self._texts:
+            is_quantity = column in self._convert or self._are_numbers(column)
+            for marker in markers[column]:
+                if missing.is_certain(marker, is_quantity=is_quantity) and not self._is_value(column, marker):
+                    meaning.setdefault(marker, []).append(column)
+        null_values = []
+        for marker, columns in sorted(meaning.items()):
+            more = f" and {len(columns) - _MOST_NAMED} more" if len(columns) > _MOST_NAMED else ""
+            where = ", ".join(columns[:_MOST_NAMED]) + more
+            others = [column for column in self._texts if marker in markers[column] and column not in columns]
+            if values := [column for column in (*others, self._entity) if column and self._is_value(column, marker)]:
+                for column in columns:
+                    self._declare_missing(column, marker)
+                self._notes.append(
+                    f"{marker!r} means that a value is missing in {where} (convert), and is a value in {values[0]}."
+                )
+                continue
+            null_values.append(marker)
+            doubt = f" Check {', '.join(map(repr, others[:_MOST_NAMED]))}: there it could be a value." if others else ""
+            self._notes.append(f"{marker!r} means that a value is missing, as in {where} (null_values).{doubt}")
+        return tuple(null_values)
 
+    def _is_value(self, column: str, marker: str) -> bool:
+        """Return whether a marker must be a value of a column: of a key, beside '+', or as one of two classes."""
+        name = identifier(column)
+        is_there, plus, others = self._engine.execute(
+            f"SELECT count_if(v = {literal(marker)}) > 0, count_if(v = '+') > 0, "
+            f"count(DISTINCT CASE WHEN lower(v) NOT IN ({missing.listed(missing.MARKERS)}) THEN v END) "
+            f"FROM (SELECT CAST({name} AS VARCHAR) AS v FROM {self._table})"
+        ).fetchall()[0]
+        is_class = column == self._label and others < 2
+        return bool(is_there and (column == self._entity or is_class or (marker == "-" and plus)))
 
-def _missing_markers(engine: duckdb.DuckDBPyConnection, rows: Mapping[str, str], found: _Survey) -> tuple[str, ...]:
-    """Return the texts that mean 'missing' in the whole table, and note where they occur."""
-    quantities = {column for column in rows if column in found.convert or _are_numbers(engine, rows[column], column)}
-    certain: dict[str, list[str]] = {}
-    for column, markers in found.markers.items():
-        for marker in markers:
-            if missing.is_certain(marker, is_quantity=column in quantities):
-                certain.setdefault(marker, []).append(column)
-    for marker, columns in sorted(certain.items()):
-        shown = ", ".join(columns[:_NAMED]) + (f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else "")
-        note = f"{marker!r} means that a value is missing, as in {shown} (null_values)."
-        doubtful = [column for column, markers in found.markers.items() if marker in markers and column not in columns]
-        if doubtful:
-            note += f" Check {', '.join(map(repr, doubtful[:_NAMED]))}: there it could be a value."
-        found.notes.append(note)
-    return tuple(sorted(certain))
+    def _declare_missing(self, column: str, marker: str) -> None:
+        # The SQL of a format already leaves out what has another one.
+        if column not in self._convert:
+            self._declare(column, f"nullif({identifier(column)}, {literal(marker)})", f"{marker!r} is a missing value")
 
+    def _are_numbers(self, column: str) -> bool:
+        """Return whether a column of texts has numbers or ISO dates, but for markers and a few other texts."""
+        name = identifier(column)
+        total, count = self._engine.execute(
+            f"SELECT count(*), count_if(TRY_CAST({name} AS DOUBLE) IS NOT NULL "
+            f"OR TRY_CAST({name} AS TIMESTAMP) IS NOT NULL) FROM {self._without_markers(column)}"
+        ).fetchall()[0]
+        return bool(total) and count >= _SHARE * total
 
-def _are_numbers(engine: duckdb.DuckDBPyConnection, valued: str, column: str) -> bool:
-    """Say whether a column of texts has numbers or ISO dates, but for markers and a few other texts."""
-    name = identifier(column)
-    total, count = engine.execute(
-        f"SELECT count(*), count_if(TRY_CAST({name} AS DOUBLE) IS NOT NULL "
-        f"OR TRY_CAST({name} AS TIMESTAMP) IS NOT NULL) FROM {valued}"
-    ).fetchall()[0]
-    return bool(total) and count >= 0.95 * total
-
-
-def _unify_spellings(
-    engine: duckdb.DuckDBPyConnection, valued: str, column: str, found: _Survey, *, is_label: bool
-) -> None:
-    name = identifier(column)
-    counted = engine.execute(
-        f"SELECT {name}, count(*) FROM {valued} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_LISTED + 1}"
-    ).fetchall()
-    if len(counted) > _LISTED:
-        return
-    variants = spellings.variants({str(value): int(count) for value, count in counted})
-    # A boolean feature takes any spelling of its two words.
-    if variants and (is_label or not spellings.are_truth_values([value for value, _ in counted])):
-        spelled = "; ".join(", ".join(map(repr, group)) for group in list(variants.values())[:_NAMED])
-        _declare(found, column, spellings.sql(column, variants), f"one value, spelled {spelled}")
-        found.notes.append(f"'{column}' spells one value in several ways ({spelled}): they count as one (convert).")
+    def _declare_spellings(self, column: str) -> None:
+        """Declare that values which differ in case only are one value."""
+        counts = self._engine.execute(
+            f"SELECT {identifier(column)}, count(*) FROM {self._without_markers(column)} "
+            f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST_VALUES + 1}"
+        ).fetchall()
+        if len(counts) > _MOST_VALUES:
+            return
+        variants = spellings.variants({str(value): int(count) for value, count in counts})
+        # A boolean feature takes any spelling of its two words.
+        is_boolean = column != self._label and spellings.are_truth_values([value for value, _ in counts])
+        if variants and not is_boolean:
+            spelled = "; ".join(", ".join(map(repr, group)) for group in list(variants.values())[:_MOST_NAMED])
+            self._declare(column, spellings.sql(column, variants), f"one value, spelled {spelled}")
+            self._notes.append(f"'{column}' spells one value in several ways ({spelled}): they count as one (convert).")

@@ -36,8 +36,8 @@ def are_truth_values(values: Iterable[str]) -> bool:
     return any(words <= {yes, no} for yes, no in FALSE_OF.items())
 
 
-def sql(column: str, found: Mapping[str, list[str]]) -> str:
+def sql(column: str, variants: Mapping[str, list[str]]) -> str:
     """Return SQL that gives every spelling of a value its most frequent one."""
     name = identifier(column)
-    cases = "\n".join(f"WHEN {literal(chosen.lower())} THEN {literal(chosen)}" for chosen in found)
+    cases = "\n".join(f"WHEN {literal(chosen.lower())} THEN {literal(chosen)}" for chosen in variants)
     return f"CASE lower({name})\n{cases}\nELSE {name} END"
