@@ -69,16 +69,17 @@ def _origins(connection: duckdb.DuckDBPyConnection, query: str, name: str) -> se
     parts = list(_parts(json.loads(text)))
     tables = {part["table_name"] for part in parts if part.get("type") == "BASE_TABLE"}
     selected = [item for part in parts for item in part.get("select_list") or ()]
-    used: set[str] = set()
-    wanted = {name}
-    while wanted - used:
-        used |= wanted
-        wanted = {column for item in selected if _output(item) in used for column in _columns(_parts(item))}
+    outputs: set[str] = set()
+    inputs = {name}
+    # A column of a subquery is an input of one select list and an output of another.
+    while inputs - outputs:
+        outputs |= inputs
+        inputs = {column for item in selected if _output(item) in outputs for column in _columns(_parts(item))}
     existing = connection.execute(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_name IN (SELECT unnest(?))",
         [sorted(tables)],
     ).fetchall()
-    return {(table, column) for table, column in existing if column in wanted}
+    return {(table, column) for table, column in existing if column in inputs}
 
 
 def _output(item: dict[str, Any]) -> str:

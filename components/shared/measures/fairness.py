@@ -116,10 +116,10 @@ def rates(
         parity, odds, measured = [], [], {}
         for truth, answer in pairs:
             selected = [_share(weights, inside, answer) for inside in members]
-            found = [_share(weights, inside & truth, answer) for inside in members]
-            alarmed = [_share(weights, inside & ~truth, answer) for inside in members]
+            true_positive = [_share(weights, inside & truth, answer) for inside in members]
+            false_positive = [_share(weights, inside & ~truth, answer) for inside in members]
             parity.append(_spread(selected))
-            odds += [_spread(found), _spread(alarmed)]
+            odds += [_spread(true_positive), _spread(false_positive)]
             if isinstance(candidate, Binary):
                 measured = {f"={names[g]}": each for g, each in zip(large, selected, strict=True)}
         return measured | {PARITY: np.fmax.reduce(parity), ODDS: np.fmax.reduce(odds)}

@@ -37,8 +37,8 @@ def ranking_curve(model: Binary) -> RankingCurve | None:
     if not len(hits) or not hits[-1]:
         return None
     ends = np.flatnonzero(np.append(score[1:] != score[:-1], True))
-    wanted = np.linspace(0, len(score) - 1, _POINTS)
-    ends = ends[np.unique(np.searchsorted(ends, wanted))]
+    spread = np.linspace(0, len(score) - 1, _POINTS)
+    ends = ends[np.unique(np.searchsorted(ends, spread))]
     acted = ends + 1
     return RankingCurve(
         acted=(acted / len(score)).tolist(),
@@ -67,14 +67,14 @@ def regression_fit(model: Regression, seed: int) -> RegressionFit:
         seed: Draws the rows that are shown as points.
     """
     residual = model.score - model.truth
-    shown = np.sort(np.random.default_rng(seed).permutation(len(residual))[:_SCATTER])
+    sample = np.sort(np.random.default_rng(seed).permutation(len(residual))[:_SCATTER])
     # A few extreme errors would squeeze all others into one bin; the outermost bins hold them.
     low, high = np.quantile(residual, [0.005, 0.995])
     edges = np.linspace(low, high, _BINS + 1) if low < high else np.array([low - 0.5, low + 0.5])
     counts = np.histogram(np.clip(residual, edges[0], edges[-1]), edges)[0]
     return RegressionFit(
-        labels=model.truth[shown].tolist(),
-        predictions=model.score[shown].tolist(),
+        labels=model.truth[sample].tolist(),
+        predictions=model.score[sample].tolist(),
         residual_edges=edges.tolist(),
         residual_counts=counts.tolist(),
         by_size=_by_size(model.truth, residual),
@@ -116,10 +116,10 @@ def column_distributions(
 def _numbers(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
     """Count numbers in bins of equal width between the 1 % and the 99 % quantile of the training rows."""
     values = {part: _floats(table, name) for part, table in parts.items()}
-    known = values["train"][~np.isnan(values["train"])]
-    if not len(known):
+    train = values["train"][~np.isnan(values["train"])]
+    if not len(train):
         return _distribution(name, [MISSING], {part: np.array([len(each)]) for part, each in values.items()}, None)
-    low, high = np.quantile(known, [0.01, 0.99])
+    low, high = np.quantile(train, [0.01, 0.99])
     edges = np.linspace(low, high, _BINS + 1) if low < high else np.array([low - 0.5, low + 0.5])
     counts = {}
     for part, each in values.items():
@@ -132,8 +132,8 @@ def _numbers(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
 def _categories(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
     """Count the most frequent categories of the training rows."""
     values = {part: texts(table, name) for part, table in parts.items()}
-    known, frequency = np.unique(values["train"][values["train"] != ""].astype(str), return_counts=True)
-    frequent = known[np.argsort(-frequency, kind="stable")[:_CATEGORIES]].tolist()
+    categories, frequency = np.unique(values["train"][values["train"] != ""].astype(str), return_counts=True)
+    frequent = categories[np.argsort(-frequency, kind="stable")[:_CATEGORIES]].tolist()
     counts = {}
     for part, each in values.items():
         of_each = [int((each == value).sum()) for value in frequent]

@@ -81,15 +81,15 @@ def recognise(
     most = max(points, commas) if values else 0
     if codes or most <= (plain_count or 0) or most < _SHARE * values:
         return None
-    named = tuple(sorted(filter(None, units)))
-    words = [each for each in named if each.isalpha() and not re.fullmatch(_CURRENCIES, each)]
+    units = tuple(sorted(filter(None, units)))
+    words = [unit for unit in units if unit.isalpha() and not re.fullmatch(_CURRENCIES, unit)]
     # A word after some of the numbers, or another one after others, is part of a name: "12 B".
-    if words and (bare or len(named) > 1):
+    if words and (bare or len(units) > 1):
         return None
     decimal = "," if commas > points or (commas == points and comma_elsewhere) else "."
     is_ambiguous = points == commas and bool(grouped) and not comma_elsewhere
     return NumberFormat(
-        decimal, named, bool(first), bool(last), bool(grouped), bool(parentheses), is_ambiguous, str(example)
+        decimal, units, bool(first), bool(last), bool(grouped), bool(parentheses), is_ambiguous, str(example)
     )
 
 

@@ -30,7 +30,7 @@ _RESERVED = {"event_timestamp", "created_timestamp", "entity_row_id", "perennial
 
 
 @dataclass(frozen=True)
-class _Named:
+class _Roles:
     """The source of the table and the columns that have a role; ingestion adds an entity or a time that it lacks."""
 
     source: str
@@ -80,7 +80,7 @@ def write(
     source = _name(sources.stem(table))
     used_names = {name.lower() for name in existing}
     constant_name = _unused("event_time", used_names)
-    named = _Named(
+    roles = _Roles(
         source=source,
         label=label,
         entity=entity or _unused("row_number", used_names),
@@ -91,13 +91,13 @@ def write(
     )
     with tempfile.TemporaryDirectory(prefix="perennial-init-") as folder:
         # The time is read once it is known how it is written.
-        draft = _draft(table, encoding, named, Reading())
+        draft = _draft(table, encoding, roles, Reading())
         described = logic.ingest(draft, "/", Path(folder) / "snapshot").tables[source]
         snapshot = Path(folder) / "snapshot" / f"{source}.parquet"
         declared = reading.survey(snapshot, described, label=label, entity=entity, time=time)
         if time or not declared.is_plain:
-            named = replace(named, event_time=time or constant_name, adds_time=time is None)
-            draft = _draft(table, encoding, named, declared)
+            roles = replace(roles, event_time=time or constant_name, adds_time=time is None)
+            draft = _draft(table, encoding, roles, declared)
             described = logic.ingest(draft, "/", Path(folder) / "snapshot").tables[source]
         columns = profile.profile(snapshot, described, label)
         project_guess = _guess(draft, columns, entity, time, categorical, declared)
@@ -241,28 +241,28 @@ def _entity(column: ColumnProfile, named: bool) -> ColumnGuess:
     return ColumnGuess(column, "entity", "set with --entity" if named else "no --entity: the row number")
 
 
-def _draft(table: Path, encoding: str | None, named: _Named, declared: Reading) -> Project:
+def _draft(table: Path, encoding: str | None, roles: _Roles, declared: Reading) -> Project:
     """Return a provisional project, for the ingestion of the table."""
     return Project.model_validate(
         {
-            "name": named.source.replace("_", "-")[:40].rstrip("-"),
+            "name": roles.source.replace("_", "-")[:40].rstrip("-"),
             "task": "multiclass",
-            "entity": named.entity,
-            "event_time": named.event_time,
+            "entity": roles.entity,
+            "event_time": roles.event_time,
             "sources": {
-                named.source: {
+                roles.source: {
                     "path": str(table.resolve()),
                     "encoding": encoding,
-                    "time": named.event_time,
-                    "constant_time": CONSTANT_TIME if named.adds_time else None,
-                    "time_step_s": named.time_step_s if named.adds_time else None,
-                    "row_number": named.entity if named.adds_entity else None,
+                    "time": roles.event_time,
+                    "constant_time": CONSTANT_TIME if roles.adds_time else None,
+                    "time_step_s": roles.time_step_s if roles.adds_time else None,
+                    "row_number": roles.entity if roles.adds_entity else None,
                     "null_values": declared.null_values,
                     "convert": declared.convert,
                 }
             },
-            "label": {"source": named.source, "column": named.label},
-            "features": {"service": f"{named.source}_v1", "columns": {"unknown": {"type": "categorical"}}},
+            "label": {"source": roles.source, "column": roles.label},
+            "features": {"service": f"{roles.source}_v1", "columns": {"unknown": {"type": "categorical"}}},
         }
     )
 

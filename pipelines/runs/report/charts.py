@@ -17,6 +17,7 @@ from pipelines.runs.report.drawing import (
     SERIES,
     draw,
     label,
+    mark_threshold,
     whisker,
 )
 
@@ -95,11 +96,7 @@ def roc(evaluation: EvaluationReport) -> Markup:
     def paint(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color="#aeb7c2", linestyle="--", linewidth=1)
         axes.plot(curve.fpr, curve.tpr, color=MODEL, linewidth=2)
-        above = [] if threshold is None else [i for i, cut in enumerate(curve.thresholds) if cut >= threshold]
-        if above:
-            point = (curve.fpr[above[-1]], curve.tpr[above[-1]])
-            axes.plot(*point, "o", color=BAD, markersize=7)
-            axes.annotate(f"threshold {number(threshold)}", point, (8, -12), textcoords="offset points", fontsize=8.5)
+        mark_threshold(axes, curve.fpr, curve.tpr, curve.thresholds, threshold)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="false positive rate", ylabel="true positive rate")
 
     return draw("ROC curve", 3.7, 3.4, paint)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from markupsafe import Markup, escape
 
+from components.shared.wording import number
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -52,6 +54,17 @@ def whisker(
         axes.plot([low, high], [y, y], color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="round")
     if middle is not None:
         axes.plot(middle, y, marker, color=colour, markersize=6, zorder=4)
+
+
+def mark_threshold(
+    axes: "Axes", x: Sequence[float], y: Sequence[float], cuts: Sequence[float], threshold: float | None
+) -> None:
+    """Mark the point of a curve at which a model is used; ``cuts`` are the curve's thresholds, falling."""
+    above = [] if threshold is None else [i for i, cut in enumerate(cuts) if cut >= threshold]
+    if above:
+        point = (x[above[-1]], y[above[-1]])
+        axes.plot(*point, "o", color=BAD, markersize=7)
+        axes.annotate(f"threshold {number(threshold)}", point, (8, -12), textcoords="offset points", fontsize=8.5)
 
 
 def draw(title: str, width: float, height: float, paint: Callable[["Axes"], None]) -> Markup:

@@ -7,12 +7,23 @@ from markupsafe import Markup
 
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import ColumnDistribution
-from pipelines.runs.report.drawing import BAD, INK, MODEL, NOTHING, PLAIN, RULE, draw, draw_many, label
+from pipelines.runs.report.drawing import (
+    BAD,
+    INK,
+    MODEL,
+    NOTHING,
+    PLAIN,
+    RULE,
+    draw,
+    draw_many,
+    label,
+    mark_threshold,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_COLUMNS = 24
+_MOST_COLUMNS = 24
 _PARTS = {"train": (MODEL, "-"), "validation": (RULE, "--"), "test": (PLAIN, "-.")}
 _LONGEST = 9
 
@@ -26,9 +37,7 @@ def precision_recall(evaluation: EvaluationReport) -> Markup:
     def paint(axes: "Axes") -> None:
         axes.axhline(curve.positives, color="#aeb7c2", linestyle="--", linewidth=1)
         axes.plot(curve.recall, curve.precision, color=MODEL, linewidth=2)
-        above = [] if threshold is None else [i for i, cut in enumerate(curve.thresholds) if cut >= threshold]
-        if above:
-            axes.plot(curve.recall[above[-1]], curve.precision[above[-1]], "o", color=BAD, markersize=7)
+        mark_threshold(axes, curve.recall, curve.precision, curve.thresholds, threshold)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="recall", ylabel="precision (dashed: everybody)")
 
     return draw("Precision and recall", 3.7, 3.4, paint)
@@ -100,9 +109,11 @@ def residuals(evaluation: EvaluationReport) -> Markup:
 
 def distributions(evaluation: EvaluationReport) -> Markup:
     """Draw each feature in the training, validation and test rows."""
-    columns = evaluation.distributions[:MOST_COLUMNS]
+    columns = evaluation.distributions[:_MOST_COLUMNS]
     across = 4
-    title = "Features in the training (solid line), validation (dashed) and test rows (dash-dotted)"
+    total = len(evaluation.distributions)
+    which = "Features" if total == len(columns) else f"The first {len(columns)} of {total} features"
+    title = f"{which} in the training (solid line), validation (dashed) and test rows (dash-dotted)"
     height = 1.45 * math.ceil(len(columns) / across)
     return (
         draw_many(title, 9.6, height, across, [(each, _paint_distribution) for each in columns]) if columns else NOTHING
