@@ -12,7 +12,7 @@ from components.data_validation.exact import Exact, Table, plain_findings
 from components.data_validation.finding import Anomaly, rank, with_reactions
 from components.shared import bundle
 from components.shared.documents.findings import ColumnStatistics, Finding, TableStatistics, ValidationFindings
-from components.shared.documents.snapshot import SnapshotDescription
+from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.errors import DataBlocked
 
 log = logging.getLogger(__name__)
@@ -96,11 +96,7 @@ def _check(
         log.warning("%s has no schema; review the inferred %s.pbtxt among the statistics", source, source)
     deviations += anomalies.find(computed, reviewed, source, _accepted(accepted, source))
     deviations += plain_findings(exact, added, declared.rows_min, declared.rows_max)
-    if repeats := compared.tables[source].repeated_headers:
-        sentence = (
-            f"{repeats:,} rows repeat the header and are left out; expected one header. Join the files without it."
-        )
-        deviations.append(Anomaly(None, "duplicates", sentence))
+    deviations += _unreadable(compared.tables[source])
     deviations += table.duplicates(exact, added)
     for column in project.validation.segment_columns.get(source, ()):
         if column in types:
@@ -108,6 +104,23 @@ def _check(
     drift, comparison_text = comparison.compare(compared, source, table, accepted, statistics_out)
     deviations += drift
     return with_reactions(deviations, source, project.validation), _summary(exact, computed), comparison_text
+
+
+def _unreadable(table: TableDescription) -> list[Anomaly]:
+    """Tell what ingestion left out of a table."""
+    anomalies = [
+        Anomaly(
+            column,
+            "unreadable",
+            f"{count:,} values of '{column}' can't be read by its 'convert' and are missing; expected the declared "
+            "format. Correct the values, or the SQL in the project file.",
+        )
+        for column, count in table.unconverted.items()
+    ]
+    if table.repeated_headers:
+        sentence = f"{table.repeated_headers:,} rows repeat the header and are left out; expected one header. "
+        anomalies.append(Anomaly(None, "unreadable", sentence + "Join the files without it."))
+    return anomalies
 
 
 def _summary(exact: Exact, computed: Any) -> TableStatistics:

@@ -46,8 +46,8 @@ def applied(relation: str, raw: Mapping[str, str], source: Source) -> str:
 
 def check(
     engine: duckdb.DuckDBPyConnection, name: str, relation: str, raw: Mapping[str, str], source: Source, keys: set[str]
-) -> None:
-    """Check that the conversions of a source work, and keep most of what they convert.
+) -> dict[str, int]:
+    """Check that the conversions of a source work, and count the values that each makes missing.
 
     Args:
         engine: A connection that can read ``relation``.
@@ -57,26 +57,27 @@ def check(
         source: The source.
         keys: Columns that need a value in each row: the entity and times.
 
+    Returns:
+        Column to the number of its values that become missing, without those of which none does.
+
     Raises:
         InputError: If the SQL fails, makes every value of a column missing, or one of a key.
     """
+    lost = {}
     for column in source.convert:
         counted = count(engine, name, column, relation, raw, source)
         if counted.lost and (counted.after == 0 or column in keys):
             raise InputError(
-                f"source '{name}': 'convert' makes {counted.lost:,} of {counted.before:,} values of '{column}' "
-                f"missing, first {counted.first_lost!r}; expected a value for {'each' if column in keys else 'most'}. "
-                "Correct the SQL in the project file, or the values."
+                f"source '{name}': {' '.join(source.convert[column].split())} can't convert {counted.lost:,} of "
+                f"{counted.before:,} values of '{column}', first {counted.first_lost!r}; expected a result for "
+                f"{'each' if column in keys else 'most'}. Correct the values, or 'convert' in the project file."
             )
         if counted.lost:
             log.warning(
-                "%s: %d of %d values of %r become missing, first %r",
-                name,
-                counted.lost,
-                counted.before,
-                column,
-                counted.first_lost,
+                "%s: %d values of %r can't be converted, first %r", name, counted.lost, column, counted.first_lost
             )
+            lost[column] = counted.lost
+    return lost
 
 
 def count(

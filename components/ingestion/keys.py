@@ -23,8 +23,8 @@ def exact(project: Project, name: str, type_: str, *, as_text: bool) -> str:
     if type_ == "DOUBLE":
         raise InputError(
             f"source '{name}': the entity '{project.entity}' holds floating-point numbers; expected integers or texts, "
-            "because two different keys can become the same number. Write the keys as integers or texts, or add "
-            f"'convert: {{{project.entity}: CAST({identifier(project.entity)} AS BIGINT)}}' to the source."
+            "because two different keys can become the same number. Write the keys as integers or texts, or convert "
+            f"them in the project file: 'convert: {{{project.entity}: CAST({identifier(project.entity)} AS BIGINT)}}'."
         )
     return "VARCHAR" if as_text else type_
 

@@ -74,9 +74,10 @@ def _copy(project: Project, name: str, root: Path, folder: Path, *, text_entity:
             relation, repeated_headers = _open(engine, project, name, root, work)
             raw = columns.describe(engine, relation)
             columns.check(project, name, raw)
+            unconverted: dict[str, int] = {}
             if source.convert:
                 needed = {project.entity, *columns.time_columns(project, name)}
-                conversion.check(engine, name, relation, raw, source, needed)
+                unconverted = conversion.check(engine, name, relation, raw, source, needed)
                 relation = conversion.applied(relation, raw, source)
                 raw = columns.describe(engine, relation)
             raw = _with_single_values(project, name, raw)
@@ -84,7 +85,7 @@ def _copy(project: Project, name: str, root: Path, folder: Path, *, text_entity:
             if project.entity in types:
                 types[project.entity] = keys.exact(project, name, types[project.entity], as_text=text_entity)
             described = table.write(engine, relation, raw, types, project, name, folder / f"{name}.parquet")
-            described = described.model_copy(update={"repeated_headers": repeated_headers})
+            described = described.model_copy(update={"repeated_headers": repeated_headers, "unconverted": unconverted})
             if name == project.label.source:
                 _check_label(engine, project, folder / f"{name}.parquet")
         except duckdb.Error as problem:

@@ -298,6 +298,9 @@ class Validation(Section):
     schema_anomalies: Reaction = Field("block", description="Data that violates feature_repo/schema.")
     drift: Reaction = Field("warn", description="Newest rows that differ from the last accepted snapshot.")
     duplicates: Reaction = Field("warn", description="Duplicate rows or columns.")
+    unreadable: Reaction = Field(
+        "warn", description="Values that 'convert' of a source can't read, and rows that repeat a header."
+    )
     constant_columns: Reaction = Field("warn", description="Columns with the same value in every row.")
     batch_size: Reaction = Field("block", description="Fewer rows than rows_min or more than rows_max of a source.")
     segments: Reaction = Field("block", description="Values that are missing in one segment only.")

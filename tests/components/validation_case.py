@@ -84,14 +84,15 @@ class Case:
         )
         self.bundle = str(bundle.write(project, folder / "project.yaml", folder))
         (folder / "accepted").mkdir()
-        self.repeated_headers = 0
+        self.left_out: dict[str, Any] = {}
+        """What ingestion says that it left out of ``table``."""
 
     def validate(self, rows: pa.Table, **others: pa.Table) -> list[Finding]:
         """Validate a snapshot of ``table``, and of other sources by name."""
         snapshot = self.folder / "snapshot"
         snapshot.mkdir(exist_ok=True)
         tables = {name: _write(content, snapshot, name) for name, content in {"table": rows, **others}.items()}
-        tables["table"]["repeated_headers"] = self.repeated_headers
+        tables["table"] |= self.left_out
         documents.snapshot(tables=tables).write(snapshot)
         return logic.validate(
             self.bundle, snapshot, self.folder / "accepted", self.folder / "statistics", self.folder / "report.html"

@@ -63,6 +63,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert {(column.pop("first"), column.pop("last")) for column in columns} == {(None, None)}
     elif kind is SnapshotDescription:
         assert {table.pop("repeated_headers") for table in document["tables"].values()} == {0}
+        assert all(table.pop("unconverted") == {} for table in document["tables"].values())
     elif kind is SplitSummary:
         assert document.pop("repeated_test_rows") is None
     elif kind is TrainingHistory:

@@ -7,7 +7,9 @@ from pydantic import Field
 from components.shared.documents.document import Document, OptionalFloat, Part
 from components.shared.project import Reaction
 
-FindingKind = Literal["schema_anomalies", "batch_size", "segments", "drift", "duplicates", "constant_columns"]
+FindingKind = Literal[
+    "schema_anomalies", "batch_size", "segments", "drift", "duplicates", "constant_columns", "unreadable"
+]
 
 DriftSignal = Literal["input drift", "label shift", "changed relation"]
 

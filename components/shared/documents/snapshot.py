@@ -1,5 +1,7 @@
 """``snapshot.json``: which tables a snapshot holds."""
 
+from pydantic import Field
+
 from components.shared.documents.document import Document, Part
 
 
@@ -14,6 +16,8 @@ class TableDescription(Part):
     """First and last moment of the table's main time column (ISO 8601, UTC); None without one."""
     repeated_headers: int = 0
     """Rows of a CSV file that repeat its header and were left out."""
+    unconverted: dict[str, int] = Field(default_factory=dict)
+    """Column to the number of its values that the source's ``convert`` made missing, if any."""
 
 
 class SnapshotDescription(Document):

@@ -128,12 +128,13 @@ def test_a_comparison_written_into_the_schema_wins_over_the_threshold(tmp_path: 
     assert kinds(case.validate(table(seed=3))) == [("use", "drift", "block")]
 
 
-def test_headers_that_ingestion_left_out_are_told(case: Case) -> None:
-    case.repeated_headers = 2
+def test_what_ingestion_left_out_is_a_warning(case: Case) -> None:
+    case.left_out = {"repeated_headers": 2, "unconverted": {"use": 3}}
     findings = case.validate(table())
 
-    assert kinds(findings) == [(None, "duplicates", "warn")]
+    assert kinds(findings) == [(None, "unreadable", "warn"), ("use", "unreadable", "warn")]
     assert findings[0].sentence.startswith("2 rows repeat the header and are left out")
+    assert findings[1].sentence.startswith("3 values of 'use' can't be read by its 'convert'")
 
 
 def test_repeated_rows_and_columns_are_found_exactly(case: Case, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.ingestion import header, logic
+from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
 from components.shared.project import Project
 
@@ -61,7 +62,7 @@ def test_the_sql_sees_clean_texts_and_no_null_values_and_its_texts_get_a_type(tm
         ("try_strptime(no_column, '%Y')", r"'convert' of 'at' fails \(Binder Error.*no_column"),
         ("strptime(\"at\", '%Y')", r"'convert' of 'at' fails \(Invalid Input Error"),
         ("price) FROM sales --", r"'convert' of 'at' fails \(Parser Error"),
-        (DATE, r"makes 1 of 2 values of 'at' missing, first '30.02.2024'; expected a value for each"),
+        (DATE, r"can't convert 1 of 2 values of 'at', first '30.02.2024'; expected a result for each"),
     ],
 )
 def test_sql_that_fails_or_loses_a_time_is_refused_with_the_value(tmp_path: Path, sql: str, expected: str) -> None:
@@ -73,13 +74,16 @@ def test_a_conversion_that_makes_every_value_missing_is_refused_and_one_that_los
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = "id,at,price,x\n1,2024-01-01,1,5 kg\n2,2024-01-01,2,heavy\n"
-    with pytest.raises(InputError, match="makes 2 of 2 values of 'x' missing, first '5 kg'; expected a value for most"):
+    with pytest.raises(
+        InputError, match="can't convert 2 of 2 values of 'x', first '5 kg'; expected a result for most"
+    ):
         ingested(tmp_path, rows, convert={"x": "TRY_CAST(x AS DOUBLE)"})
     with caplog.at_level(logging.WARNING):
         table = ingested(tmp_path, rows, convert={"x": "TRY_CAST(replace(x, ' kg', '') AS DOUBLE)"})
 
     assert table["x"].to_pylist() == [5.0, None]
-    assert "1 of 2 values of 'x' become missing, first 'heavy'" in caplog.text
+    assert "1 values of 'x' can't be converted, first 'heavy'" in caplog.text
+    assert SnapshotDescription.read(tmp_path / "snapshot").tables["sales"].unconverted == {"x": 1}
 
 
 def test_a_conversion_of_an_unknown_column_suggests_the_right_one(tmp_path: Path) -> None:
@@ -88,8 +92,6 @@ def test_a_conversion_of_an_unknown_column_suggests_the_right_one(tmp_path: Path
 
 
 def test_a_row_that_repeats_the_header_is_left_out_and_counted(tmp_path: Path) -> None:
-    from components.shared.documents.snapshot import SnapshotDescription
-
     header = "id,at,price,note"
     table = ingested(tmp_path, f"{header}\n1,2024-01-01,1,note\n{header}\n2,2024-01-01,2,\n{header}\r\n")
 
