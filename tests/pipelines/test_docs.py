@@ -64,15 +64,16 @@ def documented(page: Path) -> list[tuple[str, ...]]:
 def test_every_documented_command_has_verbs_and_options_that_exist(page):
     wrong = []
     for arguments in documented(page):
-        command, rest = main, list(arguments)
+        command: click.Command | None = main
+        rest = list(arguments)
         while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-            found = command.get_command(click.Context(command), rest.pop(0))
-            if found is None:
-                break
-            command = found
+            command = command.get_command(click.Context(command), rest.pop(0))
+        if command is None:
+            wrong.append(arguments)
+            continue
         options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         given = {part.partition("=")[0] for part in rest if part.startswith("--")}
-        if found is None or given - options - {"--help"}:
+        if given - options - {"--help"}:
             wrong.append(arguments)
 
     assert wrong == []
