@@ -1,6 +1,6 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint format notebook bench lock compile diff-ir images push-images upload infra cluster cluster-test changelog clean
+.PHONY: help run serve test lint format notebook bench lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test changelog clean
 # Keep bytecode; without it every process compiles its heavy libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
@@ -42,7 +42,9 @@ upload: $(PERENNIAL)    ## Upload the compiled pipeline to a target, named by it
 infra: $(PERENNIAL)     ## Rewrite infra/rendered, the rendered overlays of infra/
 	$(PERENNIAL) manifests --golden
 cluster: $(PERENNIAL)   ## Create a kind cluster on this machine with all that Perennial needs (docs/cluster.md)
-	infra/cluster/cluster.sh
+	TARGET=$(TARGET) infra/cluster/cluster.sh
+cluster-api: $(PERENNIAL) ## Create a kind cluster with KServe's definitions only, on which "make test" tests releases
+	infra/cluster/cluster.sh --api-only
 cluster-test: $(PERENNIAL)  ## Run the example end to end on the cluster of KUBECONFIG, KFP_HOST and GATEWAY_URL
 	@missing=; for name in KUBECONFIG KFP_HOST GATEWAY_URL; do printenv $$name >/dev/null || missing="$$missing $$name"; done; \
 	[ -z "$$missing" ] || { echo "make cluster-test needs the variables$$missing; docs/cluster.md says what they name." >&2; exit 2; }

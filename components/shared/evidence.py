@@ -134,11 +134,11 @@ def log(client: "MlflowClient", run_id: str, evidence: Evidence, candidate: Cand
 
 @contextlib.contextmanager
 def _stored(client: "MlflowClient", run_id: str) -> Iterator[None]:
-    """Turn a bucket's refusal into one sentence; its client is there only where artifacts go to a bucket."""
+    """Turn a bucket's refusal into one sentence."""
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("boto3", "botocore"):
+        if not registry.is_bucket_error(error):
             raise
         reason = " ".join(str(error).split()).rpartition("An error occurred ")[2][:300].rstrip(".")
         raise StepFailed(

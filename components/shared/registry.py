@@ -195,8 +195,8 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
     partial.mkdir(parents=True)
     try:
         copied = download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=client.tracking_uri)
-    except (MlflowException, OSError) as error:
-        if is_disk_full(error):
+    except Exception as error:
+        if is_disk_full(error) or not (isinstance(error, MlflowException | OSError) or is_bucket_error(error)):
             raise
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise StepFailed(
@@ -206,6 +206,11 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
     Path(copied).rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def is_bucket_error(error: Exception) -> bool:
+    """Return whether S3's client raised an exception; it is installed only where artifacts are in a bucket."""
+    return type(error).__module__.partition(".")[0] in ("boto3", "botocore")
 
 
 @contextlib.contextmanager

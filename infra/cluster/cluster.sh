@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
 # Makes a cluster on this machine with everything that Perennial needs; what is there already stays, so it can be run again.
 #
-#   infra/cluster/cluster.sh [--dry-run]     # --dry-run prints the commands instead
+#   infra/cluster/cluster.sh [--dry-run] [--api-only]
 #
+#   --dry-run    print the commands instead
+#   --api-only   only a cluster with the definitions of KServe and Gateway API, which is what 'make test' needs of one
+#
+# TARGET names the target, or its file, whose base and registry the images have (default: kfp).
 # Other places to take the parts from (a mirror, a checkout): CERT_MANAGER_MANIFESTS, ENVOY_GATEWAY_MANIFESTS,
 # KSERVE_MANIFESTS (a folder or URL with the release's three files), KFP_MANIFESTS (manifests/kustomize of a checkout).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-here=infra/cluster name=perennial dry=
-case ${1:-} in
-  --dry-run) dry=1 ;;
-  '') ;;
-  *) echo "cluster.sh: '$1' is unknown; the only flag is --dry-run." >&2; exit 2 ;;
-esac
+here=infra/cluster name=perennial dry= api_only= target=${TARGET:-kfp}
+for flag; do
+  case $flag in
+    --dry-run) dry=1 ;;
+    --api-only) api_only=1 ;;
+    *) echo "cluster.sh: '$flag' is unknown; the flags are --dry-run and --api-only." >&2; exit 2 ;;
+  esac
+done
 # shellcheck source=infra/cluster/versions.env
 . "$here/versions.env"
 github=https://github.com
@@ -31,6 +37,7 @@ run() { echo "+ $*"; [ -n "$dry" ] || "$@"; }
 k() { run kubectl --context "$context" "$@"; }
 # A manager of its own: what 'perennial' adds to an object of these must not look like the whole of it.
 apply() { k apply --server-side --force-conflicts --field-manager perennial-cluster "$@"; }
+finished() { echo "This was a dry run: nothing was created."; exit; }
 ready() { k -n "$1" wait --for=condition=Available deployment --all --timeout=15m; }
 # wrap FOLDER COMPONENT RESOURCE...: a kustomization of somebody else's resources with a component of ours
 wrap() {
@@ -56,6 +63,15 @@ if [ -n "$dry" ] || ! kind get clusters 2>/dev/null | grep -x "$name" >/dev/null
   run kind create cluster --config "$here/kind.yaml" --image "$NODE_IMAGE" --wait 5m
 fi
 
+if [ -n "$api_only" ]; then
+  apply -f "$envoy_gateway"
+  apply -f "$kserve/kserve-crds.yaml"
+  k wait --for=condition=established --timeout=60s crd/inferenceservices.serving.kserve.io crd/httproutes.gateway.networking.k8s.io
+  [ -z "$dry" ] || finished
+  echo "The API server is ready: KUBECONFIG=~/.kube/config make test ROOM='deployment infra'"
+  exit
+fi
+
 apply -f "$cert_manager"
 ready cert-manager
 # It brings Gateway API's definitions.
@@ -76,29 +92,26 @@ wrap kfp argo "$kfp/env/platform-agnostic$revision"
 apply -k "$work/kfp"
 ready kubeflow
 
-run "$perennial" images build --target kfp
+run "$perennial" images build --target "$target"
 if [ -n "$dry" ]; then
-  echo "+ kind load docker-image --name $name <every image of 'perennial images list --target kfp'>"
+  echo "+ kind load docker-image --name $name <every image of 'perennial images list --target $target'>"
 else
-  "$perennial" images list --target kfp --json |
+  "$perennial" images list --target "$target" --json |
     .venv/bin/python -c 'import json, sys; print(*(image["reference"] for image in json.load(sys.stdin)), sep="\n")' |
     while read -r image; do run kind load docker-image --name "$name" "$image"; done
 fi
 
-echo "+ $perennial manifests kind | kubectl --context $context apply --server-side --force-conflicts --field-manager perennial -f -"
+echo "+ $perennial manifests kind --target $target | kubectl --context $context apply --server-side --force-conflicts --field-manager perennial -f -"
 if [ -z "$dry" ]; then
-  "$perennial" manifests kind | kubectl --context "$context" apply --server-side --force-conflicts --field-manager perennial -f -
+  "$perennial" manifests kind --target "$target" | kubectl --context "$context" apply --server-side --force-conflicts --field-manager perennial -f -
 fi
 # The pods wait for them.
 run kind export kubeconfig --name "$name" --kubeconfig "$work/kubeconfig"
 KUBECONFIG=$work/kubeconfig run "$here/secrets.sh"
 ready perennial
 
-if [ -n "$dry" ]; then
-  echo "This was a dry run: nothing was created."
-  exit
-fi
-cat <<'END'
+[ -z "$dry" ] || finished
+sed "s|TARGET|$target|" <<'END'
 The cluster is ready. Reach it in three terminals:
   kubectl --context kind-perennial -n kubeflow port-forward svc/ml-pipeline 8888
   kubectl --context kind-perennial -n kubeflow port-forward svc/seaweedfs 9000
@@ -107,6 +120,6 @@ then, with the keys of the cluster's own bucket:
   export KUBECONFIG=~/.kube/config KFP_HOST=http://localhost:8888 GATEWAY_URL=http://localhost:8080
   key() { kubectl --context kind-perennial -n kubeflow get secret mlpipeline-minio-artifact -o "jsonpath={.data.$1}" | base64 -d; }
   export AWS_ACCESS_KEY_ID=$(key accesskey) AWS_SECRET_ACCESS_KEY=$(key secretkey)
-  perennial submit --target kfp    # or: make cluster-test
+  perennial submit --target TARGET    # or: make cluster-test
 To remove it: kind delete cluster --name perennial
 END

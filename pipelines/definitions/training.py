@@ -76,6 +76,7 @@ def training_pipeline(
             endpoint=endpoint,
         )
         released.set_caching_options(False)
-    with dsl.Else(name="rejected"):
+    # Two conditions side by side, since If and Else would share a DAG, whose driver is one more pod and level.
+    with dsl.If(judged.outputs["Output"] == False, name="rejected"):  # noqa: E712 - as above
         rejected = rejection(**evidence)
         rejected.set_caching_options(False)

@@ -1,7 +1,9 @@
 """A run killed at any boundary leaves registry and endpoint as they were, no process, and the next run works."""
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +17,7 @@ import yaml
 
 from components.shared import registry
 from components.shared.release import routing
+from pipelines import runs
 from pipelines.definitions import catalog
 from pipelines.project import project_file
 from pipelines.targets.opening import open_backend
@@ -22,8 +25,10 @@ from tests.end_to_end.command import PERENNIAL, perennial, records, write_table
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("killed")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has never run."""
+    folder = tmp_path_factory.mktemp("killed") / "fresh"
+    folder.mkdir()
     write_table(folder / "vans.csv", rows=500)
     perennial("init", "vans.csv", "--label", "Churn", "--entity", "customerID", cwd=folder)
     file = folder / "project.yaml"
@@ -42,13 +47,39 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def project(fresh: Path) -> Path:
+    """A project whose version 1 is the champion; each further run has another seed, so it makes another candidate."""
+    folder = shutil.copytree(fresh, fresh.with_name("released"))
+    perennial("run", cwd=folder)
+    assert outside(folder) == ("1", "1")
+    return folder
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> str:
+    return f"--seed={100 + request.session.items.index(request.node)}"
+
+
 STEPS = [step for step in catalog.entry("training").steps if step != "rejection"]
 
 
+@pytest.mark.parametrize("step", ["champion", "registration", "deployment"])
+def test_sigkill_before_a_first_release_leaves_none(fresh, step):
+    process, run = started(fresh)
+    wait_until(process, lambda: began(run(), step))
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+
+    gone(family)
+    assert outside(fresh) == (None, None)
+
+
 @pytest.mark.parametrize("step", STEPS)
-def test_sigkill_of_the_command_when_a_step_has_started(project, step):
+def test_sigkill_of_the_command_when_a_step_has_started(project, step, seed):
     before = outside(project)
-    process, run = started(project)
+    process, run = started(project, seed)
     wait_until(process, lambda: began(run(), step))
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -59,9 +90,9 @@ def test_sigkill_of_the_command_when_a_step_has_started(project, step):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
-def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number, code):
+def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number, code, seed):
     before = outside(project)
-    process, run = started(project, "--no-cache")
+    process, run = started(project, "--no-cache", seed)
     wait_until(process, lambda: began(run(), "data_validation"))
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
@@ -73,9 +104,9 @@ def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number,
 
 
 @pytest.mark.parametrize("step", ["champion", "data_validation", "evaluation", "registration", "deployment"])
-def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step):
+def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step, seed):
     before = outside(project)
-    process, _ = started(project, "--no-cache")
+    process, _ = started(project, "--no-cache", seed)
     wait_until(process, lambda: bool(task_processes(process.pid, step)))
     for pid in task_processes(process.pid, step):
         os.kill(pid, signal.SIGKILL)
@@ -86,17 +117,33 @@ def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step):
     assert outside(project) == before
 
 
-def test_after_all_that_the_next_run_releases(project):
-    perennial("run", cwd=project)
+def test_after_all_that_the_next_run_releases(project, fresh, seed):
+    perennial("run", cwd=fresh)
+    perennial("run", seed, cwd=project)
 
-    assert outside(project) == ("1", "1")
-    assert {record["state"] for record in records(project)} <= {"interrupted", "failed", "finished"}
-    perennial("predict", "--sample", cwd=project)
+    assert outside(fresh) == ("1", "1")
+    champion, active = outside(project)
+    assert champion == active and int(champion) > 1
+    for folder in (fresh, project):
+        assert {record["state"] for record in records(folder)} <= {"interrupted", "failed", "finished"}
 
 
 def outside(project: Path) -> tuple[str | None, str | None]:
-    """Return the champion and the active release, after the recovery that every command begins with."""
-    perennial("predict", "--sample", cwd=project, expect=None)
+    """Return the champion and the active release, after the recovery that every command begins with.
+
+    The command itself has to agree: the release that it asks answers with its version, and without one it says so.
+    """
+    answered = perennial("predict", "--sample", cwd=project, expect=None)
+    champion, active = _stored(project)
+    if active is None:
+        assert answered.returncode == runs.BAD_INPUT, answered.stderr
+    else:
+        assert answered.returncode == 0, answered.stderr
+        assert json.loads(answered.stdout[answered.stdout.index("{") :])["model_version"] == active
+    return champion, active
+
+
+def _stored(project: Path) -> tuple[str | None, str | None]:
     place = open_backend(project=project).state
     name = project_file.read(place.project_file).name
     champion = None

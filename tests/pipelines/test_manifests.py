@@ -152,8 +152,8 @@ def test_the_scripts_please_shellcheck(script):
     assert done.returncode == 0, done.stdout
 
 
-def dry_run(**env: str) -> str:
-    command = [str(ROOT / "infra" / "cluster" / "cluster.sh"), "--dry-run"]
+def dry_run(*flags: str, **env: str) -> str:
+    command = [str(ROOT / "infra" / "cluster" / "cluster.sh"), "--dry-run", *flags]
     done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -171,6 +171,22 @@ def test_a_dry_run_of_the_cluster_prints_every_pinned_part_in_order():
     assert [said.index(part) for part in order] == sorted(said.index(part) for part in order)
     assert "latest" not in said
     assert said.endswith("This was a dry run: nothing was created.\n") and "The cluster is ready" not in said
+
+
+def test_the_images_of_the_cluster_are_those_of_the_target():
+    said = dry_run(TARGET="targets/mine.yaml")
+
+    assert said.count("--target targets/mine.yaml") == dry_run().count("--target kfp") == 3
+    assert "--target kfp" not in said
+
+
+def test_a_cluster_for_tests_has_the_definitions_and_nothing_that_runs_a_model():
+    said = dry_run("--api-only")
+
+    assert [part for part in ("kind create", "install.yaml", "kserve-crds.yaml", "condition=established")
+            if part not in said] == []  # fmt: skip
+    assert [part for part in ("kserve.yaml", "cert-manager", "images", "manifests kind") if part in said] == []
+    assert said.endswith("This was a dry run: nothing was created.\n")
 
 
 def test_the_parts_may_come_from_elsewhere():

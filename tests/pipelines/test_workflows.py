@@ -127,7 +127,7 @@ def calls() -> list[list[str]]:
 def test_every_step_that_is_not_of_ci_itself_is_a_verb():
     others = {run.split()[0] for run in runs() if not run.startswith("make ")}
 
-    assert others == {"echo", "cat", "gh"}
+    assert others == {"echo", "cat", "gh", "go", "pip"}
     assert {"test", "compile", "diff-ir", "images", "push-images", "upload"} <= {
         verb for call in calls() for verb in call
     }
@@ -141,7 +141,7 @@ def test_a_verb_exists_and_calls_the_command_with_flags_that_it_has(call):
 
     for arguments in map(shlex.split, commands):
         parse(cli.main, arguments)
-    assert commands or call == ["test"]
+    assert commands or call[0] in ("test", "cluster-api")
 
 
 def parse(command: click.Command, arguments: list[str]) -> None:

@@ -111,14 +111,14 @@ class KfpBackend(Backend):
     @contextmanager
     def logs(self, run: str, step: str | None = None) -> Iterator[Run]:
         """Give the record of a run, with the logs fetched from the server."""
-        run_id = listing.find(self.server, run, self.state.runs)
+        run_id = listing.find(self.server, run, self.state.runs, self._experiment(None))
         with listing.record_of(self.server, run_id, self.state.runs) as (record, follower):
             keep_logs(follower, record, step)
             yield record
 
     def end(self, run: str) -> str:
         """End a run at the server and return its id."""
-        run_id = listing.find(self.server, run, self.state.runs)
+        run_id = listing.find(self.server, run, self.state.runs, self._experiment(None))
         with listing.record_of(self.server, run_id, self.state.runs) as (_, follower):
             follower.terminate()
         return run_id

@@ -1,5 +1,6 @@
 """Runs at a server, and the local records that some of them have."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,17 @@ from pipelines.targets.protocol import RunSummary
 
 # The server's words for what has the same name on every target.
 _WORDS = {"SUCCEEDED": "finished", "CANCELED": "interrupted"}
+# KFP's largest page.
+_PAGE = 200
+_BEGINNING = re.compile(r"[0-9a-f]{4,8}|[0-9a-f]{8}-[0-9a-f-]{0,26}")
+"""What may be the beginning of an id at the server, but not the whole of one."""
 
 
 def newest(server: Server, experiment: str, last: int, runs_folder: Path) -> list[RunSummary]:
     """List the newest runs of an experiment, the newest first.
 
-    A run with a local record is in the state that the record says: for the server, a rejected run has succeeded.
+    For the server, a rejected run has succeeded. So a run that has is in the state that its record says, or, where it
+    has none on this machine (a scheduled run), in the one that follows from its steps.
     """
     recorded = {run.remote: run.state for run in runs.records(runs_folder) if run.remote and run.exit_code is not None}
     experiment_id = experiment_of(server, experiment)
@@ -34,11 +40,17 @@ def newest(server: Server, experiment: str, last: int, runs_folder: Path) -> lis
             experiment_id=experiment_id,
             namespace=server.target.namespace,
         )
-    return [_listed(run, recorded.get(run.run_id)) for run in answer.runs or []]
+    return [_listed(run, recorded.get(run.run_id) or _unrecorded(server, run)) for run in answer.runs or []]
 
 
-def find(server: Server, name: str, runs_folder: Path) -> str:
+def find(server: Server, name: str, runs_folder: Path, experiment: str) -> str:
     """Return the id of a run that is named by its id, the id of its local record, or the beginning of either.
+
+    Args:
+        server: Where it runs.
+        name: What the user wrote.
+        runs_folder: The local records; a scheduled run has none.
+        experiment: Where to look for a run of the server by the beginning of its id.
 
     Raises:
         InputError: If there is none, or more than one.
@@ -46,6 +58,8 @@ def find(server: Server, name: str, runs_folder: Path) -> str:
     remotes = {run.id: run.remote for run in runs.records(runs_folder) if run.remote}
     remotes |= {remote: remote for remote in remotes.values()}
     matching = {remote for key, remote in remotes.items() if key.startswith(name)}
+    if not matching and _BEGINNING.fullmatch(name):
+        matching = {run_id for run_id in _ids(server, experiment) if run_id.startswith(name)}
     if len(matching) > 1:
         raise InputError(f"{name!r} is the beginning of several runs: {sorted(matching)}; write more of it.")
     if matching:
@@ -86,6 +100,32 @@ def _entry_of(server: Server, run_id: str) -> PipelineEntry:
         if entry.definition.name == name or f"-{entry.name} " in f"{run.display_name} ":
             return entry
     return catalog.entry(catalog.DEFAULT)
+
+
+def _ids(server: Server, experiment: str) -> Iterator[str]:
+    """List the ids of all runs of an experiment, the newest first."""
+    experiment_id, token = experiment_of(server, experiment), ""
+    while True:
+        with server.asked("list its runs") as client:
+            answer = client.list_runs(
+                page_token=token,
+                page_size=_PAGE,
+                sort_by="created_at desc",
+                experiment_id=experiment_id,
+                namespace=server.target.namespace,
+            )
+        yield from (str(run.run_id) for run in answer.runs or [])
+        token = answer.next_page_token or ""
+        if not token:
+            return
+
+
+def _unrecorded(server: Server, run: Any) -> str | None:
+    """Return the state of a run that succeeded and has no record on this machine."""
+    if run.state != "SUCCEEDED":
+        return None
+    with tempfile.TemporaryDirectory() as folder, record_of(server, run.run_id, Path(folder)) as (record, _):
+        return record.state
 
 
 def _updated(server: Server, record: runs.Run) -> Follower:

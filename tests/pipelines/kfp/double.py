@@ -8,7 +8,7 @@ never asked, and a field that its API does not know, are refused and noted; the 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,15 @@ class Recorder(Endpoint):
 class Double(Endpoint):
     """Answers with a recording; ``problems`` is what a real server would not have understood."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, page_sizes: Sequence[int] = ()) -> None:
+        """Answer with the recording of a scenario.
+
+        Args:
+            name: The scenario.
+            page_sizes: Sizes of pages in which the one run of the recording is listed, too: as it was told of last.
+        """
         self._exchanges = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        self._exchanges += [_listed(self._exchanges, size) for size in page_sizes]
         self._at, self._lock = 0, threading.Lock()
         self._repeated = 0
         self._content: dict[str, str] = {}
@@ -181,6 +188,20 @@ class Double(Endpoint):
     def _refuse(self, status: int, problem: str) -> dict[str, Any]:
         self.problems.append(problem)
         return {"status": status, "type": "application/json", "body": {"code": 3, "message": f"double: {problem}"}}
+
+
+def _listed(exchanges: list[dict[str, Any]], page_size: int) -> dict[str, Any]:
+    """Make a list of the last answer about a run: an element of a list has the fields of a single answer."""
+    run = next(e for e in reversed(exchanges) if e["method"] == "GET" and "/v2beta1/runs/" in e["path"])["body"]
+    query = {"experiment_id": run["experiment_id"], "page_size": str(page_size), "page_token": ""}
+    return {
+        "method": "GET",
+        "path": "/apis/v2beta1/runs",
+        "query": query | {"sort_by": "created_at desc"},
+        "status": 200,
+        "type": "application/json",
+        "body": {"runs": [run], "total_size": 1},
+    }
 
 
 def _masked(query: dict[str, Any]) -> dict[str, Any]:

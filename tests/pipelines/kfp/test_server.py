@@ -14,7 +14,8 @@ from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
 from tests.pipelines.kfp import stubs
-from tests.pipelines.kfp.place import BUCKET, ENDPOINT, EXPERIMENT
+from tests.pipelines.kfp.double import Double
+from tests.pipelines.kfp.place import BUCKET, ENDPOINT, EXPERIMENT, Place
 
 
 def states(record: runs.Run) -> dict[str, str]:
@@ -183,7 +184,7 @@ def test_runs_and_logs_show_what_a_run_left(place):
     record = place.submitted(server, place.uploaded(server, stubs.step), how="well")
     place.followed(server, record)
 
-    assert listing.find(server, record.id[:-2], place.folder) == record.remote
+    assert listing.find(server, record.id[:-2], place.folder, EXPERIMENT) == record.remote
     newest = listing.newest(server, EXPERIMENT, 5, place.folder)
     assert record.remote in [run.id for run in newest]
     assert next(run for run in newest if run.id == record.remote).state == "finished"
@@ -196,9 +197,28 @@ def test_runs_and_logs_show_what_a_run_left(place):
         assert "ingested well" in Path(kept.step("ingestion").log).read_text()
 
 
+def test_a_run_without_a_local_record_has_the_state_and_the_names_of_one_with_it(tmp_path):
+    double = Double("a-rejected-run-ends-with-3", page_sizes=[5, 200])
+    here = Place(double.url, tmp_path / "here", "a-rejected-run-ends-with-3")
+    record, _ = here.ran(stubs.branches, how="well", passed=False)
+    elsewhere, server = tmp_path / "elsewhere", here.server()
+
+    # The server calls a run that the gate rejected SUCCEEDED, and nobody here watched the run of a schedule.
+    assert [(run.id, run.state) for run in listing.newest(server, EXPERIMENT, 5, elsewhere)] == [
+        (record.remote, "rejected")
+    ]
+    for beginning in (record.remote[:4], record.remote[:13], record.remote[:-1], record.remote):
+        assert listing.find(server, beginning, elsewhere, EXPERIMENT) == record.remote
+    other = "0" * 8 if not record.remote.startswith("0") else "1" * 8
+    with pytest.raises(InputError, match=f"would not show the run '{other}'"):
+        listing.find(server, other, elsewhere, EXPERIMENT)
+    double.shutdown()
+    assert [problem.split()[1] for problem in double.problems] == [f"/apis/v2beta1/runs/{other}"]
+
+
 def test_a_run_that_nobody_knows_is_one_sentence(place):
     with pytest.raises(InputError, match=r"would not show the run 'absent'.*not found"):
-        listing.find(place.server(), "absent", place.folder)
+        listing.find(place.server(), "absent", place.folder, EXPERIMENT)
 
 
 def test_a_schedule_is_made_paused_resumed_and_deleted(place):
