@@ -11,7 +11,7 @@
 # KSERVE_MANIFESTS (a folder or URL with the release's three files), KFP_MANIFESTS (manifests/kustomize of a checkout).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-here=infra/cluster name=perennial dry= api_only= target=${TARGET:-kfp}
+here=infra/cluster name=perennial dry='' api_only='' target=${TARGET:-kfp}
 for flag; do
   case $flag in
     --dry-run) dry=1 ;;

@@ -49,18 +49,14 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project(fresh: Path) -> Path:
-    """A project whose version 1 is the champion; each further run has another seed, so it makes another candidate."""
+    """A project whose version 1 is the champion; the further runs have another seed, so they make another candidate."""
     folder = shutil.copytree(fresh, fresh.with_name("released"))
     perennial("run", cwd=folder)
     assert outside(folder) == ("1", "1")
     return folder
 
 
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> str:
-    return f"--seed={100 + request.session.items.index(request.node)}"
-
-
+OTHER_SEED = "--seed=8"
 STEPS = [step for step in catalog.entry("training").steps if step != "rejection"]
 
 
@@ -77,9 +73,9 @@ def test_sigkill_before_a_first_release_leaves_none(fresh, step):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_sigkill_of_the_command_when_a_step_has_started(project, step, seed):
+def test_sigkill_of_the_command_when_a_step_has_started(project, step):
     before = outside(project)
-    process, run = started(project, seed)
+    process, run = started(project, OTHER_SEED)
     wait_until(process, lambda: began(run(), step))
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -90,9 +86,9 @@ def test_sigkill_of_the_command_when_a_step_has_started(project, step, seed):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
-def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number, code, seed):
+def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number, code):
     before = outside(project)
-    process, run = started(project, "--no-cache", seed)
+    process, run = started(project, "--no-cache", OTHER_SEED)
     wait_until(process, lambda: began(run(), "data_validation"))
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
@@ -104,9 +100,9 @@ def test_an_interrupt_ends_every_process_and_the_record_says_so(project, number,
 
 
 @pytest.mark.parametrize("step", ["champion", "data_validation", "evaluation", "registration", "deployment"])
-def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step, seed):
+def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step):
     before = outside(project)
-    process, _ = started(project, "--no-cache", seed)
+    process, _ = started(project, "--no-cache", OTHER_SEED)
     wait_until(process, lambda: bool(task_processes(process.pid, step)))
     for pid in task_processes(process.pid, step):
         os.kill(pid, signal.SIGKILL)
@@ -117,9 +113,9 @@ def test_sigkill_of_a_task_is_a_failed_step_with_its_log(project, step, seed):
     assert outside(project) == before
 
 
-def test_after_all_that_the_next_run_releases(project, fresh, seed):
+def test_after_all_that_the_next_run_releases(project, fresh):
     perennial("run", cwd=fresh)
-    perennial("run", seed, cwd=project)
+    perennial("run", OTHER_SEED, cwd=project)
 
     assert outside(fresh) == ("1", "1")
     champion, active = outside(project)
