@@ -323,7 +323,7 @@ def rollback(options: TargetOptions, version: str | None) -> int:
 
 
 @main.command()
-@shared.local_target
+@shared.any_target
 def status(options: TargetOptions) -> None:
     """Show what answers, the registered versions and the last runs."""
     from pipelines.command.verbs import status as verb

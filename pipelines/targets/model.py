@@ -113,6 +113,9 @@ class Kfp(Section):
     gateway_url: str | None = Field(
         None, description="Address of the models' gateway, as this command reaches it; default: services.endpoint."
     )
+    registry_url: str | None = Field(
+        None, description="Address of the registry, as this command reaches it; default: services.registry."
+    )
     experiment: str | None = Field(None, description="Experiment of the runs; default: the project's name.")
     any_version: bool = Field(False, description="Whether to accept a server that is older than this command's SDK.")
     start_deadline_s: float = Field(

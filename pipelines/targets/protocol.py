@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from components.shared import registry
 from components.shared.errors import InputError
@@ -148,6 +148,9 @@ class RunningServer(Protocol):
 class Backend(ABC):
     """One target of one project."""
 
+    is_remote: ClassVar[bool]
+    """Whether runs happen at a server, and continue without this command."""
+
     def __init__(self, name: str, target: Target, state: State) -> None:
         """Keep what the target file says; nothing is connected or built yet.
 
@@ -214,6 +217,18 @@ class Backend(ABC):
             StepFailed: If no server answers.
         """
 
+    @abstractmethod
+    def endpoint_state(self) -> str:
+        """Say in a few words which release answers, and where, or why none does."""
+
+    def open_registry(self) -> "MlflowClient | None":
+        """Open the registry; None where no run has created it yet.
+
+        Raises:
+            StepFailed: If it is damaged or not reachable.
+        """
+        return registry.open(self.state.registry_uri) if self.state.registry_exists else None
+
     def registered(self, version: str | None) -> tuple["MlflowClient", "ModelVersion"]:
         """Open the registry and return a version of the project's model; None is the champion.
 
@@ -221,8 +236,8 @@ class Backend(ABC):
             InputError: If there is no such version, or none was released.
             StepFailed: If the registry cannot be read.
         """
-        if self.state.registry_exists:
-            client = registry.open(self.state.registry_uri)
+        client = self.open_registry()
+        if client is not None:
             registered = registry.version(client, self.project.name, version)
             if registered is not None:
                 return client, registered

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from components.shared import registry
-from components.shared.errors import InputError
+from components.shared.errors import InputError, StepFailed
 from components.shared.measures.metric_names import PRIMARY
-from components.shared.release import endpoint_folder, routing
 from components.shared.wording import significant
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
+from pipelines.command.verbs import runs
 from pipelines.targets import history
 from pipelines.targets.state import State
 
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 def status(options: TargetOptions, *, last: int = 10) -> None:
     """Print the state of a project."""
     backend = options.open()
-    backend.check_machine()
-    name, folders = backend.project.name, backend.state
     console = terminal.console()
-    server = endpoint_folder.server(folders.endpoint)
-    active = routing.answering(folders.endpoint)
-    where = f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
-    console.print(f"endpoint  {'release ' + active if active else 'no release yet'}, {where}", highlight=False)
-    if folders.registry_exists:
-        console.print(_versions(folders, name))
-    console.print(_runs(folders, last))
+    console.print(f"endpoint  {backend.endpoint_state()}", highlight=False)
+    try:
+        client = backend.open_registry()
+    except StepFailed as unreachable:
+        console.print(f"registry  {unreachable}", highlight=False)
+    else:
+        if client is not None:
+            console.print(_versions(client, backend.project.name))
+    if backend.is_remote:
+        console.print(runs.table(backend, None, last))
+    else:
+        console.print(_runs(backend.state, last))
 
 
 def _runs(folders: State, last: int) -> Table:
@@ -47,8 +50,7 @@ def _runs(folders: State, last: int) -> Table:
     return table
 
 
-def _versions(folders: State, name: str) -> Table:
-    client = registry.open(folders.registry_uri)
+def _versions(client: "MlflowClient", name: str) -> Table:
     headings = ("version", "aliases", "registered", "metric", "snapshot", "run")
     table = Table(*headings, box=None, title="registered", title_justify="left")
     versions = registry.versions(client, name)

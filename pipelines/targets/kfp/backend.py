@@ -1,14 +1,16 @@
 """The Kubeflow Pipelines target: bring a project there, start runs, follow them, fetch what they left."""
 
 import functools
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.shared import inference
+from components.shared import inference, registry
 from components.shared.errors import InputError, PerennialError, StepFailed
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.runs import Run, report
@@ -20,6 +22,11 @@ from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Images, Kfp
 from pipelines.targets.protocol import Backend, RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.state import State
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_LOOK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class RemoteRun:
 
 class KfpBackend(Backend):
     """A Kubeflow Pipelines server."""
+
+    is_remote = True
 
     def __init__(self, name: str, target: Kfp, state: State) -> None:
         """Keep what the target file says."""
@@ -159,25 +168,48 @@ class KfpBackend(Backend):
 
     def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
         """Ask KServe's gateway for the project's model, as anybody outside of the cluster does."""
-        from components.shared.release.kserve.address import Address
-
-        address = Address.parse(self.target.services.endpoint)
-        url = self.target.gateway_url or address.ingress
-        if url is None or address.domain is None:
-            raise InputError(
-                "the target does not say where its models answer; give gateway_url, as this machine reaches it, "
-                "and services.endpoint a 'domain', as in kserve://models?domain=example.com."
-            )
-        name = self.project.name
+        url, host = self._gateway()
         rows = samples.last(self.state)[:1] if rows is None else rows
-        host = f"{name}-{address.namespace}.{address.domain}"
         try:
-            return inference.predict(url, name, rows, host=host)
+            return inference.predict(url, self.project.name, rows, host=host)
         except StepFailed as failed:
             raise StepFailed(
                 f"the models' gateway {url} does not answer for {host} ({str(failed).rstrip('.')}); "
                 "give gateway_url in the target file where this machine reaches it at another address."
             ) from failed
+
+    def endpoint_state(self) -> str:
+        """Say in a few words which release answers, and where, or why none does."""
+        url, host = self._gateway()
+        try:
+            status, metadata = inference.call(url, f"/v2/models/{self.project.name}", host=host)
+        except StepFailed:
+            return (
+                f"unknown: the models' gateway {url} does not answer; give gateway_url in the target file where this "
+                "machine reaches it at another address"
+            )
+        if status == HTTPStatus.NOT_FOUND:
+            return f"no release yet, at {url} (host {host})"
+        if status != HTTPStatus.OK:
+            return f"the gateway {url} answers with status {status} (host {host})"
+        return f"release {', '.join(metadata['versions'])}, at {url} (host {host})"
+
+    def open_registry(self) -> "MlflowClient":
+        """Open the MLflow server, as this machine reaches it.
+
+        Raises:
+            StepFailed: If it is not reachable.
+        """
+        url = self.target.registry_url or self.target.services.registry
+        try:
+            # MLflow itself tries for a long time.
+            urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=_LOOK_S).close()
+        except (OSError, ValueError) as error:
+            raise StepFailed(
+                f"the model registry {url} does not answer ({error}); give registry_url in the target file where this "
+                "machine reaches it at another address."
+            ) from error
+        return registry.open(url)
 
     def check_machine(self) -> None:
         """Refuse: runs happen at the server."""
@@ -188,6 +220,19 @@ class KfpBackend(Backend):
 
     def check_server(self, advice: str = "") -> None:
         """Runs happen at the server."""
+
+    def _gateway(self) -> tuple[str, str]:
+        """Return the address of the models' gateway, and the Host header that leads to the project's model."""
+        from components.shared.release.kserve.address import Address
+
+        address = Address.parse(self.target.services.endpoint)
+        url = self.target.gateway_url or address.ingress
+        if url is None or address.domain is None:
+            raise InputError(
+                "the target does not say where its models answer; give gateway_url, as this machine reaches it, "
+                "and services.endpoint a 'domain', as in kserve://models?domain=example.com."
+            )
+        return url, f"{self.project.name}-{address.namespace}.{address.domain}"
 
     def _experiment(self, name: str | None) -> str:
         return name or self.target.experiment or self.project.name

@@ -11,8 +11,8 @@ from typing import Any
 
 from components.shared import registry
 from components.shared.errors import InputError
+from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
-from components.shared.release import rollback, routing
 from pipelines import runs
 from pipelines.runs import Run, report
 from pipelines.targets import history, samples, state
@@ -87,6 +87,8 @@ class LocalServer:
 class LocalBackend(Backend):
     """A target on this machine: one run of a project at a time, which ends with the command."""
 
+    is_remote = False
+
     def __init__(self, name: str, target: Laptop | Docker, state: State) -> None:
         """Keep what the target file says.
 
@@ -99,6 +101,14 @@ class LocalBackend(Backend):
                 f"services.endpoint is {target.services.endpoint!r}, expected a folder on this machine; name a folder, "
                 "or submit to a cluster."
             )
+
+    def endpoint_state(self) -> str:
+        """Say in a few words which release answers, and where, or why none does."""
+        server, active = endpoint_folder.server(self.state.endpoint), routing.answering(self.state.endpoint)
+        where = (
+            f"at {server.rest_url} (process {server.pid})" if server else "not running; start it with 'perennial serve'"
+        )
+        return f"{'release ' + active if active else 'no release yet'}, {where}"
 
     @abstractmethod
     def runtime(self, names: Iterable[str], announce: Callable[[str], None]) -> Runtime:

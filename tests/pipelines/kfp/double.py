@@ -123,16 +123,17 @@ class Recorder(Endpoint):
 class Double(Endpoint):
     """Answers with a recording; ``problems`` is what a real server would not have understood."""
 
-    def __init__(self, name: str, page_sizes: Sequence[int] = ()) -> None:
+    def __init__(self, name: str, page_sizes: Sequence[int] = (), ended: bool = False) -> None:
         """Answer with the recording of a scenario.
 
         Args:
             name: The scenario.
             page_sizes: Sizes of pages in which the one run of the recording is listed, too: as it was told of last.
+            ended: Begin at the end of the recording, when its run has ended.
         """
         self._exchanges = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         self._exchanges += [_listed(self._exchanges, size) for size in page_sizes]
-        self._at, self._lock = 0, threading.Lock()
+        self._at, self._lock = len(self._exchanges) if ended else 0, threading.Lock()
         self._repeated = 0
         self._content: dict[str, str] = {}
         self.problems: list[str] = []
