@@ -1,4 +1,4 @@
-"""What ``perennial status`` and ``show`` say of a project on a cluster: the same as on a laptop, from the same places."""
+"""What ``perennial status`` and ``show`` say of a project on a cluster is what they say on a laptop."""
 
 import json
 import re
