@@ -50,13 +50,17 @@ class RequestHead(NamedTuple):
 
 
 class InferenceRequest(NamedTuple):
-    """One decoded request: exactly the signature's features, each with ``rows`` values."""
+    """One decoded request: exactly the signature's features, each with ``rows`` values.
+
+    ``event_time_us`` is microseconds since 1970 in UTC, None if the features describe the time of the request.
+    """
 
     request_id: str
     protocol: str
     model: str
     version: str | None
     entity: Entity | None
+    event_time_us: int | None
     columns: Mapping[str, Column]
     rows: int
 
@@ -85,6 +89,9 @@ class RequestBody(Protocol[ContentOut]):
 
     def entity(self) -> Entity | None:
         """Return whom the rows describe, None if the request does not say."""
+
+    def event_time_us(self) -> int | None:
+        """Return the time that the features describe, None if the request does not say."""
 
     def columns(self, release: ServedRelease) -> tuple[Mapping[str, Column], int]:
         """Return the features as columns, and the number of rows; everything the protocol itself forbids is refused."""
@@ -166,14 +173,16 @@ class Exchange:
         return Reply(request_id, 200, content, None)
 
     def _score(self, head: RequestHead, request_id: str, body: RequestBody[Any]) -> ScoredRequest:
-        entity = body.entity()
+        entity, event_time_us = body.entity(), body.event_time_us()
         release = self.served.pick(head.model, head.version, self._sticky_key(entity, request_id))
         limit = release.signature.request_bytes
         if head.size_bytes > limit:
             raise RequestRefused(413, f"the request has {head.size_bytes} bytes; the limit is {limit}.", "bytes")
         columns, rows = body.columns(release)
         entities.check_rows(entity, rows)
-        request = InferenceRequest(request_id, head.protocol, head.model, head.version, entity, columns, rows)
+        request = InferenceRequest(
+            request_id, head.protocol, head.model, head.version, entity, event_time_us, columns, rows
+        )
         received_at_ns, start = self._clock_ns(), self._timer_s()
         encoded = release.signature.encode(columns, rows)
         scores = release.score(encoded)

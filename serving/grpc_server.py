@@ -12,7 +12,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from kserve.protocol.grpc.servicer import InferenceServicer
 
-from serving import entity, metadata, request_id, tensors, v2
+from serving import entity, event_time, metadata, request_id, tensors, v2
 from serving.entity import Entity
 from serving.exchange import Exchange, RequestHead, ScoredRequest
 from serving.refusal import RequestRefused, short
@@ -58,11 +58,19 @@ class GrpcBody:
             return None
         if "entities" in parameters:
             return entity.from_json_text(parameters["entities"].string_param)
-        if "entity" not in parameters:
+        return entity.from_json(self._parameter("entity"))
+
+    def event_time_us(self) -> int | None:
+        """Take the event time from the parameter ``event_time``."""
+        return event_time.from_json(self._parameter("event_time"))
+
+    def _parameter(self, name: str) -> Any:
+        """Return a parameter's value, None if there is none; one without a value is an empty text."""
+        parameters = self._request.parameters
+        if name not in parameters:
             return None
-        parameter = parameters["entity"]
-        kind = parameter.WhichOneof("parameter_choice")
-        return entity.from_json(getattr(parameter, kind) if kind else "")
+        kind = parameters[name].WhichOneof("parameter_choice")
+        return getattr(parameters[name], kind) if kind else ""
 
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns."""

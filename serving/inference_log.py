@@ -118,6 +118,8 @@ def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:
         "encoded": b64encode(_logged_numbers(numeric, release, features)).decode() if numeric is not None else "",
         "score": scored.scores,
     }
+    if request.event_time_us is not None:
+        content["event_time_us"] = request.event_time_us
     if request.entity is not None:
         content["entity"] = [request.entity] if isinstance(request.entity, str) else request.entity
     if scored.decisions is not None:

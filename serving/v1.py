@@ -4,14 +4,14 @@ from typing import Any
 
 import orjson
 
-from serving import entity, json_body
+from serving import entity, event_time, json_body
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 from serving.signature import Column
 
-_KEYS = {"instances", "entity", "signature_name"}
+_KEYS = {"instances", "entity", "event_time", "signature_name"}
 
 
 class _V1Request:
@@ -35,6 +35,10 @@ class _V1Request:
         value = self._document.get("entity")
         return None if value is None else entity.from_json(value)
 
+    def event_time_us(self) -> int | None:
+        """Take the event time from the key next to the instances."""
+        return event_time.from_json(self._document.get("event_time"))
+
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the instances into columns."""
         document, signature = self._document, release.signature
@@ -45,7 +49,7 @@ class _V1Request:
         if unknown := sorted(document.keys() - _KEYS):
             raise RequestRefused(
                 400,
-                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity'.",
+                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity' and 'event_time'.",
                 "json",
             )
         instances = document["instances"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from serving import entity, json_body, request_id, tensors
+from serving import entity, event_time, json_body, request_id, tensors
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short, shown
@@ -38,12 +38,11 @@ class _V2Request:
 
     def entity(self) -> Entity | None:
         """Take the entity from the request's parameter ``entity``."""
-        parameters = self._document.get("parameters")
-        if parameters is None:
-            return None
-        if type(parameters) is not dict:
-            raise RequestRefused(400, "'parameters' is not an object.", "json")
-        return entity.from_json(parameters.get("entity"))
+        return entity.from_json(self._parameter("entity"))
+
+    def event_time_us(self) -> int | None:
+        """Take the event time from the request's parameter ``event_time``."""
+        return event_time.from_json(self._parameter("event_time"))
 
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns, and check which outputs the answer must hold."""
@@ -55,6 +54,14 @@ class _V2Request:
             keys = sum(len(part) + len(part.get("parameters") or ()) for part in parts)
             json_body.check_duplicates(self._head, keys)
         return columns, rows
+
+    def _parameter(self, name: str) -> Any:
+        parameters = self._document.get("parameters")
+        if parameters is None:
+            return None
+        if type(parameters) is not dict:
+            raise RequestRefused(400, "'parameters' is not an object.", "json")
+        return parameters.get(name)
 
     def described(self, scored: ScoredRequest) -> dict[str, Any]:
         """Describe the answer's tensors."""

@@ -49,6 +49,13 @@ class Question:
     field_id: str | None = None
     header_id: str | None = None
     entity: Any = None
+    event_time: Any = None
+
+    @property
+    def beside_features(self) -> dict[str, Any]:
+        """What a request may say of its rows."""
+        said = {"entity": self.entity, "event_time": self.event_time}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 class ServerInProcess:
@@ -65,7 +72,7 @@ class ServerInProcess:
         self.data_plane = DataPlane(ServedRepository(self.exchange))
 
     def v1(self, question: Question) -> Answer:
-        document = {"instances": question.rows} | ({"entity": question.entity} if question.entity is not None else {})
+        document = {"instances": question.rows} | question.beside_features
         return self._v1_answer(*self._post(f"/v1/models/{tiny.NAME}:predict", json.dumps(document).encode(), question))
 
     def v2_json(self, question: Question) -> Answer:
@@ -88,7 +95,7 @@ class ServerInProcess:
         return _v2_answer(*self._post(f"/v2/models/{tiny.NAME}/infer", head + raw, question, length))
 
     def kserve(self, question: Question) -> Answer:
-        document = {"instances": question.rows} | ({"entity": question.entity} if question.entity is not None else {})
+        document = {"instances": question.rows} | question.beside_features
         headers = {"x-request-id": question.header_id} if question.header_id else {}
         try:
             content, answered = asyncio.run(self.data_plane.infer(tiny.NAME, document, headers))
@@ -157,7 +164,7 @@ class ServerInProcess:
 
 def _v2_head(question: Question) -> dict[str, Any]:
     head: dict[str, Any] = {} if question.field_id is None else {"id": question.field_id}
-    return head | ({} if question.entity is None else {"parameters": {"entity": question.entity}})
+    return head | ({"parameters": question.beside_features} if question.beside_features else {})
 
 
 def _v2_answer(status: int, answered_id: str | None, content: dict[str, Any]) -> Answer:
@@ -196,6 +203,9 @@ def _message(question: Question) -> pb.ModelInferRequest:
         request.parameters["entity"].int64_param = question.entity
     elif question.entity is not None:
         request.parameters["entity"].string_param = question.entity
+    if question.event_time is not None:
+        kind = "bool_param" if isinstance(question.event_time, bool) else "string_param"
+        setattr(request.parameters["event_time"], kind, question.event_time)
     usage = request.inputs.add(name="usage", datatype="FP64", shape=[len(rows)])
     usage.contents.fp64_contents.extend(row["usage"] or 0 for row in rows)
     usage.parameters["missing"].string_param = ",".join(str(i) for i, row in enumerate(rows) if row["usage"] is None)

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["entity", "grpc_server", "refusal", "request_id"])
+@pytest.mark.parametrize("module", ["entity", "event_time", "grpc_server", "refusal", "request_id"])
 def test_the_examples_of_a_module_hold(module: str):
     results = doctest.testmod(importlib.import_module(f"serving.{module}"))
 

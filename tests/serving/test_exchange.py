@@ -165,6 +165,30 @@ class TestEveryProtocol:
         assert answer.status == BAD.get(protocol, 400)
         assert answer.error.startswith(sentence)
 
+    @pytest.mark.parametrize(
+        "text, expected",
+        [(None, None), ("2026-01-31T12:00:00Z", 1769860800_000000), ("1970-01-01T01:00:00.5+01:00", 500000)],
+    )
+    def test_carries_the_event_time_beside_the_features(
+        self, server: ServerInProcess, protocol: str, text: str | None, expected: int | None
+    ):
+        server.exchange.observers.add(server.seen.append)
+
+        answer = getattr(server, protocol)(Question(ROWS, event_time=text))
+
+        assert answer.scores == pytest.approx([tiny.score(row) for row in ROWS], abs=1e-6)
+        assert server.exchange.observers.drained(5)
+        assert [scored.request.event_time_us for scored in server.seen] == [expected]
+
+    @pytest.mark.parametrize(
+        "wrong, shown", [("2026-01-31T12:00:00", "text '2026-01-31T12:00:00'"), ("soon", "text 'soon'"), (True, "true")]
+    )
+    def test_refuses_an_event_time_without_a_zone(self, server: ServerInProcess, protocol: str, wrong: Any, shown: str):
+        answer = getattr(server, protocol)(Question(ROWS, event_time=wrong))
+
+        assert answer.status == BAD.get(protocol, 400)
+        assert answer.error.startswith(f"'event_time' is {shown}; expected ISO 8601 with a time zone")
+
     def test_keeps_request_features_release_and_latency_together(self, server: ServerInProcess, protocol: str):
         server.exchange.observers.add(server.seen.append)
         before = counted("request_predict_seconds_sum")

@@ -74,6 +74,16 @@ def test_a_request_is_logged_as_received_and_as_the_model_saw_it(
     assert header(tmp_path / "log") == SegmentHeader("tiny", "1", FEATURES, ("usage", "active"))
 
 
+def test_the_event_time_of_a_request_is_logged_if_it_says_one(server: ServerInProcess, tmp_path: Path):
+    log_to(server, tmp_path / "log")
+    server.v1(Question(ROWS, event_time="2026-01-31T13:00:00+01:00"))
+    server.v1(Question(ROWS))
+
+    replayed, live = logged(server, tmp_path / "log")
+    assert replayed["event_time_us"] == 1769860800_000000
+    assert "event_time_us" not in live
+
+
 def test_a_request_that_is_refused_is_not_logged(server: ServerInProcess, tmp_path: Path):
     log_to(server, tmp_path / "log")
     assert server.v1(Question([{"usage": 1}])).status == 400

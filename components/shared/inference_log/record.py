@@ -24,6 +24,8 @@ class LoggedRequest(TypedDict, total=False):
     score: Required[Any]
     """One number per row, or one list of numbers per row for several classes."""
     decision: list[Any]
+    event_time_us: int
+    """Microseconds since 1970 in UTC of what the features describe; absent if that is the time of the request."""
     entity: Sequence[str]
     unseen: list[list[str]]
     action: Sequence[str | None]

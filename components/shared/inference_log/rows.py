@@ -65,8 +65,9 @@ def read(path: Path) -> SegmentRows:
 def schema(header: SegmentHeader) -> pa.Schema:
     """Return the columns of the rows of a release.
 
-    ``action`` and ``propensity`` say who was acted on, and with what probability; they are empty until a caller logs
-    them. ``id_hash`` finds a request without reading its text.
+    ``event_time`` is what the features describe: ``at`` where the request did not say. ``action`` and ``propensity`` say
+    who was acted on, and with what probability; they are empty until a caller logs them. ``id_hash`` finds a request
+    without reading its text.
     """
     return pa.schema(
         [
@@ -74,6 +75,7 @@ def schema(header: SegmentHeader) -> pa.Schema:
             ("id_hash", pa.uint64()),
             ("row", pa.int32()),
             ("at", pa.timestamp("us", tz="UTC")),
+            ("event_time", pa.timestamp("us", tz="UTC")),
             ("protocol", pa.string()),
             ("model", pa.string()),
             ("release", pa.string()),
@@ -106,6 +108,7 @@ def _line_schema(header: SegmentHeader) -> pa.Schema:
         [
             ("id", pa.string()),
             ("at_ns", pa.int64()),
+            ("event_time_us", pa.int64()),
             ("protocol", pa.string()),
             ("rows", pa.int32()),
             ("latency_us", pa.float32()),
@@ -133,6 +136,9 @@ def _exploded(requests: pa.Table, header: SegmentHeader) -> pa.Table:
         "id_hash": pa.array(np.repeat(id_hash(requests["id"].combine_chunks()), counts)),
         "row": pa.array((np.arange(total) - starts).astype(np.int32)),
         "at": pc.cast(pc.divide(per_request["at_ns"], 1000), pa.timestamp("us", tz="UTC")),
+        "event_time": pc.coalesce(per_request["event_time_us"], pc.divide(per_request["at_ns"], 1000)).cast(
+            pa.timestamp("us", tz="UTC")
+        ),
         "protocol": per_request["protocol"],
         "model": pa.repeat(pa.scalar(header.model), total),
         "release": pa.repeat(pa.scalar(header.release), total),

@@ -96,6 +96,13 @@ def test_a_request_becomes_one_row_per_scored_row(tmp_path):
     assert second["id_hash"] == third["id_hash"] == rows.id_hash(["request-2"])[0] != first["id_hash"]
 
 
+def test_the_event_time_is_that_of_the_request_or_the_time_of_the_request_itself(tmp_path):
+    table = rows.read(write(tmp_path, [request(1, count=2, event_time_us=1769860800_000000), request(2)])).table
+    january = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert table["event_time"].to_pylist() == [january, january, datetime(2024, 10, 4, 12, tzinfo=UTC)]
+    assert table["at"].to_pylist() == [datetime(2024, 10, 4, 12, tzinfo=UTC)] * 3
+
+
 def test_one_entity_for_a_request_is_that_of_each_row(tmp_path):
     table = rows.read(write(tmp_path, [request(1, count=3, entity=["c7"])])).table
     assert table["entity"].to_pylist() == ["c7"] * 3
