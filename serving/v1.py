@@ -49,7 +49,8 @@ class _V1Request:
         if unknown := sorted(document.keys() - _KEYS):
             raise RequestRefused(
                 400,
-                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity' and 'event_time'.",
+                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity' and "
+                "'event_time'.",
                 "json",
             )
         instances = document["instances"]

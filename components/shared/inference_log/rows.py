@@ -65,9 +65,9 @@ def read(path: Path) -> SegmentRows:
 def schema(header: SegmentHeader) -> pa.Schema:
     """Return the columns of the rows of a release.
 
-    ``event_time`` is what the features describe: ``at`` where the request did not say. ``action`` and ``propensity`` say
-    who was acted on, and with what probability; they are empty until a caller logs them. ``id_hash`` finds a request
-    without reading its text.
+    ``event_time`` is what the features describe: ``at`` where the request did not say. ``action`` and ``propensity``
+    say who was acted on, and with what probability; they are empty until a caller logs them. ``id_hash`` finds a
+    request without reading its text.
     """
     return pa.schema(
         [
