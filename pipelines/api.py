@@ -226,7 +226,7 @@ def score_table(
         scoring_version, package = backend.model_package(version, Path(work))
         model = TableModel.open(package)
         features = {feature.name: feature.type for feature in model.facts.features}
-        types = _training_types(backend)
+        types = training_types(backend)
         with new_rows.open_table(backend.project, backend.state.root, features, table, types, Path(work)) as rows:
             done = 0
 
@@ -238,7 +238,7 @@ def score_table(
             return scored_table.write(model, scoring_version, rows, out, advance)
 
 
-def _training_types(backend: Backend) -> Mapping[str, str] | None:
+def training_types(backend: Backend) -> Mapping[str, str] | None:
     """Return the type of each column of the label's source in the newest snapshot on this machine."""
     record = runs.latest_with(backend.state.runs, "ingestion.snapshot")
     if record is None:

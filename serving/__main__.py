@@ -85,7 +85,9 @@ def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
     from serving.inference_log import InferenceLogWriter
 
     policy = LogPolicy(arguments.log_sample, frozenset(arguments.log_redact))
-    exchange.observers.add(InferenceLogWriter(arguments.log_dir, policy))
+    writer = InferenceLogWriter(arguments.log_dir, policy)
+    # Whoever reads the log sees what is in closed segments.
+    exchange.observers.add(writer, idle=writer.close)
 
 
 def _parser() -> argparse.ArgumentParser:

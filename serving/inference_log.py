@@ -20,14 +20,14 @@ from serving.release import ServedRelease
 logger = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 64 * 2**20
-_SEGMENT_S = 60.0
+_SEGMENT_S = 15.0
 
 
 class InferenceLogWriter:
     """An observer of the exchange: appends one line per request to the write-ahead file of its release.
 
     A line is in the operating system's hands when the call returns, so killing the process loses nothing that was
-    handed over. A segment is closed after a minute or 64 MiB, when the next request arrives.
+    handed over. A segment is closed after 15 seconds or 64 MiB, when the next request arrives.
 
     Args:
         folder: The log's folder.

@@ -8,14 +8,19 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("champion"), install_kfp_package=False)
 def champion(
-    project: Input[Artifact], registry_uri: str, registry_state: str, model: Output[Model], accepted: Output[Artifact]
+    project: Input[Artifact],
+    registry_uri: str,
+    registry_state: str,
+    model: Output[Model],
+    accepted: Output[Artifact],
+    measured: Output[Artifact],
 ) -> None:
-    """Fetch the champion's package and the last accepted statistics; both may be absent."""
+    """Fetch the champion's package, what was measured of it, and the last accepted statistics; all may be absent."""
     from pathlib import Path
 
     from components.champion import logic
     from components.shared import bundle
 
-    state = registry_state or None
-    version = logic.fetch(bundle.project(project.path), registry_uri, Path(model.path), Path(accepted.path), state)
+    targets = Path(model.path), Path(accepted.path), Path(measured.path)
+    version = logic.fetch(bundle.project(project.path), registry_uri, *targets, registry_state or None)
     model.metadata["version"] = version or "none"

@@ -13,11 +13,19 @@ from components.shared.documents.package_manifest import PackageManifest
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 
+EVALUATION = "evaluation"
+"""Folder of ``measured_out``."""
+
 _log = logging.getLogger(__name__)
 
 
 def fetch(
-    project: Project, registry_uri: str, model_out: Path, accepted_out: Path, expected_state: str | None = None
+    project: Project,
+    registry_uri: str,
+    model_out: Path,
+    accepted_out: Path,
+    measured_out: Path,
+    expected_state: str | None = None,
 ) -> str | None:
     """Copy the champion and the last accepted statistics out of the registry; either may be absent.
 
@@ -26,6 +34,7 @@ def fetch(
         registry_uri: A laptop's SQLite file or a server.
         model_out: Receives ``champion.json`` and, with a champion, its model package in ``package/``.
         accepted_out: Receives ``accepted.json`` and, after a first accepted run, ``statistics/``.
+        measured_out: Receives, with a champion, its evaluation in ``evaluation/``, with the reference of monitoring.
         expected_state: The digest by which the outputs are cached, see ``registry_state``; None if they are not.
 
     Returns:
@@ -38,8 +47,10 @@ def fetch(
     version = registry.version_by_alias(client, project.name, registry.CHAMPION)
     model_out.mkdir(parents=True, exist_ok=True)
     accepted_out.mkdir(parents=True, exist_ok=True)
+    measured_out.mkdir(parents=True, exist_ok=True)
     if version is not None:
         package = registry.download(client, str(version.source), model_out / "package")
+        registry.download(client, f"runs:/{version.run_id}/evaluation", measured_out / EVALUATION)
         _check(package, f"Version {version.version} of model {project.name!r}")
     champion = ChampionRecord(
         version=str(version.version) if version else None,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.evaluation import baselines, exclusion, report, single_column
+from components.evaluation import baselines, exclusion, reference, report, single_column
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
 from components.evaluation.judged import Judged, Scorecards
@@ -23,6 +23,7 @@ from components.shared.project import Project
 _log = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.parquet"
+REFERENCE = "reference.parquet"
 
 
 class MetricSink(Protocol):
@@ -54,7 +55,7 @@ def evaluate(
         plain: The plain model's package; the same model if it is the candidate.
         champion: ``champion.json`` and, after a first release, the champion's package.
         seed: Of the bootstrap, and of noise and shuffles.
-        out: Receives ``evaluation.json`` and ``predictions.parquet``.
+        out: Receives ``evaluation.json``, ``predictions.parquet`` and ``reference.parquet``.
 
     Returns:
         The content of ``evaluation.json``.
@@ -135,6 +136,7 @@ def evaluate(
     )
     measured.write(out)
     pq.write_table(report.predictions(judged), out / PREDICTIONS)
+    pq.write_table(reference.reference(judged), out / REFERENCE, compression="zstd")
     primary = measured.primary_metric
     _log.info(
         "%s %s (%s to %s) on %d test rows", measured.primary, primary.value, primary.low, primary.high, len(truth)

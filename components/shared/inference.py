@@ -8,6 +8,9 @@ from urllib.parse import quote, urlsplit
 
 from components.shared.errors import InputError, StepFailed
 
+PROBE = "perennial-probe-"
+"""How the id of a request begins that tests a release; monitoring leaves it out."""
+
 
 def predict(
     rest_url: str,
@@ -16,6 +19,9 @@ def predict(
     *,
     version: str | None = None,
     host: str | None = None,
+    request_id: str | None = None,
+    entity: Sequence[str] | None = None,
+    event_time: str | None = None,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """Request the predictions of rows.
@@ -26,6 +32,9 @@ def predict(
         rows: One object of features per row.
         version: Request this release; None lets the server choose.
         host: Host header for a gateway at ``rest_url``; None is the address itself.
+        request_id: Id of the request; None lets the server choose.
+        entity: Whom each row describes, for the log.
+        event_time: The time that the rows describe, ISO 8601 with a time zone; None is the time of the request.
         timeout_s: Longest wait for the answer.
 
     Returns:
@@ -38,20 +47,28 @@ def predict(
     """
     path = f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     try:
-        body = json.dumps({"instances": list(rows)}, allow_nan=False).encode()
+        said = {"entity": None if entity is None else list(entity), "event_time": event_time}
+        document = {"instances": list(rows)} | {name: value for name, value in said.items() if value is not None}
+        body = json.dumps(document, allow_nan=False).encode()
     except ValueError as error:
         raise InputError(f"a row contains NaN or an infinity ({error}); send null for a missing value.") from error
-    status, document = call(rest_url, f"{path}:predict", body=body, host=host, timeout_s=timeout_s)
+    status, answer = call(rest_url, f"{path}:predict", body=body, host=host, request_id=request_id, timeout_s=timeout_s)
     if status == 200:
-        return document
-    sentence = str(document.get("error", f"it gave no reason (status {status})"))
+        return answer
+    sentence = str(answer.get("error", f"it gave no reason (status {status})"))
     if 400 <= status < 500:
         raise InputError(sentence)
     raise StepFailed(f"the model server at {rest_url} did not answer: {sentence}")
 
 
 def call(
-    rest_url: str, path: str, *, body: bytes | None = None, host: str | None = None, timeout_s: float = 5.0
+    rest_url: str,
+    path: str,
+    *,
+    body: bytes | None = None,
+    host: str | None = None,
+    request_id: str | None = None,
+    timeout_s: float = 5.0,
 ) -> tuple[int, dict[str, Any]]:
     """Send one request; return its status and JSON object.
 
@@ -65,6 +82,8 @@ def call(
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if host is not None:
             headers["Host"] = host
+        if request_id is not None:
+            headers["X-Request-Id"] = request_id
         connection.request("GET" if body is None else "POST", path, body=body, headers=headers)
         response = connection.getresponse()
         document = json.loads(response.read() or b"{}")

@@ -328,6 +328,30 @@ class ReleaseSettings(Section):
     )
 
 
+class AlertBudget(Section):
+    """How many false alarms all tests of the model together may raise."""
+
+    false_alarms: float = Field(1.0, gt=0, description="Average number of false alarms in that time.")
+    days: float = Field(365.0, ge=2, description="The time, in days.")
+
+
+class Monitoring(Section):
+    """What is logged of the requests, and when monitoring raises an alarm."""
+
+    log: bool = Field(True, description="Whether the server logs every answered request.")
+    log_sample: float = Field(1.0, gt=0, le=1, description="Share of the requests to log.")
+    redact: tuple[ColumnName, ...] = Field((), description="Features that are never logged.")
+    retention_days: int = Field(180, ge=1, description="Days after which logged requests are deleted.")
+    window_days: float = Field(7.0, gt=0, description="Length of the window that is compared with the reference.")
+    loss_increase: float = Field(
+        0.0, ge=0, lt=1, description="How much the share of wrong answers may rise before it counts as worse."
+    )
+    rollback_days: float = Field(
+        7.0, ge=0, description="Days after a release in which a risen loss rolls it back instead of retraining."
+    )
+    alerts: AlertBudget = Field(AlertBudget(), description="How many false alarms are acceptable.")
+
+
 class ServingSettings(Section):
     """How the model server runs on a cluster; a local endpoint ignores this section."""
 
@@ -459,6 +483,7 @@ class Project(Section):
     gate: Gate = Field(Gate(), description="Rules that a candidate must pass.")
     validation: Validation = Field(Validation(), description="How a run reacts to anomalies in the data.")
     release: ReleaseSettings = Field(ReleaseSettings(), description="How a promoted model is released.")
+    monitoring: Monitoring = Field(Monitoring(), description="What is logged, and when an alarm is raised.")
     serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
     resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")

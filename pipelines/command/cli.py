@@ -312,6 +312,67 @@ def predict(
 
 @main.command()
 @shared.local_target
+@shared.window
+@click.option("--wait", "wait_for_lock", is_flag=True, help="Wait for a run that is under way instead of leaving.")
+def monitor(options: TargetOptions, start: datetime | None, end: datetime | None, wait_for_lock: bool) -> int:
+    """Look at the answered requests of a window and the labels that are due, and say what to do."""
+    from pipelines.command.verbs import monitor as verb
+
+    request = RunRequest("monitoring", start=start, end=end, wait_for_lock=wait_for_lock)
+    return verb.monitor(options, request)
+
+
+@main.group()
+def labels() -> None:
+    """Labels that have become known since the prediction."""
+
+
+@labels.command(name="add")
+@shared.local_target
+@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--request-id", metavar="COLUMN", help="The column with the request's id (default: request_id).")
+@click.option("--entity", metavar="COLUMN", help="The column with the entity (default: the project's).")
+@click.option("--time", metavar="COLUMN", help="The column with the event time (default: the project's).")
+@click.option("--label", metavar="COLUMN", help="The column with the label (default: the project's).")
+@click.option("--known-at", metavar="COLUMN", help="The column with the time at which the label became known.")
+def labels_add(
+    options: TargetOptions,
+    table: Path,
+    request_id: str | None,
+    entity: str | None,
+    time: str | None,
+    label: str | None,
+    known_at: str | None,
+) -> None:
+    """Add the labels of TABLE (CSV or parquet), by request id or by entity and time; again does nothing."""
+    from pipelines.command.verbs import labels as verb
+    from pipelines.scoring.late_labels import LabelColumns
+
+    verb.add(options, table, LabelColumns(request_id, entity, time, label, known_at))
+
+
+@main.command()
+@shared.local_target
+@click.argument("table", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True, help="Requests per second."
+)
+@click.option("--rows", type=click.IntRange(1), default=16, show_default=True, help="Most rows of a request.")
+@click.option(
+    "--months", type=click.IntRange(1), default=2, show_default=True, help="Months to simulate without TABLE."
+)
+@click.option("--switch", "switches", multiple=True, metavar="NAME[@YYYY-MM]", help="What goes wrong in them.")
+def traffic(
+    options: TargetOptions, table: Path | None, rate: float, rows: int, months: int, switches: tuple[str, ...]
+) -> int:
+    """Send the rows of TABLE to the running endpoint, or without TABLE customers of the shipped example."""
+    from pipelines.command.verbs import traffic as verb
+
+    return verb.traffic(options, table, rate=rate, rows_per_request=rows, months=months, switches=switches)
+
+
+@main.command()
+@shared.local_target
 @click.option(
     "--to", "version", metavar="VERSION", help="Version to return to (default: the one that answered before)."
 )

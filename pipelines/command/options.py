@@ -129,15 +129,20 @@ def request(command: Command) -> Command:
         return command(*args, request=request, **rest)
 
     result: Command = collected
-    window = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     for option in (
-        click.option("--end", type=window, help="Last moment of the window (UTC), for a pipeline that has one."),
-        click.option("--start", type=window, help="The window begins after this moment (UTC)."),
+        window,
         click.option("--seed", type=int, default=7, show_default=True, help="Seed of splits, search and training."),
         pipeline,
     ):
         result = option(result)
     return result
+
+
+def window(command: Command) -> Command:
+    """Add ``--start`` and ``--end``."""
+    moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+    until = click.option("--end", type=moment, help="Last moment of the window (UTC), for a pipeline that has one.")
+    return click.option("--start", type=moment, help="The window begins after this moment (UTC).")(until(command))
 
 
 no_cache = click.option("--no-cache", is_flag=True, help="Run every step, even where nothing changed.")

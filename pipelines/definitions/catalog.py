@@ -35,6 +35,10 @@ class RunContext:
     study_storage: str
     endpoint: str
     online_store: str
+    inference_log: str
+    """Folder of the inference log."""
+    labels: str
+    """Folder of the labels that became known later."""
     code: Mapping[str, str]
     """The commit and the image references that the run uses."""
     seed: int
@@ -124,6 +128,18 @@ def _materialization() -> Any:
     return materialization_pipeline
 
 
+def _monitoring() -> Any:
+    from pipelines.definitions.monitoring import monitoring_pipeline
+
+    return monitoring_pipeline
+
+
+def _retrieval() -> Any:
+    from pipelines.definitions.retrieval import retrieval_pipeline
+
+    return retrieval_pipeline
+
+
 PIPELINES: dict[str, PipelineEntry] = {
     entry.name: entry
     for entry in (
@@ -145,6 +161,21 @@ PIPELINES: dict[str, PipelineEntry] = {
             endings={"materialization": runs.OK},
             sections=("steps", "data", "materialization", "lineage"),
             closing=closing.materialized,
+        ),
+        PipelineEntry(
+            name="monitoring",
+            load=_monitoring,
+            module="pipelines.definitions.monitoring",
+            endings={"decision": runs.OK},
+            sections=("steps", "monitoring", "lineage"),
+            closing=closing.decided,
+        ),
+        PipelineEntry(
+            name="retrieval",
+            load=_retrieval,
+            module="pipelines.definitions.retrieval",
+            endings={"feature_retrieval": runs.OK},
+            sections=("steps", "data", "lineage"),
         ),
     )
 }  # fmt: skip

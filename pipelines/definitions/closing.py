@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.shared.documents.materialization import MaterializationSummary
+from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
 from pipelines.runs import Run
 
@@ -38,3 +39,12 @@ def materialized(run: Run) -> tuple[str, ...]:
     summary = MaterializationSummary.read(folder)
     rows = (f"{view.view}: {view.written:,} rows written, {view.kept:,} kept as new or newer" for view in summary.views)
     return (f"materialized into {summary.store}", *rows)
+
+
+def decided(run: Run) -> tuple[str, ...]:
+    """Say what monitoring advises, and why."""
+    path = run.artifacts.get("decision.outcome")
+    if path is None or not Path(path).exists():
+        return finished(run)
+    decision = MonitoringDecision.read(path)
+    return (decision.action, *(f"- {reason}" for reason in decision.reasons))

@@ -34,6 +34,8 @@ class Services(Section):
     online_store: str = Field(
         "{state}/online", description="Feast's online store: a folder (SQLite) or redis://host:port?project=name."
     )
+    inference_log: str = Field("{state}/log", description="Folder of the inference log.")
+    labels: str = Field("{state}/labels", description="Folder of the labels that became known later.")
 
 
 class Laptop(Section):

@@ -73,6 +73,16 @@ class State:
         return self.services.online_store
 
     @property
+    def inference_log(self) -> Path:
+        """Where the server logs the requests that it answers."""
+        return self.root / self.services.inference_log
+
+    @property
+    def labels(self) -> Path:
+        """Labels that became known after the prediction."""
+        return self.root / self.services.labels
+
+    @property
     def registry_uri(self) -> str:
         """The address of MLflow."""
         return self.services.registry

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.shared import polling
 from components.shared.inference_log import segments
 from components.shared.inference_log.policy import LogPolicy
 from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
@@ -90,6 +91,16 @@ def test_a_request_that_is_refused_is_not_logged(server: ServerInProcess, tmp_pa
     assert logged(server, tmp_path / "log") == []
 
 
+def test_a_segment_is_closed_when_no_request_comes(server: ServerInProcess, tmp_path: Path):
+    writer = InferenceLogWriter(tmp_path / "log", LogPolicy())
+    server.exchange.observers.add(writer, idle=writer.close)
+    server.v1(Question(ROWS, header_id="before"))
+    assert polling.within(lambda: len(list(segments.complete(tmp_path / "log"))) == 1, deadline_s=10, poll_s=0.05)
+
+    server.v1(Question(ROWS, header_id="after"))
+    assert [request["id"] for request in logged(server, tmp_path / "log")] == ["before", "after"]
+
+
 def test_a_redacted_feature_is_nowhere_in_the_log(server: ServerInProcess, tmp_path: Path):
     log_to(server, tmp_path / "log", LogPolicy(redacted=frozenset({"usage", "plan"})))
     server.v1(Question(ROWS))
@@ -110,8 +121,8 @@ def test_a_sample_of_the_requests_is_logged_and_chosen_by_the_id_alone(server: S
     assert 30 < len(chosen) < 90
 
 
-def test_a_segment_is_closed_after_a_minute_so_that_it_can_be_compacted(server: ServerInProcess, tmp_path: Path):
-    times = itertools.chain([0.0, 59.0, 61.0], itertools.repeat(62.0))
+def test_a_segment_is_closed_after_a_while_so_that_it_can_be_compacted(server: ServerInProcess, tmp_path: Path):
+    times = itertools.chain([0.0, 14.0, 16.0], itertools.repeat(17.0))
     writer = log_to(server, tmp_path / "log", timer_s=lambda: next(times))
     for number in range(4):
         server.v1(Question(ROWS, header_id=f"r{number}"))

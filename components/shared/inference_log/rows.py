@@ -12,14 +12,9 @@ import pyarrow.compute as pc
 from pyarrow import json as pa_json
 
 from components.shared.errors import StepFailed
+from components.shared.inference_log.columns import ENCODED, RECEIVED, RECEIVED_TYPES
 from components.shared.inference_log.segments import SegmentHeader, whole_lines
 
-RECEIVED = "received."
-"""Prefix of a column with a feature as the request carried it."""
-ENCODED = "encoded."
-"""Prefix of a column with a number as the model saw it, which is in single precision."""
-
-_RECEIVED_TYPES = {"numeric": pa.float64(), "boolean": pa.bool_(), "categorical": pa.string()}
 _LONGEST_LINE = 256 * 2**20
 
 
@@ -88,7 +83,7 @@ def schema(header: SegmentHeader) -> pa.Schema:
             ("action", pa.string()),
             ("propensity", pa.float64()),
         ]
-        + [(RECEIVED + feature.name, _RECEIVED_TYPES[feature.type]) for feature in header.features]
+        + [(RECEIVED + feature.name, RECEIVED_TYPES[feature.type]) for feature in header.features]
         + [(ENCODED + name, pa.float32()) for name in header.encoded]
     )
 
@@ -103,7 +98,7 @@ def id_hash(request_ids: "pa.Array | list[str]") -> np.ndarray:
 
 def _line_schema(header: SegmentHeader) -> pa.Schema:
     score = pa.list_(pa.list_(pa.float32())) if header.classes else pa.list_(pa.float32())
-    received = [(feature.name, pa.list_(_RECEIVED_TYPES[feature.type])) for feature in header.features]
+    received = [(feature.name, pa.list_(RECEIVED_TYPES[feature.type])) for feature in header.features]
     return pa.schema(
         [
             ("id", pa.string()),

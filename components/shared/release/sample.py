@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from components.shared.documents.package_sample import PackageSample, SampleRow
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, StepFailed
 from components.shared.files import from_uri
+from components.shared.inference import PROBE
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Sample:
 
     def answering(self, url: str, *, host: str | None = None) -> str:
         """Return the version that answers the first row."""
-        return str(inference.predict(url, self.name, self.rows[:1], host=host)["model_version"])
+        probe = f"{PROBE}{uuid.uuid4()}"
+        return str(inference.predict(url, self.name, self.rows[:1], host=host, request_id=probe)["model_version"])
 
     def verify(self, url: str, *, host: str | None = None, by_version: bool = False) -> None:
         """Send all rows and compare the scores.
@@ -58,7 +61,12 @@ class Sample:
         """
         try:
             answer = inference.predict(
-                url, self.name, self.rows, version=self.version if by_version else None, host=host
+                url,
+                self.name,
+                self.rows,
+                version=self.version if by_version else None,
+                host=host,
+                request_id=f"{PROBE}{uuid.uuid4()}",
             )
         except InputError as refused:
             raise StepFailed(f"release {self.version} refuses its own sample: {refused}") from refused

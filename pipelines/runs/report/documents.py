@@ -13,6 +13,7 @@ from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.findings import ValidationFindings
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
@@ -43,6 +44,10 @@ class Documents:
     evaluation: EvaluationReport | None
     verdict: Verdict | None
     materialization: MaterializationSummary | None
+    window: LogWindow | None
+    drift: DriftReport | None
+    performance: PerformanceReport | None
+    decision: MonitoringDecision | None
     release: RegisteredVersion | None
     card: str | None
     advice: str | None
@@ -63,6 +68,10 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "evaluation": ("evaluation.report", EvaluationReport),
     "verdict": ("gate.verdict", Verdict),
     "materialization": ("materialization.summary", MaterializationSummary),
+    "window": ("log_window.window", LogWindow),
+    "drift": ("drift.report", DriftReport),
+    "performance": ("performance.report", PerformanceReport),
+    "decision": ("decision.outcome", MonitoringDecision),
     "release": ("registration.release", RegisteredVersion),
 }
 _TEXTS = {"card": "registration.card", "advice": "rejection.advice"}

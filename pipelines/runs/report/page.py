@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from components.shared import wording
-from pipelines.runs.report import charts, documents, kept_pictures, shape_charts, tuning_charts
+from pipelines.runs.report import charts, documents, kept_pictures, monitoring_charts, shape_charts, tuning_charts
 from pipelines.runs.report.documents import Documents
 
 _FOLDER = Path(__file__).parent
@@ -76,6 +76,8 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
         if written.release.unchanged:
             return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
         return f"Version {version} was released."
+    if state == "finished" and written.decision:
+        return f"Monitoring says: {written.decision.action}. {'; '.join(written.decision.reasons)}."
     if state == "rejected":
         broken = [ruling.reason for ruling in written.verdict.failed] if written.verdict else []
         return "The candidate was not released: " + ("; ".join(broken) or reason or "the gate refused it") + "."
@@ -107,6 +109,8 @@ def pictures(written: Documents) -> dict[str, Markup]:
             "perturbed": charts.disturbances(evaluation),
             "value": charts.value(evaluation),
         }
+    if written.performance:
+        drawn["loss_by_day"] = monitoring_charts.loss_by_day(written.performance)
     if written.trials and written.study:
         drawn["trials"] = tuning_charts.trials(written.trials, written.study)
     if written.trials:

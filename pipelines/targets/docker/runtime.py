@@ -1,7 +1,7 @@
 """Run each task, and the model server, in a container of its image on this machine's Docker engine."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +57,23 @@ class DockerRuntime:
             yield tasks.Containers(options, self.limits, cpus)
 
     def serve(
-        self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, grpc_port: int | None = 0
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        grpc_port: int | None = 0,
+        options: Sequence[str] = (),
     ) -> endpoint.Running:
         """Start a model server in a container of the image of ``serving``."""
-        options = settings.common(self.target, self.state, {"OMP_NUM_THREADS": "1"})
-        options["labels"] |= {settings.ENDPOINT: str(folder)}
+        container = settings.common(self.target, self.state, {"OMP_NUM_THREADS": "1"})
+        container["labels"] |= {settings.ENDPOINT: str(folder)}
 
         def begin(arguments: list[str]) -> server.ServerContainer:
             # One that was created by a command which was killed before it could start it.
             engine.remove(self.client, f"{settings.ENDPOINT}={folder}", statuses=("created",))
-            return server.begin(self.client, self.references["serving"], arguments, str(folder / endpoint.LOG), options)
+            return server.begin(
+                self.client, self.references["serving"], arguments, str(folder / endpoint.LOG), container
+            )
 
-        return endpoint.launch(folder, begin, host=host, port=port, grpc_port=grpc_port)
+        return endpoint.launch(folder, begin, host=host, port=port, grpc_port=grpc_port, options=options)

@@ -158,6 +158,8 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         study_storage=target.services.studies,
         endpoint=target.services.endpoint,
         online_store=target.services.online_store,
+        inference_log=target.services.inference_log,
+        labels=target.services.labels,
         code=lineage.code(prepared.references),
         seed=request.seed,
         window_start=iso(request.start),

@@ -88,10 +88,22 @@ class VirtualenvRuntime:
             yield Processes(self.environments, groups, self.limits)
 
     def serve(
-        self, folder: Path, *, host: str = "127.0.0.1", port: int = 0, grpc_port: int | None = 0
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        grpc_port: int | None = 0,
+        options: Sequence[str] = (),
     ) -> endpoint.Running:
         """Start a model server in the virtualenv of ``serving``."""
         serving = self.environments["serving"]
         return endpoint.start(
-            folder, python=serving.python, source=serving.source, host=host, port=port, grpc_port=grpc_port
+            folder,
+            python=serving.python,
+            source=serving.source,
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            options=options,
         )

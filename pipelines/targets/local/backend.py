@@ -141,7 +141,7 @@ class LocalBackend(Backend):
                 yield RepeatedRun(record, prepared, original, observer)
                 return
             with (
-                _server(self.state.endpoint, prepared.runtime, request.entry.releases),
+                self._server(prepared.runtime, request.entry.releases),
                 prepared.runtime.tasks(record.id) as tasks,
             ):
                 yield LocalRun(record, prepared, tasks, plan, observer)
@@ -185,7 +185,8 @@ class LocalBackend(Backend):
         rows = samples.last(self.state)[:1] if rows is None else rows
         if endpoint.find(folder):
             return endpoint.ask(folder, rows)
-        with self.runtime(["serving"], lambda sentence: None).serve(folder, grpc_port=None):
+        runtime = self.runtime(["serving"], lambda sentence: None)
+        with runtime.serve(folder, grpc_port=None, options=self._server_options()):
             return endpoint.ask(folder, rows)
 
     @contextmanager
@@ -194,7 +195,8 @@ class LocalBackend(Backend):
         self.state.create()
         local_release.recover(self.state.endpoint, self.state.registry_uri)
         runtime = self.runtime(["serving"], observer.announced)
-        with runtime.serve(self.state.endpoint, host=host, port=port, grpc_port=grpc_port) as running:
+        options = self._server_options()
+        with runtime.serve(self.state.endpoint, host=host, port=port, grpc_port=grpc_port, options=options) as running:
             yield LocalServer(running)
 
     def roll_back(self, version: str | None, observer: RunObserver) -> str:
@@ -211,6 +213,28 @@ class LocalBackend(Backend):
                     rollback.roll_back(folder, client, release)
         return release.version
 
+    def _server_options(self) -> list[str]:
+        """Return the arguments of the server that the project file decides: what it logs."""
+        monitoring = self.project.monitoring
+        if not monitoring.log:
+            return []
+        redacted = [f"--log-redact={feature}" for feature in monitoring.redact]
+        return [f"--log-dir={self.state.inference_log}", f"--log-sample={monitoring.log_sample}", *redacted]
+
+    @contextmanager
+    def _server(self, runtime: Runtime, needed: bool) -> Iterator[None]:
+        """Provide an endpoint while a run may need it: the running one, or one started during the first steps."""
+        folder = self.state.endpoint
+        if not needed or endpoint.find(folder):
+            yield
+            return
+        with ThreadPoolExecutor(1) as starter:
+            starting = starter.submit(runtime.serve, folder, options=self._server_options())
+            try:
+                yield
+            finally:
+                starting.result().stop()
+
     def check_machine(self) -> None:
         """Runs happen on this machine."""
 
@@ -220,20 +244,6 @@ class LocalBackend(Backend):
             f"the target {self.name!r} is of kind {self._settings.kind!r}, this verb needs a Kubeflow Pipelines "
             f"server; {advice}."
         )
-
-
-@contextmanager
-def _server(folder: Path, runtime: Runtime, needed: bool) -> Iterator[None]:
-    """Provide an endpoint while a run may need it: the running one, or one started during the first steps."""
-    if not needed or endpoint.find(folder):
-        yield
-        return
-    with ThreadPoolExecutor(1) as starter:
-        starting = starter.submit(runtime.serve, folder)
-        try:
-            yield
-        finally:
-            starting.result().stop()
 
 
 def _summary(run: runs.Run) -> RunSummary:

@@ -80,6 +80,7 @@ def start(
     host: str = "127.0.0.1",
     port: int = 0,
     grpc_port: int | None = 0,
+    options: Sequence[str] = (),
     deadline_s: float = 120.0,
 ) -> Running:
     """Start a server in a virtualenv and wait until it answers.
@@ -91,6 +92,7 @@ def start(
         host: Address to listen on.
         port: REST port; 0 takes any free one.
         grpc_port: gRPC port; 0 takes any free one, None serves none.
+        options: Further arguments of ``python -m serving``.
         deadline_s: Longest wait; a machine's first start reads hundreds of files.
 
     Raises:
@@ -110,7 +112,7 @@ def start(
                 start_new_session=True,
             )
 
-    return launch(endpoint, begin, host=host, port=port, grpc_port=grpc_port, deadline_s=deadline_s)
+    return launch(endpoint, begin, host=host, port=port, grpc_port=grpc_port, options=options, deadline_s=deadline_s)
 
 
 def launch(
@@ -120,6 +122,7 @@ def launch(
     host: str,
     port: int,
     grpc_port: int | None,
+    options: Sequence[str] = (),
     deadline_s: float = 120.0,
 ) -> Running:
     """Start a server, however ``begin`` starts one with these arguments of ``serving``; otherwise as ``start``."""
@@ -129,7 +132,7 @@ def launch(
             "stop that one first."
         )
     endpoint.mkdir(parents=True, exist_ok=True)
-    arguments = ["--endpoint", str(endpoint), "--host", host, "--port", str(port), "--owned"]
+    arguments = ["--endpoint", str(endpoint), "--host", host, "--port", str(port), "--owned", *options]
     if grpc_port is not None:
         arguments += ["--grpc-port", str(grpc_port)]
     process = begin(arguments)

@@ -96,6 +96,8 @@ class PreparedRun:
             study_storage=self.state.study_storage,
             endpoint=str(self.state.endpoint),
             online_store=self.state.online_store,
+            inference_log=str(self.state.inference_log),
+            labels=str(self.state.labels),
             code=lineage.code(self.runtime.references),
             seed=request.seed,
             window_start=iso(request.start),

@@ -1,6 +1,6 @@
 """What runs steps and the model server on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -19,5 +19,13 @@ class Runtime(Protocol):
     def tasks(self, run: str) -> AbstractContextManager[Tasks]:
         """Give the tasks of a run; none outlives the context, nor the command that is in it."""
 
-    def serve(self, endpoint: Path, *, host: str = "127.0.0.1", port: int = 0, grpc_port: int | None = 0) -> Running:
+    def serve(
+        self,
+        endpoint: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        grpc_port: int | None = 0,
+        options: Sequence[str] = (),
+    ) -> Running:
         """Start a model server on an endpoint; see ``pipelines.targets.local.endpoint.start``."""

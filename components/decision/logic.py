@@ -1,0 +1,138 @@
+"""Decide from all signals what to do: nothing, watch, retrain or roll back.
+
+Drift alone never retrains: whether it costs anything shows in the loss, and until labels are due it is watched. Only
+the loss raises an alarm, because only its test accumulates evidence with a stated rate of false alarms. An alarm soon
+after a release rolls it back; a later one means that the world has changed, so the model is retrained.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from components.shared.documents.monitoring import (
+    Action,
+    ColumnDrift,
+    DriftReport,
+    LogWindow,
+    MonitoringDecision,
+    PerformanceReport,
+    Signal,
+)
+from components.shared.project import Project
+
+_log = logging.getLogger(__name__)
+
+_NAMED = 3
+"""Columns that a sentence names."""
+
+
+def decide(project: Project, window: str | Path, drift: str | Path, performance: str | Path) -> MonitoringDecision:
+    """Decide, and give every signal with its sentence.
+
+    Args:
+        project: Says how long after a release an alarm rolls it back.
+        window: The output of the step log_window.
+        drift: The output of the step drift.
+        performance: The output of the step performance.
+    """
+    looked_at, measured = LogWindow.read(window), PerformanceReport.read(performance)
+    signals = [*_log_signals(looked_at), *_drift_signals(DriftReport.read(drift)), _loss(measured)]
+    action = _action(project, measured, signals)
+    states = {"retrain": ("alarm",), "roll back": ("alarm",), "watch": ("changed", "unknown"), "nothing": ()}[action]
+    reasons = [signal.sentence for signal in signals if signal.state in states]
+    if action == "nothing":
+        reasons = [f"{looked_at.rows:,} rows look like the reference, and the loss has not risen"]
+    _log.info("%s: %s", action, "; ".join(reasons))
+    return MonitoringDecision(action=action, reasons=tuple(reasons), signals=tuple(signals))
+
+
+def _action(project: Project, performance: PerformanceReport, signals: list[Signal]) -> Action:
+    if performance.alarm is not None:
+        first = datetime.fromisoformat(performance.periods[0].day)
+        since_release = datetime.fromisoformat(performance.alarm.day) - first
+        return "roll back" if since_release <= timedelta(days=project.monitoring.rollback_days) else "retrain"
+    return "watch" if any(signal.state in ("changed", "unknown") for signal in signals) else "nothing"
+
+
+def _log_signals(window: LogWindow) -> Iterator[Signal]:
+    """Say what is wrong with the log itself."""
+    if window.from_the_future:
+        yield Signal(
+            name="log",
+            state="changed",
+            sentence=f"{window.from_the_future:,} rows have an event time that is later than their request by more "
+            "than a day and were left out; compare the clocks of the clients",
+        )
+    for reason in window.damaged:
+        yield Signal(name="log", state="changed", sentence=reason.rstrip("."))
+    if window.labels.known and not window.labels.joined:
+        yield Signal(
+            name="labels",
+            state="changed",
+            sentence=f"none of the {window.labels.known:,} labels belongs to a logged row; compare their ids and times "
+            "with those of the requests",
+        )
+
+
+def _drift_signals(report: DriftReport) -> Iterator[Signal]:
+    """Give each kind of drift its own signal."""
+    if report.reason is not None:
+        yield Signal(name="input drift", state="unknown", sentence=f"drift is unknown: {report.reason}")
+        return
+    drifted = [column for column in report.columns if column.is_drift]
+    if drifted:
+        named = ", ".join(_described(column) for column in drifted[:_NAMED])
+        more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
+        sentence = f"{len(drifted)} of {len(report.columns)} inputs differ from the reference: {named}{more}"
+        yield Signal(name="input drift", state="changed", sentence=sentence)
+    elif report.joint is not None and report.joint.is_drift:
+        sentence = (
+            "no input differs by itself, but a classifier tells the rows from the reference "
+            f"(auc {report.joint.auc:.3f}, from {report.joint.threshold:.3f} on it counts): the relation between "
+            "inputs has changed"
+        )
+        yield Signal(name="input drift", state="changed", sentence=sentence)
+    else:
+        yield Signal(
+            name="input drift", state="quiet", sentence=f"{len(report.columns)} inputs look like the reference"
+        )
+    for name, compared, what in (
+        ("prediction drift", report.prediction, "the scores"),
+        ("label shift", report.label, "the labels"),
+    ):
+        if compared is not None:
+            state = "changed" if compared.is_drift else "quiet"
+            verb = "differ from" if compared.is_drift else "look like"
+            sentence = f"{what} {verb} those of the reference ({_measured(compared)})"
+            yield Signal(name=name, state=state, sentence=sentence)
+
+
+def _loss(performance: PerformanceReport) -> Signal:
+    """Say whether the loss has risen: the sign of a changed relation between inputs and label."""
+    if performance.reason is not None:
+        sentence = f"performance is unknown, and so is a change of what the inputs mean: {performance.reason}"
+        return Signal(name="loss", state="unknown", sentence=sentence)
+    assert performance.rate is not None and performance.reference_rate is not None
+    labeled = sum(period.labeled for period in performance.periods)
+    figures = (
+        f"{performance.rate:.1%} {performance.loss} on {labeled:,} labeled rows, "
+        f"{performance.reference_rate:.1%} on the test rows; up to {performance.tolerated:.1%} is tolerated"
+    )
+    if performance.alarm is not None:
+        return Signal(
+            name="loss", state="alarm", sentence=f"the loss has risen, proven on {performance.alarm.day}: {figures}"
+        )
+    return Signal(name="loss", state="quiet", sentence=f"the loss has not risen: {figures}")
+
+
+def _described(column: ColumnDrift) -> str:
+    if column.reason is not None:
+        return f"{column.column} ({column.reason})"
+    change = abs(column.missing - column.missing_reference)
+    missing = f", missing {column.missing_reference:.0%} -> {column.missing:.0%}" if change >= 0.01 else ""
+    return f"{column.column} ({_measured(column)}{missing})"
+
+
+def _measured(column: ColumnDrift) -> str:
+    return f"{column.statistic} {column.value:.3f}, from {column.threshold:.3f} on it counts"

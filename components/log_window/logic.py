@@ -1,0 +1,221 @@
+"""Take the logged rows of a window, and join the labels that have become known since.
+
+A row belongs to the time of its event (``event_time``), which is the time of the request unless the request says
+otherwise. The clock is the newest event time or label in the log, not this machine's, so that a replayed log gives the
+same result. A row is due when it is older than the delay of its label: only due rows are measured, because labels of
+one kind may become known earlier than those of another (a customer who leaves is known at once, one who stays is not).
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from components.shared import label_store
+from components.shared.documents.monitoring import LabelJoin, LogWindow
+from components.shared.errors import InputError
+from components.shared.inference import PROBE
+from components.shared.inference_log import compaction
+from components.shared.inference_log.columns import RECEIVED
+from components.shared.project import Project
+from components.shared.sql import identifier, literal
+
+_log = logging.getLogger(__name__)
+
+ROWS, HISTORY = "rows.parquet", "history.parquet"
+_CLOCK_TOLERANCE = timedelta(days=1)
+_NO_TIME = "NULL::TIMESTAMPTZ"
+
+
+@dataclass(frozen=True)
+class Span:
+    """The window that was asked for: event times after ``start`` up to and including ``end``, in UTC."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @classmethod
+    def parse(cls, start: str, end: str) -> "Span":
+        """Read ISO times; an empty text is no limit, a time without zone is UTC.
+
+        Raises:
+            InputError: If the end is not after the start.
+
+        >>> Span.parse("2026-01-01T00:00:00", "").start.isoformat()
+        '2026-01-01T00:00:00+00:00'
+        """
+        limits = [datetime.fromisoformat(text) if text else None for text in (start, end)]
+        low, high = (limit and (limit if limit.tzinfo else limit.replace(tzinfo=UTC)) for limit in limits)
+        if low and high and low >= high:
+            raise InputError(f"the window starts at {start} and ends at {end}; expected an end after the start.")
+        return cls(low, high)
+
+
+def take(project: Project, log: Path, labels: Path, span: Span, target: Path) -> LogWindow:
+    """Write ``rows.parquet``, ``history.parquet`` and ``window.json``.
+
+    ``rows.parquet`` has the rows of the window: request_id, row, at, event_time, entity, release, score, scores,
+    decision, label, and ``received.<feature>`` for every feature. ``history.parquet`` has the due rows of the release
+    that answers, up to the end of the window, labeled or not: request_id, row, event_time, score, scores, decision,
+    label.
+
+    Args:
+        project: Its name is the model's; its label has the delay.
+        log: Folder of the inference log; complete segments are compacted first.
+        labels: Folder of the label store.
+        span: The window; without a start, it is ``monitoring.window_days`` long.
+        target: Folder for the files.
+    """
+    compacted = compaction.compact(log)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        _log_table(connection, compaction.files(log), project.name)
+        future = _number(
+            connection, f'SELECT count(*) FROM logged WHERE event_time > "at" + {_interval(_CLOCK_TOLERANCE)}'
+        )
+        connection.execute(f'DELETE FROM logged WHERE event_time > "at" + {_interval(_CLOCK_TOLERANCE)}')
+        joined = _join_labels(connection, labels, max(timedelta(days=project.label.delay_days), _CLOCK_TOLERANCE))
+        now = _clock(connection)
+        end = min(filter(None, (span.end, now)), default=None)
+        start = span.start or (end and end - timedelta(days=project.monitoring.window_days))
+        due_until = now and now - timedelta(days=project.label.delay_days)
+        release = _release(connection, end)
+        inside = f"event_time > {_time(start)} AND event_time <= {_time(end)}"
+        due = f"release = {literal(release or '')} AND event_time <= {_time(end)} AND event_time <= {_time(due_until)}"
+        _copy(connection, f"SELECT * EXCLUDE (known_at, protocol) FROM labeled WHERE {inside}", target / ROWS)
+        history = "request_id, row, event_time, score, scores, decision, label"
+        _copy(connection, f"SELECT {history} FROM labeled WHERE {due}", target / HISTORY)
+        releases = connection.execute(
+            f"SELECT release, count(*) FROM labeled WHERE {inside} GROUP BY release ORDER BY release"
+        ).fetchall()
+        window = LogWindow(
+            model=project.name,
+            task=project.task,
+            start=start and start.isoformat(),
+            end=end and end.isoformat(),
+            rows=_number(connection, f"SELECT count(*) FROM labeled WHERE {inside}"),
+            requests=_number(connection, f"SELECT count(DISTINCT request_id) FROM labeled WHERE {inside}"),
+            releases=dict(releases),
+            release=release,
+            delay_days=project.label.delay_days,
+            due_until=due_until and due_until.isoformat(),
+            due=_number(connection, f"SELECT count(*) FROM labeled WHERE {due}"),
+            due_labeled=_number(connection, f"SELECT count(label) FROM labeled WHERE {due}"),
+            young_labeled=_number(
+                connection, f"SELECT count(label) FROM labeled WHERE event_time > {_time(due_until)}"
+            ),
+            from_the_future=future,
+            labels=joined,
+            damaged=compacted.damaged,
+        )
+    window.write(target)
+    _log.info(
+        "%d rows of %d requests, %d of %d due rows labeled",
+        window.rows,
+        window.requests,
+        window.due_labeled,
+        window.due,
+    )
+    return window
+
+
+def _log_table(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], model: str) -> None:
+    """Make the table ``logged`` of a model's rows."""
+    listed = ", ".join(literal(str(path)) for path in files)
+    source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)" if listed else _EMPTY
+    names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
+    # Logs of before requests could say their event time.
+    event_time = 'coalesce(event_time, "at")' if "event_time" in names else '"at"'
+    received = "".join(f", {identifier(name)}" for name in names if name.startswith(RECEIVED))
+    connection.execute(f"""
+        CREATE TABLE logged AS
+        SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision
+               {received}
+        FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)})
+    """)
+
+
+_EMPTY = """(
+    SELECT NULL::VARCHAR AS request_id, NULL::INTEGER AS "row", NULL::TIMESTAMPTZ AS "at", NULL::VARCHAR AS protocol,
+           NULL::VARCHAR AS model, NULL::VARCHAR AS release, NULL::VARCHAR AS entity, NULL::FLOAT AS score,
+           NULL::FLOAT[] AS scores, NULL::VARCHAR AS decision
+    WHERE false
+)"""
+
+
+def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: timedelta) -> LabelJoin:
+    """Make the table ``labeled``: the logged rows with ``label`` and ``known_at``, null where no label is known.
+
+    A label names its request, or an entity and the event time. One whose time is that of no row of the entity belongs
+    to the entity's last row before it, if that is no longer ago than ``reach``.
+    """
+    connection.execute(f"CREATE TABLE known AS {label_store.query(labels)}")
+    connection.execute(f"""
+        CREATE TABLE joined AS
+        SELECT l.request_id, l."row", k.label, k.known_at
+        FROM known k JOIN logged l ON k.request_id = l.request_id AND (k."row" IS NULL OR k."row" = l."row")
+        UNION ALL
+        SELECT l.request_id, l."row", k.label, coalesce(k.known_at, k.event_time)
+        FROM (SELECT * FROM known WHERE entity IS NOT NULL) k
+        ASOF JOIN (SELECT * FROM logged WHERE entity IS NOT NULL) l
+          ON k.entity = l.entity AND k.event_time >= l.event_time
+        WHERE k.event_time - l.event_time <= {_interval(reach)}
+    """)
+    connection.execute("""
+        CREATE TABLE labeled AS
+        SELECT logged.*, chosen.label, chosen.known_at
+        FROM logged LEFT JOIN (
+            SELECT request_id, "row", last(label ORDER BY known_at NULLS FIRST) AS label, max(known_at) AS known_at
+            FROM joined GROUP BY request_id, "row"
+        ) chosen ON logged.request_id = chosen.request_id AND logged."row" = chosen."row"
+    """)
+    early = """
+        SELECT count(*) FROM known
+        WHERE entity IS NOT NULL AND EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity)
+          AND NOT EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity AND l.event_time <= known.event_time)
+    """
+    return LabelJoin(
+        known=_number(connection, "SELECT count(*) FROM known"),
+        joined=_number(connection, "SELECT count(*) FROM joined"),
+        revised=_number(connection, "SELECT count(*) FROM known WHERE revised"),
+        early=_number(connection, early),
+    )
+
+
+def _clock(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Return the newest event time or label."""
+    # A time with a zone would need pytz.
+    row: Any = connection.execute("SELECT epoch_us(greatest(max(event_time), max(known_at))) FROM labeled").fetchone()
+    return None if row[0] is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[0])
+
+
+def _release(connection: duckdb.DuckDBPyConnection, end: datetime | None) -> str | None:
+    found = connection.execute(
+        f'SELECT release FROM labeled WHERE event_time <= {_time(end)} ORDER BY event_time DESC, "at" DESC LIMIT 1'
+    ).fetchone()
+    return str(found[0]) if found else None
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
+    connection.execute(
+        f'COPY ({query} ORDER BY event_time, request_id, "row") TO {literal(str(target))} (FORMAT parquet)'
+    )
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    row: Any = connection.execute(query).fetchone()
+    return int(row[0])
+
+
+def _interval(span: timedelta) -> str:
+    return f"to_microseconds({span // timedelta(microseconds=1)})"
+
+
+def _time(moment: datetime | None) -> str:
+    return _NO_TIME if moment is None else f"{literal(moment.isoformat())}::TIMESTAMPTZ"

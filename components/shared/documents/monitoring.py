@@ -1,0 +1,162 @@
+"""What the steps of the monitoring pipeline hand on: the window, what drifted, how the model performs, what to do."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from components.shared.documents.document import Document, OptionalFloat, Part, Task
+from components.shared.documents.measurements import Metric
+
+Action = Literal["nothing", "watch", "retrain", "roll back"]
+
+
+class LabelJoin(Part):
+    """What became of the labels that were added."""
+
+    known: int
+    """Labels of the project, counting the latest of each key."""
+    joined: int
+    """Labels that belong to a logged row."""
+    revised: int
+    """Labels that were added more than once with different values; the latest counts."""
+    early: int
+    """Labels of an entity that lie before its first logged row, so that they belong to none."""
+
+
+class LogWindow(Document):
+    """``window.json``: which logged rows are looked at, and which of them have a label that is due."""
+
+    FILE = "window.json"
+
+    model: str
+    task: Task
+    start: str | None
+    """Exclusive, ISO 8601, UTC; None is no limit."""
+    end: str | None
+    """Inclusive; None if nothing was logged."""
+    rows: int
+    requests: int
+    releases: dict[str, int]
+    """Release to its number of rows in the window."""
+    release: str | None
+    """The release of the newest row."""
+    delay_days: int
+    due_until: str | None
+    """Rows with an event time up to here are old enough for their label to be known."""
+    due: int
+    """Rows of the release up to the end of the window that are due, labeled or not."""
+    due_labeled: int
+    """Those of them with a label."""
+    young_labeled: int
+    """Rows that have a label already although they are not due; they are not measured."""
+    from_the_future: int
+    """Rows whose event time is later than their request by more than a day; they are left out."""
+    labels: LabelJoin
+    damaged: tuple[str, ...]
+    """Why each damaged segment of the log was set aside."""
+
+
+class ColumnDrift(Part):
+    """The comparison of one column of the window with the reference."""
+
+    column: str
+    statistic: str
+    value: OptionalFloat
+    threshold: OptionalFloat
+    effect: OptionalFloat
+    """Normed Wasserstein (numbers) or Jensen-Shannon distance (categories), whichever test was used."""
+    missing_reference: float
+    """Share of missing values, 0 to 1."""
+    missing: float
+    is_drift: bool
+    importance: OptionalFloat = None
+    """What the main metric lost on the test rows when this column was shuffled; None if that was not measured."""
+    reason: str | None = None
+    """Why nothing was compared."""
+
+
+class JointDrift(Part):
+    """Whether a classifier tells the window's rows from the reference's."""
+
+    auc: float
+    """Cross-validated; 0.5 is chance."""
+    threshold: float
+    is_drift: bool
+
+
+class DriftReport(Document):
+    """``drift.json``: the four signals, each with its own name; ``reason`` says why nothing can be known."""
+
+    FILE = "drift.json"
+
+    reference_rows: int
+    rows: int
+    columns: tuple[ColumnDrift, ...] = ()
+    """Input drift, by effect times importance."""
+    joint: JointDrift | None = None
+    """Input drift that no single column shows; None if there were too few rows."""
+    prediction: ColumnDrift | None = None
+    label: ColumnDrift | None = None
+    """Label shift; None without enough labels."""
+    reason: str | None = None
+
+
+class Period(Part):
+    """One day of rows whose labels are due."""
+
+    day: str
+    rows: int
+    labeled: int
+    losses: float
+    """Labeled rows that went wrong."""
+    evidence: float
+    """The detector's value as a share of what raises an alarm."""
+    alarm: bool
+
+
+class PerformanceReport(Document):
+    """``performance.json``: how the release performs on rows with due labels; ``reason`` says why nothing is known."""
+
+    FILE = "performance.json"
+
+    mode: Literal["direct", "inputs only"]
+    release: str | None
+    loss: str
+    """What counts as a loss, in words."""
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    reference: dict[str, OptionalFloat] = Field(default_factory=dict)
+    """The same metrics on the test rows at the time of the release."""
+    rate: OptionalFloat = None
+    """Share of losses among the labeled rows."""
+    reference_rate: OptionalFloat = None
+    tolerated: OptionalFloat = None
+    """The share above which the loss counts as risen."""
+    run_length_days: OptionalFloat = None
+    """Average number of days between false alarms that the detector promises."""
+    guarantee: str = ""
+    periods: tuple[Period, ...] = ()
+    reason: str | None = None
+
+    @property
+    def alarm(self) -> Period | None:
+        """The first period that raised an alarm; None if none did."""
+        return next((period for period in self.periods if period.alarm), None)
+
+
+class Signal(Part):
+    """One thing that was looked at, and what it says."""
+
+    name: str
+    state: Literal["quiet", "changed", "alarm", "unknown"]
+    sentence: str
+
+
+class MonitoringDecision(Document):
+    """``decision.json``: what to do, and every signal that led to it."""
+
+    FILE = "decision.json"
+    IS_ARTIFACT = True
+
+    action: Action
+    reasons: tuple[str, ...]
+    signals: tuple[Signal, ...]

@@ -1,0 +1,93 @@
+"""Labels that become known after the prediction: a folder of parquet files, one per added table.
+
+A label belongs to a request (and one of its rows, or all), or to an entity and a time. What is added is never changed:
+a revised label is added again, and the latest one counts. A file is named by its content: a table that was added last
+is not added again, and one that was added before that changes nothing but what was revised since.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from components.shared.sql import identifier, literal
+
+SCHEMA = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("row", pa.int32()),
+        ("entity", pa.string()),
+        ("event_time", pa.timestamp("us", tz="UTC")),
+        ("label", pa.string()),
+        ("known_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""Either ``request_id`` is set, with ``row`` null for all rows of the request, or ``entity`` and ``event_time`` are."""
+
+
+@dataclass(frozen=True)
+class AddedLabels:
+    """What became of a table of labels; ``is_new`` is false if the same table was added last."""
+
+    rows: int
+    is_new: bool
+
+
+def add(folder: Path, labels: pa.Table, now: datetime) -> AddedLabels:
+    """Add labels.
+
+    Args:
+        folder: The store; created if absent.
+        labels: A table with the columns of ``SCHEMA``.
+        now: When they are added; a later label of the same key replaces an earlier one.
+    """
+    if labels.num_rows == 0:
+        return AddedLabels(0, is_new=False)
+    content = hashlib.sha256(_bytes(labels.cast(SCHEMA))).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    newest = max(folder.glob("*.parquet"), default=None)
+    if newest is not None and newest.stem.endswith(f"-{content}"):
+        return AddedLabels(labels.num_rows, is_new=False)
+    added_at = pa.array([now.astimezone(UTC)] * labels.num_rows, pa.timestamp("us", tz="UTC"))
+    target = folder / f"{int(now.timestamp() * 1e6):020d}-{content}.parquet"
+    partial = target.with_suffix(".partial")
+    parquet.write_table(labels.cast(SCHEMA).append_column("added_at", added_at), partial, compression="zstd")
+    partial.replace(target)
+    return AddedLabels(labels.num_rows, is_new=True)
+
+
+def query(folder: Path) -> str:
+    """Return SQL (DuckDB) for the latest label of each key, with ``revised``: whether it had another value before."""
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        columns = ", ".join(f"NULL::{_sql_type(field.type)} AS {identifier(field.name)}" for field in SCHEMA)
+        return f"SELECT {columns}, false AS revised WHERE false"
+    return f"""
+        SELECT request_id, "row", entity, event_time, last(label ORDER BY added_at) AS label,
+               last(known_at ORDER BY added_at) AS known_at, count(DISTINCT label) > 1 AS revised
+        FROM read_parquet([{_listed(paths)}])
+        GROUP BY request_id, "row", entity, event_time
+    """
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(literal(str(path)) for path in paths)
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMPTZ"
+    return "INTEGER" if pa.types.is_integer(kind) else "VARCHAR"
+
+
+def _bytes(table: pa.Table) -> bytes:
+    """Serialize a table so that equal content gives equal bytes."""
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return stream.getvalue()

@@ -1,0 +1,23 @@
+"""``perennial labels add``: labels that have become known since the prediction."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from components.shared import label_store
+from pipelines.command.options import TargetOptions
+from pipelines.scoring import late_labels
+
+
+def add(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) -> None:
+    """Add the labels of a table to the project's, and say how many."""
+    backend = options.open()
+    backend.check_machine()
+    labels = late_labels.read(backend.project, table, columns)
+    added = label_store.add(backend.state.labels, labels, datetime.now(UTC))
+    by = "request" if labels["request_id"].null_count == 0 else "entity and time"
+    if added.is_new:
+        click.echo(f"added {added.rows:,} labels by {by}; 'perennial monitor' takes them into account")
+    else:
+        click.echo(f"nothing to do: these {added.rows:,} labels were added before")

@@ -1,0 +1,95 @@
+"""Read a table of labels that have become known since the prediction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from components.shared.errors import InputError
+from components.shared.inputs.rows import texts
+from components.shared.label_store import SCHEMA
+from components.shared.project import Project
+
+_REQUEST = "request_id"
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """The columns of the table; None is the project's own name (``request_id`` for a request, if there is one)."""
+
+    request_id: str | None = None
+    entity: str | None = None
+    time: str | None = None
+    label: str | None = None
+    known_at: str | None = None
+
+
+def read(project: Project, table: Path, columns: LabelColumns) -> pa.Table:
+    """Read labels in the schema of the label store; rows without a label are left out.
+
+    Args:
+        project: Its entity, event time and label column are the names that a table has by default.
+        table: A CSV or parquet file.
+        columns: Other names of columns.
+
+    Raises:
+        InputError: If the file cannot be read, lacks columns, or a key or time is missing.
+    """
+    content = _content(table)
+    label = columns.label or project.label.column
+    by_request = columns.request_id is not None or (_REQUEST in content.column_names and columns.entity is None)
+    key = (
+        {_REQUEST: columns.request_id or _REQUEST}
+        if by_request
+        else {"entity": columns.entity or project.entity, "event_time": columns.time or project.event_time}
+    )
+    needed = [label, *key.values(), *([columns.known_at] if columns.known_at else [])]
+    if absent := [name for name in needed if name not in content.column_names]:
+        raise InputError(
+            f"{table.name} lacks the columns {absent}; it has {content.column_names}. Name its columns with --label, "
+            "--request-id or --entity and --time, and --known-at."
+        )
+    known = content.filter(pa.compute.is_valid(content[label]))
+    for name in key.values():
+        if known[name].null_count:
+            raise InputError(
+                f"{table.name} has {known[name].null_count} labels without '{name}'; expected a value in each row."
+            )
+    if project.task == "regression":
+        labels = _as(known[label], pa.float64(), table, label).cast(pa.string())
+    else:
+        labels = pa.array(texts(known, label), pa.string())
+    chosen = {"label": labels} | {name: _key(known, column, name, table) for name, column in key.items()}
+    if columns.known_at:
+        chosen["known_at"] = _as(known[columns.known_at], SCHEMA.field("known_at").type, table, columns.known_at)
+    return pa.table([chosen.get(field.name, pa.nulls(known.num_rows, field.type)) for field in SCHEMA], schema=SCHEMA)
+
+
+def _content(table: Path) -> pa.Table:
+    try:
+        return csv.read_csv(table) if table.suffix.lower() in (".csv", ".tsv", ".txt") else pq.read_table(table)
+    except FileNotFoundError:
+        raise InputError(f"the table {str(table)!r} does not exist; expected a CSV or parquet file.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"the table {str(table)!r} cannot be read ({error}); expected a CSV or parquet file."
+        ) from error
+
+
+def _key(known: pa.Table, column: str, name: str, table: Path) -> pa.Array | pa.ChunkedArray:
+    if name == "event_time":
+        return _as(known[column], SCHEMA.field("event_time").type, table, column)
+    return pa.array(texts(known, column), pa.string())
+
+
+def _as(values: pa.ChunkedArray, kind: pa.DataType, table: Path, column: str) -> pa.ChunkedArray:
+    try:
+        if pa.types.is_timestamp(kind) and pa.types.is_string(values.type):
+            return values.cast(pa.timestamp("us")).cast(kind)
+        return values.cast(kind)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"the column '{column}' of {table.name} cannot be read as {kind} ({error}); correct it."
+        ) from error
