@@ -14,6 +14,14 @@ from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.findings import ValidationFindings
 from components.shared.documents.measurements import Comparison, Cost, FairnessColumn, Metric, SliceMeasure, ValueReport
 from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.monitoring import (
+    ColumnDrift,
+    DriftReport,
+    LogWindow,
+    MonitoringDecision,
+    PerformanceReport,
+    Period,
+)
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
@@ -280,13 +288,60 @@ def registered_version(**changes: Any) -> RegisteredVersion:
     return RegisteredVersion(**(sample | changes))
 
 
+def log_window(**changes: Any) -> LogWindow:
+    """Return a window of one release, all of whose due rows have a label."""
+    sample = {
+        "model": "made", "task": "binary", "start": "2026-05-25T00:00:00+00:00", "end": "2026-06-01T00:00:00+00:00",
+        "rows": 1200, "requests": 100, "releases": {"1": 1200}, "release": "1", "delay_days": 30,
+        "due_until": "2026-05-02T00:00:00+00:00", "due": 900, "due_labeled": 900, "young_labeled": 0,
+        "from_the_future": 0, "labels": {"known": 900, "joined": 900, "revised": 0, "early": 0}, "damaged": (),
+    }  # fmt: skip
+    return LogWindow(**(sample | changes))
+
+
+def column_drift(name: str = "usage", **changes: Any) -> ColumnDrift:
+    """Return a column that looks like the reference."""
+    sample = {
+        "column": name, "statistic": "normed Wasserstein", "value": 0.02, "threshold": 0.1, "effect": 0.02,
+        "missing_reference": 0.0, "missing": 0.0, "is_drift": False,
+    }  # fmt: skip
+    return ColumnDrift(**(sample | changes))
+
+
+def drift_report(**changes: Any) -> DriftReport:
+    """Return a report of one column, in which nothing differs."""
+    return DriftReport(**({"reference_rows": 1000, "rows": 1200, "columns": (column_drift(),)} | changes))
+
+
+def performance_report(
+    *alarms: str, days: Sequence[str] = ("2026-01-01", "2026-01-05", "2026-03-01"), **changes: Any
+) -> PerformanceReport:
+    """Return a report over some days, of which some raised an alarm."""
+    periods = tuple(
+        Period(day=day, rows=100, labeled=100, losses=20, evidence=0.1, alarm=day in alarms) for day in days
+    )
+    sample = {
+        "mode": "direct", "release": "1", "loss": "wrong answers", "rate": 0.25, "reference_rate": 0.2,
+        "tolerated": 0.21, "run_length_days": 730, "guarantee": "holds", "periods": periods,
+        "metrics": {"auc": metric(0.79)}, "reference": {"auc": 0.81},
+    }  # fmt: skip
+    return PerformanceReport(**(sample | changes))
+
+
+def monitoring_decision(**changes: Any) -> MonitoringDecision:
+    """Return the decision that nothing is to be done."""
+    signals = ({"name": "loss", "state": "quiet", "sentence": "the loss has not risen"},)
+    sample = {"action": "nothing", "reasons": ("the loss has not risen",), "signals": signals}
+    return MonitoringDecision(**(sample | changes))
+
+
 def every() -> list[Document]:
     """Return one sample of each document."""
     manifest = PackageManifest(files={"model.onnx": "0" * 64})
     return [
         evaluation(), model_facts(), package_sample(), training_history(), manifest, snapshot(), findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
-        registered_version(),
+        registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
     ]  # fmt: skip
 
 

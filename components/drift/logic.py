@@ -1,10 +1,14 @@
 """Compare the rows of a window with the champion's test rows: inputs, predictions and labels, each on its own.
 
-The same tests as in data validation (``components/shared/drift``), corrected for the number of columns. They are one
-look at one window: what they find is shown, and only evidence that accumulates over windows raises an alarm.
+The same tests as in data validation (``components/shared/drift``), corrected for the number of columns. A difference
+counts if it exceeds what chance explains, and one and a half times what any period of the reference, as long as the
+window, had from the others: days differ, and a season that the reference has seen is no finding. The tests are one look
+at one window. What they find is shown, and only evidence that accumulates over windows raises an alarm.
 """
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +29,11 @@ ROWS_MIN = 50
 """With fewer rows than this, a comparison says nothing."""
 MISSING_MIN = 0.05
 """Smallest relevant difference between two shares of missing values."""
-_ALPHA = 0.05
+_ALPHA = 0.01
+"""Probability of at least one finding by chance in a window, over all columns."""
+_ORDINARY = 1.5
+"""A difference counts only if it exceeds the largest difference of an earlier period by this factor."""
+_FEWEST_PERIODS = 3
 _EVALUATION = "evaluation"
 _SHUFFLED = "shuffled column"
 
@@ -48,11 +56,11 @@ def compare(project: Project, window: Path, measured: Path) -> DriftReport:
     if reason is not None:
         return DriftReport(reference_rows=0, rows=rows.num_rows, reason=reason)
     reference = pq.read_table(file)
+    comparison = _Comparison(tests=len(project.features.columns) + 1, periods=_periods(reference, described))
     importance = _importance(EvaluationReport.read(measured / _EVALUATION))
     features = [RECEIVED + name for name in project.features.columns]
-    tests = len(features) + 1
     columns = [
-        _compared(reference, rows, name, tests, importance.get(name.removeprefix(RECEIVED))) for name in features
+        _compared(reference, rows, name, comparison, importance.get(name.removeprefix(RECEIVED))) for name in features
     ]
     columns.sort(key=_rank, reverse=True)
     both = [name for name in features if name in reference.column_names and name in rows.column_names]
@@ -61,11 +69,51 @@ def compare(project: Project, window: Path, measured: Path) -> DriftReport:
         rows=rows.num_rows,
         columns=tuple(columns),
         joint=joint.compare(reference.select(both), rows.select(both)),
-        prediction=_predictions(reference, rows, described.task, tests),
-        label=_labels(reference, pq.read_table(window / "history.parquet"), described.task),
+        prediction=_predictions(reference, rows, described.task, comparison),
+        label=_labels(reference, pq.read_table(window / "history.parquet"), described.task, comparison),
     )
     _log.info("drift in %d of %d columns", sum(c.is_drift for c in columns), len(columns))
     return report
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """How columns are compared.
+
+    Attributes:
+        tests: Number of tests of the window, by which the probability of a finding by chance is divided.
+        periods: Rows of the reference by period; none if it is too short to tell periods apart.
+    """
+
+    tests: int
+    periods: tuple[NDArray[np.intp], ...]
+
+    def of(self, before: pa.ChunkedArray, after: pa.ChunkedArray) -> univariate.Comparison:
+        """Compare two columns; where they differ, raise the threshold by how much earlier periods differ."""
+        compared = _values(before, after, self.tests)
+        if not compared.is_drift:
+            return compared
+        ordinary = 0.0
+        for period in self.periods:
+            others = np.setdiff1d(np.arange(len(before)), period)
+            earlier, rest = before.take(pa.array(period)), before.take(pa.array(others))
+            if min(len(earlier) - earlier.null_count, len(rest) - rest.null_count) >= ROWS_MIN:
+                difference = _values(rest, earlier, self.tests)
+                if difference.statistic == compared.statistic:
+                    ordinary = max(ordinary, difference.value)
+        return compared.with_threshold_of_at_least(_ORDINARY * ordinary)
+
+
+def _periods(reference: pa.Table, window: LogWindow) -> tuple[NDArray[np.intp], ...]:
+    """Divide the reference into periods as long as the window; none if there are fewer than three."""
+    if window.start is None or window.end is None:
+        return ()
+    length = datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)
+    times = reference["event_time"].cast(pa.int64()).to_numpy(zero_copy_only=False)
+    numbers = (times.max() - times) // max(int(length / timedelta(microseconds=1)), 1)
+    periods = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    full = tuple(period for period in periods if len(period) >= ROWS_MIN)
+    return full if len(full) >= _FEWEST_PERIODS else ()
 
 
 def _why_nothing(window: LogWindow, reference: Path) -> str | None:
@@ -96,7 +144,7 @@ def _rank(compared: ColumnDrift) -> tuple[bool, float]:
 
 
 def _compared(
-    reference: pa.Table, rows: pa.Table, name: str, tests: int, importance: float | None = None
+    reference: pa.Table, rows: pa.Table, name: str, comparison: _Comparison, importance: float | None = None
 ) -> ColumnDrift:
     """Compare one feature, and its share of missing values."""
     feature = name.removeprefix(RECEIVED)
@@ -107,12 +155,12 @@ def _compared(
         return _nothing(feature, f"the {absent} does not have this column", is_drift=True)
     before, after = reference[name], rows[name]
     shares = before.null_count / len(before), after.null_count / len(after)
-    is_missing_changed = _shares_differ(*shares, len(before), len(after), _ALPHA / tests)
+    is_missing_changed = _shares_differ(*shares, len(before), len(after), _ALPHA / comparison.tests)
     known = min(len(before) - before.null_count, len(after) - after.null_count)
     if known < ROWS_MIN:
         reason = f"{known} known values on one side, and {ROWS_MIN} are needed"
         return _nothing(feature, reason, is_drift=is_missing_changed, missing=shares, importance=importance)
-    compared = _values(before, after, tests)
+    compared = comparison.of(before, after)
     return ColumnDrift(
         column=feature,
         statistic=compared.statistic,
@@ -165,23 +213,23 @@ def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
     return known
 
 
-def _predictions(reference: pa.Table, rows: pa.Table, task: str, tests: int) -> ColumnDrift | None:
+def _predictions(reference: pa.Table, rows: pa.Table, task: str, comparison: _Comparison) -> ColumnDrift | None:
     """Compare the scores, or for several classes the decisions."""
     name = "decision" if task == "multiclass" else "score"
     if rows[name].null_count == rows.num_rows:
         return None
     before = reference[name] if name == "decision" else reference[name].cast(pa.float64())
     after = rows[name] if name == "decision" else rows[name].cast(pa.float64())
-    return _simple(name, _values(before, after, tests))
+    return _simple(name, comparison.of(before, after))
 
 
-def _labels(reference: pa.Table, history: pa.Table, task: str) -> ColumnDrift | None:
+def _labels(reference: pa.Table, history: pa.Table, task: str, comparison: _Comparison) -> ColumnDrift | None:
     """Compare the labels that are due with those of the reference."""
     known = history["label"].drop_null()
     if len(known) < ROWS_MIN:
         return None
     kind = pa.float64() if task == "regression" else pa.string()
-    return _simple("label", _values(reference["label"].cast(kind), known.cast(kind), tests=1))
+    return _simple("label", comparison.of(reference["label"].cast(kind), known.cast(kind)))
 
 
 def _simple(name: str, compared: univariate.Comparison) -> ColumnDrift:

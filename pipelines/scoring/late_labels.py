@@ -11,6 +11,7 @@ from components.shared.errors import InputError
 from components.shared.inputs.rows import texts
 from components.shared.label_store import SCHEMA
 from components.shared.project import Project
+from pipelines.scoring.times import utc
 
 _REQUEST = "request_id"
 
@@ -86,9 +87,7 @@ def _key(known: pa.Table, column: str, name: str, table: Path) -> pa.Array | pa.
 
 def _as(values: pa.ChunkedArray, kind: pa.DataType, table: Path, column: str) -> pa.ChunkedArray:
     try:
-        if pa.types.is_timestamp(kind) and pa.types.is_string(values.type):
-            return values.cast(pa.timestamp("us")).cast(kind)
-        return values.cast(kind)
+        return utc(values) if pa.types.is_timestamp(kind) else values.cast(kind)
     except pa.ArrowInvalid as error:
         raise InputError(
             f"the column '{column}' of {table.name} cannot be read as {kind} ({error}); correct it."

@@ -13,6 +13,7 @@ from components.shared import inference
 from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines.scoring import new_rows
+from pipelines.scoring.times import utc
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def send(
 
 def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
-        return column.cast(pa.timestamp("us", tz="UTC"))
+        return utc(column)
     except pa.ArrowInvalid as error:
         raise InputError(
             f"the column of the event time cannot be read as times ({error}); convert it, or leave it out."

@@ -14,7 +14,7 @@ from tests.components.made_candidate import CODE, empty_registry
 
 
 def _fetch(uri, out):
-    version = logic.fetch(made_candidate.project(), uri, out / "model", out / "accepted")
+    version = logic.fetch(made_candidate.project(), uri, out / "model", out / "accepted", out / "measured")
     return version, ChampionRecord.read(out / "model"), AcceptedRecord.read(out / "accepted")
 
 

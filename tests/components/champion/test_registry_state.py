@@ -94,9 +94,9 @@ def test_another_project_in_the_same_registry_changes_nothing(tmp_path, uri, cha
 def test_a_champion_is_fetched_by_its_digest_and_not_by_a_former_one(tmp_path, uri, champion):
     before = state(uri).digest
     arguments = (made_candidate.project(), uri)
-    fetched = logic.fetch(*arguments, tmp_path / "a" / "model", tmp_path / "a" / "accepted", before)
+    fetched = logic.fetch(*arguments, *(tmp_path / "a" / name for name in ("model", "accepted", "measured")), before)
     registry.move_alias(registry.open(uri), "made", "champion", None)
 
     assert fetched == champion
     with pytest.raises(StepFailed, match=r"the registry changed while the run started .* run again"):
-        logic.fetch(*arguments, tmp_path / "b" / "model", tmp_path / "b" / "accepted", before)
+        logic.fetch(*arguments, *(tmp_path / "b" / name for name in ("model", "accepted", "measured")), before)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluation import logic
+from components.evaluation import reference as reference_rows
 from components.shared.documents.evaluation import ComparedChampion, EvaluatedRows, EvaluationReport
 from components.shared.documents.measurements import Confusion
 from components.shared.errors import InputError, StepFailed
@@ -151,6 +152,37 @@ def test_predictions_hold_each_models_score_of_each_row(tmp_path):
     assert rows.column_names == ["entity", "event_time", "label", "candidate", "rule", "plain", "champion"]
     acted = rows.column("candidate").to_numpy() >= measured.threshold
     assert measured.metrics["selection_rate"].value == acted.mean()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_reference_is_what_the_server_would_have_logged_of_the_test_rows(tmp_path, task):
+    run = Run(tmp_path, task)
+
+    measured = run.evaluate()
+
+    reference = pq.read_table(tmp_path / "evaluation" / "reference.parquet")
+    predictions = pq.read_table(tmp_path / "evaluation" / "predictions.parquet")
+    score = "scores" if task == "multiclass" else "score"
+    assert reference[score].to_pylist() == predictions["candidate"].to_pylist()
+    assert reference["event_time"].to_pylist() == run.test["at"].cast(pa.timestamp("us", "UTC")).to_pylist()
+    assert reference["received.x"].to_pylist() == run.test["x"].to_pylist()
+    assert reference["received.plan"].to_pylist() == run.test["plan"].to_pylist()
+    assert "customer" not in str(reference.column_names)
+    if task == "regression":
+        assert reference["decision"].null_count == reference.num_rows
+        assert [float(text) for text in reference["label"].to_pylist()] == run.test["label"].to_pylist()
+    else:
+        right = np.array(reference["decision"].to_pylist()) == np.array(reference["label"].to_pylist())
+        assert measured.metrics["accuracy"].value == pytest.approx(right.mean())
+
+
+def test_a_large_reference_is_a_sample_in_the_order_of_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_rows, "ROWS_MAX", 50)
+    Run(tmp_path, "binary").evaluate()
+
+    reference = pq.read_table(tmp_path / "evaluation" / "reference.parquet")
+    times = reference["event_time"].to_pylist()
+    assert len(set(times)) == 50 and times == sorted(times)
 
 
 def test_the_same_seed_measures_the_same_and_another_seed_other_intervals(tmp_path):

@@ -166,11 +166,13 @@ def test_the_champion_step_hands_on_the_released_package(uri, tmp_path):
     version, package = register("handed", uri, tmp_path)
     registry.move_alias(registry.open(uri), "handed", registry.CHAMPION, version)
 
-    handed_on = champion.fetch(made_candidate.project(name="handed"), uri, tmp_path / "model", tmp_path / "accepted")
+    targets = (tmp_path / part for part in ("model", "accepted", "measured"))
+    handed_on = champion.fetch(made_candidate.project(name="handed"), uri, *targets)
 
     assert handed_on == version
     assert files.sha256(tmp_path / "model" / "package") == files.sha256(package)
     assert files.read_json(tmp_path / "accepted" / "accepted.json")["snapshot_hash"] == "5" * 64
+    assert files.read_json(tmp_path / "measured" / "evaluation" / "evaluation.json")["primary"] == "auc"
 
 
 def test_a_version_whose_registration_was_killed_is_not_listed(uri, tmp_path):

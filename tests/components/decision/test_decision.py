@@ -1,0 +1,110 @@
+"""One decision with its reasons: drift alone is watched, a risen loss retrains, and soon after a release rolls back."""
+
+from pathlib import Path
+
+import pytest
+
+from components.decision import logic
+from components.shared.documents.monitoring import (
+    DriftReport,
+    JointDrift,
+    LabelJoin,
+    LogWindow,
+    MonitoringDecision,
+    PerformanceReport,
+)
+from tests import documents
+from tests.components import made_candidate
+
+MOVED = documents.column_drift(value=0.7, effect=0.7, is_drift=True)
+
+
+@pytest.fixture
+def decide(tmp_path: Path):
+    def decided(
+        *, at: LogWindow | None = None, drifted: DriftReport | None = None, measured: PerformanceReport | None = None
+    ):
+        (at or documents.log_window()).write(tmp_path / "window")
+        (drifted or documents.drift_report()).write(tmp_path / "drift")
+        (measured or documents.performance_report()).write(tmp_path / "performance")
+        folders = (tmp_path / name for name in ("window", "drift", "performance"))
+        return logic.decide(made_candidate.project(monitoring={"rollback_days": 7}), *folders)
+
+    return decided
+
+
+def states(decision: MonitoringDecision) -> dict[str, str]:
+    return {signal.name: signal.state for signal in decision.signals}
+
+
+def test_where_nothing_changed_there_is_nothing_to_do(decide):
+    decision = decide()
+
+    assert decision.action == "nothing"
+    assert decision.reasons == ("1,200 rows look like the reference, and the loss has not risen",)
+    assert states(decision) == {"input drift": "quiet", "loss": "quiet"}
+
+
+@pytest.mark.parametrize(
+    ("drifted", "signal", "sentence"),
+    [
+        ({"columns": (MOVED,)}, "input drift", "1 of 1 inputs differ from the reference: usage (normed W"),
+        ({"prediction": MOVED}, "prediction drift", "the scores differ from those of the reference"),
+        ({"label": MOVED}, "label shift", "the labels differ from those of the reference"),
+        ({"joint": JointDrift(auc=0.7, threshold=0.55, is_drift=True)}, "input drift", "relation between inputs has"),
+    ],
+)  # fmt: skip
+def test_drift_alone_is_watched_and_named_by_its_kind(decide, drifted, signal, sentence):
+    decision = decide(drifted=documents.drift_report(**drifted))
+
+    assert decision.action == "watch"
+    assert [s.name for s in decision.signals if s.state == "changed"] == [signal]
+    assert len(decision.reasons) == 1 and sentence in decision.reasons[0]
+
+
+def test_a_risen_loss_retrains_and_is_the_only_reason(decide):
+    decision = decide(
+        drifted=documents.drift_report(columns=(MOVED,)), measured=documents.performance_report("2026-03-01")
+    )
+
+    assert decision.action == "retrain"
+    [reason] = decision.reasons
+    assert reason.startswith("the loss has risen, proven on 2026-03-01: 25.0% wrong answers on 300 labeled rows, 20.0%")
+    assert states(decision)["input drift"] == "changed"
+
+
+@pytest.mark.parametrize(("last", "action"), [("2026-01-08", "roll back"), ("2026-01-09", "retrain")])
+def test_a_loss_that_rises_within_a_week_of_the_release_rolls_it_back(decide, last, action):
+    assert decide(measured=documents.performance_report(last, days=("2026-01-01", last))).action == action
+
+
+def test_what_is_unknown_is_watched_and_never_nothing(decide):
+    unknown = PerformanceReport(mode="inputs only", release="1", loss="", reason="nothing was logged")
+
+    assert decide(measured=unknown).reasons == (
+        "performance is unknown, and so is a change of what the inputs mean: nothing was logged",
+    )
+    assert decide(drifted=DriftReport(reference_rows=0, rows=3, reason="only 3 rows")).action == "watch"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"from_the_future": 4}, "4 rows have an event time that is later than their request by more than a day"),
+        ({"damaged": ("the log x is damaged.",)}, "the log x is damaged"),
+        ({"labels": LabelJoin(known=9, joined=0, revised=0, early=0)}, "none of the 9 labels belongs to a logged row"),
+    ],
+)
+def test_what_is_wrong_with_the_log_is_a_reason_to_look(decide, changes, sentence):
+    decision = decide(at=documents.log_window(**changes))
+
+    assert decision.action == "watch" and sentence in decision.reasons[0]
+
+
+def test_most_important_inputs_are_named_and_the_others_counted(decide):
+    moved = tuple(MOVED.model_copy(update={"column": name}) for name in "abcde")
+
+    [reason] = decide(drifted=documents.drift_report(columns=moved)).reasons
+
+    assert reason.startswith("5 of 5 inputs differ") and "c (" in reason and "d (" not in reason
+    assert reason.endswith("and 2 more")

@@ -1,0 +1,191 @@
+"""What the due labels say of a release: its metrics, and whether its losses have risen, with the promised guarantee."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.performance import logic
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.monitoring import PerformanceReport
+from tests import documents
+from tests.components import made_log
+
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def labeled(days: int, per_day: int, loss: float | Callable[[int], float], seed: int, **columns: Any) -> pa.Table:
+    """Return rows with labels and decisions, wrong at a rate that may depend on the day."""
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(days), per_day)
+    rates = np.array([loss(int(d)) if callable(loss) else loss for d in day])
+    label = rng.uniform(size=len(day)) < 0.4
+    wrong = rng.uniform(size=len(day)) < rates
+    decision = label ^ wrong
+    made = {
+        "request_id": pa.array([f"r{n}" for n in range(len(day))]),
+        "row": pa.array(np.zeros(len(day), np.int32)),
+        "event_time": pa.array([FIRST + timedelta(days=int(d)) for d in day], pa.timestamp("us", "UTC")),
+        "score": pa.array(np.where(decision, 0.8, 0.1)),
+        "decision": pa.array(np.where(decision, "yes", "no")),
+        "label": pa.array(np.where(label, "yes", "no")),
+    }
+    return pa.table(made | columns)
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
+    def measured(
+        reference: pa.Table | None,
+        history: pa.Table,
+        facts: ModelFacts | None = None,
+        window: dict[str, Any] | None = None,
+        **monitoring: Any,
+    ) -> PerformanceReport:
+        folder, model, evaluation = tmp_path / "window", tmp_path / "model", tmp_path / "measured" / "evaluation"
+        for made in (folder, model / "package", evaluation):
+            made.mkdir(parents=True, exist_ok=True)
+        known = len(history) - history["label"].null_count
+        due = {"due": len(history), "due_labeled": known, "release": "1"} | (window or {})
+        documents.log_window(**due).write(folder)
+        pq.write_table(history, folder / "history.parquet")
+        documents.champion("1").write(model)
+        (facts or documents.model_facts(threshold=0.5)).write(model / "package")
+        documents.evaluation().write(evaluation)
+        if reference is not None:
+            pq.write_table(reference, evaluation / "reference.parquet")
+        return logic.measure(made_log.project(**monitoring), folder, model, evaluation.parent)
+
+    return measured
+
+
+def test_a_loss_that_stays_raises_no_alarm_in_half_a_year(measure):
+    for seed in range(6):
+        report = measure(labeled(90, 100, 0.2, seed), labeled(180, 100, 0.2, seed + 50))
+
+        assert report.alarm is None
+        assert len(report.periods) == 180 and max(period.evidence for period in report.periods) < 1
+
+
+def test_a_loss_that_rises_is_proven_within_days(measure):
+    reference = labeled(90, 200, 0.2, 1)
+    delays = []
+    for seed in range(6):
+        history = labeled(120, 200, lambda day: 0.2 if day < 60 else 0.27, seed + 50)
+        alarm = measure(reference, history).alarm
+        delays.append((datetime.fromisoformat(alarm.day).replace(tzinfo=UTC) - FIRST).days - 60)
+
+    assert min(delays) >= 0 and np.median(delays) <= 8
+
+
+def test_a_rise_that_the_project_tolerates_is_none(measure):
+    reference, history = labeled(90, 200, 0.2, 1), labeled(120, 200, 0.27, 2)
+
+    assert measure(reference, history).alarm is not None
+    tolerant = measure(reference, history, loss_increase=0.1)
+    assert tolerant.alarm is None and tolerant.tolerated == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_larger_budget_of_false_alarms_promises_a_shorter_run(measure):
+    reference, history = labeled(90, 50, 0.2, 1), labeled(20, 50, 0.2, 2)
+
+    assert measure(reference, history).run_length_days == 730
+    frequent = measure(reference, history, alerts={"false_alarms": 12, "days": 365})
+    assert frequent.run_length_days == pytest.approx(2 * 365 / 12)
+
+
+def test_metrics_are_those_of_the_labeled_rows_and_stand_beside_those_of_the_release(measure):
+    history = labeled(20, 100, 0.25, 2)
+    partly = history.set_column(
+        5, "label", pa.array([v if n % 2 else None for n, v in enumerate(history["label"].to_pylist())])
+    )
+
+    report = measure(labeled(90, 50, 0.2, 1), partly)
+
+    known = partly.filter(pa.compute.is_valid(partly["label"]))
+    right = np.mean(np.array(known["label"].to_pylist()) == np.array(known["decision"].to_pylist()))
+    assert report.metrics["accuracy"].value == pytest.approx(right)
+    assert report.metrics["accuracy"].low < right < report.metrics["accuracy"].high
+    assert report.rate == pytest.approx(1 - right)
+    assert report.reference["auc"] == 0.8123
+    assert sum(period.labeled for period in report.periods) == 1000 and report.periods[0].rows == 100
+
+
+def test_days_that_differ_widen_what_is_expected_of_a_day(measure):
+    calm = measure(labeled(90, 200, 0.2, 1), labeled(10, 200, 0.2, 2))
+    rough = measure(labeled(90, 200, lambda day: 0.1 + 0.2 * (day % 2), 1), labeled(10, 200, 0.2, 2))
+
+    def spread(report: PerformanceReport) -> float:
+        return float(report.guarantee.split("at most ")[1].split(",")[0])
+
+    assert spread(calm) < 0.03 < spread(rough)
+
+
+def test_a_reference_of_few_days_promises_less_and_says_so(measure):
+    report = measure(labeled(3, 300, 0.2, 1), labeled(40, 200, 0.2, 2))
+
+    assert "3 days of test rows are too few" in report.guarantee
+    assert report.tolerated > 0.2 and report.alarm is None
+    assert measure(labeled(3, 300, 0.2, 1), labeled(60, 200, 0.4, 2)).alarm is not None
+
+
+def test_a_regression_loses_where_its_error_exceeds_what_nine_of_ten_test_rows_had(measure):
+    facts = documents.model_facts(task="regression", classes=None, positive=None, threshold=None)
+
+    def scored(count: int, spread: float, seed: int) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        truth = rng.normal(10, 3, count)
+        labels = pa.array([str(value) for value in truth])
+        score = pa.array(truth + rng.normal(0, spread, count))
+        made = labeled(20, count // 20, 0, seed, score=score, label=labels)
+        return made.set_column(4, "decision", pa.nulls(count, pa.string()))
+
+    same, worse = (measure(scored(4000, 1, 1), scored(4000, spread, 2), facts) for spread in (1, 1.6))
+
+    assert same.reference_rate == pytest.approx(0.1, abs=0.001) and same.rate == pytest.approx(0.1, abs=0.02)
+    assert same.alarm is None and worse.alarm is not None
+    assert same.metrics["rmse"].value == pytest.approx(1, abs=0.05)
+    assert "errors above 1.6" in same.loss
+
+
+def test_several_classes_are_measured_by_their_decisions(measure):
+    facts = documents.model_facts(task="multiclass", classes=("a", "b", "c"), positive=None, threshold=None)
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 3, 2000)
+    decision = np.where(rng.uniform(size=2000) < 0.3, (label + 1) % 3, label)
+    scores = np.full((2000, 3), 0.1)
+    scores[np.arange(2000), decision] = 0.8
+    names = np.array(["a", "b", "c"])
+    made = labeled(20, 100, 0, 1).drop_columns(["score"])
+    made = made.set_column(3, "decision", pa.array(names[decision])).set_column(4, "label", pa.array(names[label]))
+    made = made.append_column("scores", pa.array(list(scores)))
+
+    report = measure(made, made, facts)
+
+    assert report.rate == pytest.approx(np.mean(label != decision))
+    assert report.metrics["accuracy"].value == pytest.approx(1 - report.rate)
+
+
+@pytest.mark.parametrize(
+    ("window", "reason"),
+    [
+        ({"due": 40, "due_labeled": 29}, "29 of the release's 40 rows that are older than 30 days have a label"),
+        ({"due": 0, "due_labeled": 0, "young_labeled": 7}, "7 labels belong to rows that are not due"),
+        ({"release": None}, "nothing was logged"),
+        ({"release": "2"}, "release 2 answered last, and version 1 is the champion"),
+    ],
+)
+def test_what_can_not_be_known_is_said_and_not_measured(measure, window, reason):
+    report = measure(labeled(90, 50, 0.2, 1), labeled(10, 50, 0.2, 2), window=window)
+
+    assert report.mode == "inputs only" and reason in report.reason
+    assert report.metrics == {} and report.periods == () and report.rate is None
+
+
+def test_a_champion_without_a_reference_says_so(measure):
+    assert "the champion has no reference rows" in measure(None, labeled(10, 50, 0.2, 2)).reason

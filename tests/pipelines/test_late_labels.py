@@ -1,0 +1,137 @@
+"""A table of labels is read by request or by entity and time, and a table that can't be is refused in one sentence."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from components.shared import label_store
+from components.shared.errors import InputError
+from components.shared.project import Project
+from pipelines.command import cli
+from pipelines.scoring.late_labels import LabelColumns, read
+
+PROJECT = """
+name: small
+task: {task}
+entity: customer
+event_time: at
+sources: {{rows: {{path: rows.csv}}}}
+label: {{source: rows, column: churned}}
+features: {{service: small_v1, columns: {{x: {{type: numeric}}}}}}
+"""
+NO_COLUMNS = LabelColumns()
+
+
+@pytest.fixture
+def table(tmp_path: Path):
+    def written(text: str, name: str = "labels.csv") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return written
+
+
+def project(task: str = "binary") -> Project:
+    import yaml
+
+    return Project.model_validate(yaml.safe_load(PROJECT.format(task=task)))
+
+
+def test_labels_by_request_have_no_entity(table):
+    labels = read(project(), table("request_id,churned\nr1,1\nr2,0\n"), NO_COLUMNS).to_pylist()
+
+    assert [(row["request_id"], row["row"], row["entity"], row["label"]) for row in labels] == [
+        ("r1", None, None, "1"), ("r2", None, None, "0")
+    ]  # fmt: skip
+
+
+def test_labels_by_entity_have_the_columns_of_the_project_unless_others_are_named(table):
+    expected = ("7", datetime(2026, 1, 2, tzinfo=UTC), "yes", datetime(2026, 2, 1, tzinfo=UTC))
+    own = read(
+        project(), table("customer,at,churned,seen\n7,2026-01-02,yes,2026-02-01\n"), LabelColumns(known_at="seen")
+    )
+    columns = LabelColumns(entity="who", time="day", label="left", known_at="seen")
+    named = read(project(), table("who,day,left,seen,request_id\n7,2026-01-02,yes,2026-02-01,r\n", "b.csv"), columns)
+
+    for labels in (own, named):
+        [row] = labels.to_pylist()
+        assert (row["entity"], row["event_time"], row["label"], row["known_at"]) == expected
+        assert row["request_id"] is None
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-02", "2026-01-02 00:00:00", "2026-01-02T00:00:00Z", "2026-01-02T01:00:00+01:00"]
+)
+def test_a_time_without_a_zone_is_in_utc(table, text):
+    [row] = read(project(), table(f"customer,at,churned\n7,{text},1\n"), NO_COLUMNS).to_pylist()
+
+    assert row["event_time"] == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_a_label_that_is_not_known_yet_is_left_out(table):
+    assert read(project(), table("request_id,churned\nr1,1\nr2,\n"), NO_COLUMNS)["request_id"].to_pylist() == ["r1"]
+
+
+def test_numbers_are_the_labels_of_a_regression_and_nothing_else_is(table):
+    labels = read(project("regression"), table("request_id,churned\nr1,2\nr2,2.5\n"), NO_COLUMNS)
+
+    assert [float(text) for text in labels["label"].to_pylist()] == [2.0, 2.5]
+    with pytest.raises(InputError, match=r"'churned' of b\.csv cannot be read as double"):
+        read(project("regression"), table("request_id,churned\nr1,much\n", "b.csv"), NO_COLUMNS)
+
+
+def test_labels_are_written_as_training_writes_them(tmp_path):
+    pq.write_table(pa.table({"request_id": ["a", "b"], "churned": [True, False]}), tmp_path / "l.parquet")
+    pq.write_table(pa.table({"request_id": ["a", "b"], "churned": [1.0, 0.0]}), tmp_path / "f.parquet")
+
+    assert read(project(), tmp_path / "l.parquet", NO_COLUMNS)["label"].to_pylist() == ["true", "false"]
+    assert read(project(), tmp_path / "f.parquet", NO_COLUMNS)["label"].to_pylist() == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("request_id,left\nr1,1\n", r"labels.csv lacks the columns \['churned'\]; it has \['request_id', 'left'\]"),
+        ("customer,churned\n7,1\n", r"lacks the columns \['at'\]"),
+        ("customer,at,churned\n7,2026-01-02,1\n,2026-01-02,1\n", "has 1 labels without 'customer'"),
+        ("customer,at,churned\n7,soon,1\n", "'at' of labels.csv cannot be read as timestamp"),
+        ('request_id,churned\n"r1,1\n', "cannot be read"),
+    ],
+)
+def test_a_table_that_can_not_be_read_is_one_sentence(table, text, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read(project(), table(text), NO_COLUMNS)
+
+
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="does not exist; expected a CSV or parquet file"):
+        read(project(), tmp_path / "absent.csv", NO_COLUMNS)
+
+
+def test_the_command_adds_labels_once_and_says_how(tmp_path):
+    (tmp_path / "project.yaml").write_text(PROJECT.format(task="binary"))
+    (tmp_path / "new.csv").write_text("request_id,churned\nr1,1\nr2,0\n")
+
+    def perennial(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(cli.main, [*arguments, "--project", str(tmp_path)])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "added 2 labels by request" in perennial("labels", "add", str(tmp_path / "new.csv"))
+    assert "nothing to do: these 2 labels were added before" in perennial("labels", "add", str(tmp_path / "new.csv"))
+    assert len(list((tmp_path / ".perennial" / "labels").glob("*.parquet"))) == 1
+    assert "lacks the columns ['when']" in perennial(
+        "labels", "add", str(tmp_path / "new.csv"), "--entity", "request_id", "--time", "when", code=2
+    )
+
+
+def test_an_empty_table_adds_nothing(tmp_path):
+    added = label_store.add(tmp_path / "labels", label_store.SCHEMA.empty_table(), datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert (added.rows, added.is_new) == (0, False) and not (tmp_path / "labels").exists()
+    assert json.dumps(label_store.query(tmp_path / "labels"))
