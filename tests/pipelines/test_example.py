@@ -22,6 +22,7 @@ SECTIONS = [
     "gate",
     "validation",
     "release",
+    "monitoring",
     "serving",
     "limits",
 ]
@@ -30,7 +31,7 @@ KINDS = [kind for kind in vars(types).values() if isinstance(kind, type) and iss
 
 def shown_as_comment(section: str) -> dict[str, Any]:
     """Read the keys of a section that stand in the file as comments."""
-    commented = r"^# (?=(limits|resources|serving):|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )"
+    commented = r"^# (?=(limits|resources|serving|monitoring):|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )"
     uncommented = re.sub(commented, "", TEXT[TEXT.index("\nlabel:") :], flags=re.M)
     plain, full = yaml.safe_load(TEXT).get(section, {}), yaml.safe_load(uncommented)[section]
     return {key: value for key, value in full.items() if key not in plain}
@@ -53,7 +54,14 @@ def test_a_key_in_a_comment_shows_its_default(section):
 
     assert shown
     defaults = {key: kind.model_fields[key].get_default(call_default_factory=True) for key in shown}
-    assert shown == {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
+    assert shown == {key: plain(value) for key, value in defaults.items()}
+
+
+def plain(value: Any) -> Any:
+    """Return a default as YAML has it."""
+    if isinstance(value, types.Section):
+        return {key: plain(inner) for key, inner in vars(value).items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def test_the_search_space_is_the_default():

@@ -17,6 +17,7 @@ LAYERS = (
     ("pipelines.project",),
     ("pipelines.definitions", "pipelines.runs", "pipelines.scoring"),
     ("pipelines.targets",),
+    ("pipelines.traffic",),
     ("pipelines.command.terminal", "pipelines.command.view"),
     ("pipelines.api",),
     ("pipelines.command",),

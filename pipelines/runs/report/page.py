@@ -16,6 +16,7 @@ from pipelines.runs.report.documents import Documents
 _FOLDER = Path(__file__).parent
 _NAME = "report.html"
 _TONES = {"finished": "good", "rejected": "fair", "interrupted": "fair"}
+_ACTION_TONES = {"nothing": "good", "watch": "fair", "retrain": "bad", "roll back": "bad"}
 _TONES |= dict.fromkeys(("data blocked", "bad input", "failed", "bug"), "bad")
 
 
@@ -50,7 +51,7 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
         d=written,
         e=written.evaluation,
         style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
-        tone=_TONES.get(run.get("state", ""), "plain"),
+        tone=_tone(run.get("state", ""), written),
         headline=headline(run, written),
         seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
         picture=kept_pictures.pictures(folder, original, lambda: pictures(written)),
@@ -61,6 +62,13 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
     partial.write_text(page, encoding="utf-8")
     partial.replace(folder / _NAME)
     return folder / _NAME
+
+
+def _tone(state: str, written: Documents) -> str:
+    """Return the color of the headline: how the run ended, or what monitoring says."""
+    if state == "finished" and written.decision:
+        return _ACTION_TONES[written.decision.action]
+    return _TONES.get(state, "plain")
 
 
 def headline(run: Mapping[str, Any], written: Documents) -> str:

@@ -1,0 +1,126 @@
+"""From answered requests and late labels to a decision: a world that stays, one that changes, bad input."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
+from pipelines.images.environments import ROOT
+from pipelines.runs import Run, load
+from tests.end_to_end.command import PERENNIAL, edit, perennial
+
+LABELS = ".perennial/traffic/labels.parquet"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped example with a released model, which nobody has asked yet."""
+    folder = tmp_path_factory.mktemp("monitored")
+    shutil.copy(ROOT / "project.yaml", folder)
+    shutil.copytree(ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
+    edit(folder, tuning={"trials": 0}, training={"families": ["plain"]})
+    perennial("run", "--simulate", cwd=folder)
+    return folder
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[None]:
+    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout and "serving release 1" in server.stdout.readline()
+        yield
+        server.terminate()
+
+
+def monitored(folder: Path, *options: str) -> tuple[Run, str]:
+    said = perennial("monitor", *options, cwd=folder).stdout
+    newest = max((folder / ".perennial" / "runs").iterdir())
+    return load(newest / "run.json"), said
+
+
+def forget(folder: Path) -> None:
+    for name in ("log", "labels"):
+        shutil.rmtree(folder / ".perennial" / name, ignore_errors=True)
+
+
+def test_before_any_request_nothing_is_known_and_that_is_said(example):
+    run, said = monitored(example)
+
+    assert MonitoringDecision.read(run.artifacts["decision.outcome"]).action == "watch"
+    assert "drift is unknown: nothing was logged between the beginning and now" in said
+    assert "performance is unknown" in said
+
+
+def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(example):
+    with serving(example):
+        perennial("traffic", "--rate", "5000", "--months", "4", cwd=example)
+    sent = pq.read_table(example / ".perennial" / "traffic" / "rows.parquet")
+    unlabeled, _ = monitored(example)
+    assert "added" in perennial("labels", "add", LABELS, cwd=example).stdout
+    assert "nothing to do" in perennial("labels", "add", LABELS, cwd=example).stdout
+    quiet, said = monitored(example)
+
+    waiting = PerformanceReport.read(unlabeled.artifacts["performance.report"])
+    assert waiting.mode == "inputs only" and "0 of the release's" in waiting.reason
+    everything = LogWindow.read(monitored(example, "--start", "2020-01-01")[0].artifacts["log_window.window"])
+    assert everything.rows == sent.num_rows and everything.labels.joined == everything.labels.known == sent.num_rows
+    measured = PerformanceReport.read(quiet.artifacts["performance.report"])
+    assert measured.alarm is None and len(measured.periods) > 60
+    assert measured.metrics["auc"].low < measured.reference["auc"] < measured.metrics["auc"].high
+    assert "retrain" not in said and "roll back" not in said
+    page = (quiet.folder / "report.html").read_text(encoding="utf-8")
+    assert 'id="monitoring"' in page and "Loss by day" in page and "Monitoring says:" in page
+
+    forget(example)
+    with serving(example):
+        perennial("traffic", "--rate", "5000", "--months", "4", "--switch", "concept-drift@2025-05", cwd=example)
+    perennial("labels", "add", LABELS, cwd=example)
+    changed, said = monitored(example)
+
+    alarm = PerformanceReport.read(changed.artifacts["performance.report"]).alarm
+    assert "retrain" in said and "the loss has risen, proven on 2025-05-" in said
+    assert alarm is not None and "2025-05-01" <= alarm.day <= "2025-05-21"
+
+
+def test_a_column_in_another_unit_is_named_first(example):
+    forget(example)
+    with serving(example):
+        perennial("traffic", "--rate", "5000", "--months", "2", "--switch", "broken-column@2025-04", cwd=example)
+    run, said = monitored(example)
+
+    assert DriftReport.read(run.artifacts["drift.report"]).columns[0].column == "data_gb"
+    assert said.split("inputs differ from the reference: ")[1].startswith("data_gb (normed Wasserstein")
+
+
+def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
+    """What a killed server left, and the requests with which releases are tested, change no count."""
+    forget(example)
+    with serving(example):
+        perennial("predict", "--sample", cwd=example)
+    wal = next((example / ".perennial" / "log" / "wal").glob("*.jsonl"))
+    with wal.open("ab") as torn:
+        torn.write(b'{"id": "half a li')
+    run, _ = monitored(example)
+
+    window = LogWindow.read(run.artifacts["log_window.window"])
+    assert (window.rows, window.damaged) == (1, ())
+
+
+def test_bad_input_is_one_sentence(example, tmp_path):
+    assert "no server runs on the endpoint" in perennial("traffic", cwd=example, expect=5).stderr
+    assert (
+        "does not exist; expected a CSV or parquet file"
+        in perennial("labels", "add", "absent.csv", cwd=example, expect=2).stderr
+    )
+    wrong = perennial("monitor", "--start", "2026-02-01", "--end", "2026-01-01", cwd=example, expect=2)
+    assert "expected an end after the start" in wrong.stdout + wrong.stderr
+    (tmp_path / "rows.csv").write_text("customer_id,plan\n1,basic\n")
+    with serving(example):
+        refused = perennial("traffic", tmp_path / "rows.csv", cwd=example, expect=2).stderr
+    assert "lacks the features" in refused and json.dumps("plan").strip('"') in refused
