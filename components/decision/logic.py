@@ -88,9 +88,9 @@ def _drift_signals(report: DriftReport) -> Iterator[Signal]:
         yield Signal(name="input drift", state="changed", sentence=sentence)
     elif report.joint is not None and report.joint.is_drift:
         sentence = (
-            "no input differs by itself, but a classifier tells the rows from the reference "
-            f"(auc {report.joint.auc:.3f}, from {report.joint.threshold:.3f} on it counts): the relation between "
-            "inputs has changed"
+            f"no input differs by itself, but all together do, by {report.joint.method} ({report.joint.statistic} "
+            f"{report.joint.value:.3f}, from {report.joint.threshold:.3f} on it counts): the relation between inputs "
+            "has changed"
         )
         yield Signal(name="input drift", state="changed", sentence=sentence)
     else:

@@ -349,7 +349,19 @@ class Monitoring(Section):
     rollback_days: float = Field(
         7.0, ge=0, description="Days after a release in which a risen loss rolls it back instead of retraining."
     )
+    drift: Literal["open", "alibi"] = Field(
+        "open", description="Library of the drift tests; alibi: Alibi Detect, under the Business Source License."
+    )
+    joint: Literal["classifier", "mmd", "autoencoder", "kmeans"] = Field(
+        "classifier", description="Test of all inputs together; other ones than the classifier need alibi."
+    )
     alerts: AlertBudget = Field(AlertBudget(), description="How many false alarms are acceptable.")
+
+    @model_validator(mode="after")
+    def _available(self) -> "Monitoring":
+        if self.drift == "open" and self.joint != "classifier":
+            raise ValueError(f"'joint: {self.joint}' needs 'drift: alibi'; the open tests have the classifier")
+        return self
 
 
 class ServingSettings(Section):

@@ -318,8 +318,7 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
     """Look at the answered requests of a window and the labels that are due, and say what to do."""
     from pipelines.command.verbs import monitor as verb
 
-    request = RunRequest("monitoring", start=start, end=end, wait_for_lock=wait_for_lock)
-    return verb.monitor(options, request)
+    return verb.monitor(options, start, end, wait=wait_for_lock)
 
 
 @main.group()

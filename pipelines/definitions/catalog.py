@@ -134,6 +134,12 @@ def _monitoring() -> Any:
     return monitoring_pipeline
 
 
+def _monitoring_alibi() -> Any:
+    from pipelines.definitions.monitoring_alibi import monitoring_alibi_pipeline
+
+    return monitoring_alibi_pipeline
+
+
 def _retrieval() -> Any:
     from pipelines.definitions.retrieval import retrieval_pipeline
 
@@ -171,6 +177,14 @@ PIPELINES: dict[str, PipelineEntry] = {
             closing=closing.decided,
         ),
         PipelineEntry(
+            name="monitoring-alibi",
+            load=_monitoring_alibi,
+            module="pipelines.definitions.monitoring_alibi",
+            endings={"decision": runs.OK},
+            sections=("steps", "monitoring", "lineage"),
+            closing=closing.decided,
+        ),
+        PipelineEntry(
             name="retrieval",
             load=_retrieval,
             module="pipelines.definitions.retrieval",
@@ -179,6 +193,10 @@ PIPELINES: dict[str, PipelineEntry] = {
         ),
     )
 }  # fmt: skip
+
+
+MONITORING = {"open": "monitoring", "alibi": "monitoring-alibi"}
+"""Library of drift tests, as the project file names it, to the pipeline that uses it."""
 
 
 def entry(name: str) -> PipelineEntry:

@@ -1,16 +1,11 @@
 """The monitoring pipeline: from logged requests and late labels to one decision."""
 
 from kfp import dsl
-from kfp.dsl import Artifact
 
-from components.champion.component import champion
-from components.decision.component import decision
 from components.drift.component import drift
-from components.log_window.component import log_window
-from components.performance.component import performance
+from pipelines.definitions import monitoring_steps
 
 
-# Not "monitoring": kfp takes a pipeline that is named like one of its components for that component.
 @dsl.pipeline(name="perennial-monitoring", description="From logged requests and late labels to one decision.")
 def monitoring_pipeline(
     project_uri: str,
@@ -20,16 +15,5 @@ def monitoring_pipeline(
     window_start: str = "",
     window_end: str = "",
 ) -> None:
-    """Look at a window of the inference log: what drifted, how the release performs, and what to do."""
-    project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output
-    incumbent = champion(project=project, registry_uri=registry_uri, registry_state="")
-    # Neither the registry nor the log is an input that a cache could compare.
-    incumbent.set_caching_options(False)
-    window = log_window(
-        project=project, log=inference_log, labels=labels, window_start=window_start, window_end=window_end
-    )
-    window.set_caching_options(False)
-    measured = incumbent.outputs["measured"]
-    drifted = drift(project=project, window=window.output, measured=measured)
-    performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
-    decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
+    """Look at a window of the inference log with the open drift tests."""
+    monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, window_start, window_end)

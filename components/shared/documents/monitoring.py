@@ -76,10 +76,12 @@ class ColumnDrift(Part):
 
 
 class JointDrift(Part):
-    """Whether a classifier tells the window's rows from the reference's."""
+    """Whether the window's rows differ from the reference's when all columns are taken together."""
 
-    auc: float
-    """Cross-validated; 0.5 is chance."""
+    method: str
+    """What was done, as the end of a sentence: "by ..."."""
+    statistic: str
+    value: float
     threshold: float
     is_drift: bool
 

@@ -74,12 +74,17 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "decision": ("decision.outcome", MonitoringDecision),
     "release": ("registration.release", RegisteredVersion),
 }
+_ALTERNATIVES = {"drift.report": "alibi_drift.report"}
+"""Artifact to that of a step which may stand in its place."""
 _TEXTS = {"card": "registration.card", "advice": "rejection.advice"}
 
 
 def places() -> set[tuple[str, str]]:
     """Name every artifact that a report reads, and the file inside it ("" where the artifact is the file)."""
     documents = {(artifact, "" if kind.IS_ARTIFACT else kind.FILE) for artifact, kind in _DOCUMENTS.values()}
+    documents |= {
+        (other, file) for artifact, other in _ALTERNATIVES.items() for it, file in documents if it == artifact
+    }
     return documents | {(artifact, "") for artifact in _TEXTS.values()}
 
 
@@ -90,7 +95,8 @@ def read(artifacts: Mapping[str, str]) -> Documents:
         artifacts: ``step.output`` to the path of the artifact.
     """
     written: dict[str, Any] = {
-        name: _document(kind, artifacts.get(artifact)) for name, (artifact, kind) in _DOCUMENTS.items()
+        name: _document(kind, artifacts.get(artifact) or artifacts.get(_ALTERNATIVES.get(artifact, "")))
+        for name, (artifact, kind) in _DOCUMENTS.items()
     }
     written |= {name: _text(artifacts.get(artifact)) for name, artifact in _TEXTS.items()}
     return Documents(**written)

@@ -18,6 +18,8 @@ from tests.components import made_candidate
 
 MOVED = documents.column_drift(value=0.7, effect=0.7, is_drift=True)
 
+JOINT = JointDrift(method="a classifier", statistic="AUC", value=0.7, threshold=0.55, is_drift=True)
+
 
 @pytest.fixture
 def decide(tmp_path: Path):
@@ -51,7 +53,7 @@ def test_where_nothing_changed_there_is_nothing_to_do(decide):
         ({"columns": (MOVED,)}, "input drift", "1 of 1 inputs differ from the reference: usage (normed W"),
         ({"prediction": MOVED}, "prediction drift", "the scores differ from those of the reference"),
         ({"label": MOVED}, "label shift", "the labels differ from those of the reference"),
-        ({"joint": JointDrift(auc=0.7, threshold=0.55, is_drift=True)}, "input drift", "relation between inputs has"),
+        ({"joint": JOINT}, "input drift", "relation between inputs has"),
     ],
 )  # fmt: skip
 def test_drift_alone_is_watched_and_named_by_its_kind(decide, drifted, signal, sentence):

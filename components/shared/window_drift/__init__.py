@@ -1,0 +1,1 @@
+"""Compare the rows of a window with a reference; which tests are used is up to a ``Detector``."""

@@ -1,0 +1,236 @@
+"""Compare the rows of a window with the champion's test rows: inputs, predictions and labels, each on its own.
+
+A difference counts if it exceeds what chance explains, and one and a half times what any period of the reference, as
+long as the window, had from the others: days differ, and a season that the reference has seen is no finding. The tests
+are one look at one window. What they find is shown; only evidence that accumulates over windows raises an alarm.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.monitoring import ColumnDrift, DriftReport, LogWindow
+from components.shared.drift import tails
+from components.shared.inference_log.columns import RECEIVED
+from components.shared.project import Project
+from components.shared.window_drift.detector import ALPHA, ColumnComparison, Detector
+
+_log = logging.getLogger(__name__)
+
+ROWS_MIN = 50
+"""With fewer rows than this, a comparison says nothing."""
+MISSING_MIN = 0.05
+"""Smallest relevant difference between two shares of missing values."""
+_ORDINARY = 1.5
+"""A difference counts only if it exceeds the largest difference of an earlier period by this factor."""
+_FEWEST_PERIODS = 3
+_EVALUATION = "evaluation"
+_SHUFFLED = "shuffled column"
+
+
+def compare(project: Project, window: Path, measured: Path, detector: Detector) -> DriftReport:
+    """Compare every feature that both sides have, the scores, and the labels that are due.
+
+    Args:
+        project: Names the features.
+        window: The output of the step log_window.
+        measured: The champion's evaluation, from the step champion; empty before the first release.
+        detector: The tests.
+
+    Returns:
+        The comparisons, ordered by effect times importance; with a reason instead where nothing can be compared.
+    """
+    rows = pq.read_table(window / "rows.parquet")
+    described = LogWindow.read(window)
+    file = measured / _EVALUATION / "reference.parquet"
+    reason = _why_nothing(described, file)
+    if reason is not None:
+        return DriftReport(reference_rows=0, rows=rows.num_rows, reason=reason)
+    reference = pq.read_table(file)
+    comparison = _Comparison(detector, len(project.features.columns) + 1, _periods(reference, described))
+    importance = _importance(EvaluationReport.read(measured / _EVALUATION))
+    features = [RECEIVED + name for name in project.features.columns]
+    columns = [
+        _compared(reference, rows, name, comparison, importance.get(name.removeprefix(RECEIVED))) for name in features
+    ]
+    columns.sort(key=_rank, reverse=True)
+    both = [name for name in features if name in reference.column_names and name in rows.column_names]
+    report = DriftReport(
+        reference_rows=reference.num_rows,
+        rows=rows.num_rows,
+        columns=tuple(columns),
+        joint=detector.joint(reference.select(both), rows.select(both)),
+        prediction=_predictions(reference, rows, described.task, comparison),
+        label=_labels(reference, pq.read_table(window / "history.parquet"), described.task, comparison),
+    )
+    _log.info("drift in %d of %d columns", sum(c.is_drift for c in columns), len(columns))
+    return report
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """How columns are compared.
+
+    Attributes:
+        detector: The tests.
+        tests: Number of tests of the window, by which the probability of a finding by chance is divided.
+        periods: Rows of the reference by period; none if it is too short to tell periods apart.
+    """
+
+    detector: Detector
+    tests: int
+    periods: tuple[NDArray[np.intp], ...]
+
+    def of(self, before: pa.ChunkedArray, after: pa.ChunkedArray) -> ColumnComparison:
+        """Compare two columns; where they differ, raise the threshold by how much earlier periods differ."""
+        compared = self.detector.column(before, after, self.tests)
+        if not compared.is_drift:
+            return compared
+        ordinary = 0.0
+        for period in self.periods:
+            others = np.setdiff1d(np.arange(len(before)), period)
+            earlier, rest = before.take(pa.array(period)), before.take(pa.array(others))
+            if min(len(earlier) - earlier.null_count, len(rest) - rest.null_count) >= ROWS_MIN:
+                difference = self.detector.column(rest, earlier, self.tests)
+                if difference.statistic == compared.statistic:
+                    ordinary = max(ordinary, difference.value)
+        return compared.with_threshold_of_at_least(_ORDINARY * ordinary)
+
+
+def _periods(reference: pa.Table, window: LogWindow) -> tuple[NDArray[np.intp], ...]:
+    """Divide the reference into periods as long as the window; none if there are fewer than three."""
+    if window.start is None or window.end is None:
+        return ()
+    length = datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)
+    times = reference["event_time"].cast(pa.int64()).to_numpy(zero_copy_only=False)
+    numbers = (times.max() - times) // max(int(length / timedelta(microseconds=1)), 1)
+    periods = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    full = tuple(period for period in periods if len(period) >= ROWS_MIN)
+    return full if len(full) >= _FEWEST_PERIODS else ()
+
+
+def _why_nothing(window: LogWindow, reference: Path) -> str | None:
+    if not reference.exists():
+        return (
+            "the champion has no reference rows, because nothing was released or it was registered by an older version "
+            "of Perennial; run the training pipeline"
+        )
+    if window.rows == 0:
+        return f"nothing was logged between {window.start or 'the beginning'} and {window.end or 'now'}"
+    if window.rows < ROWS_MIN:
+        return f"only {window.rows} rows were logged in the window, and {ROWS_MIN} are needed; choose a longer window"
+    return None
+
+
+def _importance(evaluation: EvaluationReport) -> dict[str, float]:
+    """Return what the main metric lost when a column was shuffled; a column that was not shuffled is left out."""
+    return {
+        str(loss.level): max(loss.drop, 0.0)
+        for loss in evaluation.robustness
+        if loss.perturbation == _SHUFFLED and loss.drop is not None
+    }
+
+
+def _rank(compared: ColumnDrift) -> tuple[bool, float]:
+    # What was not measured counts as much as an unimportant column.
+    return compared.is_drift, (compared.effect or 0.0) * (0.001 + (compared.importance or 0.0))
+
+
+def _compared(
+    reference: pa.Table, rows: pa.Table, name: str, comparison: _Comparison, importance: float | None = None
+) -> ColumnDrift:
+    """Compare one feature, and its share of missing values."""
+    feature = name.removeprefix(RECEIVED)
+    absent = next(
+        (side for side, table in (("reference", reference), ("log", rows)) if name not in table.schema.names), None
+    )
+    if absent is not None:
+        return _nothing(feature, f"the {absent} does not have this column", is_drift=True)
+    before, after = reference[name], rows[name]
+    shares = before.null_count / len(before), after.null_count / len(after)
+    is_missing_changed = _shares_differ(*shares, len(before), len(after), ALPHA / comparison.tests)
+    known = min(len(before) - before.null_count, len(after) - after.null_count)
+    if known < ROWS_MIN:
+        reason = f"{known} known values on one side, and {ROWS_MIN} are needed"
+        return _nothing(feature, reason, is_drift=is_missing_changed, missing=shares, importance=importance)
+    compared = comparison.of(before, after)
+    return ColumnDrift(
+        column=feature,
+        statistic=compared.statistic,
+        value=compared.value,
+        threshold=compared.threshold,
+        effect=max(compared.effect, abs(shares[1] - shares[0])),
+        missing_reference=shares[0],
+        missing=shares[1],
+        is_drift=compared.is_drift or is_missing_changed,
+        importance=importance,
+    )
+
+
+def _nothing(
+    name: str,
+    reason: str,
+    *,
+    is_drift: bool,
+    missing: tuple[float, float] = (0.0, 1.0),
+    importance: float | None = None,
+) -> ColumnDrift:
+    return ColumnDrift(
+        column=name,
+        statistic="none",
+        value=None,
+        threshold=None,
+        effect=abs(missing[1] - missing[0]),
+        missing_reference=missing[0],
+        missing=missing[1],
+        is_drift=is_drift,
+        importance=importance,
+        reason=reason,
+    )
+
+
+def _predictions(reference: pa.Table, rows: pa.Table, task: str, comparison: _Comparison) -> ColumnDrift | None:
+    """Compare the scores, or for several classes the decisions."""
+    name = "decision" if task == "multiclass" else "score"
+    if rows[name].null_count == rows.num_rows:
+        return None
+    before = reference[name] if name == "decision" else reference[name].cast(pa.float64())
+    after = rows[name] if name == "decision" else rows[name].cast(pa.float64())
+    return _simple(name, comparison.of(before, after))
+
+
+def _labels(reference: pa.Table, history: pa.Table, task: str, comparison: _Comparison) -> ColumnDrift | None:
+    """Compare the labels that are due with those of the reference."""
+    known = history["label"].drop_null()
+    if len(known) < ROWS_MIN:
+        return None
+    kind = pa.float64() if task == "regression" else pa.string()
+    return _simple("label", comparison.of(reference["label"].cast(kind), known.cast(kind)))
+
+
+def _simple(name: str, compared: ColumnComparison) -> ColumnDrift:
+    return ColumnDrift(
+        column=name,
+        statistic=compared.statistic,
+        value=compared.value,
+        threshold=compared.threshold,
+        effect=compared.effect,
+        missing_reference=0.0,
+        missing=0.0,
+        is_drift=compared.is_drift,
+    )
+
+
+def _shares_differ(before: float, after: float, n: int, m: int, alpha: float) -> bool:
+    """Return whether two shares differ by a relevant amount and beyond chance (the two-proportion z-test)."""
+    pooled = (before * n + after * m) / (n + m)
+    error = float(np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
+    difference = abs(after - before)
+    return difference >= MISSING_MIN and (error == 0 or difference / error >= tails.normal_critical(alpha))

@@ -1,0 +1,36 @@
+"""The steps of the monitoring pipelines, with any library of drift tests."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl import Artifact
+
+from components.champion.component import champion
+from components.decision.component import decision
+from components.log_window.component import log_window
+from components.performance.component import performance
+
+
+def join(
+    compare: Callable[..., Any],
+    project_uri: str,
+    registry_uri: str,
+    inference_log: str,
+    labels: str,
+    window_start: str,
+    window_end: str,
+) -> None:
+    """Join the steps; ``compare`` is the component with the drift tests."""
+    project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output
+    incumbent = champion(project=project, registry_uri=registry_uri, registry_state="")
+    # Neither the registry nor the log is an input that a cache could compare.
+    incumbent.set_caching_options(False)
+    window = log_window(
+        project=project, log=inference_log, labels=labels, window_start=window_start, window_end=window_end
+    )
+    window.set_caching_options(False)
+    measured = incumbent.outputs["measured"]
+    drifted = compare(project=project, window=window.output, measured=measured)
+    performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
+    decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
