@@ -186,7 +186,8 @@ def _announce(name: str) -> None:
 def _env() -> dict[str, str]:
     # Without bytecode every process would compile its heavy libraries again.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"TZ": "UTC"} | telemetry.OFF
+    # Several processes at once: each with a thread per core would wait for the others most of the time.
+    return kept | {"TZ": "UTC", "OMP_NUM_THREADS": "1"} | telemetry.OFF
 
 
 if __name__ == "__main__":

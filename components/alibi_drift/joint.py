@@ -23,6 +23,7 @@ def classifier(reference: pa.Table, rows: pa.Table) -> JointDrift:
     from alibi_detect.cd import ClassifierDrift
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
+    from threadpoolctl import threadpool_limits
 
     before, after, is_category = matrix.coded(*_sampled(reference, rows, _ROWS_MAX))
     model = HistGradientBoostingClassifier(
@@ -32,7 +33,9 @@ def classifier(reference: pa.Table, rows: pa.Table) -> JointDrift:
         before, model, backend="sklearn", p_val=ALPHA, preds_type="probs", binarize_preds=False, n_folds=4,
         train_size=None, seed=_SEED,
     )  # fmt: skip
-    found = test.predict(after)["data"]
+    # With several threads, two such processes at once on few cores wait for each other most of the time.
+    with threadpool_limits(1):
+        found = test.predict(after)["data"]
     side = np.repeat([0, 1], [len(found["probs_ref"]), len(found["probs_test"])])
     auc = float(roc_auc_score(side, np.concatenate([found["probs_ref"], found["probs_test"]])))
     return JointDrift(

@@ -32,6 +32,7 @@ def compare(reference: pa.Table, rows: pa.Table) -> JointDrift | None:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(_SEED)
     before, after, is_category = matrix.coded(*(matrix.sample(table, ROWS_MAX, rng) for table in (reference, rows)))
@@ -41,7 +42,9 @@ def compare(reference: pa.Table, rows: pa.Table) -> JointDrift | None:
         max_iter=60, max_leaf_nodes=15, categorical_features=is_category, random_state=_SEED
     )
     folds = StratifiedKFold(4, shuffle=True, random_state=_SEED)
-    score = cross_val_predict(model, features, side, cv=folds, method="predict_proba")[:, 1]
+    # With several threads, two such processes at once on few cores wait for each other most of the time.
+    with threadpool_limits(1):
+        score = cross_val_predict(model, features, side, cv=folds, method="predict_proba")[:, 1]
     chance = tails.normal_critical(ALPHA) * float(np.sqrt((n + m + 1) / (12 * n * m)))
     threshold = max(AUC_MIN, 0.5 + chance)
     auc = float(roc_auc_score(side, score))
