@@ -82,12 +82,9 @@ def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
     if arguments.log_dir is None:
         return
     from components.shared.inference_log.policy import LogPolicy
-    from serving.inference_log import InferenceLogWriter
+    from serving.inference_log import InferenceLog
 
-    policy = LogPolicy(arguments.log_sample, frozenset(arguments.log_redact))
-    writer = InferenceLogWriter(arguments.log_dir, policy)
-    # Whoever reads the log sees what is in closed segments.
-    exchange.observers.add(writer, idle=writer.close)
+    exchange.log = InferenceLog(arguments.log_dir, LogPolicy(arguments.log_sample, frozenset(arguments.log_redact)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@
 2. Pick the release.
 3. Decode the columns by the release's signature.
 4. Encode the features, score and decide; this is what the latency measures.
-5. Encode the answer, count the request, and hand it to the observers.
+5. Encode the answer, count and log the request, and hand it to the observers.
 """
 
 import asyncio
@@ -109,6 +109,16 @@ class Reply(NamedTuple, Generic[Content]):
     refusal: RequestRefused | None
 
 
+class RequestLog(Protocol):
+    """A log of answered requests."""
+
+    def append(self, scored: ScoredRequest) -> None:
+        """Take one request; must neither wait nor raise."""
+
+    def close(self) -> None:
+        """Write what is not written yet, and end."""
+
+
 class Exchange:
     """Answer requests from the releases in memory.
 
@@ -129,6 +139,8 @@ class Exchange:
     ) -> None:
         self.served = served
         self.observers = Observers()
+        self.log: RequestLog | None = None
+        """Takes every answered request before the answer leaves; None logs nothing."""
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
         self._timer_s = timer_s
@@ -169,6 +181,8 @@ class Exchange:
         except Exception:
             return self.fail(head.protocol, request_id)
         metrics.count_answer(scored)
+        if self.log is not None:
+            self.log.append(scored)
         self.observers.publish(scored)
         return Reply(request_id, 200, content, None)
 

@@ -1,9 +1,11 @@
-"""Write every answered request to the inference log, off the path of the answer."""
+"""Write every answered request to the inference log, without waiting for a disk."""
 
 import logging
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,7 @@ from components.shared.inference_log import segments
 from components.shared.inference_log.policy import LogPolicy
 from components.shared.inference_log.record import LoggedRequest
 from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
+from serving import metrics
 from serving.exchange import ScoredRequest
 from serving.release import ServedRelease
 
@@ -21,19 +24,27 @@ logger = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 64 * 2**20
 _SEGMENT_S = 15.0
+_IDLE_S = 1.0
+_CLOSE_S = 5.0
 
 
-class InferenceLogWriter:
-    """An observer of the exchange: appends one line per request to the write-ahead file of its release.
+class InferenceLog:
+    """Appends one line per answered request to the write-ahead file of its release.
 
-    A line is in the operating system's hands when the call returns, so killing the process loses nothing that was
-    handed over. A segment is closed after 15 seconds or 64 MiB, when the next request arrives.
+    ``append`` makes the line and puts it into a buffer, which a thread of its own writes a few times per second:
+    handing a request over to a thread costs more than making the line, and waiting for a disk may take any time. A
+    killed process loses what was answered since the last write. If the disk is slower than the requests, a bounded
+    number of bytes waits and further requests are dropped and counted.
+
+    A segment is closed after 15 seconds or 64 MiB, or when no request has come for a second; it can be compacted then.
 
     Args:
         folder: The log's folder.
         policy: Which requests and columns are logged.
-        clock_ns: Nanoseconds since 1970 in UTC.
+        flush_s: Pause between two writes.
+        capacity_bytes: Most bytes that may wait to be written.
         timer_s: A monotonic clock in seconds.
+        clock_ns: Nanoseconds since 1970 in UTC.
     """
 
     def __init__(
@@ -41,62 +52,126 @@ class InferenceLogWriter:
         folder: Path,
         policy: LogPolicy,
         *,
-        clock_ns: Callable[[], int] = time.time_ns,
+        flush_s: float = 0.2,
+        capacity_bytes: int = 64 * 2**20,
         timer_s: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._folder, self._policy = folder, policy
-        self._clock_ns, self._timer_s = clock_ns, timer_s
+        self._capacity_bytes, self._timer_s, self._clock_ns = capacity_bytes, timer_s, clock_ns
+        self._waiting: dict[str, _Waiting] = {}
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
         self._open: dict[str, _Segment] = {}
         self._sequence = 0
+        self._failures: set[str] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_closed, args=(flush_s,), name="log", daemon=True)
+        self._thread.start()
 
-    def __call__(self, scored: ScoredRequest) -> None:
-        """Append one request.
+    def append(self, scored: ScoredRequest) -> None:
+        """Take one request; never waits for the disk and never raises."""
+        try:
+            if not self._policy.includes(scored.request.request_id):
+                return
+            release = scored.release
+            waiting = self._waiting.get(release.version) or _Waiting(release.name, _header(release, self._policy))
+            content = line(scored, waiting.header.features)
+        except Exception:
+            self._failed("request", scored.release.name, 1)
+            return
+        with self._lock:
+            accepted = self._waiting_bytes == 0 or self._waiting_bytes + len(content) <= self._capacity_bytes
+            if accepted:
+                self._waiting.setdefault(release.version, waiting).lines.append(content)
+                self._waiting_bytes += len(content)
+        if not accepted:
+            metrics.UNLOGGED.labels(release.name).inc()
 
-        Raises:
-            OSError: If the line cannot be written; the next request begins a new segment.
-        """
-        if self._policy.includes(scored.request.request_id):
-            segment = self._segment(scored.release)
-            try:
-                segment.write(line(scored, segment.features))
-            except OSError:
-                # What was written of the line is torn; a reader drops it at the end of a segment only.
-                self._close(scored.release.version)
-                raise
+    def flush(self) -> None:
+        """Write what waits, and close the segments that are full, old or idle."""
+        with self._lock:
+            taken = {version: waiting.taken() for version, waiting in self._waiting.items()}
+            self._waiting_bytes = 0
+        for version, lines in taken.items():
+            if lines:
+                self._write(version, lines)
+        now = self._timer_s()
+        for version, segment in tuple(self._open.items()):
+            idle = now - segment.written_s >= _IDLE_S
+            if idle or segment.size >= _SEGMENT_BYTES or now - segment.opened_s >= _SEGMENT_S:
+                self._close(version)
 
     def close(self) -> None:
-        """Close every segment; they can be compacted then."""
+        """Write what waits, close every segment, and end the thread; a disk that hangs is not waited for."""
+        self._ended.set()
+        self._thread.join(_CLOSE_S)
         for version in tuple(self._open):
             self._close(version)
 
-    def _segment(self, release: ServedRelease) -> "_Segment":
-        now = self._timer_s()
-        segment = self._open.get(release.version)
-        if segment is not None and (segment.size >= _SEGMENT_BYTES or now - segment.opened_s >= _SEGMENT_S):
-            self._close(release.version)
-            segment = None
-        if segment is None:
-            self._sequence += 1
-            header = _header(release, self._policy)
-            segment = _Segment(segments.create(self._folder, self._clock_ns(), self._sequence), now, header)
-            self._open[release.version] = segment
-        return segment
+    def _write_until_closed(self, flush_s: float) -> None:
+        while not self._ended.wait(flush_s):
+            self.flush()
+        self.flush()
+
+    def _write(self, version: str, lines: list[bytes]) -> None:
+        """Append the lines of a release; what cannot be written is counted, and the next write begins a new segment."""
+        waiting = self._waiting[version]
+        try:
+            if version not in self._open:
+                self._sequence += 1
+                stream = segments.create(self._folder, self._clock_ns(), self._sequence)
+                self._open[version] = _Segment(stream, self._timer_s())
+                self._open[version].write(waiting.header.line(), self._timer_s())
+            self._open[version].write(b"".join(lines), self._timer_s())
+        except OSError:
+            # What was written of the last line is torn; a reader drops it at the end of a segment only.
+            if version in self._open:
+                self._close(version)
+            self._failed("write", waiting.name, len(lines))
 
     def _close(self, version: str) -> None:
         self._open.pop(version).stream.close()
 
+    def _failed(self, what: str, name: str, requests: int) -> None:
+        """Count requests that are not in the log, and tell of the first failure of each kind."""
+        metrics.UNLOGGED.labels(name).inc(requests)
+        if what not in self._failures:
+            self._failures.add(what)
+            logger.exception("the inference log failed (%s); such requests are counted, not logged", what)
+
+
+@dataclass
+class _Waiting:
+    """Lines of one release that are not written yet."""
+
+    name: str
+    header: SegmentHeader
+    lines: list[bytes] = field(default_factory=list)
+
+    def taken(self) -> list[bytes]:
+        """Take the lines out."""
+        lines, self.lines = self.lines, []
+        return lines
+
 
 class _Segment:
-    def __init__(self, stream: BinaryIO, opened_s: float, header: SegmentHeader) -> None:
-        self.stream, self.opened_s, self.size = stream, opened_s, 0
-        self.features = header.features
-        self.write(header.line())
+    """An open write-ahead file."""
 
-    def write(self, content: bytes) -> None:
+    def __init__(self, stream: BinaryIO, now_s: float) -> None:
+        self.stream, self.opened_s, self.written_s, self.size = stream, now_s, now_s, 0
+
+    def write(self, content: bytes, now_s: float) -> None:
+        """Hand bytes to the operating system.
+
+        Raises:
+            OSError: If not all could be written.
+        """
         written = self.stream.write(content)
         self.size += written
+        self.written_s = now_s
         if written < len(content):
-            raise OSError(f"only {written} of {len(content)} bytes of a line could be written")
+            raise OSError(f"only {written} of {len(content)} bytes could be written")
 
 
 def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:

@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 Observer = Callable[["ScoredRequest"], None]
 
 _CAPACITY_ROWS = 100_000
-_IDLE_S = 1.0
 _PAUSE_S = 0.02
 """Waiting this long after each delivery takes many requests at once, which spares a change of threads for each."""
 
@@ -36,23 +35,15 @@ class Observers:
     def __init__(self, capacity_rows: int = _CAPACITY_ROWS) -> None:
         self._capacity_rows = capacity_rows
         self._observers: tuple[Observer, ...] = ()
-        self._idle: tuple[Callable[[], None], ...] = ()
         self._waiting: queue.SimpleQueue[ScoredRequest | None] = queue.SimpleQueue()
         self._waiting_rows = 0
         self._lock = threading.Lock()
         self._failed: set[Observer] = set()
         self._thread: threading.Thread | None = None
 
-    def add(self, observer: Observer, idle: Callable[[], None] | None = None) -> None:
-        """Let an observer see every request that is answered from now on.
-
-        Args:
-            observer: Is called with each request.
-            idle: Is called when no request has come for a while, and again after each further while.
-        """
+    def add(self, observer: Observer) -> None:
+        """Let an observer see every request that is answered from now on."""
         self._observers = (*self._observers, observer)
-        if idle is not None:
-            self._idle = (*self._idle, idle)
         if self._thread is None:
             self._thread = threading.Thread(target=self._deliver, name="observers", daemon=True)
             self._thread.start()
@@ -82,25 +73,13 @@ class Observers:
         return polling.within(lambda: self._waiting_rows == 0, timeout_s, poll_s=0.005)
 
     def _deliver(self) -> None:
-        while (scored := self._next()) is not None:
+        while (scored := self._waiting.get()) is not None:
             for observer in self._observers:
                 self._call(observer, scored)
             with self._lock:
                 self._waiting_rows -= scored.request.rows
             if self._waiting.empty():
                 time.sleep(_PAUSE_S)
-
-    def _next(self) -> "ScoredRequest | None":
-        """Wait for a request; call the idle functions whenever none has come for a while."""
-        while True:
-            try:
-                return self._waiting.get(timeout=_IDLE_S)
-            except queue.Empty:
-                for idle in self._idle:
-                    try:
-                        idle()
-                    except Exception:
-                        logger.exception("observer %r failed while no request came", idle)
 
     def _call(self, observer: Observer, scored: "ScoredRequest") -> None:
         try:

@@ -133,6 +133,8 @@ class ModelServerProcess(ModelServer):
                 await grpc.stop(_GRACE_S)
             await serving
             await asyncio.to_thread(self.exchange.observers.close, _OBSERVERS_S)
+            if self.exchange.log is not None:
+                await asyncio.to_thread(self.exchange.log.close)
             logger.info("ended")
 
     def _stop_by_signals(self, stop: asyncio.Event) -> None:

@@ -153,7 +153,8 @@ def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: tim
     """Make the table ``labeled``: the logged rows with ``label`` and ``known_at``, null where no label is known.
 
     A label names its request, or an entity and the event time. One whose time is that of no row of the entity belongs
-    to the entity's last row before it, if that is no longer ago than ``reach``.
+    to the entity's last row before it, if that is no longer ago than ``reach``; one without a time belongs to the
+    entity's newest row.
     """
     connection.execute(f"CREATE TABLE known AS {label_store.query(labels)}")
     connection.execute(f"""
@@ -162,10 +163,18 @@ def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: tim
         FROM known k JOIN logged l ON k.request_id = l.request_id AND (k."row" IS NULL OR k."row" = l."row")
         UNION ALL
         SELECT l.request_id, l."row", k.label, coalesce(k.known_at, k.event_time)
-        FROM (SELECT * FROM known WHERE entity IS NOT NULL) k
+        FROM (SELECT * FROM known WHERE entity IS NOT NULL AND event_time IS NOT NULL) k
         ASOF JOIN (SELECT * FROM logged WHERE entity IS NOT NULL) l
           ON k.entity = l.entity AND k.event_time >= l.event_time
         WHERE k.event_time - l.event_time <= {_interval(reach)}
+        UNION ALL
+        SELECT l.request_id, l."row", k.label, k.known_at
+        FROM (SELECT * FROM known WHERE entity IS NOT NULL AND event_time IS NULL) k
+        JOIN (
+            SELECT entity, last(request_id ORDER BY event_time, "at") AS request_id,
+                   last("row" ORDER BY event_time, "at") AS "row"
+            FROM logged WHERE entity IS NOT NULL GROUP BY entity
+        ) l ON k.entity = l.entity
     """)
     connection.execute("""
         CREATE TABLE labeled AS
@@ -177,7 +186,8 @@ def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: tim
     """)
     early = """
         SELECT count(*) FROM known
-        WHERE entity IS NOT NULL AND EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity)
+        WHERE entity IS NOT NULL AND event_time IS NOT NULL
+          AND EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity)
           AND NOT EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity AND l.event_time <= known.event_time)
     """
     return LabelJoin(

@@ -27,7 +27,10 @@ SCHEMA = pa.schema(
         ("known_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""Either ``request_id`` is set, with ``row`` null for all rows of the request, or ``entity`` and ``event_time`` are."""
+"""Either ``request_id`` is set, with ``row`` null for all rows of the request, or ``entity``.
+
+With an entity, ``event_time`` is the time that the label is about; null is the entity's newest row.
+"""
 
 
 @dataclass(frozen=True)

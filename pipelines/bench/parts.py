@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from components.shared import telemetry
 from components.shared.errors import ExitCode, StepFailed
 from pipelines import runs
-from pipelines.bench import serving
+from pipelines.bench import logging_cost, serving
 from pipelines.images import environments
 
 TOOLS = Path(__file__).with_name("requirements.txt")
@@ -167,6 +167,20 @@ def throughput(workspace: Workspace) -> list[Row]:
     ]
 
 
+def log(workspace: Workspace) -> list[Row]:
+    """Compare the CPU time of a request with the inference log on with that without."""
+    python = environments.virtualenv(TOOLS, environments.lock_of("serving"), name="bench")
+    return [
+        Row(
+            f"requests of {load.rows} row{'s' if load.rows > 1 else ''}, {load.connections} connections, logged",
+            f"{load.cpu_us * load.ratio:.0f} us of CPU",
+            f"without the log: {load.cpu_us:.0f} us",
+            f"{load.ratio:.2f}",
+        )
+        for load in logging_cost.measure(python, Path(workspace.example.artifacts["training.model"]))
+    ]
+
+
 PARTS: Mapping[str, BenchPart] = {
     "orchestration": BenchPart(orchestration),
     "validation": BenchPart(validation),
@@ -175,5 +189,6 @@ PARTS: Mapping[str, BenchPart] = {
     "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": BenchPart(tuning),
     "serving": BenchPart(throughput),
+    "log": BenchPart(log),
 }
 """Every part by its name, in the order of the table."""

@@ -50,28 +50,24 @@ def measure(
         rounds: Turns per load; the median of the rounds' ratios counts.
         seconds: Length of one server's turn.
     """
-    served_port, floor_port = _free_port(), _free_port()
-    model_server: list[str | Path] = [
-        "-m",
-        "serving",
-        "--model-dir",
-        package,
-        "--name",
-        "bench",
-        "--port",
-        str(served_port),
-    ]
+    served_port, floor_port = free_port(), free_port()
+    model_server = server(package, served_port)
     floor: list[str | Path] = ["-m", "pipelines.bench.bare_fastapi", package, str(floor_port)]
     processes = [subprocess.Popen([python, *command], cwd=source) for command in (model_server, floor)]
     try:
         for port, process in zip((served_port, floor_port), processes, strict=True):
-            _await(port, process)
+            await_server(port, process)
         return [_measure(served_port, floor_port, package, load, rounds, seconds) for load in LOADS]
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait(30)
+
+
+def server(package: Path, port: int) -> list[str | Path]:
+    """Return the arguments that start the model server on a package."""
+    return ["-m", "serving", "--model-dir", package, "--name", "bench", "--port", str(port)]
 
 
 def requests_per_s(port: int, request: bytes, connections: int, seconds: float) -> float:
@@ -100,12 +96,10 @@ def requests_per_s(port: int, request: bytes, connections: int, seconds: float) 
 
 def _measure(served: int, floor: int, package: Path, load: tuple[int, int], rounds: int, seconds: float) -> Measured:
     rows, connections = load
-    request = _request(package, rows)
+    body = request(package, rows)
     for port in (served, floor):
-        requests_per_s(port, request, connections, seconds / 4)
-    pairs = [
-        tuple(requests_per_s(port, request, connections, seconds) for port in (served, floor)) for _ in range(rounds)
-    ]
+        requests_per_s(port, body, connections, seconds / 4)
+    pairs = [tuple(requests_per_s(port, body, connections, seconds) for port in (served, floor)) for _ in range(rounds)]
     return Measured(
         rows,
         connections,
@@ -115,7 +109,8 @@ def _measure(served: int, floor: int, package: Path, load: tuple[int, int], roun
     )
 
 
-def _request(package: Path, rows: int) -> bytes:
+def request(package: Path, rows: int) -> bytes:
+    """Return a V2 request with so many rows of the package's sample."""
     sample = PackageSample.read(package).rows
     repeated = (sample * (rows // len(sample) + 1))[:rows]
     inputs = [
@@ -140,12 +135,18 @@ def _complete(received: bytearray) -> bool:
     return length is not None and len(received) >= end + 4 + int(length[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody uses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
-def _await(port: int, process: subprocess.Popen[bytes], deadline_s: float = 60.0) -> None:
+def await_server(port: int, process: subprocess.Popen[bytes], deadline_s: float = 60.0) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        StepFailed: If it does not in time.
+    """
     end = time.monotonic() + deadline_s
     while time.monotonic() < end and process.poll() is None:
         try:

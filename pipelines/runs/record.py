@@ -248,8 +248,8 @@ def latest(runs_folder: Path) -> Run | None:
 
 
 def latest_with(runs_folder: Path, artifact: str) -> Run | None:
-    """Read the newest record whose run made an artifact, a folder, that still exists."""
+    """Read the newest record whose run made an artifact that still exists."""
     return next(
-        (run for run in records(runs_folder) if artifact in run.artifacts and Path(run.artifacts[artifact]).is_dir()),
+        (run for run in records(runs_folder) if artifact in run.artifacts and Path(run.artifacts[artifact]).exists()),
         None,
     )

@@ -18,7 +18,10 @@ _REQUEST = "request_id"
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """The columns of the table; None is the project's own name (``request_id`` for a request, if there is one)."""
+    """The columns of the table; None is the project's own name (``request_id`` for a request, if there is one).
+
+    A table without the project's event time has labels of the newest row of each entity, unless ``time`` is given.
+    """
 
     request_id: str | None = None
     entity: str | None = None
@@ -41,11 +44,12 @@ def read(project: Project, table: Path, columns: LabelColumns) -> pa.Table:
     content = _content(table)
     label = columns.label or project.label.column
     by_request = columns.request_id is not None or (_REQUEST in content.column_names and columns.entity is None)
-    key = (
-        {_REQUEST: columns.request_id or _REQUEST}
-        if by_request
-        else {"entity": columns.entity or project.entity, "event_time": columns.time or project.event_time}
-    )
+    if by_request:
+        key = {_REQUEST: columns.request_id or _REQUEST}
+    else:
+        key = {"entity": columns.entity or project.entity}
+        if columns.time is not None or project.event_time in content.column_names:
+            key["event_time"] = columns.time or project.event_time
     needed = [label, *key.values(), *([columns.known_at] if columns.known_at else [])]
     if absent := [name for name in needed if name not in content.column_names]:
         raise InputError(

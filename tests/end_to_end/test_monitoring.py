@@ -85,6 +85,7 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
 
     alarm = PerformanceReport.read(changed.artifacts["performance.report"]).alarm
     assert "retrain" in said and "the loss has risen, proven on 2025-05-" in said
+    assert "monitoring says retrain (" in perennial("status", cwd=example).stdout
     assert alarm is not None and "2025-05-01" <= alarm.day <= "2025-05-21"
 
 
@@ -110,6 +111,16 @@ def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
 
     window = LogWindow.read(run.artifacts["log_window.window"])
     assert (window.rows, window.damaged) == (1, ())
+
+
+def test_requests_are_deleted_when_they_are_older_than_the_project_keeps_them(example):
+    log = example / ".perennial" / "log"
+    shutil.copytree(next(log.glob("day=*")), log / "day=2020-01-01")
+
+    _, said = monitored(example)
+
+    assert "deleted the requests of 2020-01-01, which are older than 180 days" in said
+    assert not (log / "day=2020-01-01").exists() and list(log.glob("day=*"))
 
 
 def test_bad_input_is_one_sentence(example, tmp_path):

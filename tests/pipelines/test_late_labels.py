@@ -73,6 +73,14 @@ def test_a_time_without_a_zone_is_in_utc(table, text):
     assert row["event_time"] == datetime(2026, 1, 2, tzinfo=UTC)
 
 
+def test_a_table_without_a_time_has_labels_of_each_entitys_newest_row(table):
+    [row] = read(project(), table("customer,churned\n7,1\n"), NO_COLUMNS).to_pylist()
+
+    assert (row["entity"], row["event_time"], row["label"]) == ("7", None, "1")
+    with pytest.raises(InputError, match=r"lacks the columns \['day'\]"):
+        read(project(), table("customer,churned\n7,1\n"), LabelColumns(time="day"))
+
+
 def test_a_label_that_is_not_known_yet_is_left_out(table):
     assert read(project(), table("request_id,churned\nr1,1\nr2,\n"), NO_COLUMNS)["request_id"].to_pylist() == ["r1"]
 
@@ -97,7 +105,7 @@ def test_labels_are_written_as_training_writes_them(tmp_path):
     ("text", "sentence"),
     [
         ("request_id,left\nr1,1\n", r"labels.csv lacks the columns \['churned'\]; it has \['request_id', 'left'\]"),
-        ("customer,churned\n7,1\n", r"lacks the columns \['at'\]"),
+        ("at,churned\n2026-01-02,1\n", r"lacks the columns \['customer'\]"),
         ("customer,at,churned\n7,2026-01-02,1\n,2026-01-02,1\n", "has 1 labels without 'customer'"),
         ("customer,at,churned\n7,soon,1\n", "'at' of labels.csv cannot be read as timestamp"),
         ('request_id,churned\n"r1,1\n', "cannot be read"),

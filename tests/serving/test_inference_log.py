@@ -1,6 +1,5 @@
 """Every answered request is written to the inference log, the same on every protocol, and never delays an answer."""
 
-import itertools
 import json
 from base64 import b64decode
 from collections.abc import Iterator
@@ -9,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from components.shared import polling
 from components.shared.inference_log import segments
 from components.shared.inference_log.policy import LogPolicy
 from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
-from serving.inference_log import InferenceLogWriter
+from serving import inference_log
+from serving.inference_log import InferenceLog
 from tests.serving import tiny
 from tests.serving.five_protocols import PROTOCOLS, Question, ServerInProcess
 
@@ -30,18 +31,21 @@ FEATURES = (
 def server(tmp_path: Path) -> Iterator[ServerInProcess]:
     with_log = ServerInProcess(tmp_path / "models")
     yield with_log
-    with_log.exchange.observers.close(5)
+    if with_log.exchange.log is not None:
+        with_log.exchange.log.close()
 
 
-def log_to(server: ServerInProcess, folder: Path, policy: LogPolicy | None = None, **clocks: Any) -> InferenceLogWriter:
-    writer = InferenceLogWriter(folder, policy or LogPolicy(), **clocks)
-    server.exchange.observers.add(writer)
-    return writer
+def log_to(server: ServerInProcess, folder: Path, policy: LogPolicy | None = None, **settings: Any) -> InferenceLog:
+    """Log what a server answers; it is written when the test says so."""
+    log = InferenceLog(folder, policy or LogPolicy(), **({"flush_s": 1000} | settings))
+    server.exchange.log = log
+    return log
 
 
 def logged(server: ServerInProcess, folder: Path) -> list[dict[str, Any]]:
     """Return the requests in the log, in the order of its segments."""
-    assert server.exchange.observers.drained(5)
+    assert isinstance(server.exchange.log, InferenceLog)
+    server.exchange.log.flush()
     paths = sorted(segments.wal(folder).glob("*.jsonl"))
     return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()[1:]]
 
@@ -91,16 +95,6 @@ def test_a_request_that_is_refused_is_not_logged(server: ServerInProcess, tmp_pa
     assert logged(server, tmp_path / "log") == []
 
 
-def test_a_segment_is_closed_when_no_request_comes(server: ServerInProcess, tmp_path: Path):
-    writer = InferenceLogWriter(tmp_path / "log", LogPolicy())
-    server.exchange.observers.add(writer, idle=writer.close)
-    server.v1(Question(ROWS, header_id="before"))
-    assert polling.within(lambda: len(list(segments.complete(tmp_path / "log"))) == 1, deadline_s=10, poll_s=0.05)
-
-    server.v1(Question(ROWS, header_id="after"))
-    assert [request["id"] for request in logged(server, tmp_path / "log")] == ["before", "after"]
-
-
 def test_a_redacted_feature_is_nowhere_in_the_log(server: ServerInProcess, tmp_path: Path):
     log_to(server, tmp_path / "log", LogPolicy(redacted=frozenset({"usage", "plan"})))
     server.v1(Question(ROWS))
@@ -121,21 +115,56 @@ def test_a_sample_of_the_requests_is_logged_and_chosen_by_the_id_alone(server: S
     assert 30 < len(chosen) < 90
 
 
-def test_a_segment_is_closed_after_a_while_so_that_it_can_be_compacted(server: ServerInProcess, tmp_path: Path):
-    times = itertools.chain([0.0, 14.0, 16.0], itertools.repeat(17.0))
-    writer = log_to(server, tmp_path / "log", timer_s=lambda: next(times))
-    for number in range(4):
-        server.v1(Question(ROWS, header_id=f"r{number}"))
-    assert [request["id"] for request in logged(server, tmp_path / "log")] == ["r0", "r1", "r2", "r3"]
+def test_a_segment_is_closed_when_it_is_old_so_that_it_can_be_compacted(server: ServerInProcess, tmp_path: Path):
+    now = [0.0]
+    log = log_to(server, tmp_path / "log", timer_s=lambda: now[0])
+    for tenth in range(0, 160, 5):
+        now[0] = tenth / 10
+        server.v1(Question(ROWS, header_id=f"r{tenth}"))
+        log.flush()
+
     [closed] = segments.complete(tmp_path / "log")
-    assert len(closed.read_bytes().splitlines()) == 3
-    writer.close()
-    assert len(list(segments.complete(tmp_path / "log"))) == 2
+    # Requests came all the time; at 15.0 seconds the segment was closed with all that was in it.
+    assert [json.loads(line)["id"] for line in closed.read_bytes().splitlines()[1:]][-1] == "r150"
+    assert [request["id"] for request in logged(server, tmp_path / "log")] == [f"r{n}" for n in range(0, 160, 5)]
+
+
+def test_a_segment_is_closed_when_no_request_comes(server: ServerInProcess, tmp_path: Path):
+    now = [0.0]
+    log = log_to(server, tmp_path / "log", timer_s=lambda: now[0])
+    server.v1(Question(ROWS, header_id="before"))
+    log.flush()
+    assert list(segments.complete(tmp_path / "log")) == []
+    now[0] = 1.0
+    log.flush()
+    assert len(list(segments.complete(tmp_path / "log"))) == 1
+
+    server.v1(Question(ROWS, header_id="after"))
+    assert [request["id"] for request in logged(server, tmp_path / "log")] == ["before", "after"]
+
+
+def test_the_log_is_written_by_itself_within_a_second(server: ServerInProcess, tmp_path: Path):
+    log_to(server, tmp_path / "log", flush_s=0.05)
+    server.v1(Question(ROWS))
+
+    def lines() -> int:
+        return sum(len(path.read_bytes().splitlines()) for path in segments.wal(tmp_path / "log").glob("*.jsonl"))
+
+    assert polling.within(lambda: lines() == 2, deadline_s=10, poll_s=0.02)
+
+
+def test_what_waits_is_written_when_the_log_is_closed(server: ServerInProcess, tmp_path: Path):
+    log = log_to(server, tmp_path / "log")
+    server.v1(Question(ROWS, header_id="last"))
+    log.close()
+
+    [segment] = segments.complete(tmp_path / "log")
+    assert b'"last"' in segment.read_bytes()
 
 
 def test_each_release_has_segments_of_its_own(tmp_path: Path):
     server = ServerInProcess(tmp_path / "models", biases={"1": 0.0, "2": 1.0})
-    log_to(server, tmp_path / "log")
+    log = log_to(server, tmp_path / "log")
     for version in ("1", "2"):
         server.served.activate(server.served.loaded[version])
         server.v1(Question(ROWS))
@@ -145,14 +174,43 @@ def test_each_release_has_segments_of_its_own(tmp_path: Path):
         for path in sorted(segments.wal(tmp_path / "log").glob("*.jsonl"))
     ]
     assert releases == ["1", "2"]
-    server.exchange.observers.close(5)
+    log.close()
+
+
+def unlogged() -> float:
+    return REGISTRY.get_sample_value("perennial_unlogged_requests_total", {"model_name": tiny.NAME}) or 0.0
 
 
 def test_a_folder_that_cannot_be_written_fails_no_request_and_is_counted(server: ServerInProcess, tmp_path: Path):
     (tmp_path / "log").write_text("a file where the folder should be")
-    log_to(server, tmp_path / "log")
-    assert server.v1(Question(ROWS)).status == 200
-    assert server.exchange.observers.drained(5)
+    before = unlogged()
+    log = log_to(server, tmp_path / "log")
+    assert [server.v1(Question(ROWS)).status for _ in range(3)] == [200] * 3
+    log.flush()
+    assert unlogged() - before == 3
     (tmp_path / "log").unlink()
     assert server.v1(Question(ROWS, header_id="later")).status == 200
     assert [request["id"] for request in logged(server, tmp_path / "log")] == ["later"]
+
+
+def test_requests_beyond_what_may_wait_are_dropped_and_counted(server: ServerInProcess, tmp_path: Path):
+    before = unlogged()
+    log_to(server, tmp_path / "log", capacity_bytes=1000)
+    statuses = [server.v1(Question(ROWS[:1], header_id=f"r{number}")).status for number in range(20)]
+    kept = [request["id"] for request in logged(server, tmp_path / "log")]
+
+    assert statuses == [200] * 20
+    assert kept == [f"r{number}" for number in range(len(kept))] and 0 < len(kept) < 20
+    assert unlogged() - before == 20 - len(kept)
+    server.v1(Question(ROWS[:1], header_id="room again"))
+    assert logged(server, tmp_path / "log")[-1]["id"] == "room again"
+
+
+def test_a_request_that_can_not_be_written_as_a_line_is_answered_and_counted(
+    server: ServerInProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = unlogged()
+    log_to(server, tmp_path / "log")
+    monkeypatch.setattr(inference_log, "_logged_numbers", lambda *what: 1 / 0)
+    assert server.v1(Question(ROWS)).status == 200
+    assert unlogged() - before == 1

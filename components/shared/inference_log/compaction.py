@@ -86,7 +86,9 @@ def files(folder: Path, start: date | None = None, end: date | None = None) -> l
 
 
 def expire(folder: Path, retention_days: int, now: datetime) -> list[str]:
-    """Delete the days that are older than the retention; return them."""
+    """Delete the days that are older than the retention; return them. A log that does not exist has none."""
+    if not folder.exists():
+        return []
     last = (now.astimezone(UTC) - timedelta(days=retention_days)).date()
     expired = []
     with _exclusive(folder):

@@ -16,7 +16,8 @@ def add(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) 
     backend.check_machine()
     labels = late_labels.read(backend.project, table, columns)
     added = label_store.add(backend.state.labels, labels, datetime.now(UTC))
-    by = "request" if labels["request_id"].null_count == 0 else "entity and time"
+    names = {"request_id": "request", "event_time": "entity and time", "entity": "entity"}
+    by = next(name for column, name in names.items() if labels[column].null_count == 0)
     if added.is_new:
         click.echo(f"added {added.rows:,} labels by {by}; 'perennial monitor' takes them into account")
     else:

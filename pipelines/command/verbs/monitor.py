@@ -1,7 +1,8 @@
 """``perennial monitor``: look at what the endpoint answered since, and say what to do."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
+from components.shared.inference_log import compaction
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import summary
@@ -20,6 +21,9 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
     backend.check_machine()
     pipeline = catalog.MONITORING[backend.project.monitoring.drift]
     request = RunRequest(pipeline, start=start, end=end, wait_for_lock=wait)
+    retention_days = backend.project.monitoring.retention_days
+    for day in compaction.expire(backend.state.inference_log, retention_days, datetime.now(UTC)):
+        console.print(f"deleted the requests of {day}, which are older than {retention_days} days", highlight=False)
     with backend.start(request, View(console)) as started:
         page = started.follow()
         summary.show(started.record, page, backend.state.root, console)

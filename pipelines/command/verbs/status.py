@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from components.shared import registry
+from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.errors import InputError, StepFailed
 from components.shared.measures.metric_names import PRIMARY
 from components.shared.wording import significant
+from pipelines import runs as runs_of_project
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import runs
@@ -31,10 +33,22 @@ def status(options: TargetOptions, *, last: int = 10) -> None:
     else:
         if client is not None:
             console.print(_versions(client, backend.project.name))
+    if (decided := _decision(backend.state)) is not None:
+        console.print(decided, highlight=False)
     if backend.is_remote:
         console.print(runs.table(backend, None, last))
     else:
         console.print(_runs(backend.state, last))
+
+
+def _decision(folders: State) -> str | None:
+    """Return what monitoring said last; None if it never looked."""
+    record = runs_of_project.latest_with(folders.runs, "decision.outcome")
+    if record is None:
+        return None
+    decision = MonitoringDecision.read(record.artifacts["decision.outcome"])
+    when = f"{datetime.fromisoformat(record.started):%Y-%m-%d %H:%M} UTC"
+    return f"monitoring says {decision.action} ({when}): {'; '.join(decision.reasons)}"
 
 
 def _runs(folders: State, last: int) -> Table:

@@ -134,6 +134,16 @@ def test_a_label_by_entity_belongs_to_the_row_of_its_time_or_to_the_last_one_bef
     assert (window.labels.known, window.labels.joined) == (2, 2)
 
 
+def test_a_label_by_entity_alone_belongs_to_its_newest_row(log, labels):
+    write(log, [request("old", 1, entity=["x"]), request("new", 3, entity=["x"]), request("other", 5, entity=["y"])])
+    add_labels(labels, [{"entity": "x", "label": "yes"}, {"entity": "z", "label": "no"}])
+
+    window = taken(log, labels)
+
+    assert {key[0]: row["label"] for key, row in rows(log).items()} == {"old": None, "new": "yes", "other": None}
+    assert (window.labels.known, window.labels.joined, window.labels.early) == (2, 1, 0)
+
+
 def test_a_label_before_the_first_prediction_or_long_after_the_last_belongs_to_none(log, labels):
     write(log, [request("only", 10, entity=["x"]), request("clock", 60)])
     add_labels(labels, [{"entity": "x", "day": 9, "label": "no"}, {"entity": "x", "day": 40, "label": "yes"}])
