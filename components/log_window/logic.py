@@ -59,10 +59,10 @@ class Span:
 def take(project: Project, log: Path, labels: Path, span: Span, target: Path) -> LogWindow:
     """Write ``rows.parquet``, ``history.parquet`` and ``window.json``.
 
-    ``rows.parquet`` has the rows of the window: request_id, row, at, event_time, entity, release, score, scores,
-    decision, label, and ``received.<feature>`` for every feature. ``history.parquet`` has the due rows of the release
-    that answers, up to the end of the window, labeled or not: request_id, row, event_time, score, scores, decision,
-    label.
+    ``rows.parquet`` has the rows of the window: request_id, row, at, event_time, release, score, scores, decision,
+    label, and ``received.<feature>`` for every feature, but not the entity, which nothing after this needs.
+    ``history.parquet`` has the due rows of the release that answers, up to the end of the window, labeled or not:
+    request_id, row, event_time, score, scores, decision, label.
 
     Args:
         project: Its name is the model's; its label has the delay.
@@ -88,7 +88,7 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         release = _release(connection, end)
         inside = f"event_time > {_time(start)} AND event_time <= {_time(end)}"
         due = f"release = {literal(release or '')} AND event_time <= {_time(end)} AND event_time <= {_time(due_until)}"
-        _copy(connection, f"SELECT * EXCLUDE (known_at, protocol) FROM labeled WHERE {inside}", target / ROWS)
+        _copy(connection, f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside}", target / ROWS)
         history = "request_id, row, event_time, score, scores, decision, label"
         _copy(connection, f"SELECT {history} FROM labeled WHERE {due}", target / HISTORY)
         releases = connection.execute(

@@ -7,7 +7,7 @@ is not added again, and one that was added before that changes nothing but what 
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +62,31 @@ def add(folder: Path, labels: pa.Table, now: datetime) -> AddedLabels:
     parquet.write_table(labels.cast(SCHEMA).append_column("added_at", added_at), partial, compression="zstd")
     partial.replace(target)
     return AddedLabels(labels.num_rows, is_new=True)
+
+
+def forget(folder: Path, entities: Collection[str], rows: Collection[tuple[str, int]]) -> int:
+    """Remove the labels of some entities, and of some rows of requests; return how many.
+
+    Args:
+        folder: The store.
+        entities: Whose labels.
+        rows: Request id and row; a label of a whole request goes with any of its rows.
+    """
+    removed = 0
+    requests = {request for request, _ in rows}
+    for path in sorted(folder.glob("*.parquet")):
+        table = parquet.read_table(path)
+        keys = zip(*(table[name].to_pylist() for name in ("entity", "request_id", "row")), strict=True)
+        kept = [
+            entity not in entities and not (request in requests and (row is None or (request, row) in rows))
+            for entity, request, row in keys
+        ]
+        if not all(kept):
+            removed += len(kept) - sum(kept)
+            partial = path.with_suffix(".partial")
+            parquet.write_table(table.filter(pa.array(kept)), partial, compression="zstd")
+            partial.replace(path)
+    return removed
 
 
 def query(folder: Path) -> str:

@@ -352,6 +352,16 @@ def labels_add(
 
 @main.command()
 @shared.local_target
+@click.argument("entities", nargs=-1, required=True, metavar="ENTITY...")
+def forget(options: TargetOptions, entities: tuple[str, ...]) -> None:
+    """Remove what the inference log and the labels hold about an entity."""
+    from pipelines.command.verbs import forget as verb
+
+    verb.forget(options, entities)
+
+
+@main.command()
+@shared.local_target
 @click.argument("table", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True, help="Requests per second."

@@ -106,6 +106,11 @@ class PipelineEntry:
         """Whether the results depend on what the registry holds."""
         return "registry_state" in self.parameters
 
+    @property
+    def reads_log(self) -> bool:
+        """Whether the pipeline reads the inference log of an endpoint."""
+        return "inference_log" in self.parameters
+
     def arguments(self, context: RunContext) -> dict[str, Any]:
         """Return the pipeline's arguments: the fields of the context that it has a parameter for."""
         values = {parameter.name: getattr(context, parameter.name) for parameter in dataclasses.fields(context)}

@@ -113,6 +113,24 @@ def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
     assert (window.rows, window.damaged) == (1, ())
 
 
+def test_a_person_is_forgotten_in_log_and_labels(example):
+    forget(example)
+    with serving(example):
+        perennial("traffic", "--rate", "5000", "--months", "1", cwd=example)
+    perennial("labels", "add", LABELS, cwd=example)
+    sent = pq.read_table(example / ".perennial" / "traffic" / "rows.parquet")
+    person = sent["customer_id"][0].as_py()
+
+    said = perennial("forget", person, cwd=example).stdout
+
+    kept = [path for name in ("log", "labels") for path in (example / ".perennial" / name).rglob("*.parquet")]
+    assert said.startswith("removed 1 logged rows and 1 labels")
+    assert len(kept) >= 2 and all(person not in pq.read_table(path)["entity"].to_pylist() for path in kept)
+    assert "removed 0 logged rows and 0 labels" in perennial("forget", person, cwd=example).stdout
+    window = LogWindow.read(monitored(example, "--start", "2020-01-01")[0].artifacts["log_window.window"])
+    assert window.rows == sent.num_rows - 1 == window.labels.joined
+
+
 def test_requests_are_deleted_when_they_are_older_than_the_project_keeps_them(example):
     log = example / ".perennial" / "log"
     shutil.copytree(next(log.glob("day=*")), log / "day=2020-01-01")

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from components.shared.errors import StepFailed
-from components.shared.inference_log import rows, segments
+from components.shared.inference_log import forgetting, rows, segments
 
 _LOCK = "compaction.lock"
 _BATCH_BYTES = 256 * 2**20
@@ -101,6 +102,30 @@ def expire(folder: Path, retention_days: int, now: datetime) -> list[str]:
     return expired
 
 
+def forget(folder: Path, entities: Collection[str], now: datetime) -> set[tuple[str, int]]:
+    """Remove every row of some entities, also those that are not compacted yet.
+
+    Returns:
+        Request id and row of each row that was removed from a compacted file.
+    """
+    if not folder.exists():
+        return set()
+    forgetting.note(folder, entities, now)
+    compact(folder)
+    removed: set[tuple[str, int]] = set()
+    with _exclusive(folder):
+        for path in files(folder):
+            table = parquet.read_table(path)
+            is_theirs = pc.is_in(table["entity"], pa.array(sorted(entities), pa.string()))
+            theirs = table.filter(is_theirs)
+            if theirs.num_rows:
+                removed |= set(zip(theirs["request_id"].to_pylist(), theirs["row"].to_pylist(), strict=True))
+                metadata = _metadata(path)
+                # The file keeps the names of its batches, or their segments would be compacted again.
+                _write_file(path, table.filter(pc.invert(is_theirs)), metadata.batches, metadata.replaces)
+    return removed
+
+
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """Let one process at a time change the compacted files; the system releases the lock when its holder dies."""
@@ -141,6 +166,7 @@ def _grouped(paths: Iterable[Path]) -> Iterable[list[Path]]:
 def _write(folder: Path, batch: list[Path]) -> Compacted:
     """Write the rows of some segments, one file per day."""
     tables, torn_bytes, damaged = [], 0, []
+    forgotten = forgetting.read(folder)
     for path in batch:
         try:
             part = rows.read(path)
@@ -150,7 +176,7 @@ def _write(folder: Path, batch: list[Path]) -> Compacted:
             continue
         torn_bytes += part.torn_bytes
         if part.table.num_rows:
-            tables.append(part.table)
+            tables.append(part.table.filter(pa.array(forgotten.keeps(part.table))))
     if not tables:
         return Compacted(torn_bytes=torn_bytes, damaged=tuple(damaged))
     table = pa.concat_tables(tables, promote_options="default").sort_by([("at", "ascending"), ("row", "ascending")])

@@ -2,7 +2,7 @@
 
     wal/SEGMENT.jsonl            being written, or waiting to be compacted
     day=YYYY-MM-DD/NAME.parquet  compacted rows, by the day of the request in UTC
-    forgotten.jsonl              entities whose rows are to be removed
+    forgotten.jsonl              salted hashes of entities whose rows are to be removed
 
 A segment belongs to one release. Its first line is a header with the release's features; each further line is one
 request with its values by column. The process that writes a segment holds a lock on it, which the system releases even

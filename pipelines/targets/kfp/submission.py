@@ -134,9 +134,15 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         request: Its ``source_root`` of None uploads the tables next to the project file.
 
     Raises:
-        InputError: If a table is missing or can't be reached from a pod, or the bucket refuses.
+        InputError: If a table is missing or can't be reached from a pod, the bucket refuses, or the pipeline reads the
+            inference log, which no server on a cluster writes.
     """
     state, project, target = prepared.state, prepared.project, prepared.target
+    if prepared.entry.reads_log:
+        raise InputError(
+            f"the pipeline {prepared.entry.name!r} reads the inference log, which servers on a cluster do not write "
+            "yet; run 'perennial monitor' where the endpoint is a folder (laptop, docker)."
+        )
     if stranded := sorted(storage.unreachable(project)):
         raise InputError(
             f"the sources {stranded} are database files on this machine, which no pod reaches; "

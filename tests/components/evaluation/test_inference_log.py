@@ -238,3 +238,55 @@ def test_days_beyond_the_retention_are_deleted(tmp_path):
     assert ids(tmp_path) == ["request-1", "request-2", "request-3"]
     compaction.compact(tmp_path)
     assert ids(tmp_path) == ["request-1", "request-2", "request-3"]
+
+
+# Removal of a person's rows.
+
+
+def test_the_rows_of_an_entity_are_removed_and_no_others(tmp_path):
+    write(
+        tmp_path,
+        [request(1, entity=["x"]), request(2, count=2, entity=["y", "x"]), request(3, entity=["y"]), request(4)],
+    )
+    compaction.compact(tmp_path)
+    write(tmp_path, [request(5, entity=["x"]), request(6, entity=["y"])], sequence=2)
+
+    removed = compaction.forget(tmp_path, ["x"], datetime(2024, 10, 5, tzinfo=UTC))
+
+    left = logged(tmp_path).select(["request_id", "row", "entity"]).to_pylist()
+    assert {(row["request_id"], row["row"]) for row in left} == {
+        ("request-2", 0), ("request-3", 0), ("request-4", 0), ("request-6", 0)
+    }  # fmt: skip
+    assert removed == {("request-1", 0), ("request-2", 1)}
+    assert b"x" not in {(row["entity"] or "").encode() for row in left}
+
+
+def test_a_segment_that_was_being_written_loses_the_rows_of_before_and_keeps_those_of_later(tmp_path):
+    write(tmp_path, [request(1, entity=["y"])])
+    now = datetime(2024, 10, 4, 12, 0, 1, tzinfo=UTC)
+    compaction.forget(tmp_path, ["x"], now)
+    after = NOON + 2 * 10**9
+    write(tmp_path, [request(2, entity=["x"]), request(3, after, entity=["x"])], sequence=2)
+
+    compaction.compact(tmp_path)
+
+    assert ids(tmp_path) == ["request-1", "request-3"]
+    assert "x" not in (tmp_path / "forgotten.jsonl").read_text().split('"')
+
+
+def test_what_was_removed_is_not_compacted_again(tmp_path):
+    path = write(tmp_path, [request(1, entity=["x"]), request(2, entity=["y"])])
+    segment = path.read_bytes()
+    compaction.compact(tmp_path)
+    compaction.forget(tmp_path, ["x"], datetime(2024, 10, 5, tzinfo=UTC))
+    # A process was killed before it could delete the segment.
+    path.write_bytes(segment)
+
+    compaction.compact(tmp_path)
+
+    assert ids(tmp_path) == ["request-2"]
+
+
+def test_a_log_that_does_not_exist_has_nothing_to_remove(tmp_path):
+    assert compaction.forget(tmp_path / "absent", ["x"], datetime(2024, 10, 5, tzinfo=UTC)) == set()
+    assert not (tmp_path / "absent").exists()

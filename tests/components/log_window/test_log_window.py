@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from components.log_window import logic
 from components.log_window.logic import Span
+from components.shared import label_store
 from components.shared.documents.monitoring import LogWindow
 from components.shared.errors import InputError
 from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
@@ -174,6 +175,23 @@ def test_the_same_labels_added_again_change_nothing_and_an_earlier_value_can_ret
     assert add_labels(labels, no, added_on=12).is_new and add_labels(labels, yes, added_on=13).is_new
     taken(log, labels)
     assert rows(log)[("a", 0)]["label"] == "yes"
+
+
+def test_the_labels_of_an_entity_are_removed_by_its_name_and_by_its_rows(log, labels):
+    add_labels(labels, [
+        {"entity": "x", "day": 1, "label": "yes"}, {"entity": "y", "day": 1, "label": "yes"},
+        {"request_id": "a", "label": "yes"}, {"request_id": "b", "row": 0, "label": "yes"},
+        {"request_id": "b", "row": 1, "label": "yes"}, {"request_id": "c", "label": "yes"},
+    ])  # fmt: skip
+
+    removed = label_store.forget(labels, ["x"], {("a", 0), ("b", 1)})
+
+    left = pq.read_table(next(labels.glob("*.parquet"))).to_pylist()
+    assert removed == 3
+    assert [(row["entity"], row["request_id"], row["row"]) for row in left] == [
+        ("y", None, None), (None, "b", 0), (None, "c", None)
+    ]  # fmt: skip
+    assert label_store.forget(labels, ["x"], set()) == 0
 
 
 def test_only_rows_older_than_the_delay_are_measured_whatever_label_the_young_have(log, labels):

@@ -100,6 +100,13 @@ def test_a_mistake_is_found_before_anything_is_sent(tmp_path):
     assert (away.exit_code, "no server answers at http://127.0.0.1:9" in away.output) == (2, True)
 
 
+def test_monitoring_is_refused_before_anything_is_uploaded(perennial):
+    assert (
+        "the pipeline 'monitoring' reads the inference log, which servers on a cluster do not write yet"
+        in perennial("submit", "--pipeline", "monitoring", code=2)
+    )
+
+
 def test_a_database_file_on_this_machine_is_no_source_for_a_pod(perennial, tmp_path):
     text = PROJECT.replace("path: rows.csv", "database: 'sqlite:///a.db', query: SELECT 1")
     (tmp_path / "project" / "project.yaml").write_text(text)

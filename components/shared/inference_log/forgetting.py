@@ -1,0 +1,66 @@
+"""Remove what the inference log holds about a person: every row of an entity.
+
+Compacted files are rewritten without the rows. A server may still be writing a segment, so the entity is also noted, as
+a salted hash, and whoever compacts that segment later drops its rows. Requests after the removal are logged again.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+FILE = "forgotten.jsonl"
+_SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Entities whose rows are to be dropped up to a moment, known by their salted hashes only."""
+
+    until_us: tuple[tuple[bytes, str, int], ...]
+    """Salt, hash, and the last moment in microseconds since 1970 in UTC."""
+
+    def keeps(self, table: pa.Table) -> NDArray[np.bool_]:
+        """Return for each row of a segment whether it stays."""
+        kept = np.ones(table.num_rows, dtype=bool)
+        if not self.until_us or table["entity"].null_count == table.num_rows:
+            return kept
+        encoded = table["entity"].combine_chunks().dictionary_encode()
+        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+        moments = table["at"].cast(pa.int64()).to_numpy(zero_copy_only=False)
+        names = encoded.dictionary.to_pylist()
+        for salt, hashed, until_us in self.until_us:
+            found = [code for code, name in enumerate(names) if _hashed(salt, name) == hashed]
+            kept &= ~(np.isin(codes, found) & (moments <= until_us))
+        return kept
+
+
+def note(folder: Path, entities: Collection[str], now: datetime) -> None:
+    """Note that the rows of some entities up to now are to be dropped."""
+    until_us = int(now.timestamp() * 1e6)
+    lines = []
+    for entity in entities:
+        salt = secrets.token_bytes(_SALT_BYTES)
+        lines.append(json.dumps({"salt": salt.hex(), "sha256": _hashed(salt, entity), "until_us": until_us}) + "\n")
+    with (folder / FILE).open("a", encoding="utf-8") as stream:
+        stream.writelines(lines)
+
+
+def read(folder: Path) -> Forgotten:
+    """Read what has been noted."""
+    path = folder / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    noted = (json.loads(line) for line in lines)
+    return Forgotten(tuple((bytes.fromhex(one["salt"]), one["sha256"], one["until_us"]) for one in noted))
+
+
+def _hashed(salt: bytes, entity: str) -> str:
+    return hashlib.sha256(salt + entity.encode()).hexdigest()
