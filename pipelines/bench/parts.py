@@ -125,6 +125,28 @@ def drift(workspace: Workspace, seeds: int = 20) -> list[Row]:
     return [Row(f"drift: findings in {name}", f"{found} of {seeds}", "", "") for name, found in measured.items()]
 
 
+def detection(workspace: Workspace, seeds: int = 5) -> list[Row]:
+    """Count in how many simulated streams monitoring finds each change, after how many days, and what comes in vain."""
+    [environment] = environments.prepare(["drift"]).values()
+    measured = workspace.run(environment.python, "detection", "detection", seeds)
+    return [
+        Row(
+            f"monitoring: {name}",
+            _found(kind, seeds),
+            f"{kind['alarms_in_vain']} alarms in vain, {kind['quiet']} of {kind['windows']} harmless windows quiet",
+            "",
+        )
+        for name, kind in measured.items()
+    ]
+
+
+def _found(kind: Mapping[str, Any], seeds: int) -> str:
+    """Say in how many streams the change was found, and after how many days."""
+    if not kind["expected"]:
+        return "nothing to find"
+    return f"{kind['found']} of {seeds}" + (f", median {kind['delay_days']:g} days" if kind["found"] else "")
+
+
 def retrieval(workspace: Workspace, entities: int = 100_000) -> list[Row]:
     """Compare retrieval through Feast with a hand-written ASOF join of DuckDB."""
     [environment] = environments.prepare(["feature_retrieval"]).values()
@@ -185,6 +207,7 @@ PARTS: Mapping[str, BenchPart] = {
     "orchestration": BenchPart(orchestration),
     "validation": BenchPart(validation),
     "drift": BenchPart(drift, long=True),
+    "detection": BenchPart(detection, long=True),
     "retrieval": BenchPart(retrieval),
     "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": BenchPart(tuning),
