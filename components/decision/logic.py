@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.shared.documents.monitoring import (
     Action,
+    Cause,
     ColumnDrift,
     DriftReport,
     LogWindow,
@@ -23,6 +24,8 @@ from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
 
+_BROKEN_NUMBERS, _BROKEN_CATEGORIES, _BROKEN_MISSING = 3.0, 0.6, 0.3
+"""Normed Wasserstein and Jensen-Shannon distance, and change of the missing share, from which a column is broken."""
 _NAMED = 3
 """Columns that a sentence names."""
 
@@ -37,14 +40,17 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
         performance: The output of the step performance.
     """
     looked_at, measured = LogWindow.read(window), PerformanceReport.read(performance)
-    signals = [*_log_signals(looked_at), *_drift_signals(DriftReport.read(drift)), _loss(measured)]
+    drifted = DriftReport.read(drift)
+    signals = [*_log_signals(looked_at), *_drift_signals(drifted), _loss(measured)]
     action = _action(project, measured, signals)
     states = {"retrain": ("alarm",), "roll back": ("alarm",), "watch": ("changed", "unknown"), "nothing": ()}[action]
     reasons = [signal.sentence for signal in signals if signal.state in states]
     if action == "nothing":
         reasons = [f"{looked_at.rows:,} rows look like the reference, and the loss has not risen"]
     _log.info("%s: %s", action, "; ".join(reasons))
-    return MonitoringDecision(action=action, reasons=tuple(reasons), signals=tuple(signals))
+    return MonitoringDecision(
+        action=action, cause=_cause(signals, drifted), reasons=tuple(reasons), signals=tuple(signals)
+    )
 
 
 def _action(project: Project, performance: PerformanceReport, signals: list[Signal]) -> Action:
@@ -53,6 +59,27 @@ def _action(project: Project, performance: PerformanceReport, signals: list[Sign
         since_release = datetime.fromisoformat(performance.alarm.day) - first
         return "roll back" if since_release <= timedelta(days=project.monitoring.rollback_days) else "retrain"
     return "watch" if any(signal.state in ("changed", "unknown") for signal in signals) else "nothing"
+
+
+def _cause(signals: list[Signal], drift: DriftReport) -> Cause | None:
+    """Name the likely cause: what is wrong before the data reach the model comes before what changed in the world."""
+    changed = {signal.name for signal in signals if signal.state in ("changed", "alarm")}
+    if changed & {"log", "labels"}:
+        return "data pipeline"
+    if any(column.is_drift and _is_broken(column) for column in drift.columns):
+        return "upstream"
+    if "label shift" in changed:
+        return "label shift"
+    if changed & {"input drift", "prediction drift"}:
+        return "drift"
+    return "concept drift" if "loss" in changed else None
+
+
+def _is_broken(column: ColumnDrift) -> bool:
+    """Return whether a column changed as no population does: it is gone, empty, in another unit, or of other values."""
+    largest = _BROKEN_NUMBERS if "Wasserstein" in column.statistic else _BROKEN_CATEGORIES
+    gone = column.reason is not None or abs(column.missing - column.missing_reference) >= _BROKEN_MISSING
+    return gone or (column.effect or 0.0) >= largest
 
 
 def _log_signals(window: LogWindow) -> Iterator[Signal]:

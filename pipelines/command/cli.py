@@ -322,6 +322,53 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
 
 
 @main.group()
+def incidents() -> None:
+    """What monitoring found and somebody has to deal with."""
+
+
+@incidents.command(name="list")
+@shared.local_target
+@click.option("--all", "resolved", is_flag=True, help="Also those that are resolved.")
+def incidents_list(options: TargetOptions, resolved: bool) -> None:
+    """Show the open incidents."""
+    from pipelines.command.verbs import incidents as verb
+
+    verb.show_all(options, resolved=resolved)
+
+
+@incidents.command(name="show")
+@shared.local_target
+@click.argument("number", type=int)
+def incidents_show(options: TargetOptions, number: int) -> None:
+    """Show an incident: its evidence, what to do, and how the last one of its kind ended."""
+    from pipelines.command.verbs import incidents as verb
+
+    verb.show(options, number)
+
+
+@incidents.command(name="acknowledge")
+@shared.local_target
+@click.argument("number", type=int)
+@click.option("--who", required=True, help="Who deals with it.")
+def incidents_acknowledge(options: TargetOptions, number: int, who: str) -> None:
+    """Note who deals with an incident."""
+    from pipelines.command.verbs import incidents as verb
+
+    verb.acknowledge(options, number, who)
+
+
+@incidents.command(name="resolve")
+@shared.local_target
+@click.argument("number", type=int)
+@click.option("--as", "resolution", required=True, metavar="TEXT", help="What it was, and what was done.")
+def incidents_resolve(options: TargetOptions, number: int, resolution: str) -> None:
+    """Close an incident; a new sighting of its cause opens another one, which refers to it."""
+    from pipelines.command.verbs import incidents as verb
+
+    verb.resolve(options, number, resolution)
+
+
+@main.group()
 def labels() -> None:
     """Labels that have become known since the prediction."""
 

@@ -78,6 +78,11 @@ class State:
         return self.root / self.services.inference_log
 
     @property
+    def incidents(self) -> Path:
+        """What monitoring found and somebody has to deal with."""
+        return self.folder / "incidents"
+
+    @property
     def labels(self) -> Path:
         """Labels that became known after the prediction."""
         return self.root / self.services.labels

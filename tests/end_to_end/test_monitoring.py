@@ -86,6 +86,10 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     alarm = PerformanceReport.read(changed.artifacts["performance.report"]).alarm
     assert "retrain" in said and "the loss has risen, proven on 2025-05-" in said
     assert "monitoring says retrain (" in perennial("status", cwd=example).stdout
+    assert "incident 1 (" in said and "opened" in said
+    assert "seen for the 2. time" in monitored(example)[1]
+    assert "proven on 2025-05-" in perennial("incidents", "show", "1", cwd=example).stdout
+    perennial("incidents", "resolve", "1", "--as", "the market changed; retrained", cwd=example)
     assert alarm is not None and "2025-05-01" <= alarm.day <= "2025-05-21"
 
 
@@ -97,6 +101,7 @@ def test_a_column_in_another_unit_is_named_first(example):
 
     assert DriftReport.read(run.artifacts["drift.report"]).columns[0].column == "data_gb"
     assert said.split("inputs differ from the reference: ")[1].startswith("data_gb (normed Wasserstein")
+    assert "(upstream) opened: ask who delivers the columns" in said
 
 
 def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):

@@ -15,7 +15,7 @@ LAYERS = (
     ("components",),
     ("pipelines.images", "pipelines.simulator"),
     ("pipelines.project",),
-    ("pipelines.definitions", "pipelines.runs", "pipelines.scoring"),
+    ("pipelines.definitions", "pipelines.runs", "pipelines.scoring", "pipelines.incidents"),
     ("pipelines.targets",),
     ("pipelines.traffic",),
     ("pipelines.command.terminal", "pipelines.command.view"),

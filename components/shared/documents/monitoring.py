@@ -8,6 +8,9 @@ from components.shared.documents.document import Document, OptionalFloat, Part, 
 from components.shared.documents.measurements import Metric
 
 Action = Literal["nothing", "watch", "retrain", "roll back"]
+Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift"]
+"""Where to look first; in this order, because two thirds of the incidents of a large ML pipeline were not about ML
+(Papasian and Underwood, "How ML Breaks", OpML 2020)."""
 
 
 class LabelJoin(Part):
@@ -160,5 +163,7 @@ class MonitoringDecision(Document):
     IS_ARTIFACT = True
 
     action: Action
+    cause: Cause | None = None
+    """The likely cause of what changed; None if nothing did, or nothing is known."""
     reasons: tuple[str, ...]
     signals: tuple[Signal, ...]

@@ -1,13 +1,19 @@
 """``perennial monitor``: look at what the endpoint answered since, and say what to do."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
+from rich.console import Console
+
+from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.inference_log import compaction
+from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import summary
 from pipelines.command.view import View
 from pipelines.definitions import catalog
+from pipelines.incidents import store
 from pipelines.targets.protocol import RunRequest
 
 
@@ -27,5 +33,25 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
     with backend.start(request, View(console)) as started:
         page = started.follow()
         summary.show(started.record, page, backend.state.root, console)
+        outcome = started.record.artifacts.get("decision.outcome")
+        if started.record.exit_code == runs.OK and outcome is not None:
+            _note(backend.state.incidents, MonitoringDecision.read(outcome), started.record.id, console)
     assert started.record.exit_code is not None
     return started.record.exit_code
+
+
+def _note(folder: Path, decision: MonitoringDecision, run: str, console: Console) -> None:
+    """Open an incident or add to one, and say so."""
+    incident = store.note(folder, decision, run, datetime.now(UTC))
+    if incident is None:
+        return
+    times = len(incident.sightings)
+    seen = "opened" if times == 1 else f"seen for the {times}. time"
+    console.print(
+        f"incident {incident.number} ({incident.cause}) {seen}: {store.WHAT_TO_DO[incident.cause]}; "
+        f"'perennial incidents show {incident.number}'",
+        style="bold red",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

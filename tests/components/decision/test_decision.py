@@ -103,6 +103,35 @@ def test_what_is_wrong_with_the_log_is_a_reason_to_look(decide, changes, sentenc
     assert decision.action == "watch" and sentence in decision.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("found", "alarm", "cause"),
+    [
+        ({}, False, None),
+        ({"columns": (MOVED,)}, False, "drift"),
+        ({"columns": (MOVED,)}, True, "drift"),
+        ({"prediction": MOVED}, False, "drift"),
+        ({"columns": (MOVED,), "label": MOVED}, False, "label shift"),
+        ({}, True, "concept drift"),
+        ({"columns": (MOVED.model_copy(update={"effect": 3.0}),), "label": MOVED}, True, "upstream"),
+        ({"columns": (MOVED.model_copy(update={"effect": 2.9}),)}, True, "drift"),
+        ({"columns": (MOVED.model_copy(update={"statistic": "Jensen-Shannon", "effect": 0.6}),)}, False, "upstream"),
+        ({"columns": (MOVED.model_copy(update={"missing": 0.3}),)}, False, "upstream"),
+        ({"columns": (MOVED.model_copy(update={"reason": "the log does not have this column"}),)}, False, "upstream"),
+        ({"columns": (MOVED.model_copy(update={"effect": 9.0, "is_drift": False}),)}, False, None),
+    ],
+)
+def test_the_likely_cause_is_what_is_wrong_before_the_model(decide, found, alarm, cause):
+    measured = documents.performance_report(*(["2026-03-01"] if alarm else []))
+
+    assert decide(drifted=documents.drift_report(**found), measured=measured).cause == cause
+
+
+def test_a_problem_of_the_log_comes_before_any_drift(decide):
+    broken = documents.log_window(damaged=("the log x is damaged.",))
+
+    assert decide(at=broken, drifted=documents.drift_report(columns=(MOVED,))).cause == "data pipeline"
+
+
 def test_most_important_inputs_are_named_and_the_others_counted(decide):
     moved = tuple(MOVED.model_copy(update={"column": name}) for name in "abcde")
 

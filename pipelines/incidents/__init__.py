@@ -1,0 +1,1 @@
+"""Incidents: what monitoring found and somebody has to deal with, from its opening to its resolution."""

@@ -1,0 +1,97 @@
+"""The incidents of a project: one file each. One cause is one incident, however many windows show it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.errors import InputError
+from pipelines.incidents.incident import Incident, Sighting
+
+WHAT_TO_DO = {
+    "data pipeline": "look at the log, the labels and the clocks of the clients first: nothing else can be trusted",
+    "upstream": "ask who delivers the columns that changed, and roll a change of theirs back",
+    "label shift": "check the threshold and the value of decisions, then retrain on newer labels",
+    "drift": "wait for labels, or label a sample of the newest requests: drift alone costs nothing",
+    "concept drift": "retrain on newer labels: the same inputs mean something else now",
+}
+"""Cause to what to do first."""
+
+
+def opened(folder: Path) -> Iterator[Incident]:
+    """Yield all incidents, the oldest first."""
+    paths = sorted(folder.glob("*.json"), key=lambda path: int(path.stem))
+    return (Incident.read(path) for path in paths)
+
+
+def note(folder: Path, decision: MonitoringDecision, run: str, now: datetime) -> Incident | None:
+    """Add a decision to the open incident with its cause, or open one; None if there is nothing to deal with.
+
+    Drift that costs nothing opens no incident: only a risen loss does, or a cause before the model.
+
+    Args:
+        folder: The project's incidents; created if absent.
+        decision: What monitoring said.
+        run: The id of its run.
+        now: When it was said.
+    """
+    costs = decision.action in ("retrain", "roll back") or decision.cause in ("data pipeline", "upstream")
+    if decision.cause is None or not costs:
+        return None
+    sighting = Sighting(run=run, at=now.isoformat(), action=decision.action, reasons=decision.reasons)
+    known = list(opened(folder))
+    for incident in known:
+        if incident.cause == decision.cause and incident.state != "resolved":
+            return _save(folder, incident.model_copy(update={"sightings": (*incident.sightings, sighting)}))
+    former = [incident.number for incident in known if incident.cause == decision.cause]
+    number = max((incident.number for incident in known), default=0) + 1
+    previous = former[-1] if former else None
+    return _save(folder, Incident(number=number, cause=decision.cause, sightings=(sighting,), previous=previous))
+
+
+def acknowledge(folder: Path, number: int, who: str) -> Incident:
+    """Note who deals with an incident.
+
+    Raises:
+        InputError: If there is no such incident, or it is resolved.
+    """
+    incident = _open(folder, number)
+    return _save(folder, incident.model_copy(update={"state": "acknowledged", "acknowledged_by": who}))
+
+
+def resolve(folder: Path, number: int, resolution: str, now: datetime) -> Incident:
+    """Close an incident with what it was and what was done.
+
+    Raises:
+        InputError: If there is no such incident, it is resolved already, or the resolution is empty.
+    """
+    if not resolution.strip():
+        raise InputError("the resolution is empty; say what it was and what was done, for the next time.")
+    closed = {"state": "resolved", "resolution": resolution.strip(), "resolved_at": now.isoformat()}
+    return _save(folder, _open(folder, number).model_copy(update=closed))
+
+
+def get(folder: Path, number: int) -> Incident:
+    """Return an incident by its number.
+
+    Raises:
+        InputError: If there is no such incident.
+    """
+    path = folder / f"{number}.json"
+    if not path.exists():
+        numbers = [incident.number for incident in opened(folder)]
+        raise InputError(f"there is no incident {number}; expected one of {numbers}.")
+    return Incident.read(path)
+
+
+def _open(folder: Path, number: int) -> Incident:
+    incident = get(folder, number)
+    if incident.state == "resolved":
+        raise InputError(f"incident {number} was resolved at {incident.resolved_at}; a new sighting opens a new one.")
+    return incident
+
+
+def _save(folder: Path, incident: Incident) -> Incident:
+    folder.mkdir(parents=True, exist_ok=True)
+    incident.write(folder / f"{incident.number}.json")
+    return incident
