@@ -110,8 +110,9 @@ def forget(folder: Path, entities: Collection[str], now: datetime) -> set[tuple[
     """
     if not folder.exists():
         return set()
-    forgetting.note(folder, entities, now)
     compact(folder)
+    # What a server writes at this moment is dropped when it is compacted.
+    forgetting.note(folder, entities, now)
     removed: set[tuple[str, int]] = set()
     with _exclusive(folder):
         for path in files(folder):
