@@ -107,7 +107,8 @@ def _drift_signals(report: DriftReport) -> Iterator[Signal]:
     if report.reason is not None:
         yield Signal(name="input drift", state="unknown", sentence=f"drift is unknown: {report.reason}")
         return
-    drifted = [column for column in report.columns if column.is_drift]
+    # A broken column explains the others, however little it matters to the model.
+    drifted = sorted((column for column in report.columns if column.is_drift), key=_is_broken, reverse=True)
     if drifted:
         named = ", ".join(_described(column) for column in drifted[:_NAMED])
         more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""

@@ -132,6 +132,15 @@ def test_a_problem_of_the_log_comes_before_any_drift(decide):
     assert decide(at=broken, drifted=documents.drift_report(columns=(MOVED,))).cause == "data pipeline"
 
 
+def test_a_broken_column_is_named_before_those_that_matter_more(decide):
+    broken = MOVED.model_copy(update={"column": "contact", "statistic": "Jensen-Shannon", "effect": 0.9})
+    others = tuple(MOVED.model_copy(update={"column": name}) for name in "abc")
+
+    [reason] = decide(drifted=documents.drift_report(columns=(*others, broken))).reasons
+
+    assert reason.startswith("4 of 4 inputs differ from the reference: contact (")
+
+
 def test_most_important_inputs_are_named_and_the_others_counted(decide):
     moved = tuple(MOVED.model_copy(update={"column": name}) for name in "abcde")
 
