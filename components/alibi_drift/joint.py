@@ -35,15 +35,15 @@ def classifier(reference: pa.Table, rows: pa.Table) -> JointDrift:
     )  # fmt: skip
     # With several threads, two such processes at once on few cores wait for each other most of the time.
     with threadpool_limits(1):
-        found = test.predict(after)["data"]
-    side = np.repeat([0, 1], [len(found["probs_ref"]), len(found["probs_test"])])
-    auc = float(roc_auc_score(side, np.concatenate([found["probs_ref"], found["probs_test"]])))
+        outcome = test.predict(after)["data"]
+    side = np.repeat([0, 1], [len(outcome["probs_ref"]), len(outcome["probs_test"])])
+    auc = float(roc_auc_score(side, np.concatenate([outcome["probs_ref"], outcome["probs_test"]])))
     return JointDrift(
         method="Alibi's ClassifierDrift",
         statistic="cross-validated AUC",
         value=auc,
         threshold=_AUC_MIN,
-        is_drift=bool(found["is_drift"]) and auc >= _AUC_MIN,
+        is_drift=bool(outcome["is_drift"]) and auc >= _AUC_MIN,
     )
 
 
@@ -82,7 +82,7 @@ def kmeans(reference: pa.Table, rows: pa.Table) -> JointDrift:
     left, right = clusters.predict(before), clusters.predict(after)
     kinds = {0: list(range(_CLUSTERS))}
     test = ChiSquareDrift(left[:, None].astype(float), p_val=ALPHA, categories_per_feature=kinds)
-    found = test.predict(right[:, None].astype(float), drift_type="feature")["data"]
+    outcome = test.predict(right[:, None].astype(float), drift_type="feature")["data"]
     shares = [np.bincount(side, minlength=_CLUSTERS) / len(side) for side in (left, right)]
     distance = univariate.jensen_shannon(*shares)
     return JointDrift(
@@ -90,7 +90,7 @@ def kmeans(reference: pa.Table, rows: pa.Table) -> JointDrift:
         statistic="Jensen-Shannon distance",
         value=distance,
         threshold=univariate.DISTANCE_MIN,
-        is_drift=bool(found["is_drift"][0]) and distance >= univariate.DISTANCE_MIN,
+        is_drift=bool(outcome["is_drift"][0]) and distance >= univariate.DISTANCE_MIN,
     )
 
 
@@ -108,13 +108,13 @@ def _mmd(before: matrix.Floats, after: matrix.Floats, method: str) -> JointDrift
 
     tf.random.set_seed(_SEED)
     test = MMDDrift(before.astype(np.float32), backend="tensorflow", p_val=ALPHA, n_permutations=_PERMUTATIONS)
-    found = test.predict(after.astype(np.float32))["data"]
+    outcome = test.predict(after.astype(np.float32))["data"]
     return JointDrift(
         method=method,
         statistic="squared maximum mean discrepancy",
-        value=float(found["distance"]),
-        threshold=float(found["distance_threshold"]),
-        is_drift=bool(found["is_drift"]),
+        value=float(outcome["distance"]),
+        threshold=float(outcome["distance_threshold"]),
+        is_drift=bool(outcome["is_drift"]),
     )
 
 

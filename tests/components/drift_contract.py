@@ -47,7 +47,11 @@ Compare = Callable[[Project, Path, Path], DriftReport]
 @pytest.fixture
 def compare(tmp_path: Path, compare_with: Compare) -> Callable[..., DriftReport]:
     def compared(
-        reference: pa.Table | None, window: pa.Table, history: pa.Table | None = None, **evaluated: Any
+        reference: pa.Table | None,
+        window: pa.Table,
+        history: pa.Table | None = None,
+        monitoring: dict[str, Any] | None = None,
+        **evaluated: Any,
     ) -> DriftReport:
         folder, measured = tmp_path / "window", tmp_path / "measured"
         folder.mkdir(exist_ok=True)
@@ -58,7 +62,7 @@ def compare(tmp_path: Path, compare_with: Compare) -> Callable[..., DriftReport]
         if reference is not None:
             pq.write_table(reference, measured / "evaluation" / "reference.parquet")
             documents.evaluation(**evaluated).write(measured / "evaluation")
-        return compare_with(made_log.project(), folder, measured)
+        return compare_with(made_log.project(**(monitoring or {})), folder, measured)
 
     return compared
 
@@ -128,6 +132,18 @@ def test_a_column_that_one_side_does_not_have_differs_and_says_why(compare):
     report = compare(rows(3000, 1), rows(600, 2).drop_columns("received.plan"))
 
     assert column(report, "plan").is_drift and column(report, "plan").reason == "the log does not have this column"
+
+
+def test_a_feature_that_is_never_logged_is_not_compared(compare):
+    report = compare(rows(3000, 1), rows(600, 2).drop_columns("received.plan"), monitoring={"redact": ["plan"]})
+
+    assert [compared.column for compared in report.columns] == ["usage"] and drifted(report) == []
+
+
+def test_a_feature_that_the_champion_does_not_have_is_not_compared(compare):
+    report = compare(rows(3000, 1).drop_columns("received.plan"), rows(600, 2))
+
+    assert [compared.column for compared in report.columns] == ["usage"]
 
 
 def test_categories_that_the_reference_never_had_are_found(compare):

@@ -46,7 +46,8 @@ def scaled(reference: pa.Table, rows: pa.Table) -> tuple[Floats, Floats]:
             continue
         known = left[np.isfinite(left)]
         mean, deviation = (known.mean(), known.std() or 1.0) if len(known) else (0.0, 1.0)
-        blocks.append(tuple(np.where(np.isfinite(side), (side - mean) / deviation, 0.0) for side in (left, right)))  # type: ignore[arg-type]
+        numbers = [np.where(np.isfinite(side), (side - mean) / deviation, 0.0) for side in (left, right)]
+        blocks.append((numbers[0], numbers[1]))
         if not (np.isfinite(left).all() and np.isfinite(right).all()):
             blocks.append(((~np.isfinite(left)).astype(float), (~np.isfinite(right)).astype(float)))
     return np.column_stack([left for left, _ in blocks]), np.column_stack([right for _, right in blocks])

@@ -36,10 +36,10 @@ _SHUFFLED = "shuffled column"
 
 
 def compare(project: Project, window: Path, measured: Path, detector: Detector) -> DriftReport:
-    """Compare every feature that both sides have, the scores, and the labels that are due.
+    """Compare every feature of the champion that is logged, the scores, and the labels that are due.
 
     Args:
-        project: Names the features.
+        project: Says which features are never logged.
         window: The output of the step log_window.
         measured: The champion's evaluation, from the step champion; empty before the first release.
         detector: The tests.
@@ -54,14 +54,16 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
     if reason is not None:
         return DriftReport(reference_rows=0, rows=rows.num_rows, reason=reason)
     reference = pq.read_table(file)
-    comparison = _Comparison(detector, len(project.features.columns) + 1, _periods(reference, described))
+    redacted = {RECEIVED + name for name in project.monitoring.redact}
+    # The champion's own features: the project file may name others by now, and what is redacted is never logged.
+    features = [name for name in reference.column_names if name.startswith(RECEIVED) and name not in redacted]
+    comparison = _Comparison(detector, len(features) + 1, _periods(reference, described))
     importance = _importance(EvaluationReport.read(measured / _EVALUATION))
-    features = [RECEIVED + name for name in project.features.columns]
     columns = [
         _compared(reference, rows, name, comparison, importance.get(name.removeprefix(RECEIVED))) for name in features
     ]
     columns.sort(key=_rank, reverse=True)
-    both = [name for name in features if name in reference.column_names and name in rows.column_names]
+    both = [name for name in features if name in rows.column_names]
     report = DriftReport(
         reference_rows=reference.num_rows,
         rows=rows.num_rows,
@@ -148,11 +150,8 @@ def _compared(
 ) -> ColumnDrift:
     """Compare one feature, and its share of missing values."""
     feature = name.removeprefix(RECEIVED)
-    absent = next(
-        (side for side, table in (("reference", reference), ("log", rows)) if name not in table.schema.names), None
-    )
-    if absent is not None:
-        return _nothing(feature, f"the {absent} does not have this column", is_drift=True)
+    if name not in rows.column_names:
+        return _nothing(feature, "the log does not have this column", is_drift=True)
     before, after = reference[name], rows[name]
     shares = before.null_count / len(before), after.null_count / len(after)
     is_missing_changed = _shares_differ(*shares, len(before), len(after), ALPHA / comparison.tests)
