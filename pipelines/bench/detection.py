@@ -9,10 +9,9 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import DriftReport, LabelJoin, LogWindow
 from components.shared.project import Project
 from components.shared.window_drift import report
+from pipelines.bench.detected import Detected
 
 REFERENCE_DAYS, DAYS, CHANGE, PER_DAY = 90, 182, 91, 200
 _FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -144,7 +144,7 @@ def watch(kind: Kind, seed: int, folder: Path) -> tuple[list[int], dict[int, set
     return alarms, signals
 
 
-def measure(seeds: int, folder: Path) -> dict[str, dict[str, Any]]:
+def measure(seeds: int, folder: Path) -> dict[str, Detected]:
     """Count by kind in how many streams the expected signals came, after how many days, and what came in vain."""
     measured = {}
     for name, kind in KINDS.items():
@@ -158,14 +158,14 @@ def measure(seeds: int, folder: Path) -> dict[str, dict[str, Any]]:
             first = _first(kind, alarms, signals)
             found += first is not None
             delays += [] if first is None else [first - CHANGE]
-        measured[name] = {
-            "expected": sorted(kind.expected),
-            "found": found,
-            "delay_days": statistics.median(delays) if delays else None,
-            "alarms_in_vain": in_vain,
-            "windows": windows,
-            "quiet": quiet,
-        }
+        measured[name] = Detected(
+            expected=tuple(sorted(kind.expected)),
+            found=found,
+            delay_days=statistics.median(delays) if delays else None,
+            alarms_in_vain=in_vain,
+            windows=windows,
+            quiet=quiet,
+        )
     return measured
 
 
@@ -243,4 +243,5 @@ def _evaluation() -> EvaluationReport:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]), Path(sys.argv[2]))))
+    counts = measure(int(sys.argv[1]), Path(sys.argv[2]))
+    print(json.dumps({name: asdict(detected) for name, detected in counts.items()}))

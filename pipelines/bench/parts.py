@@ -15,6 +15,7 @@ from components.shared import telemetry
 from components.shared.errors import ExitCode, StepFailed
 from pipelines import runs
 from pipelines.bench import logging_cost, serving
+from pipelines.bench.detected import Detected
 from pipelines.images import environments
 
 TOOLS = Path(__file__).with_name("requirements.txt")
@@ -129,22 +130,23 @@ def detection(workspace: Workspace, seeds: int = 5) -> list[Row]:
     """Count in how many simulated streams monitoring finds each change, after how many days, and what comes in vain."""
     [environment] = environments.prepare(["drift"]).values()
     measured = workspace.run(environment.python, "detection", "detection", seeds)
+    kinds = {name: Detected(**counts) for name, counts in measured.items()}
     return [
         Row(
             f"monitoring: {name}",
             _found(kind, seeds),
-            f"{kind['alarms_in_vain']} alarms in vain, {kind['quiet']} of {kind['windows']} harmless windows quiet",
+            f"{kind.alarms_in_vain} alarms in vain, {kind.quiet} of {kind.windows} harmless windows quiet",
             "",
         )
-        for name, kind in measured.items()
+        for name, kind in kinds.items()
     ]
 
 
-def _found(kind: Mapping[str, Any], seeds: int) -> str:
+def _found(kind: Detected, seeds: int) -> str:
     """Say in how many streams the change was found, and after how many days."""
-    if not kind["expected"]:
+    if not kind.expected:
         return "nothing to find"
-    return f"{kind['found']} of {seeds}" + (f", median {kind['delay_days']:g} days" if kind["found"] else "")
+    return f"{kind.found} of {seeds}" + (f", median {kind.delay_days:g} days" if kind.found else "")
 
 
 def retrieval(workspace: Workspace, entities: int = 100_000) -> list[Row]:

@@ -87,7 +87,7 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     assert "retrain" in said and "the loss has risen, proven on 2025-05-" in said
     assert "monitoring says retrain (" in perennial("status", cwd=example).stdout
     assert "incident 1 (" in said and "opened" in said
-    assert "seen for the 2. time" in monitored(example)[1]
+    assert "seen again, 2 times so far" in monitored(example)[1]
     assert "proven on 2025-05-" in perennial("incidents", "show", "1", cwd=example).stdout
     perennial("incidents", "resolve", "1", "--as", "the market changed; retrained", cwd=example)
     assert alarm is not None and "2025-05-01" <= alarm.day <= "2025-05-21"

@@ -46,7 +46,7 @@ def _note(folder: Path, decision: MonitoringDecision, run: str, console: Console
     if incident is None:
         return
     times = len(incident.sightings)
-    seen = "opened" if times == 1 else f"seen for the {times}. time"
+    seen = "opened" if times == 1 else f"seen again, {times} times so far"
     console.print(
         f"incident {incident.number} ({incident.cause}) {seen}: {store.WHAT_TO_DO[incident.cause]}; "
         f"'perennial incidents show {incident.number}'",
