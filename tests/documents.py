@@ -17,6 +17,7 @@ from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import (
     ColumnDrift,
     DriftReport,
+    Estimate,
     LogWindow,
     MonitoringDecision,
     PerformanceReport,
@@ -326,6 +327,11 @@ def performance_report(
         "metrics": {"auc": metric(0.79)}, "reference": {"auc": 0.81},
     }  # fmt: skip
     return PerformanceReport(**(sample | changes))
+
+
+def estimate(**changes: Any) -> Estimate:
+    """Return an estimate that expects no more wrong answers than before."""
+    return Estimate(**({"rows": 500, "outside": 0.0, "loss": metric(0.2)} | changes))
 
 
 def monitoring_decision(**changes: Any) -> MonitoringDecision:

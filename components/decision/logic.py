@@ -2,7 +2,9 @@
 
 Drift alone never retrains: whether it costs anything shows in the loss, and until labels are due it is watched. Only
 the loss raises an alarm, because only its test accumulates evidence with a stated rate of false alarms. An alarm soon
-after a release rolls it back; a later one means that the world has changed, so the model is retrained.
+after a release rolls it back; a later one means that the world has changed, so the model is retrained. An estimate of
+the loss raises no alarm, because it takes for granted that inputs mean what they did; but drift that is expected to
+cost something is worth labels.
 """
 
 import logging
@@ -41,7 +43,7 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
     """
     looked_at, measured = LogWindow.read(window), PerformanceReport.read(performance)
     drifted = DriftReport.read(drift)
-    signals = [*_log_signals(looked_at), *_drift_signals(drifted), _loss(measured)]
+    signals = [*_log_signals(looked_at), *_drift_signals(drifted), _loss(measured), *_estimate(measured)]
     action = _action(project, measured, signals)
     states = {"retrain": ("alarm",), "roll back": ("alarm",), "watch": ("changed", "unknown"), "nothing": ()}[action]
     reasons = [signal.sentence for signal in signals if signal.state in states]
@@ -49,7 +51,11 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
         reasons = [f"{looked_at.rows:,} rows look like the reference, and the loss has not risen"]
     _log.info("%s: %s", action, "; ".join(reasons))
     return MonitoringDecision(
-        action=action, cause=_cause(signals, drifted), reasons=tuple(reasons), signals=tuple(signals)
+        action=action,
+        cause=_cause(signals, drifted),
+        reasons=tuple(reasons),
+        signals=tuple(signals),
+        to_label=() if action == "nothing" else measured.to_label,
     )
 
 
@@ -63,14 +69,14 @@ def _action(project: Project, performance: PerformanceReport, signals: list[Sign
 
 def _cause(signals: list[Signal], drift: DriftReport) -> Cause | None:
     """Name the likely cause: what is wrong before the data reach the model comes before what changed in the world."""
-    changed = {signal.name for signal in signals if signal.state in ("changed", "alarm")}
+    changed = {signal.name for signal in signals if signal.is_found}
     if changed & {"log", "labels"}:
         return "data pipeline"
     if any(column.is_drift and _is_broken(column) for column in drift.columns):
         return "upstream"
     if "label shift" in changed:
         return "label shift"
-    if changed & {"input drift", "prediction drift"}:
+    if changed & {"input drift", "prediction drift", "estimated loss"}:
         return "drift"
     return "concept drift" if "loss" in changed else None
 
@@ -152,6 +158,28 @@ def _loss(performance: PerformanceReport) -> Signal:
             name="loss", state="alarm", sentence=f"the loss has risen, proven on {performance.alarm.day}: {figures}"
         )
     return Signal(name="loss", state="quiet", sentence=f"the loss has not risen: {figures}")
+
+
+def _estimate(performance: PerformanceReport) -> Iterator[Signal]:
+    """Say how many wrong answers are to be expected, and that concept drift would not show in it."""
+    estimate = performance.estimate
+    if estimate is None:
+        return
+    if estimate.loss is None:
+        sentence = f"the loss of the newest rows is not estimated: {estimate.reason}"
+        yield Signal(name="estimated loss", state="unknown", sentence=sentence)
+        return
+    loss = estimate.loss
+    verdict = (
+        "more wrong answers than tolerated are to be expected"
+        if estimate.is_risen
+        else "the loss is not expected to rise"
+    )
+    sentence = (
+        f"{verdict}: {loss.value:.1%} ({loss.low:.1%} to {loss.high:.1%}) by the scores of {estimate.rows:,} rows, "
+        "which cannot see concept drift"
+    )
+    yield Signal(name="estimated loss", state="changed" if estimate.is_risen else "quiet", sentence=sentence)
 
 
 def _described(column: ColumnDrift) -> str:

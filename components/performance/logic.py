@@ -1,13 +1,15 @@
-"""Measure a release on the rows whose labels are due, and test day by day whether its losses have risen.
+"""Measure a release on the rows whose labels are due, test day by day whether its losses have risen, and estimate.
 
 A loss is a wrong answer; of a regression, an error beyond the 90 % quantile of the errors on the test rows. The test is
 an e-detector (``components/shared/sequential``), which may be looked at after every day: while the loss stays at what
-is tolerated, the average number of days between false alarms is at least the promised run length.
+is tolerated, the average number of days between false alarms is at least the promised run length. What the newest rows
+will turn out to be is estimated from their scores (``components/performance/estimation.py``).
 """
 
 import logging
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,20 +18,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import stats
 
+from components.performance import estimation
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
-from components.shared.documents.monitoring import LogWindow, PerformanceReport, Period
+from components.shared.documents.monitoring import LoggedRow, LogWindow, PerformanceReport, Period
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
 from components.shared.project import Project
 from components.shared.sequential import reference as reference_rates
 from components.shared.sequential.budget import AlertBudget
 from components.shared.sequential.e_detector import BetaBinomialRise, BoundedMeanRise, EDetector
+from components.shared.window_drift import matrix
 
 _log = logging.getLogger(__name__)
 
+TO_LABEL_MAX = 200
 LABELED_MIN = 30
 """With fewer labeled rows than this, no metric is given."""
 _CONFIDENCE = 0.9
@@ -37,6 +42,9 @@ _CONFIDENCE = 0.9
 _QUANTILE = 0.9
 _EVALUATION = "evaluation"
 _SEED = 7
+_ALPHA_MAX = 0.05
+"""Of the estimate, whatever the budget of false alarms allows."""
+Mode = Literal["estimated", "inputs only"]
 # Half of the budget is the loss's.
 _WEIGHTS = {"loss": 1.0, "everything else": 1.0}
 
@@ -65,16 +73,31 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     described = LogWindow.read(window)
     history = pq.read_table(window / "history.parquet")
     file = measured / _EVALUATION / "reference.parquet"
-    reason = _why_nothing(described, ChampionRecord.read(model), file)
+    reason = _why_unknown(described, ChampionRecord.read(model), file)
     if reason is not None:
         return PerformanceReport(mode="inputs only", release=described.release, loss="", reason=reason)
     facts, reference = ModelFacts.read(model / "package"), pq.read_table(file)
-    labeled = history.filter(pc.is_valid(history["label"]))
     limit = _error_limit(reference) if facts.task == "regression" else None
-    before, now = _losses(reference, limit), _losses(labeled, limit)
+    before = _losses(reference, limit)
     e_values, guarantee = _e_values(before, project.monitoring.loss_increase)
     budget = AlertBudget(project.monitoring.alerts.false_alarms, project.monitoring.alerts.days)
-    run_length = budget.run_lengths(_WEIGHTS)["loss"]
+    run_lengths = budget.run_lengths(_WEIGHTS)
+    rows = pq.read_table(window / "rows.parquet")
+    rows = rows.filter(pc.equal(rows["release"], described.release))
+    to_label = _to_label(rows)
+    estimate = None
+    if facts.task != "regression":
+        alpha = min(_days(described) / run_lengths["everything else"], _ALPHA_MAX)
+        estimate = estimation.estimate(facts, reference, rows, tolerated=e_values.tolerated, alpha=alpha, seed=_SEED)
+    reason = _why_not_measured(described)
+    if reason is not None:
+        mode: Mode = "estimated" if estimate and estimate.loss else "inputs only"
+        return PerformanceReport(
+            mode=mode, release=described.release, loss="", estimate=estimate, to_label=to_label, reason=reason
+        )
+    labeled = history.filter(pc.is_valid(history["label"]))
+    now = _losses(labeled, limit)
+    run_length = run_lengths["loss"]
     evaluation = EvaluationReport.read(measured / _EVALUATION)
     metrics = _metrics(project, facts, labeled)
     report = PerformanceReport(
@@ -89,13 +112,32 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
         run_length_days=run_length,
         guarantee=guarantee,
         periods=_periods(history, now, EDetector(e_values, run_length)),
+        estimate=estimate,
+        to_label=to_label,
     )
     _log.info("loss %.4f against %.4f, alarm %s", report.rate, report.reference_rate, report.alarm)
     return report
 
 
-def _why_nothing(window: LogWindow, champion: ChampionRecord, reference: Path) -> str | None:
-    """Say why performance can't be known; None if it can."""
+def _to_label(rows: pa.Table) -> tuple[LoggedRow, ...]:
+    """Draw rows without a label.
+
+    At random, although uncertain ones would teach a model more: the loss is measured on what is labeled, and a day on
+    which only difficult rows have a label would look worse than it was.
+    """
+    unlabeled = rows.filter(pc.is_null(rows["label"])).select(["request_id", "row"])
+    chosen = matrix.sample(unlabeled, TO_LABEL_MAX, np.random.default_rng(_SEED))
+    return tuple(LoggedRow(**row) for row in chosen.to_pylist())
+
+
+def _days(window: LogWindow) -> float:
+    """Return the length of the window."""
+    assert window.start is not None and window.end is not None
+    return (datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)) / timedelta(days=1)
+
+
+def _why_unknown(window: LogWindow, champion: ChampionRecord, reference: Path) -> str | None:
+    """Say why nothing can be known of how the champion performs; None if something can."""
     if champion.version is None or not reference.exists():
         return (
             "the champion has no reference rows, because nothing was released or it was registered by an older version "
@@ -105,6 +147,11 @@ def _why_nothing(window: LogWindow, champion: ChampionRecord, reference: Path) -
         return "nothing was logged"
     if window.release != champion.version:
         return f"release {window.release} answered last, and version {champion.version} is the champion"
+    return None
+
+
+def _why_not_measured(window: LogWindow) -> str | None:
+    """Say why there are too few labels to measure the release on them; None if there are enough."""
     if window.due_labeled < LABELED_MIN:
         young = f"; {window.young_labeled} labels belong to rows that are not due" if window.young_labeled else ""
         return (

@@ -109,6 +109,7 @@ def _rows(made: Day, day: int, rng: np.random.Generator) -> pa.Table:
         {
             "request_id": [f"{day}-{row}" for row in range(n)],
             "row": pa.array(np.zeros(n, np.int32)),
+            "release": ["1"] * n,
             "event_time": pa.array(times, pa.timestamp("us", tz="UTC")),
             "score": pa.array(score),
             "decision": pa.array(np.where(score >= 0.5, "yes", "no")),
@@ -128,7 +129,8 @@ def watch(kind: Kind, seed: int, folder: Path) -> tuple[list[int], dict[int, set
     _evaluation().write(measured)
     ChampionRecord(version="1", run_id="r", fingerprint=None).write(folder / "model")
     _facts().write(folder / "model" / "package")
-    pq.write_table(logged, folder / "window" / "history.parquet")
+    for name in ("rows", "history"):
+        pq.write_table(logged, folder / "window" / f"{name}.parquet")
     _window(0, DAYS, len(logged)).write(folder / "window")
     measured_loss = performance.measure(project, folder / "window", folder / "model", measured.parent)
     alarms = [_day(period.day) for period in measured_loss.periods if period.alarm]

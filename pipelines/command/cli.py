@@ -346,6 +346,16 @@ def incidents_show(options: TargetOptions, number: int) -> None:
     verb.show(options, number)
 
 
+@incidents.command(name="to-label")
+@shared.local_target
+@click.argument("number", type=int)
+def incidents_to_label(options: TargetOptions, number: int) -> None:
+    """Print a random sample of the rows that showed an incident and have no label yet, as CSV."""
+    from pipelines.command.verbs import incidents as verb
+
+    verb.to_label(options, number)
+
+
 @incidents.command(name="acknowledge")
 @shared.local_target
 @click.argument("number", type=int)

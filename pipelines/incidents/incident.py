@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from components.shared.documents.document import Document, Part
-from components.shared.documents.monitoring import Action, Cause
+from components.shared.documents.monitoring import Action, Cause, LoggedRow
 
 State = Literal["open", "acknowledged", "resolved"]
 
@@ -30,6 +30,8 @@ class Incident(Document):
     cause: Cause
     state: State = "open"
     sightings: tuple[Sighting, ...]
+    to_label: tuple[LoggedRow, ...] = ()
+    """Rows to label first, of the last sighting."""
     acknowledged_by: str | None = None
     resolution: str | None = None
     """What it was, and what was done."""

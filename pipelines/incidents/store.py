@@ -27,7 +27,8 @@ def opened(folder: Path) -> Iterator[Incident]:
 def note(folder: Path, decision: MonitoringDecision, run: str, now: datetime) -> Incident | None:
     """Add a decision to the open incident with its cause, or open one; None if there is nothing to deal with.
 
-    Drift that costs nothing opens no incident: only a risen loss does, or a cause before the model.
+    Drift that costs nothing opens no incident: only a loss that has risen does, or is expected to, or a cause before
+    the model.
 
     Args:
         folder: The project's incidents; created if absent.
@@ -35,18 +36,25 @@ def note(folder: Path, decision: MonitoringDecision, run: str, now: datetime) ->
         run: The id of its run.
         now: When it was said.
     """
-    costs = decision.action in ("retrain", "roll back") or decision.cause in ("data pipeline", "upstream")
-    if decision.cause is None or not costs:
+    if decision.cause is None or not (decision.is_costly or decision.cause in ("data pipeline", "upstream")):
         return None
     sighting = Sighting(run=run, at=now.isoformat(), action=decision.action, reasons=decision.reasons)
     known = list(opened(folder))
     for incident in known:
         if incident.cause == decision.cause and incident.state != "resolved":
-            return _save(folder, incident.model_copy(update={"sightings": (*incident.sightings, sighting)}))
+            seen = {"sightings": (*incident.sightings, sighting), "to_label": decision.to_label}
+            return _save(folder, incident.model_copy(update=seen))
     former = [incident.number for incident in known if incident.cause == decision.cause]
     number = max((incident.number for incident in known), default=0) + 1
     previous = former[-1] if former else None
-    return _save(folder, Incident(number=number, cause=decision.cause, sightings=(sighting,), previous=previous))
+    incident = Incident(
+        number=number,
+        cause=decision.cause,
+        sightings=(sighting,),
+        to_label=decision.to_label,
+        previous=previous,
+    )
+    return _save(folder, incident)
 
 
 def acknowledge(folder: Path, number: int, who: str) -> Incident:

@@ -66,6 +66,17 @@ def test_an_acknowledged_incident_stays_one_and_a_resolved_one_is_followed_by_an
     assert store.get(tmp_path, 1).resolution == "the export wrote megabytes; reverted"
 
 
+def test_drift_that_is_expected_to_cost_something_opens_an_incident_with_the_rows_to_label(tmp_path):
+    signals = ({"name": "estimated loss", "state": "changed", "sentence": "more wrong answers"},)
+    rows = ({"request_id": "a", "row": 1},)
+    costly = documents.monitoring_decision(action="watch", cause="drift", signals=signals, to_label=rows)
+
+    store.note(tmp_path, costly, "run-0", NOW)
+
+    [incident] = store.opened(tmp_path)
+    assert (incident.cause, [(row.request_id, row.row) for row in incident.to_label]) == ("drift", [("a", 1)])
+
+
 def test_incidents_are_listed_as_numbers(tmp_path):
     for day in range(11):
         noted(tmp_path, "watch", "upstream", day)
@@ -108,3 +119,4 @@ def test_the_command_lists_shows_acknowledges_and_resolves(tmp_path):
     assert "what to do: ask who delivers the columns" in shown
     assert "the last one of this kind was incident 1: unit was wrong, reverted" in shown
     assert "there is no incident 9" in perennial("show", "9", code=2)
+    assert perennial("to-label", "2") == "request_id,row\n"

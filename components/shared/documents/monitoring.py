@@ -119,12 +119,36 @@ class Period(Part):
     alarm: bool
 
 
+class Estimate(Part):
+    """What the scores of a window say about its answers, before any label is known; blind to concept drift."""
+
+    rows: int
+    outside: float
+    """Share of the rows with a value that no test row had."""
+    loss: Metric | None = None
+    """Expected share of wrong answers with its 90 % interval."""
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    is_risen: bool = False
+    """Whether more wrong answers are to be expected than are tolerated."""
+    reason: str | None = None
+    """Why nothing is estimated."""
+
+
+class LoggedRow(Part):
+    """One row of a logged request."""
+
+    request_id: str
+    row: int
+    """Number of the row in its request, from 0."""
+
+
 class PerformanceReport(Document):
     """``performance.json``: how the release performs on rows with due labels; ``reason`` says why nothing is known."""
 
     FILE = "performance.json"
 
-    mode: Literal["direct", "inputs only"]
+    mode: Literal["direct", "estimated", "inputs only"]
+    """Measured on labels that are due; estimated, because too few are; or neither."""
     release: str | None
     loss: str
     """What counts as a loss, in words."""
@@ -140,7 +164,12 @@ class PerformanceReport(Document):
     """Average number of days between false alarms that the detector promises."""
     guarantee: str = ""
     periods: tuple[Period, ...] = ()
+    estimate: Estimate | None = None
+    """Of the window's rows, of which most are not due; None without a champion or its test rows."""
+    to_label: tuple[LoggedRow, ...] = ()
+    """A random sample of the window's rows without a label: what to label first, if anything is."""
     reason: str | None = None
+    """Why nothing was measured on labels."""
 
     @property
     def alarm(self) -> Period | None:
@@ -155,6 +184,11 @@ class Signal(Part):
     state: Literal["quiet", "changed", "alarm", "unknown"]
     sentence: str
 
+    @property
+    def is_found(self) -> bool:
+        """Return whether something was found."""
+        return self.state in ("changed", "alarm")
+
 
 class MonitoringDecision(Document):
     """``decision.json``: what to do, and every signal that led to it."""
@@ -167,3 +201,11 @@ class MonitoringDecision(Document):
     """The likely cause of what changed; None if nothing did, or nothing is known."""
     reasons: tuple[str, ...]
     signals: tuple[Signal, ...]
+    to_label: tuple[LoggedRow, ...] = ()
+    """Rows to label first; none if there is nothing to do."""
+
+    @property
+    def is_costly(self) -> bool:
+        """Return whether more wrong answers are proven, or to be expected."""
+        is_expected = any(signal.name == "estimated loss" and signal.is_found for signal in self.signals)
+        return is_expected or self.action in ("retrain", "roll back")

@@ -1,11 +1,13 @@
 """``perennial incidents``: what monitoring found and somebody has to deal with."""
 
+import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.table import Table
 
+from components.shared.documents.monitoring import LoggedRow
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.incidents import store
@@ -38,11 +40,21 @@ def show(options: TargetOptions, number: int) -> None:
         click.echo(f"{datetime.fromisoformat(sighting.at):%Y-%m-%d %H:%M} UTC, run {sighting.run}: {sighting.action}")
         for reason in sighting.reasons:
             click.echo(f"  - {reason}")
+    if incident.to_label and incident.state != "resolved":
+        click.echo(f"{len(incident.to_label)} rows to label first: 'perennial incidents to-label {number}'")
     if incident.resolution:
         click.echo(f"resolved {incident.resolved_at}: {incident.resolution}")
     if incident.previous is not None:
         former = store.get(folder, incident.previous)
         click.echo(f"the last one of this kind was incident {former.number}: {former.resolution}")
+
+
+def to_label(options: TargetOptions, number: int) -> None:
+    """Print the rows to label as CSV, in the columns that ``perennial labels add`` reads."""
+    rows = store.get(_folder(options), number).to_label
+    writer = csv.writer(click.get_text_stream("stdout"), lineterminator="\n")
+    writer.writerow(LoggedRow.model_fields)
+    writer.writerows((row.request_id, row.row) for row in rows)
 
 
 def acknowledge(options: TargetOptions, number: int, who: str) -> None:

@@ -148,3 +148,34 @@ def test_most_important_inputs_are_named_and_the_others_counted(decide):
 
     assert reason.startswith("5 of 5 inputs differ") and "c (" in reason and "d (" not in reason
     assert reason.endswith("and 2 more")
+
+
+RISEN = documents.estimate(is_risen=True)
+UNKNOWN = documents.estimate(loss=None, outside=0.3, reason="cannot know: 30% of the rows are new")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "action", "cause", "is_costly", "sentence"),
+    [
+        (None, "nothing", None, False, None),
+        (documents.estimate(), "nothing", None, False, "the loss is not expected to rise: 20.0% ("),
+        (RISEN, "watch", "drift", True, "more wrong answers than tolerated are to be expected: 20.0% ("),
+        (UNKNOWN, "watch", None, False, "the loss of the newest rows is not estimated: cannot know: 30% of"),
+    ],
+)
+def test_drift_that_is_expected_to_cost_something_is_watched_and_never_retrains(
+    decide, estimate, action, cause, is_costly, sentence
+):
+    decision = decide(measured=documents.performance_report(estimate=estimate))
+
+    assert (decision.action, decision.cause, decision.is_costly) == (action, cause, is_costly)
+    said = [signal.sentence for signal in decision.signals if signal.name == "estimated loss"]
+    assert len(said) == (sentence is not None) and all(one.startswith(sentence) for one in said)
+
+
+def test_rows_to_label_are_named_where_there_is_something_to_do(decide):
+    rows = ({"request_id": "a", "row": 0},)
+
+    assert decide(measured=documents.performance_report(to_label=rows)).to_label == ()
+    asked = decide(measured=documents.performance_report(to_label=rows, estimate=RISEN)).to_label
+    assert [row.request_id for row in asked] == ["a"]

@@ -45,6 +45,7 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
         history: pa.Table,
         facts: ModelFacts | None = None,
         window: dict[str, Any] | None = None,
+        rows: pa.Table | None = None,
         **monitoring: Any,
     ) -> PerformanceReport:
         folder, model, evaluation = tmp_path / "window", tmp_path / "model", tmp_path / "measured" / "evaluation"
@@ -54,6 +55,8 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
         due = {"due": len(history), "due_labeled": known, "release": "1"} | (window or {})
         documents.log_window(**due).write(folder)
         pq.write_table(history, folder / "history.parquet")
+        shown = history if rows is None else rows
+        pq.write_table(shown.append_column("release", pa.array(["1"] * len(shown))), folder / "rows.parquet")
         documents.champion("1").write(model)
         (facts or documents.model_facts(threshold=0.5)).write(model / "package")
         documents.evaluation().write(evaluation)
@@ -172,20 +175,36 @@ def test_several_classes_are_measured_by_their_decisions(measure):
 
 
 @pytest.mark.parametrize(
-    ("window", "reason"),
+    ("window", "mode", "reason"),
     [
-        ({"due": 40, "due_labeled": 29}, "29 of the release's 40 rows that are older than 30 days have a label"),
-        ({"due": 0, "due_labeled": 0, "young_labeled": 7}, "7 labels belong to rows that are not due"),
-        ({"release": None}, "nothing was logged"),
-        ({"release": "2"}, "release 2 answered last, and version 1 is the champion"),
+        (
+            {"due": 40, "due_labeled": 29},
+            "estimated",
+            "29 of the release's 40 rows that are older than 30 days have a label",
+        ),
+        ({"due": 0, "due_labeled": 0, "young_labeled": 7}, "estimated", "7 labels belong to rows that are not due"),
+        ({"release": None}, "inputs only", "nothing was logged"),
+        ({"release": "2"}, "inputs only", "release 2 answered last, and version 1 is the champion"),
     ],
 )
-def test_what_can_not_be_known_is_said_and_not_measured(measure, window, reason):
+def test_what_can_not_be_known_is_said_and_not_measured(measure, window, mode, reason):
     report = measure(labeled(90, 50, 0.2, 1), labeled(10, 50, 0.2, 2), window=window)
 
-    assert report.mode == "inputs only" and reason in report.reason
+    assert report.mode == mode and reason in report.reason
     assert report.metrics == {} and report.periods == () and report.rate is None
 
 
 def test_a_champion_without_a_reference_says_so(measure):
     assert "the champion has no reference rows" in measure(None, labeled(10, 50, 0.2, 2)).reason
+
+
+def test_rows_to_label_are_a_random_sample_of_those_without_a_label(measure):
+    history = labeled(20, 100, 0.2, 2)
+    ids = [row["request_id"] for row in history.to_pylist()]
+    unlabeled = history.set_column(5, "label", pa.array([None] * 1000 + ["yes"] * 1000))
+
+    chosen = [row.request_id for row in measure(labeled(90, 50, 0.2, 1), history, rows=unlabeled).to_label]
+
+    assert len(set(chosen)) == 200 and set(chosen) <= set(ids[:1000])
+    assert 400 < np.mean([ids.index(one) for one in chosen]) < 600
+    assert measure(labeled(90, 50, 0.2, 1), history).to_label == ()
