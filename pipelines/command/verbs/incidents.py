@@ -1,6 +1,7 @@
 """``perennial incidents``: what monitoring found and somebody has to deal with."""
 
 import csv
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def show(options: TargetOptions, number: int) -> None:
 def to_label(options: TargetOptions, number: int) -> None:
     """Print the rows to label as CSV, in the columns that ``perennial labels add`` reads."""
     rows = store.get(_folder(options), number).to_label
-    writer = csv.writer(click.get_text_stream("stdout"), lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(LoggedRow.model_fields)
     writer.writerows((row.request_id, row.row) for row in rows)
 
