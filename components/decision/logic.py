@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _BROKEN_NUMBERS, _BROKEN_CATEGORIES, _BROKEN_MISSING = 3.0, 0.6, 0.3
 """Normed Wasserstein and Jensen-Shannon distance, and change of the missing share, from which a column is broken."""
+_NEWEST_DAYS = 7
+"""Days of labeled rows that say what a risen loss costs at present."""
 _NAMED = 3
 """Columns that a sentence names."""
 
@@ -55,6 +57,7 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
         cause=_cause(signals, drifted),
         reasons=tuple(reasons),
         signals=tuple(signals),
+        effect=_effect(looked_at, measured),
         to_label=() if action == "nothing" else measured.to_label,
     )
 
@@ -86,6 +89,24 @@ def _is_broken(column: ColumnDrift) -> bool:
     largest = _BROKEN_NUMBERS if "Wasserstein" in column.statistic else _BROKEN_CATEGORIES
     gone = column.reason is not None or abs(column.missing - column.missing_reference) >= _BROKEN_MISSING
     return gone or (column.effect or 0.0) >= largest
+
+
+def _effect(window: LogWindow, performance: PerformanceReport) -> str | None:
+    """Say how many more wrong answers there are than on the test rows; None if no more are known or expected."""
+    estimate = performance.estimate
+    if performance.alarm is not None:
+        newest = performance.periods[-_NEWEST_DAYS:]
+        rate = sum(period.losses for period in newest) / sum(period.labeled for period in newest)
+    elif estimate is not None and estimate.loss is not None and estimate.is_risen:
+        rate = estimate.loss.value or 0.0
+    else:
+        return None
+    more = rate - (performance.reference_rate or 0.0)
+    if more <= 0 or window.start is None or window.end is None:
+        return None
+    length = datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)
+    weekly = more * window.rows * (timedelta(weeks=1) / length)
+    return f"{more * 100:.1f} more wrong answers per 100 rows than on the test rows, about {weekly:,.0f} a week"
 
 
 def _log_signals(window: LogWindow) -> Iterator[Signal]:

@@ -93,7 +93,14 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     if reason is not None:
         mode: Mode = "estimated" if estimate and estimate.loss else "inputs only"
         return PerformanceReport(
-            mode=mode, release=described.release, loss="", estimate=estimate, to_label=to_label, reason=reason
+            mode=mode,
+            release=described.release,
+            loss="",
+            reference_rate=float(before.losses.mean()),
+            tolerated=e_values.tolerated,
+            estimate=estimate,
+            to_label=to_label,
+            reason=reason,
         )
     labeled = history.filter(pc.is_valid(history["label"]))
     now = _losses(labeled, limit)

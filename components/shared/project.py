@@ -335,6 +335,57 @@ class AlertBudget(Section):
     days: float = Field(365.0, ge=2, description="The time, in days.")
 
 
+_VARIABLE = r"^[A-Z][A-Z0-9_]*$"
+
+
+class FileSink(Section):
+    """A file that gets one line of JSON per message."""
+
+    kind: Literal["file"]
+    path: str = Field(description="The file, relative to the project file.")
+
+
+class WebhookSink(Section):
+    """A URL that gets each message as JSON by POST."""
+
+    kind: Literal["webhook"]
+    url: str | None = Field(None, pattern="^https?://", description="Where to send; without a secret in it.")
+    url_env: str | None = Field(None, pattern=_VARIABLE, description="Environment variable that holds the URL.")
+
+    @model_validator(mode="after")
+    def _one_url(self) -> "WebhookSink":
+        if (self.url is None) == (self.url_env is None):
+            raise ValueError("a webhook needs either 'url' or 'url_env'")
+        return self
+
+
+class EmailSink(Section):
+    """A mail server."""
+
+    kind: Literal["email"]
+    host: str = Field(description="The SMTP server.")
+    port: int = Field(587, ge=1, le=65535, description="Its port.")
+    security: Literal["starttls", "tls", "none"] = Field("starttls", description="How the connection is encrypted.")
+    credentials_env: str | None = Field(
+        None, pattern=_VARIABLE, description="Environment variable that holds 'user:password'."
+    )
+    sender: str = Field(description="Address of the sender.")
+    to: tuple[str, ...] = Field(min_length=1, description="Addresses of the readers.")
+
+
+class AlertmanagerSink(Section):
+    """Prometheus's Alertmanager, which groups, silences and routes."""
+
+    kind: Literal["alertmanager"]
+    url: str = Field(pattern="^https?://", description="Its address, such as http://alertmanager:9093.")
+    credentials_env: str | None = Field(
+        None, pattern=_VARIABLE, description="Environment variable that holds 'user:password', if it asks for one."
+    )
+
+
+Sink = Annotated[FileSink | WebhookSink | EmailSink | AlertmanagerSink, Field(discriminator="kind")]
+
+
 class Monitoring(Section):
     """What is logged of the requests, and when monitoring raises an alarm."""
 
@@ -356,6 +407,10 @@ class Monitoring(Section):
         "classifier", description="Test of all inputs together; other ones than the classifier need alibi."
     )
     alerts: AlertBudget = Field(AlertBudget(), description="How many false alarms are acceptable.")
+    owner: str | None = Field(None, description="Who deals with incidents; named in every message.")
+    notify: dict[Name, Sink] = Field(
+        default_factory=dict, description="Where incidents are told, by name: file, webhook, email or alertmanager."
+    )
 
     @model_validator(mode="after")
     def _available(self) -> "Monitoring":

@@ -15,6 +15,7 @@ class Sighting(Part):
     at: str
     action: Action
     reasons: tuple[str, ...]
+    effect: str | None = None
 
 
 class Incident(Document):

@@ -24,37 +24,40 @@ def opened(folder: Path) -> Iterator[Incident]:
     return (Incident.read(path) for path in paths)
 
 
-def note(folder: Path, decision: MonitoringDecision, run: str, now: datetime) -> Incident | None:
-    """Add a decision to the open incident with its cause, or open one; None if there is nothing to deal with.
+def seen(folder: Path, decision: MonitoringDecision, run: str, now: datetime) -> Incident | None:
+    """Return the open incident with a decision's cause, or a new one; None if there is nothing to deal with.
+
+    The caller saves it, once it has made sure that it will be told.
 
     Drift that costs nothing opens no incident: only a loss that has risen does, or is expected to, or a cause before
     the model.
 
     Args:
-        folder: The project's incidents; created if absent.
+        folder: The project's incidents.
         decision: What monitoring said.
         run: The id of its run.
         now: When it was said.
     """
     if decision.cause is None or not (decision.is_costly or decision.cause in ("data pipeline", "upstream")):
         return None
-    sighting = Sighting(run=run, at=now.isoformat(), action=decision.action, reasons=decision.reasons)
+    sighting = Sighting(
+        run=run, at=now.isoformat(), action=decision.action, reasons=decision.reasons, effect=decision.effect
+    )
     known = list(opened(folder))
     for incident in known:
         if incident.cause == decision.cause and incident.state != "resolved":
-            seen = {"sightings": (*incident.sightings, sighting), "to_label": decision.to_label}
-            return _save(folder, incident.model_copy(update=seen))
+            again = {"sightings": (*incident.sightings, sighting), "to_label": decision.to_label}
+            return incident.model_copy(update=again)
     former = [incident.number for incident in known if incident.cause == decision.cause]
     number = max((incident.number for incident in known), default=0) + 1
     previous = former[-1] if former else None
-    incident = Incident(
+    return Incident(
         number=number,
         cause=decision.cause,
         sightings=(sighting,),
         to_label=decision.to_label,
         previous=previous,
     )
-    return _save(folder, incident)
 
 
 def acknowledge(folder: Path, number: int, who: str) -> Incident:
@@ -64,11 +67,11 @@ def acknowledge(folder: Path, number: int, who: str) -> Incident:
         InputError: If there is no such incident, or it is resolved.
     """
     incident = _open(folder, number)
-    return _save(folder, incident.model_copy(update={"state": "acknowledged", "acknowledged_by": who}))
+    return save(folder, incident.model_copy(update={"state": "acknowledged", "acknowledged_by": who}))
 
 
-def resolve(folder: Path, number: int, resolution: str, now: datetime) -> Incident:
-    """Close an incident with what it was and what was done.
+def resolved(folder: Path, number: int, resolution: str, now: datetime) -> Incident:
+    """Return an incident, closed with what it was and what was done. The caller saves it.
 
     Raises:
         InputError: If there is no such incident, it is resolved already, or the resolution is empty.
@@ -76,7 +79,7 @@ def resolve(folder: Path, number: int, resolution: str, now: datetime) -> Incide
     if not resolution.strip():
         raise InputError("the resolution is empty; say what it was and what was done, for the next time.")
     closed = {"state": "resolved", "resolution": resolution.strip(), "resolved_at": now.isoformat()}
-    return _save(folder, _open(folder, number).model_copy(update=closed))
+    return _open(folder, number).model_copy(update=closed)
 
 
 def get(folder: Path, number: int) -> Incident:
@@ -99,7 +102,8 @@ def _open(folder: Path, number: int) -> Incident:
     return incident
 
 
-def _save(folder: Path, incident: Incident) -> Incident:
+def save(folder: Path, incident: Incident) -> Incident:
+    """Write an incident, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     incident.write(folder / f"{incident.number}.json")
     return incident

@@ -83,6 +83,11 @@ class State:
         return self.folder / "incidents"
 
     @property
+    def outbox(self) -> Path:
+        """Messages about incidents that were not delivered yet."""
+        return self.folder / "outbox"
+
+    @property
     def labels(self) -> Path:
         """Labels that became known after the prediction."""
         return self.root / self.services.labels

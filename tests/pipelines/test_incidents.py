@@ -10,6 +10,7 @@ from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.errors import InputError
 from pipelines.command import cli
 from pipelines.incidents import store
+from pipelines.incidents.incident import Incident
 from tests import documents
 from tests.pipelines import toy
 
@@ -21,7 +22,11 @@ def decision(action: str, cause: str | None, reason: str = "the loss has risen")
 
 
 def noted(folder: Path, action: str, cause: str | None, day: int = 0):
-    return store.note(folder, decision(action, cause), f"run-{day}", NOW + timedelta(days=day))
+    return saved(folder, store.seen(folder, decision(action, cause), f"run-{day}", NOW + timedelta(days=day)))
+
+
+def saved(folder: Path, incident: Incident | None) -> Incident | None:
+    return incident and store.save(folder, incident)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_an_acknowledged_incident_stays_one_and_a_resolved_one_is_followed_by_an
     noted(tmp_path, "watch", "upstream", 0)
     store.acknowledge(tmp_path, 1, "kim")
     assert noted(tmp_path, "watch", "upstream", 1).acknowledged_by == "kim"
-    store.resolve(tmp_path, 1, "  the export wrote megabytes; reverted  ", NOW)
+    saved(tmp_path, store.resolved(tmp_path, 1, "  the export wrote megabytes; reverted  ", NOW))
 
     again = noted(tmp_path, "watch", "upstream", 9)
 
@@ -71,7 +76,7 @@ def test_drift_that_is_expected_to_cost_something_opens_an_incident_with_the_row
     rows = ({"request_id": "a", "row": 1},)
     costly = documents.monitoring_decision(action="watch", cause="drift", signals=signals, to_label=rows)
 
-    store.note(tmp_path, costly, "run-0", NOW)
+    saved(tmp_path, store.seen(tmp_path, costly, "run-0", NOW))
 
     [incident] = store.opened(tmp_path)
     assert (incident.cause, [(row.request_id, row.row) for row in incident.to_label]) == ("drift", [("a", 1)])
@@ -80,7 +85,7 @@ def test_drift_that_is_expected_to_cost_something_opens_an_incident_with_the_row
 def test_incidents_are_listed_as_numbers(tmp_path):
     for day in range(11):
         noted(tmp_path, "watch", "upstream", day)
-        store.resolve(tmp_path, day + 1, "gone", NOW)
+        saved(tmp_path, store.resolved(tmp_path, day + 1, "gone", NOW))
 
     assert [incident.number for incident in store.opened(tmp_path)] == list(range(1, 12))
     assert store.get(tmp_path, 11).previous == 10
@@ -91,9 +96,9 @@ def test_what_can_not_be_done_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"there is no incident 7; expected one of \[1\]"):
         store.get(tmp_path, 7)
     with pytest.raises(InputError, match="the resolution is empty"):
-        store.resolve(tmp_path, 1, " ", NOW)
-    store.resolve(tmp_path, 1, "gone", NOW)
-    for change in (lambda: store.acknowledge(tmp_path, 1, "kim"), lambda: store.resolve(tmp_path, 1, "again", NOW)):
+        saved(tmp_path, store.resolved(tmp_path, 1, " ", NOW))
+    saved(tmp_path, store.resolved(tmp_path, 1, "gone", NOW))
+    for change in (lambda: store.acknowledge(tmp_path, 1, "kim"), lambda: store.resolved(tmp_path, 1, "again", NOW)):
         with pytest.raises(InputError, match="incident 1 was resolved at 2026-05-01"):
             change()
 

@@ -201,6 +201,8 @@ class MonitoringDecision(Document):
     """The likely cause of what changed; None if nothing did, or nothing is known."""
     reasons: tuple[str, ...]
     signals: tuple[Signal, ...]
+    effect: str | None = None
+    """What it costs, in words; None if nothing is known to cost anything."""
     to_label: tuple[LoggedRow, ...] = ()
     """Rows to label first; none if there is nothing to do."""
 

@@ -11,12 +11,15 @@ from rich.table import Table
 from components.shared.documents.monitoring import LoggedRow
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
+from pipelines.command.verbs import notifying
 from pipelines.incidents import store
 from pipelines.incidents.incident import Incident
 
 
 def show_all(options: TargetOptions, *, resolved: bool) -> None:
     """List the incidents that are not resolved, or all."""
+    backend = options.open()
+    notifying.deliver(backend.project, backend.state, terminal.console())
     incidents = [i for i in store.opened(_folder(options)) if resolved or i.state != "resolved"]
     if not incidents:
         click.echo("no incident" if resolved else "no open incident")
@@ -41,6 +44,8 @@ def show(options: TargetOptions, number: int) -> None:
         click.echo(f"{datetime.fromisoformat(sighting.at):%Y-%m-%d %H:%M} UTC, run {sighting.run}: {sighting.action}")
         for reason in sighting.reasons:
             click.echo(f"  - {reason}")
+        if sighting.effect:
+            click.echo(f"  effect: {sighting.effect}")
     if incident.to_label and incident.state != "resolved":
         click.echo(f"{len(incident.to_label)} rows to label first: 'perennial incidents to-label {number}'")
     if incident.resolution:
@@ -65,7 +70,11 @@ def acknowledge(options: TargetOptions, number: int, who: str) -> None:
 
 def resolve(options: TargetOptions, number: int, resolution: str) -> None:
     """Close an incident."""
-    _say(store.resolve(_folder(options), number, resolution, datetime.now(UTC)))
+    backend, now = options.open(), datetime.now(UTC)
+    incident = store.resolved(_folder(options), number, resolution, now)
+    notifying.record(backend.project, backend.state, incident, now)
+    _say(incident)
+    notifying.deliver(backend.project, backend.state, terminal.console())
 
 
 def _folder(options: TargetOptions) -> Path:

@@ -1,7 +1,6 @@
 """``perennial monitor``: look at what the endpoint answered since, and say what to do."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 
@@ -10,10 +9,11 @@ from components.shared.inference_log import compaction
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
-from pipelines.command.verbs import summary
+from pipelines.command.verbs import notifying, summary
 from pipelines.command.view import View
 from pipelines.definitions import catalog
 from pipelines.incidents import store
+from pipelines.incidents.incident import Incident
 from pipelines.targets.protocol import RunRequest
 
 
@@ -35,16 +35,19 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
         summary.show(started.record, page, backend.state.root, console)
         outcome = started.record.artifacts.get("decision.outcome")
         if started.record.exit_code == runs.OK and outcome is not None:
-            _note(backend.state.incidents, MonitoringDecision.read(outcome), started.record.id, console)
+            now = datetime.now(UTC)
+            decision = MonitoringDecision.read(outcome)
+            incident = store.seen(backend.state.incidents, decision, started.record.id, now)
+            if incident is not None:
+                _say(incident, console)
+                notifying.record(backend.project, backend.state, incident, now)
+        notifying.deliver(backend.project, backend.state, console)
     assert started.record.exit_code is not None
     return started.record.exit_code
 
 
-def _note(folder: Path, decision: MonitoringDecision, run: str, console: Console) -> None:
-    """Open an incident or add to one, and say so."""
-    incident = store.note(folder, decision, run, datetime.now(UTC))
-    if incident is None:
-        return
+def _say(incident: Incident, console: Console) -> None:
+    """Say that an incident was opened, or seen again."""
     times = len(incident.sightings)
     seen = "opened" if times == 1 else f"seen again, {times} times so far"
     console.print(
