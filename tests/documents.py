@@ -22,6 +22,7 @@ from components.shared.documents.monitoring import (
     MonitoringDecision,
     PerformanceReport,
     Period,
+    SegmentLoss,
 )
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_sample import PackageSample
@@ -327,6 +328,11 @@ def performance_report(
         "metrics": {"auc": metric(0.79)}, "reference": {"auc": 0.81},
     }  # fmt: skip
     return PerformanceReport(**(sample | changes))
+
+
+def segment_loss(plan: str, *, alarm: str | None = None, rate: float = 0.25) -> SegmentLoss:
+    """Return the losses where the plan is this one."""
+    return SegmentLoss(where={"plan": plan}, labeled=500, rate=rate, reference_rate=0.2, tolerated=0.22, alarm=alarm)
 
 
 def estimate(**changes: Any) -> Estimate:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from components.shared import wording
 from components.shared.documents.monitoring import (
     Action,
     Cause,
@@ -45,7 +46,13 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
     """
     looked_at, measured = LogWindow.read(window), PerformanceReport.read(performance)
     drifted = DriftReport.read(drift)
-    signals = [*_log_signals(looked_at), *_drift_signals(drifted), _loss(measured), *_estimate(measured)]
+    signals = [
+        *_log_signals(looked_at),
+        *_drift_signals(drifted),
+        _loss(measured),
+        *_segments(measured),
+        *_estimate(measured),
+    ]
     action = _action(project, measured, signals)
     states = {"retrain": ("alarm",), "roll back": ("alarm",), "watch": ("changed", "unknown"), "nothing": ()}[action]
     reasons = [signal.sentence for signal in signals if signal.state in states]
@@ -63,9 +70,11 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
 
 
 def _action(project: Project, performance: PerformanceReport, signals: list[Signal]) -> Action:
-    if performance.alarm is not None:
+    of_all = [performance.alarm.day] if performance.alarm else []
+    alarms = [*of_all, *(part.alarm for part in performance.alarming_segments if part.alarm)]
+    if alarms:
         first = datetime.fromisoformat(performance.periods[0].day)
-        since_release = datetime.fromisoformat(performance.alarm.day) - first
+        since_release = datetime.fromisoformat(min(alarms)) - first
         return "roll back" if since_release <= timedelta(days=project.monitoring.rollback_days) else "retrain"
     return "watch" if any(signal.state in ("changed", "unknown") for signal in signals) else "nothing"
 
@@ -81,7 +90,7 @@ def _cause(signals: list[Signal], drift: DriftReport) -> Cause | None:
         return "label shift"
     if changed & {"input drift", "prediction drift", "estimated loss"}:
         return "drift"
-    return "concept drift" if "loss" in changed else None
+    return "concept drift" if changed & {"loss", "segment loss"} else None
 
 
 def _is_broken(column: ColumnDrift) -> bool:
@@ -100,13 +109,25 @@ def _effect(window: LogWindow, performance: PerformanceReport) -> str | None:
     elif estimate is not None and estimate.loss is not None and estimate.is_risen:
         rate = estimate.loss.value or 0.0
     else:
-        return None
+        return _effect_on_a_part(performance)
     more = rate - (performance.reference_rate or 0.0)
     if more <= 0 or window.start is None or window.end is None:
         return None
     length = datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)
     weekly = more * window.rows * (timedelta(weeks=1) / length)
     return f"{more * 100:.1f} more wrong answers per 100 rows than on the test rows, about {weekly:,.0f} a week"
+
+
+def _effect_on_a_part(performance: PerformanceReport) -> str | None:
+    """Say what the part of the rows that fails most costs; None if none fails."""
+    more, part = max(
+        (((part.rate or 0.0) - part.reference_rate, part) for part in performance.alarming_segments),
+        key=lambda pair: pair[0] * pair[1].labeled,
+        default=(0.0, None),
+    )
+    if part is None or more <= 0:
+        return None
+    return f"{more * 100:.1f} more wrong answers per 100 rows than on the test rows where {wording.where(part.where)}"
 
 
 def _log_signals(window: LogWindow) -> Iterator[Signal]:
@@ -179,6 +200,24 @@ def _loss(performance: PerformanceReport) -> Signal:
             name="loss", state="alarm", sentence=f"the loss has risen, proven on {performance.alarm.day}: {figures}"
         )
     return Signal(name="loss", state="quiet", sentence=f"the loss has not risen: {figures}")
+
+
+def _segments(performance: PerformanceReport) -> Iterator[Signal]:
+    """Say for which part of the rows the loss has risen."""
+    if not performance.segments:
+        return
+    risen = performance.alarming_segments
+    if not risen:
+        sentence = f"the loss has risen in none of {len(performance.segments)} parts of the rows"
+        yield Signal(name="segment loss", state="quiet", sentence=sentence)
+        return
+    named = "; ".join(
+        f"{wording.where(part.where)}, proven on {part.alarm}: {part.rate:.1%} {performance.loss}, "
+        f"{part.reference_rate:.1%} on the test rows"
+        for part in risen[:_NAMED]
+    )
+    more = f"; and {len(risen) - _NAMED} more" if len(risen) > _NAMED else ""
+    yield Signal(name="segment loss", state="alarm", sentence=f"the loss has risen where {named}{more}")
 
 
 def _estimate(performance: PerformanceReport) -> Iterator[Signal]:

@@ -62,7 +62,8 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
     ``rows.parquet`` has the rows of the window: request_id, row, at, event_time, release, score, scores, decision,
     label, and ``received.<feature>`` for every feature, but not the entity, which nothing after this needs.
     ``history.parquet`` has the due rows of the release that answers, up to the end of the window, labeled or not:
-    request_id, row, event_time, score, scores, decision, label.
+    request_id, row, event_time, score, scores, decision, label, and ``received.<feature>`` for every feature that the
+    evaluation slices or groups by.
 
     Args:
         project: Its name is the model's; its label has the delay.
@@ -89,7 +90,9 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         inside = f"event_time > {_time(start)} AND event_time <= {_time(end)}"
         due = f"release = {literal(release or '')} AND event_time <= {_time(end)} AND event_time <= {_time(due_until)}"
         _copy(connection, f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside}", target / ROWS)
-        history = "request_id, row, event_time, score, scores, decision, label"
+        history = ", ".join(
+            ["request_id, row, event_time, score, scores, decision, label", *_sliced(project, connection)]
+        )
         _copy(connection, f"SELECT {history} FROM labeled WHERE {due}", target / HISTORY)
         releases = connection.execute(
             f"SELECT release, count(*) FROM labeled WHERE {inside} GROUP BY release ORDER BY release"
@@ -123,6 +126,13 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         window.due,
     )
     return window
+
+
+def _sliced(project: Project, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the logged features that the evaluation slices or groups by."""
+    names = {RECEIVED + name for part in project.evaluation.parts for name in part}
+    logged = [row[0] for row in connection.execute("DESCRIBE labeled").fetchall()]
+    return [identifier(name) for name in logged if name in names]
 
 
 def _log_table(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], model: str) -> None:

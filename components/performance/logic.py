@@ -9,16 +9,16 @@ will turn out to be is estimated from their scores (``components/performance/est
 import logging
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy import stats
 
-from components.performance import estimation
+from components.performance import estimation, losses, segments
+from components.performance.losses import Losses
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
@@ -27,9 +27,8 @@ from components.shared.documents.monitoring import LoggedRow, LogWindow, Perform
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
 from components.shared.project import Project
-from components.shared.sequential import reference as reference_rates
 from components.shared.sequential.budget import AlertBudget
-from components.shared.sequential.e_detector import BetaBinomialRise, BoundedMeanRise, EDetector
+from components.shared.sequential.e_detector import EDetector
 from components.shared.window_drift import matrix
 
 _log = logging.getLogger(__name__)
@@ -37,28 +36,14 @@ _log = logging.getLogger(__name__)
 TO_LABEL_MAX = 200
 LABELED_MIN = 30
 """With fewer labeled rows than this, no metric is given."""
-_CONFIDENCE = 0.9
-"""Of the upper bound of the reference's loss, where its days are too few to bound their spread."""
-_QUANTILE = 0.9
 _EVALUATION = "evaluation"
 _SEED = 7
 _ALPHA_MAX = 0.05
 """Of the estimate, whatever the budget of false alarms allows."""
 Mode = Literal["estimated", "inputs only"]
+_LOSS, _ESTIMATE, _SEGMENTS = "loss", "estimated loss", "segments"
 # Half of the budget is the loss's.
-_WEIGHTS = {"loss": 1.0, "everything else": 1.0}
-
-
-class _Losses(NamedTuple):
-    """Days (text) and losses (0 or 1) of labeled rows."""
-
-    days: NDArray[np.str_]
-    losses: NDArray[np.float64]
-
-    def by_day(self) -> tuple[list[str], list[float], list[int]]:
-        """Return the days in order, with the number of losses and of rows."""
-        days, codes, rows = np.unique(self.days, return_inverse=True, return_counts=True)
-        return days.tolist(), np.bincount(codes, self.losses).tolist(), rows.tolist()
+_WEIGHTS = {_LOSS: 2.0, _ESTIMATE: 1.0, _SEGMENTS: 1.0}
 
 
 def measure(project: Project, window: Path, model: Path, measured: Path) -> PerformanceReport:
@@ -77,9 +62,9 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     if reason is not None:
         return PerformanceReport(mode="inputs only", release=described.release, loss="", reason=reason)
     facts, reference = ModelFacts.read(model / "package"), pq.read_table(file)
-    limit = _error_limit(reference) if facts.task == "regression" else None
-    before = _losses(reference, limit)
-    e_values, guarantee = _e_values(before, project.monitoring.loss_increase)
+    limit = losses.error_limit(reference) if facts.task == "regression" else None
+    before, increase = losses.losses(reference, limit), project.monitoring.loss_increase
+    e_values, guarantee = losses.e_values(before, increase)
     budget = AlertBudget(project.monitoring.alerts.false_alarms, project.monitoring.alerts.days)
     run_lengths = budget.run_lengths(_WEIGHTS)
     rows = pq.read_table(window / "rows.parquet")
@@ -87,7 +72,7 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     to_label = _to_label(rows)
     estimate = None
     if facts.task != "regression":
-        alpha = min(_days(described) / run_lengths["everything else"], _ALPHA_MAX)
+        alpha = min(_days(described) / run_lengths[_ESTIMATE], _ALPHA_MAX)
         estimate = estimation.estimate(facts, reference, rows, tolerated=e_values.tolerated, alpha=alpha, seed=_SEED)
     reason = _why_not_measured(described)
     if reason is not None:
@@ -103,8 +88,8 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
             reason=reason,
         )
     labeled = history.filter(pc.is_valid(history["label"]))
-    now = _losses(labeled, limit)
-    run_length = run_lengths["loss"]
+    now = losses.losses(labeled, limit)
+    parts = segments.Segments(reference, project.evaluation.parts)
     evaluation = EvaluationReport.read(measured / _EVALUATION)
     metrics = _metrics(project, facts, labeled)
     report = PerformanceReport(
@@ -116,9 +101,12 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
         rate=float(now.losses.mean()),
         reference_rate=float(before.losses.mean()),
         tolerated=e_values.tolerated,
-        run_length_days=run_length,
+        run_length_days=run_lengths[_LOSS],
         guarantee=guarantee,
-        periods=_periods(history, now, EDetector(e_values, run_length)),
+        periods=_periods(history, now, EDetector(e_values, run_lengths[_LOSS])),
+        segments=parts.measure(
+            labeled, before, now, increase=increase, run_length=run_lengths[_SEGMENTS] * max(len(parts), 1)
+        ),
         estimate=estimate,
         to_label=to_label,
     )
@@ -168,59 +156,16 @@ def _why_not_measured(window: LogWindow) -> str | None:
     return None
 
 
-def _losses(table: pa.Table, limit: float | None) -> _Losses:
-    """Return the losses of labeled rows."""
-    days = np.array(pc.strftime(table["event_time"], "%Y-%m-%d").to_pylist(), dtype=np.str_)
-    if limit is not None:
-        return _Losses(days, (_errors(table) > limit).astype(float))
-    wrong = pc.not_equal(table["decision"], table["label"])
-    return _Losses(days, wrong.to_numpy(zero_copy_only=False).astype(float))
-
-
-def _errors(table: pa.Table) -> NDArray[np.float64]:
-    label = table["label"].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    score = table["score"].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    errors: NDArray[np.float64] = np.abs(score - label)
-    return errors
-
-
-def _error_limit(reference: pa.Table) -> float:
-    return float(np.quantile(_errors(reference), _QUANTILE))
-
-
-def _e_values(before: _Losses, increase: float) -> tuple[BetaBinomialRise | BoundedMeanRise, str]:
-    """Return the e-values of a day's losses, and what they promise.
-
-    Args:
-        before: The losses of the reference.
-        increase: How much the loss may rise before it counts as worse.
-    """
-    _, losses, rows = before.by_day()
-    if len(rows) >= reference_rates.FEWEST_DAYS:
-        rates = reference_rates.estimate(losses, rows)
-        rise = rates.rise(increase)
-        return rise, (
-            f"holds while days differ by a standard deviation of at most {rise.spread:.3f}, the upper bound from "
-            f"{rates.days} days of test rows"
-        )
-    total, wrong = len(before.losses), float(before.losses.sum())
-    upper = float(stats.beta.ppf(_CONFIDENCE, wrong + 1, max(total - wrong, 1)))
-    return BoundedMeanRise(min(upper + increase, 0.99)), (
-        f"holds while the expected loss of a day is at most what is tolerated; {len(rows)} days of test rows are too "
-        "few to know how much days differ"
-    )
-
-
-def _periods(history: pa.Table, now: _Losses, detector: EDetector) -> tuple[Period, ...]:
+def _periods(history: pa.Table, now: Losses, detector: EDetector) -> tuple[Period, ...]:
     """Hand the days to the detector one by one."""
     all_days = pc.strftime(history["event_time"], "%Y-%m-%d").to_pylist()
     rows_of_day = dict(zip(*np.unique(all_days, return_counts=True), strict=True))
     periods = []
-    for day, losses, labeled in zip(*now.by_day(), strict=True):
-        alarm = detector.observe(losses, labeled)
+    for day, lost, labeled in zip(*now.by_day(), strict=True):
+        alarm = detector.observe(lost, labeled)
         evidence = 1.0 if alarm else min(detector.fraction, 1.0)
         periods.append(
-            Period(day=day, rows=int(rows_of_day[day]), labeled=labeled, losses=losses, evidence=evidence, alarm=alarm)
+            Period(day=day, rows=int(rows_of_day[day]), labeled=labeled, losses=lost, evidence=evidence, alarm=alarm)
         )
     return tuple(periods)
 

@@ -247,6 +247,12 @@ class Evaluation(Section):
     min_support: int = Field(50, ge=1, description="Smallest number of rows of a slice that is evaluated.")
     find_worst: bool = Field(True, description="Whether to search all features for the worst slice.")
 
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """Return the columns, or combinations of them, whose values are the declared slices and groups."""
+        declared = ((one,) if isinstance(one, str) else one for one in (*self.slices, *self.fairness))
+        return tuple(dict.fromkeys(declared))
+
 
 class Gate(Section):
     """The rules that a candidate must pass. A rule set to null is off."""

@@ -8,24 +8,27 @@ differ by more than chance, and inputs have a weekly cycle.
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.decision import logic as decision
 from components.drift.logic import OpenDetector
 from components.performance import logic as performance
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.model_facts import ModelFacts
-from components.shared.documents.monitoring import DriftReport, LabelJoin, LogWindow
+from components.shared.documents.monitoring import Cause, LabelJoin, LogWindow, MonitoringDecision, PerformanceReport
 from components.shared.project import Project
 from components.shared.window_drift import report
 from pipelines.bench.detected import Detected
+from pipelines.incidents.store import is_incident
 
 REFERENCE_DAYS, DAYS, CHANGE, PER_DAY = 90, 182, 91, 200
 _FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -33,7 +36,12 @@ _WEIGHTS = (1.6, 1.0, 0.8)
 _DAY_SD = 0.15
 """Standard deviation of a day's offset of the log odds."""
 _WEEK = 7
+_MONTH = 30
 FEATURES = ("x1", "x2", "x3", "noise")
+_GROUPS, _GROUP_SHARES = ("a", "b", "c"), (0.6, 0.25, 0.15)
+_COMPENSATED = 1.3
+"""Times the meaning of the features where the damage of another group leaves the mean loss as it was."""
+_LOSS = frozenset({"loss"})
 
 
 @dataclass(frozen=True)
@@ -42,20 +50,24 @@ class Day:
 
     Attributes:
         weights: Of the features, in the log odds of a positive label.
+        damaged: Whether the features mean nothing in group ``c``, and more in the others: the mean loss stays.
         offset: Added to the log odds.
         shift: Added to each feature.
         spread: Standard deviation of ``x1``.
         correlation: Of ``noise`` with ``x2``.
         unit: What the model gets of ``x1``, as a multiple.
+        missing: Share of ``x1`` that the model does not get.
         rows: Number of rows.
     """
 
     weights: tuple[float, ...] = _WEIGHTS
+    damaged: bool = False
     offset: float = 0.0
     shift: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     spread: float = 1.0
     correlation: float = 0.0
     unit: float = 1.0
+    missing: float = 0.0
     rows: int = PER_DAY
 
 
@@ -64,47 +76,77 @@ def _changed(share: float) -> Day:
     return Day(weights=(1.6, 1.0 - 0.9 * share, 0.8 - 0.9 * share))
 
 
+def _season(day: int) -> Day:
+    """Return a day of a year in which one feature rises and falls; the test rows have seen a quarter of it."""
+    return Day(shift=(0.5 * float(np.sin(2 * np.pi * (day - CHANGE) / 365)), 0.0, 0.0, 0.0))
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of stream: its days after the change, and the signals that have to show it; none for a harmless one."""
+    """A kind of stream.
+
+    Attributes:
+        after: Makes a day after the change.
+        expected: The signals of which one has to show the change; none for a harmless kind without a finding.
+        cause: The cause that an incident has to name; None for a harmless kind, which may open none.
+        persistence: Correlation of a day's effect with that of the day before.
+    """
 
     after: Callable[[int], Day]
     expected: frozenset[str]
+    cause: Cause | None = None
+    persistence: float = 0.0
 
 
 KINDS: Mapping[str, Kind] = {
     "nothing": Kind(lambda day: Day(), frozenset()),
     "growth": Kind(lambda day: Day(rows=PER_DAY + 2 * (day - CHANGE)), frozenset()),
-    "sudden concept drift": Kind(lambda day: _changed(1.0), frozenset({"loss"})),
-    "gradual concept drift": Kind(lambda day: _changed(min(1.0, (day - CHANGE) / 60)), frozenset({"loss"})),
-    "harmful covariate shift": Kind(lambda day: Day(spread=0.2), frozenset({"loss", "input drift"})),
+    "days like the day before": Kind(lambda day: Day(), frozenset(), persistence=0.7),
+    "yearly season": Kind(_season, frozenset()),
     "harmless covariate shift": Kind(lambda day: Day(shift=(0, 0, 0, 1.0)), frozenset({"input drift"})),
     "correlation only": Kind(lambda day: Day(correlation=0.9), frozenset({"input drift"})),
-    "label shift": Kind(lambda day: Day(offset=1.2), frozenset({"label shift", "loss"})),
-    "upstream break": Kind(lambda day: Day(unit=-1.0), frozenset({"loss"})),
+    "sudden concept drift": Kind(lambda day: _changed(1.0), _LOSS, "concept drift"),
+    "gradual concept drift": Kind(lambda day: _changed(min(1.0, (day - CHANGE) / 60)), _LOSS, "concept drift"),
+    "segment damage": Kind(lambda day: Day(damaged=True), _LOSS | {"segment loss"}, "concept drift"),
+    "harmful covariate shift": Kind(lambda day: Day(spread=0.2), _LOSS | {"input drift"}, "drift"),
+    "label shift": Kind(lambda day: Day(offset=1.2), _LOSS | {"label shift"}, "label shift"),
+    # A symmetric column with the wrong sign looks as before; only its meaning has changed.
+    "wrong sign": Kind(lambda day: Day(unit=-1.0), _LOSS, "concept drift"),
+    "another unit": Kind(lambda day: Day(unit=10.0), _LOSS | {"input drift"}, "upstream"),
+    "values missing": Kind(lambda day: Day(missing=0.4), _LOSS | {"input drift"}, "upstream"),
 }
 
 
 def stream(kind: Kind, seed: int) -> tuple[pa.Table, pa.Table]:
     """Return the reference and the logged rows of a stream, as evaluation and log_window write them."""
     rng = np.random.default_rng(seed)
-    days = [*range(-REFERENCE_DAYS, 0), *range(DAYS)]
-    tables = [_rows(kind.after(day) if day >= CHANGE else Day(), day, rng) for day in days]
+    tables, effect = [], 0.0
+    for day in (*range(-REFERENCE_DAYS, 0), *range(DAYS)):
+        fresh = rng.normal(0, _DAY_SD)
+        effect = kind.persistence * effect + (1 - kind.persistence**2) ** 0.5 * fresh
+        tables.append(_rows(kind.after(day) if day >= CHANGE else Day(), day, effect, rng))
     return pa.concat_tables(tables[:REFERENCE_DAYS]), pa.concat_tables(tables[REFERENCE_DAYS:])
 
 
-def _rows(made: Day, day: int, rng: np.random.Generator) -> pa.Table:
+def _rows(made: Day, day: int, effect: float, rng: np.random.Generator) -> pa.Table:
     n = made.rows
     features = rng.normal(size=(n, 4))
     features[:, 0] *= made.spread
     features[:, 3] = made.correlation * features[:, 1] + (1 - made.correlation**2) ** 0.5 * features[:, 3]
     features += np.array(made.shift) + 0.1 * np.sin(2 * np.pi * day / _WEEK)
-    log_odds = features[:, :3] @ np.array(made.weights) + made.offset + rng.normal(0, _DAY_SD)
+    group = rng.choice(_GROUPS, n, p=_GROUP_SHARES)
+    meaning = np.where(group == "c", 0.0, _COMPENSATED) if made.damaged else 1.0
+    log_odds = meaning * (features[:, :3] @ np.array(made.weights)) + made.offset + effect
     label = rng.uniform(size=n) < 1 / (1 + np.exp(-log_odds))
     seen = features.copy()
     seen[:, 0] *= made.unit
-    score = 1 / (1 + np.exp(-(seen[:, :3] @ np.array(_WEIGHTS))))
+    lost = rng.uniform(size=n) < made.missing
+    # What a model does with a missing value: it takes the mean.
+    scored = np.where(lost[:, None] & (np.arange(4) == 0), 0.0, seen)
+    score = 1 / (1 + np.exp(-(scored[:, :3] @ np.array(_WEIGHTS))))
     times = [_FIRST + timedelta(days=day, seconds=86_400 * row / n) for row in range(n)]
+    columns = {f"received.{name}": pa.array(seen[:, column]) for column, name in enumerate(FEATURES)}
+    columns["received.x1"] = pa.array(seen[:, 0], mask=lost)
     return pa.table(
         {
             "request_id": [f"{day}-{row}" for row in range(n)],
@@ -114,75 +156,113 @@ def _rows(made: Day, day: int, rng: np.random.Generator) -> pa.Table:
             "score": pa.array(score),
             "decision": pa.array(np.where(score >= 0.5, "yes", "no")),
             "label": pa.array(np.where(label, "yes", "no")),
+            "received.group": pa.array(group),
         }
-        | {f"received.{name}": pa.array(seen[:, column]) for column, name in enumerate(FEATURES)}
+        | columns
     )
 
 
-def watch(kind: Kind, seed: int, folder: Path) -> tuple[list[int], dict[int, set[str]]]:
-    """Monitor a stream: return the days that raised an alarm, and the signals of each weekly window by its last day."""
+@dataclass(frozen=True)
+class Watched:
+    """What monitoring said of a stream.
+
+    Attributes:
+        alarms: Days that raised an alarm of all rows.
+        decisions: Last day of each weekly window to the decision.
+    """
+
+    alarms: list[int]
+    decisions: dict[int, MonitoringDecision]
+
+    @property
+    def signals(self) -> dict[int, set[str]]:
+        """Return the names of what was found, by window."""
+        return {end: {s.name for s in said.signals if s.is_found} for end, said in self.decisions.items()}
+
+
+def watch(kind: Kind, seed: int, folder: Path) -> Watched:
+    """Monitor a stream week by week, as the pipeline does."""
     project, (reference, logged) = _project(), stream(kind, seed)
-    measured = folder / "measured" / "evaluation"
-    for path in (measured, folder / "window", folder / "model" / "package"):
+    measured, window = folder / "measured" / "evaluation", folder / "window"
+    for path in (measured, window, folder / "model" / "package"):
         path.mkdir(parents=True, exist_ok=True)
     pq.write_table(reference, measured / "reference.parquet")
     _evaluation().write(measured)
     ChampionRecord(version="1", run_id="r", fingerprint=None).write(folder / "model")
     _facts().write(folder / "model" / "package")
-    for name in ("rows", "history"):
-        pq.write_table(logged, folder / "window" / f"{name}.parquet")
-    _window(0, DAYS, len(logged)).write(folder / "window")
-    measured_loss = performance.measure(project, folder / "window", folder / "model", measured.parent)
-    alarms = [_day(period.day) for period in measured_loss.periods if period.alarm]
-    signals: dict[int, set[str]] = {}
+    whole = _measured(project, logged, 0, DAYS, folder)
+    decisions: dict[int, MonitoringDecision] = {}
     times = logged["event_time"].cast(pa.int64()).to_numpy()
     for end in range(_WEEK, DAYS + 1, _WEEK):
         limits = [(_FIRST + timedelta(days=day)).timestamp() * 1e6 for day in (end - _WEEK, end)]
         rows = logged.filter(pa.array((times >= limits[0]) & (times < limits[1])))
-        for name in ("rows", "history"):
-            pq.write_table(rows, folder / "window" / f"{name}.parquet")
-        _window(end - _WEEK, end, len(rows)).write(folder / "window")
-        signals[end] = _named(report.compare(project, folder / "window", measured.parent, OpenDetector()))
-    return alarms, signals
+        week = _measured(project, rows, end - _WEEK, end, folder)
+        _known_by(whole, end, week).write(folder / "performance")
+        report.compare(project, window, measured.parent, OpenDetector()).write(folder / "drift")
+        decisions[end] = decision.decide(project, window, folder / "drift", folder / "performance")
+    return Watched([_day(period.day) for period in whole.periods if period.alarm], decisions)
+
+
+def _measured(project: Project, rows: pa.Table, start: int, end: int, folder: Path) -> PerformanceReport:
+    """Write a window whose rows all have a label, and measure it."""
+    for name in ("rows", "history"):
+        pq.write_table(rows, folder / "window" / f"{name}.parquet")
+    _window(start, end, len(rows)).write(folder / "window")
+    return performance.measure(project, folder / "window", folder / "model", folder / "measured")
+
+
+def _known_by(whole: PerformanceReport, end: int, week: PerformanceReport) -> PerformanceReport:
+    """Return what was known of a stream by a day: the tests up to then, and the estimate of the last week."""
+    parts = [
+        part.model_copy(update={"alarm": part.alarm if part.alarm and _day(part.alarm) < end else None})
+        for part in whole.segments
+    ]
+    periods = tuple(period for period in whole.periods if _day(period.day) < end)
+    return whole.model_copy(update={"periods": periods, "segments": tuple(parts), "estimate": week.estimate})
 
 
 def measure(seeds: int, folder: Path) -> dict[str, Detected]:
-    """Count by kind in how many streams the expected signals came, after how many days, and what came in vain."""
-    measured = {}
-    for name, kind in KINDS.items():
-        delays, found, in_vain, windows, quiet = [], 0, 0, 0, 0
-        for seed in range(1, seeds + 1):
-            alarms, signals = watch(kind, seed, folder)
-            harmless_until = DAYS if "loss" not in kind.expected else CHANGE
-            in_vain += sum(day < harmless_until for day in alarms)
-            before = [found_then for end, found_then in signals.items() if end <= CHANGE or not kind.expected]
-            windows, quiet = windows + len(before), quiet + sum(not found_then for found_then in before)
-            first = _first(kind, alarms, signals)
-            found += first is not None
-            delays += [] if first is None else [first - CHANGE]
-        measured[name] = Detected(
-            expected=tuple(sorted(kind.expected)),
-            found=found,
-            delay_days=statistics.median(delays) if delays else None,
-            alarms_in_vain=in_vain,
-            windows=windows,
-            quiet=quiet,
-        )
-    return measured
+    """Count by kind in how many streams the change was found, after how many days, and what came in vain."""
+    return {
+        name: _detected(kind, [watch(kind, seed, folder) for seed in range(1, seeds + 1)])
+        for name, kind in KINDS.items()
+    }
 
 
-def _first(kind: Kind, alarms: list[int], signals: Mapping[int, set[str]]) -> int | None:
+def _detected(kind: Kind, streams: Sequence[Watched]) -> Detected:
+    harmless_until = CHANGE if kind.cause else DAYS
+    unchanged_until = CHANGE if kind.expected else DAYS
+    firsts = [first for watched in streams if (first := _first(kind, watched)) is not None]
+    before = [found for watched in streams for end, found in watched.signals.items() if end <= unchanged_until]
+    return Detected(
+        expected=tuple(sorted(kind.expected)),
+        found=len(firsts),
+        delay_days=statistics.median(firsts) - CHANGE if firsts else None,
+        cause=kind.cause,
+        right_cause=sum(_first_cause(watched) == kind.cause for watched in streams) if kind.cause else 0,
+        incidents_in_vain=sum(_opened(watched, harmless_until) for watched in streams),
+        harmless_months=len(streams) * harmless_until / _MONTH,
+        windows=len(before),
+        quiet=sum(not found for found in before),
+    )
+
+
+def _opened(watched: Watched, until: int) -> int:
+    """Count the incidents that were opened up to a day; a cause that stays is one."""
+    causes = [said.cause if is_incident(said) else None for end, said in watched.decisions.items() if end <= until]
+    return sum(cause is not None and cause != before for before, cause in pairwise([None, *causes]))
+
+
+def _first_cause(watched: Watched) -> Cause | None:
+    """Return the cause of the first incident after the change."""
+    return next((said.cause for end, said in watched.decisions.items() if end > CHANGE and is_incident(said)), None)
+
+
+def _first(kind: Kind, watched: Watched) -> int | None:
     """Return the first day after the change on which an expected signal came."""
-    days = [day for day in alarms if day >= CHANGE] if "loss" in kind.expected else []
-    if not days:
-        days = [end for end, found in signals.items() if end > CHANGE and found & kind.expected]
+    days = [day for day in watched.alarms if day >= CHANGE] if "loss" in kind.expected else []
+    days += [end for end, found in watched.signals.items() if end > CHANGE and found & (kind.expected - _LOSS)]
     return min(days, default=None)
-
-
-def _named(compared: DriftReport) -> set[str]:
-    inputs = any(column.is_drift for column in compared.columns) or (compared.joint and compared.joint.is_drift)
-    others = {"prediction drift": compared.prediction, "label shift": compared.label}
-    return ({"input drift"} if inputs else set()) | {name for name, c in others.items() if c and c.is_drift}
 
 
 def _day(text: str) -> int:
@@ -208,8 +288,11 @@ def _project() -> Project:
             "event_time": "at",
             "sources": {"rows": {"path": "rows.parquet"}},
             "label": {"source": "rows", "column": "y", "positive": "yes"},
-            "features": {"service": "bench", "columns": {name: {"type": "numeric"} for name in FEATURES}},
-            "evaluation": {"resamples": 50},
+            "features": {
+                "service": "bench",
+                "columns": {name: {"type": "numeric"} for name in FEATURES} | {"group": {"type": "categorical"}},
+            },
+            "evaluation": {"resamples": 50, "slices": ["group"]},
         }
     )
 

@@ -135,8 +135,9 @@ def detection(workspace: Workspace, seeds: int = 5) -> list[Row]:
         Row(
             f"monitoring: {name}",
             _found(kind, seeds),
-            f"{kind.alarms_in_vain} alarms in vain, {kind.quiet} of {kind.windows} harmless windows quiet",
-            "",
+            f"{kind.incidents_in_vain} incidents in vain in {kind.harmless_months:.0f} months, {kind.quiet} of "
+            f"{kind.windows} unchanged windows quiet",
+            "" if kind.cause is None else f"cause right: {kind.right_cause} of {seeds}",
         )
         for name, kind in kinds.items()
     ]

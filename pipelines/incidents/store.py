@@ -24,13 +24,19 @@ def opened(folder: Path) -> Iterator[Incident]:
     return (Incident.read(path) for path in paths)
 
 
+def is_incident(decision: MonitoringDecision) -> bool:
+    """Return whether somebody has to deal with a decision.
+
+    Drift that costs nothing is no incident: only a loss that has risen is, or one that is expected to, or a cause
+    before the model.
+    """
+    return decision.cause is not None and (decision.is_costly or decision.cause in ("data pipeline", "upstream"))
+
+
 def seen(folder: Path, decision: MonitoringDecision, run: str, now: datetime) -> Incident | None:
     """Return the open incident with a decision's cause, or a new one; None if there is nothing to deal with.
 
     The caller saves it, once it has made sure that it will be told.
-
-    Drift that costs nothing opens no incident: only a loss that has risen does, or is expected to, or a cause before
-    the model.
 
     Args:
         folder: The project's incidents.
@@ -38,7 +44,7 @@ def seen(folder: Path, decision: MonitoringDecision, run: str, now: datetime) ->
         run: The id of its run.
         now: When it was said.
     """
-    if decision.cause is None or not (decision.is_costly or decision.cause in ("data pipeline", "upstream")):
+    if decision.cause is None or not is_incident(decision):
         return None
     sighting = Sighting(
         run=run, at=now.isoformat(), action=decision.action, reasons=decision.reasons, effect=decision.effect

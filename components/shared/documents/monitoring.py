@@ -119,6 +119,20 @@ class Period(Part):
     alarm: bool
 
 
+class SegmentLoss(Part):
+    """The losses of a part of the rows since the release."""
+
+    where: dict[str, str]
+    """Column to the value that all rows of the part share."""
+    labeled: int
+    rate: OptionalFloat
+    """Share of losses among its labeled rows."""
+    reference_rate: float
+    tolerated: float
+    alarm: str | None
+    """The first day that raised an alarm."""
+
+
 class Estimate(Part):
     """What the scores of a window say about its answers, before any label is known; blind to concept drift."""
 
@@ -164,6 +178,8 @@ class PerformanceReport(Document):
     """Average number of days between false alarms that the detector promises."""
     guarantee: str = ""
     periods: tuple[Period, ...] = ()
+    segments: tuple[SegmentLoss, ...] = ()
+    """The declared slices and groups, the largest first."""
     estimate: Estimate | None = None
     """Of the window's rows, of which most are not due; None without a champion or its test rows."""
     to_label: tuple[LoggedRow, ...] = ()
@@ -175,6 +191,11 @@ class PerformanceReport(Document):
     def alarm(self) -> Period | None:
         """The first period that raised an alarm; None if none did."""
         return next((period for period in self.periods if period.alarm), None)
+
+    @property
+    def alarming_segments(self) -> tuple[SegmentLoss, ...]:
+        """The parts whose loss raised an alarm, the first one first."""
+        return tuple(sorted((part for part in self.segments if part.alarm), key=lambda part: part.alarm or ""))
 
 
 class Signal(Part):

@@ -179,3 +179,32 @@ def test_rows_to_label_are_named_where_there_is_something_to_do(decide):
     assert decide(measured=documents.performance_report(to_label=rows)).to_label == ()
     asked = decide(measured=documents.performance_report(to_label=rows, estimate=RISEN)).to_label
     assert [row.request_id for row in asked] == ["a"]
+
+
+def test_a_loss_that_rises_in_one_part_of_the_rows_retrains_and_names_the_part(decide):
+    parts = (
+        documents.segment_loss("pro", alarm="2026-03-02", rate=0.41),
+        documents.segment_loss("basic"),
+        documents.segment_loss("plus", alarm="2026-02-02"),
+    )
+
+    decision = decide(measured=documents.performance_report(segments=parts))
+
+    assert (decision.action, decision.cause) == ("retrain", "concept drift")
+    [reason] = decision.reasons
+    assert reason.startswith(
+        "the loss has risen where plan = plus, proven on 2026-02-02: 25.0% wrong answers, 20.0% on"
+    )
+    assert "; plan = pro, proven on 2026-03-02: 41.0%" in reason
+    assert decision.effect == "21.0 more wrong answers per 100 rows than on the test rows where plan = pro"
+    quiet = decide(measured=documents.performance_report(segments=parts[1:2]))
+    assert quiet.action == "nothing" and states(quiet)["segment loss"] == "quiet" and quiet.effect is None
+
+
+def test_what_a_risen_loss_costs_is_said_by_the_newest_days(decide):
+    days = [f"2026-01-{day:02d}" for day in range(1, 21)]
+    measured = documents.performance_report("2026-01-20", days=days, reference_rate=0.15)
+
+    assert (
+        decide(measured=measured).effect == "5.0 more wrong answers per 100 rows than on the test rows, about 60 a week"
+    )

@@ -16,6 +16,7 @@ from components.shared import label_store
 from components.shared.documents.monitoring import LogWindow
 from components.shared.errors import InputError
 from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
+from components.shared.project import Evaluation
 from tests.components import made_log
 from tests.components.made_log import FIRST, add_labels, request, write
 
@@ -222,6 +223,16 @@ def test_the_history_is_that_of_the_release_that_answers(log, labels):
     taken(log, labels)
 
     assert sorted(rows(log, "history.parquet")) == [("new", 0)]
+
+
+def test_the_history_has_the_features_by_which_the_evaluation_slices(log, labels):
+    write(log, [request("r0", 0)])
+    sliced = made_log.project().model_copy(update={"evaluation": Evaluation(slices=("plan", ("plan", "age")))})
+
+    logic.take(sliced, log, labels, Span(), log.parent / "window")
+
+    names = pq.read_schema(log.parent / "window" / "history.parquet").names
+    assert [name for name in names if name.startswith("received.")] == ["received.plan"]
 
 
 def test_an_empty_log_is_a_window_without_rows(log, labels):

@@ -1,0 +1,84 @@
+"""What counts as a loss, and the e-values that test whether the losses of a day have risen."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy import stats
+
+from components.shared.sequential import reference as reference_rates
+from components.shared.sequential.e_detector import BetaBinomialRise, BoundedMeanRise
+
+_QUANTILE = 0.9
+_BOUND = 0.9
+"""Confidence of the upper bound of the reference's loss, where its days are too few to bound their spread."""
+_BOUND_OF_DAYS = 0.8
+"""Confidence of the bounds of mean and spread, where there are enough days."""
+
+
+class Losses(NamedTuple):
+    """Days (text) and losses (0 or 1) of labeled rows."""
+
+    days: NDArray[np.str_]
+    losses: NDArray[np.float64]
+
+    def by_day(self) -> tuple[list[str], list[float], list[int]]:
+        """Return the days in order, with the number of losses and of rows."""
+        days, codes, rows = np.unique(self.days, return_inverse=True, return_counts=True)
+        return days.tolist(), np.bincount(codes, self.losses).tolist(), rows.tolist()
+
+    def taken(self, rows: NDArray[np.intp]) -> "Losses":
+        """Return those of some of the rows."""
+        return Losses(self.days[rows], self.losses[rows])
+
+
+def losses(table: pa.Table, limit: float | None) -> Losses:
+    """Return the losses of labeled rows: wrong decisions, or errors above a limit.
+
+    Args:
+        table: Columns event_time, label, and decision or score.
+        limit: Of a regression's error; None for classes.
+    """
+    days = np.array(pc.strftime(table["event_time"], "%Y-%m-%d").to_pylist(), dtype=np.str_)
+    if limit is not None:
+        return Losses(days, (_errors(table) > limit).astype(float))
+    wrong = pc.not_equal(table["decision"], table["label"])
+    return Losses(days, wrong.to_numpy(zero_copy_only=False).astype(float))
+
+
+def error_limit(reference: pa.Table) -> float:
+    """Return the error that nine of ten rows of the reference do not exceed."""
+    return float(np.quantile(_errors(reference), _QUANTILE))
+
+
+def _errors(table: pa.Table) -> NDArray[np.float64]:
+    label = table["label"].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    score = table["score"].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    errors: NDArray[np.float64] = np.abs(score - label)
+    return errors
+
+
+def e_values(before: Losses, increase: float, tests: int = 1) -> tuple[BetaBinomialRise | BoundedMeanRise, str]:
+    """Return the e-values of a day's losses, and what they promise.
+
+    Args:
+        before: The losses of the reference, at least one.
+        increase: How much the loss may rise before it counts as worse.
+        tests: Number of parts of the rows that are tested like this one; with more, each bound is safer.
+    """
+    _, lost, rows = before.by_day()
+    if len(rows) >= reference_rates.FEWEST_DAYS:
+        rates = reference_rates.estimate(lost, rows, 1 - (1 - _BOUND_OF_DAYS) / tests)
+        rise = rates.rise(increase)
+        return rise, (
+            f"holds while days differ by a standard deviation of at most {rise.spread:.3f}, the upper bound from "
+            f"{rates.days} days of test rows"
+        )
+    total, wrong = len(before.losses), float(before.losses.sum())
+    upper = float(stats.beta.ppf(1 - (1 - _BOUND) / tests, wrong + 1, max(total - wrong, 1)))
+    return BoundedMeanRise(min(upper + increase, 0.99)), (
+        f"holds while the expected loss of a day is at most what is tolerated; {len(rows)} days of test rows are too "
+        "few to know how much days differ"
+    )
