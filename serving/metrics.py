@@ -5,12 +5,14 @@ import functools
 import itertools
 from typing import TYPE_CHECKING
 
-from kserve.metrics import PREDICT_HIST_TIME
 from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from serving.exchange import ScoredRequest
     from serving.refusal import RequestRefused
+
+LATENCY_EDGES_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+"""Every latency that a project may promise (``monitoring.slo.latency_ms``) is one of these."""
 
 REQUESTS = Counter(
     "perennial_requests",
@@ -18,6 +20,12 @@ REQUESTS = Counter(
     ["model_name", "protocol", "status"],
 )
 ERRORS = Counter("perennial_request_errors", "Refused or failed requests by reason.", ["model_name", "reason"])
+LATENCY = Histogram(
+    "perennial_request_seconds",
+    "Time from the decoded request to its decision, of answered requests.",
+    ["model_name"],
+    buckets=[edge / 1000 for edge in LATENCY_EDGES_MS],
+)
 ROWS = Counter("perennial_rows", "Rows answered, by release.", ["model_name", "release"])
 UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"])
 ACTIVE = Gauge("perennial_release_active", "Share of requests per release, 0 to 1.", ["model_name", "release"])
@@ -40,7 +48,7 @@ def count_answer(scored: "ScoredRequest") -> None:
 @functools.lru_cache(maxsize=256)
 def _answered(name: str, version: str, protocol: str) -> tuple[Counter, Histogram, Counter]:
     """Look the labelled children up once; prometheus_client needs longer for that than for counting."""
-    return REQUESTS.labels(name, protocol, "200"), PREDICT_HIST_TIME.labels(name), ROWS.labels(name, version)
+    return REQUESTS.labels(name, protocol, "200"), LATENCY.labels(name), ROWS.labels(name, version)
 
 
 def count_refusal(name: str, protocol: str, refusal: "RequestRefused") -> None:

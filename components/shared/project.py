@@ -341,6 +341,19 @@ class AlertBudget(Section):
     days: float = Field(365.0, ge=2, description="The time, in days.")
 
 
+class ServiceObjectives(Section):
+    """What the endpoint promises over 30 days; alerts fire when the allowed failures are used up too fast."""
+
+    availability: Share = Field(0.999, description="Share of the requests that do not fail through the server.")
+    latency_ms: Literal[1, 2, 5, 10, 20, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000] = Field(
+        100, description="Time within which a request is scored; an edge of the server's histogram."
+    )
+    latency: Share = Field(0.99, description="Share of the answered requests that take no longer.")
+    quality: Share | None = Field(
+        None, description="Share of the labeled rows that are answered rightly; not monitored by default."
+    )
+
+
 _VARIABLE = r"^[A-Z][A-Z0-9_]*$"
 
 
@@ -413,6 +426,7 @@ class Monitoring(Section):
         "classifier", description="Test of all inputs together; other ones than the classifier need alibi."
     )
     alerts: AlertBudget = Field(AlertBudget(), description="How many false alarms are acceptable.")
+    slo: ServiceObjectives = Field(ServiceObjectives(), description="What the endpoint promises.")
     owner: str | None = Field(None, description="Who deals with incidents; named in every message.")
     notify: dict[Name, Sink] = Field(
         default_factory=dict, description="Where incidents are told, by name: file, webhook, email or alertmanager."

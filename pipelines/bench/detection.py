@@ -37,6 +37,7 @@ _DAY_SD = 0.15
 """Standard deviation of a day's offset of the log odds."""
 _WEEK = 7
 _MONTH = 30
+_SEEDS_MAX = 1000
 FEATURES = ("x1", "x2", "x3", "noise")
 _GROUPS, _GROUP_SHARES = ("a", "b", "c"), (0.6, 0.25, 0.15)
 _COMPENSATED = 1.3
@@ -222,10 +223,15 @@ def _known_by(whole: PerformanceReport, end: int, week: PerformanceReport) -> Pe
 
 
 def measure(seeds: int, folder: Path) -> dict[str, Detected]:
-    """Count by kind in how many streams the change was found, after how many days, and what came in vain."""
+    """Count by kind in how many streams the change was found, after how many days, and what came in vain.
+
+    Args:
+        seeds: Streams of each kind, at most 1,000; no two kinds share one, or their false alarms would be the same.
+        folder: For the documents of the steps.
+    """
     return {
-        name: _detected(kind, [watch(kind, seed, folder) for seed in range(1, seeds + 1)])
-        for name, kind in KINDS.items()
+        name: _detected(kind, [watch(kind, _SEEDS_MAX * number + seed, folder) for seed in range(seeds)])
+        for number, (name, kind) in enumerate(KINDS.items())
     }
 
 

@@ -604,6 +604,24 @@ def manifests(overlay: str | None, golden: bool, features: bool, options: Target
 
 
 @main.command()
+@click.option("--kubernetes", is_flag=True, help="As a PrometheusRule, for the Prometheus operator.")
+@shared.local_target
+def rules(kubernetes: bool, options: TargetOptions) -> None:
+    """Print the Prometheus alerts for what the project promises (monitoring.slo)."""
+    from pipelines.command.verbs import observing
+
+    observing.print_rules(options, kubernetes=kubernetes)
+
+
+@main.command()
+def dashboard() -> None:
+    """Print the Grafana dashboard of a model in production."""
+    from pipelines.command.verbs import observing
+
+    observing.print_dashboard()
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON schema of project.yaml, for editors."""
     from pipelines.project import project_file

@@ -36,6 +36,11 @@ class Services(Section):
     )
     inference_log: str = Field("{state}/log", description="Folder of the inference log.")
     labels: str = Field("{state}/labels", description="Folder of the labels that became known later.")
+    metrics: str = Field(
+        "{state}/metrics",
+        description="Where monitoring leaves its metrics: a folder, for the textfile collector of Prometheus's node "
+        "exporter, or the address of a push gateway.",
+    )
 
 
 class Laptop(Section):

@@ -83,6 +83,12 @@ class State:
         return self.folder / "incidents"
 
     @property
+    def metrics(self) -> Path | str:
+        """Where monitoring leaves its metrics: a folder, or the address of a push gateway."""
+        where = self.services.metrics
+        return where if "://" in where else self.root / where
+
+    @property
     def outbox(self) -> Path:
         """Messages about incidents that were not delivered yet."""
         return self.folder / "outbox"

@@ -24,7 +24,8 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("monitored")
     shutil.copy(ROOT / "project.yaml", folder)
     shutil.copytree(ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
-    edit(folder, tuning={"trials": 0}, training={"families": ["plain"]})
+    told = {"journal": {"kind": "file", "path": "told.jsonl"}, "hook": {"kind": "webhook", "url_env": "NO_SUCH_HOOK"}}
+    edit(folder, tuning={"trials": 0}, training={"families": ["plain"]}, monitoring={"owner": "kim", "notify": told})
     perennial("run", "--simulate", cwd=folder)
     return folder
 
@@ -66,14 +67,21 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     assert "nothing to do" in perennial("labels", "add", LABELS, cwd=example).stdout
     quiet, said = monitored(example)
 
+    measured = PerformanceReport.read(quiet.artifacts["performance.report"])
     waiting = PerformanceReport.read(unlabeled.artifacts["performance.report"])
-    assert waiting.mode == "inputs only" and "0 of the release's" in waiting.reason
+    assert waiting.mode == "estimated" and "0 of the release's" in waiting.reason
+    assert len(waiting.to_label) == 200 and waiting.estimate.loss.low < measured.rate < waiting.estimate.loss.high
     everything = LogWindow.read(monitored(example, "--start", "2020-01-01")[0].artifacts["log_window.window"])
     assert everything.rows == sent.num_rows and everything.labels.joined == everything.labels.known == sent.num_rows
-    measured = PerformanceReport.read(quiet.artifacts["performance.report"])
+    assert len(measured.segments) > 10 and measured.alarming_segments == ()
     assert measured.alarm is None and len(measured.periods) > 60
     assert measured.metrics["auc"].low < measured.reference["auc"] < measured.metrics["auc"].high
     assert "retrain" not in said and "roll back" not in said
+    metrics = (example / ".perennial" / "metrics" / "perennial-churn.prom").read_text()
+    assert (
+        f'perennial_labeled_rows_total{{model_name="churn"}} {float(sum(p.labeled for p in measured.periods))}'
+        in metrics
+    )
     page = (quiet.folder / "report.html").read_text(encoding="utf-8")
     assert 'id="monitoring"' in page and "Loss by day" in page and "Monitoring says:" in page
 
@@ -87,9 +95,13 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     assert "retrain" in said and "the loss has risen, proven on 2025-05-" in said
     assert "monitoring says retrain (" in perennial("status", cwd=example).stdout
     assert "incident 1 (" in said and "opened" in said
+    assert "1 message for 'hook' not delivered: the environment variable NO_SUCH_HOOK is not set; kept" in said
     assert "seen again, 2 times so far" in monitored(example)[1]
     assert "proven on 2025-05-" in perennial("incidents", "show", "1", cwd=example).stdout
     perennial("incidents", "resolve", "1", "--as", "the market changed; retrained", cwd=example)
+    messages = [json.loads(line) for line in (example / "told.jsonl").read_text().splitlines()]
+    assert [(one["event"], one["owner"]) for one in messages] == [("opened", "kim"), ("resolved", "kim")]
+    assert "more wrong answers per 100 rows than on the test rows" in messages[0]["effect"]
     assert alarm is not None and "2025-05-01" <= alarm.day <= "2025-05-21"
 
 

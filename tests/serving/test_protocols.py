@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import re
 import struct
 from typing import Any
 from urllib.parse import urlsplit
@@ -281,11 +282,10 @@ def test_metrics_count_requests_by_status_errors_by_reason_and_rows_by_release(r
     inference.call(running.server.rest_url, f"/v1/models/{tiny.NAME}:predict", body=b"[")
 
     after = counted()
-    names = ("perennial_", "request_predict_seconds_count")
     increase = {
         name: value - before.get(name, 0)
         for name, value in after.items()
-        if name.startswith(names) and "_created" not in name and value != before.get(name, 0)
+        if re.match("perennial_(?!.*(_created|_bucket|_sum))", name) and value != before.get(name, 0)
     }
     assert increase == {
         'perennial_requests_total{model_name="tiny",protocol="v1",status="200"}': 1,
@@ -293,6 +293,6 @@ def test_metrics_count_requests_by_status_errors_by_reason_and_rows_by_release(r
         'perennial_request_errors_total{model_name="tiny",reason="json"}': 1,
         'perennial_rows_total{model_name="tiny",release="1"}': len(ROWS),
         'perennial_out_of_vocabulary_total{feature="plan",model_name="tiny"}': 1,
-        'request_predict_seconds_count{model_name="tiny"}': 1,
+        'perennial_request_seconds_count{model_name="tiny"}': 1,
     }
     assert after['perennial_release_active{model_name="tiny",release="1"}'] == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipelines.command.options import TargetOptions
+from pipelines.command.verbs import observing
 from pipelines.images import builder
 from pipelines.images import overlays as manifests
 
@@ -31,7 +32,7 @@ def print_manifests(overlay: str, options: TargetOptions, *, features: bool) -> 
 
 def rewrite_golden() -> Iterable[Path]:
     """Rewrite the golden files; return those that changed."""
-    for path, text in manifests.golden().items():
+    for path, text in (manifests.golden() | observing.golden()).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from components.shared.inference_log import compaction
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
-from pipelines.command.verbs import notifying, summary
+from pipelines.command.verbs import measuring, notifying, summary
 from pipelines.command.view import View
 from pipelines.definitions import catalog
 from pipelines.incidents import store
@@ -35,12 +35,12 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
         summary.show(started.record, page, backend.state.root, console)
         outcome = started.record.artifacts.get("decision.outcome")
         if started.record.exit_code == runs.OK and outcome is not None:
-            now = datetime.now(UTC)
-            decision = MonitoringDecision.read(outcome)
+            now, decision = datetime.now(UTC), MonitoringDecision.read(outcome)
             incident = store.seen(backend.state.incidents, decision, started.record.id, now)
             if incident is not None:
                 _say(incident, console)
                 notifying.record(backend.project, backend.state, incident, now)
+            measuring.leave(backend.project, backend.state, started.record, now, console)
         notifying.deliver(backend.project, backend.state, console)
     assert started.record.exit_code is not None
     return started.record.exit_code
