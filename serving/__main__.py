@@ -40,6 +40,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
     endpoint.mkdir(parents=True, exist_ok=True)
     with endpoint_folder.serving(endpoint):
         from serving.exchange import Exchange
+        from serving.exploration import Exploration
         from serving.rollout import Rollout
         from serving.served import Served
         from serving.server import ModelServerProcess
@@ -50,6 +51,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         served = Served()
         rollout = Rollout(here, served)
         exchange = Exchange(served)
+        exchange.exploration = Exploration(dict(arguments.explore))
         _log_requests(exchange, arguments)
         server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
         server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(here, where))
@@ -59,6 +61,7 @@ def _serve_package(arguments: argparse.Namespace) -> None:
     from components.shared.files import sha256
     from components.shared.package.integrity import MANIFEST
     from serving.exchange import Exchange
+    from serving.exploration import Exploration
     from serving.release import ServedRelease
     from serving.served import Served
     from serving.server import ModelServerProcess
@@ -73,6 +76,7 @@ def _serve_package(arguments: argparse.Namespace) -> None:
         served.activate(release)
 
     exchange = Exchange(served)
+    exchange.exploration = Exploration(dict(arguments.explore))
     _log_requests(exchange, arguments)
     server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
     server.run(settle)
@@ -103,12 +107,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-dir", type=_absolute, help="folder of the inference log; no log without it")
     parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")
     parser.add_argument("--log-redact", action="append", default=[], metavar="FEATURE", help="feature never to log")
+    parser.add_argument(
+        "--explore",
+        type=_explored,
+        action="append",
+        default=[],
+        metavar="DECISION=SHARE",
+        help="decision of which a random share is answered with the other class",
+    )
     parser.add_argument("--owned", action="store_true", help="end when standard input closes")
     return parser
 
 
 def _absolute(text: str) -> Path:
     return Path(text).absolute()
+
+
+def _explored(text: str) -> tuple[str, float]:
+    decision, _, share = text.rpartition("=")
+    if not decision or not 0 < float(share) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not DECISION=SHARE with a share above 0 and below 1")
+    return decision, float(share)
 
 
 def _share(text: str) -> float:

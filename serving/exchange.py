@@ -19,6 +19,7 @@ import numpy as np
 from serving import entity as entities
 from serving import metrics
 from serving.entity import Entity
+from serving.exploration import Exploration, Explored
 from serving.observers import Observers
 from serving.refusal import RequestRefused
 from serving.release import ServedRelease
@@ -68,7 +69,8 @@ class InferenceRequest(NamedTuple):
 class ScoredRequest(NamedTuple):
     """A request and its answer: the encoded features, the release that scored them, and the time that took.
 
-    ``scores`` is (rows,) or (rows, classes); ``decisions`` is None where the model takes none. ``received_at_ns`` is
+    ``scores`` is (rows,) or (rows, classes); ``decisions`` is the model's, None where it takes none; ``explored`` is
+    what is answered instead, None where decisions are not explored. ``received_at_ns`` is
     nanoseconds since 1970 in UTC; ``latency_s`` covers encoding the features, scoring and deciding.
     """
 
@@ -79,6 +81,12 @@ class ScoredRequest(NamedTuple):
     decisions: list[Any] | None
     received_at_ns: int
     latency_s: float
+    explored: Explored | None = None
+
+    @property
+    def answered(self) -> list[Any] | None:
+        """Return the decisions of the answer."""
+        return self.decisions if self.explored is None else self.explored.answered
 
 
 class RequestBody(Protocol[ContentOut]):
@@ -141,6 +149,7 @@ class Exchange:
         self.observers = Observers()
         self.log: RequestLog | None = None
         """Takes every answered request before the answer leaves; None logs nothing."""
+        self.exploration = Exploration()
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
         self._timer_s = timer_s
@@ -201,7 +210,9 @@ class Exchange:
         encoded = release.signature.encode(columns, rows)
         scores = release.score(encoded)
         decisions = release.decide(scores)
-        return ScoredRequest(request, release, encoded, scores, decisions, received_at_ns, self._timer_s() - start)
+        explored = decisions and self.exploration.explore(request_id, decisions, release.classes)
+        latency_s = self._timer_s() - start
+        return ScoredRequest(request, release, encoded, scores, decisions, received_at_ns, latency_s, explored or None)
 
     def _sticky_key(self, entity: Entity | None, request_id: str) -> str:
         """Return what the routing chooses by: a request with one entity per row is not split."""

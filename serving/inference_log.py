@@ -199,6 +199,8 @@ def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:
         content["entity"] = [request.entity] if isinstance(request.entity, str) else request.entity
     if scored.decisions is not None:
         content["decision"] = scored.decisions
+    if scored.explored is not None:
+        content["action"], content["propensity"] = scored.explored
     if any(scored.encoded.unseen):
         content["unseen"] = scored.encoded.unseen
     encoded_line: bytes = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

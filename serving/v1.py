@@ -89,7 +89,7 @@ class V1Body(_V1Request):
 
 def _described(scored: ScoredRequest) -> dict[str, Any]:
     unseen = scored.encoded.unseen
-    decisions = scored.decisions or [None] * len(unseen)
+    decisions = scored.answered or [None] * len(unseen)
     return {
         "model_name": scored.release.name,
         "model_version": scored.release.version,

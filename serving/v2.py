@@ -130,8 +130,8 @@ def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]
     described: dict[str, tuple[str, list[int], list[Any]]] = {
         "score": ("FP32", list(scored.scores.shape), scored.scores.ravel().tolist())
     }
-    if scored.decisions is not None:
-        described["decision"] = ("BYTES", [rows], [_text(decision) for decision in scored.decisions])
+    if scored.answered is not None:
+        described["decision"] = ("BYTES", [rows], [_text(decision) for decision in scored.answered])
     described["out_of_vocabulary"] = ("BYTES", [rows], [_listed(names) for names in scored.encoded.unseen])
     return described
 

@@ -115,7 +115,8 @@ def _effect(window: LogWindow, performance: PerformanceReport) -> str | None:
         return None
     length = datetime.fromisoformat(window.end) - datetime.fromisoformat(window.start)
     weekly = more * window.rows * (timedelta(weeks=1) / length)
-    return f"{more * 100:.1f} more wrong answers per 100 rows than on the test rows, about {weekly:,.0f} a week"
+    effect = f"{more * 100:.1f} more wrong answers per 100 rows than on the test rows"
+    return f"{effect}, about {weekly:,.0f} a week" if weekly >= 1 else effect
 
 
 def _effect_on_a_part(performance: PerformanceReport) -> str | None:

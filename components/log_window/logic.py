@@ -60,10 +60,11 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
     """Write ``rows.parquet``, ``history.parquet`` and ``window.json``.
 
     ``rows.parquet`` has the rows of the window: request_id, row, at, event_time, release, score, scores, decision,
-    label, and ``received.<feature>`` for every feature, but not the entity, which nothing after this needs.
+    action, propensity, label, and ``received.<feature>`` for every feature, but not the entity, which nothing after
+    this needs.
     ``history.parquet`` has the due rows of the release that answers, up to the end of the window, labeled or not:
-    request_id, row, event_time, score, scores, decision, label, and ``received.<feature>`` for every feature that the
-    evaluation slices or groups by.
+    request_id, row, event_time, score, scores, decision, action, propensity, label, and ``received.<feature>`` for
+    every feature that the evaluation slices or groups by.
 
     Args:
         project: Its name is the model's; its label has the delay.
@@ -91,7 +92,10 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         due = f"release = {literal(release or '')} AND event_time <= {_time(end)} AND event_time <= {_time(due_until)}"
         _copy(connection, f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside}", target / ROWS)
         history = ", ".join(
-            ["request_id, row, event_time, score, scores, decision, label", *_sliced(project, connection)]
+            [
+                "request_id, row, event_time, score, scores, decision, action, propensity, label",
+                *_sliced(project, connection),
+            ]
         )
         _copy(connection, f"SELECT {history} FROM labeled WHERE {due}", target / HISTORY)
         releases = connection.execute(
@@ -145,8 +149,8 @@ def _log_table(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], mod
     received = "".join(f", {identifier(name)}" for name in names if name.startswith(RECEIVED))
     connection.execute(f"""
         CREATE TABLE logged AS
-        SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision
-               {received}
+        SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision,
+               action, propensity {received}
         FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)})
     """)
 
@@ -154,7 +158,7 @@ def _log_table(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], mod
 _EMPTY = """(
     SELECT NULL::VARCHAR AS request_id, NULL::INTEGER AS "row", NULL::TIMESTAMPTZ AS "at", NULL::VARCHAR AS protocol,
            NULL::VARCHAR AS model, NULL::VARCHAR AS release, NULL::VARCHAR AS entity, NULL::FLOAT AS score,
-           NULL::FLOAT[] AS scores, NULL::VARCHAR AS decision
+           NULL::FLOAT[] AS scores, NULL::VARCHAR AS decision, NULL::VARCHAR AS action, NULL::DOUBLE AS propensity
     WHERE false
 )"""
 

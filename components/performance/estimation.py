@@ -24,6 +24,7 @@ from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import Estimate
 from components.shared.inference_log.columns import RECEIVED
+from components.shared.measures.labels import widen
 from components.shared.measures.metrics import scorecard
 
 Floats = NDArray[np.float64]
@@ -164,7 +165,8 @@ def _drawn(
 
 
 def _measured(facts: ModelFacts, rows: _Rows, labels: Integers) -> dict[str, float]:
-    card = scorecard(facts.task, labels, rows.score, facts.threshold)
+    score = widen(rows.score, max(rows.score.shape[1], labels.max() + 1)) if facts.task == "multiclass" else rows.score
+    card = scorecard(facts.task, labels, score, facts.threshold)
     metrics = card.measure(np.ones((1, len(labels))))
     return {name: float(metrics[name][0]) for name in _NAMES[facts.task]} | {
         _LOSS: float((labels != rows.answer).mean())
@@ -174,11 +176,12 @@ def _measured(facts: ModelFacts, rows: _Rows, labels: Integers) -> dict[str, flo
 def _spread_of_periods(facts: ModelFacts, known: _Rows, length: int, rng: np.random.Generator) -> dict[str, float]:
     """Return by how much the truth of a period differs from its estimate, beyond chance, as a standard deviation.
 
-    Periods are as long as the window. With fewer than three in the test rows the spread is unknown, and none is given.
+    Periods are as long as the window, or a third of the test rows, whichever is shorter; shorter periods differ more.
+    With too few test rows for three periods the spread is unknown, and none is given.
     """
-    count = len(known.truth) // max(length, ROWS_MIN)
-    if count < _PERIODS_MIN:
+    if len(known.truth) < _PERIODS_MIN * ROWS_MIN:
         return {}
+    count = len(known.truth) // min(max(length, ROWS_MIN), len(known.truth) // _PERIODS_MIN)
     periods = np.array_split(np.arange(len(known.truth)), count)[-_PERIODS_MAX:]
     excess: dict[str, list[float]] = {}
     for period in periods:
@@ -241,3 +244,16 @@ def _interval(values: Floats) -> Metric:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Metric(value=float(defined.mean()), low=float(low), high=float(high))
+
+
+def expected_losses(facts: ModelFacts, reference: pa.Table, rows: pa.Table) -> NDArray[np.float64]:
+    """Return the probability that each answer of a model with two classes is wrong: (rows,).
+
+    Args:
+        facts: The classes of the model.
+        reference: The test rows with their labels.
+        rows: Columns score, decision and label, of which the label is not used.
+    """
+    known, scored = _Rows.of(reference, facts), _Rows.of(rows, facts)
+    positive = _calibrated(known, scored.score)
+    return np.where(scored.answer == 1, 1 - positive, positive)

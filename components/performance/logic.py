@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.performance import estimation, losses, segments
+from components.performance import estimation, losses, segments, selection
 from components.performance.losses import Losses
+from components.performance.selection import Selection
+from components.shared import wording
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
@@ -74,7 +76,8 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     if facts.task != "regression":
         alpha = min(_days(described) / run_lengths[_ESTIMATE], _ALPHA_MAX)
         estimate = estimation.estimate(facts, reference, rows, tolerated=e_values.tolerated, alpha=alpha, seed=_SEED)
-    reason = _why_not_measured(described)
+    chosen = selection.select(history, project.label.selective)
+    reason = _why_not_measured(described) or _why_hidden(project, chosen)
     if reason is not None:
         mode: Mode = "estimated" if estimate and estimate.loss else "inputs only"
         return PerformanceReport(
@@ -87,23 +90,28 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
             to_label=to_label,
             reason=reason,
         )
-    labeled = history.filter(pc.is_valid(history["label"]))
+    labeled = history.take(pa.array(chosen.rows))
     now = losses.losses(labeled, limit)
-    parts = segments.Segments(reference, project.evaluation.parts)
+    is_selective = bool(project.label.selective)
+    parts = segments.Segments(reference, () if is_selective else project.evaluation.parts)
     evaluation = EvaluationReport.read(measured / _EVALUATION)
-    metrics = _metrics(project, facts, labeled)
+    metrics = _metrics(project, facts, labeled, chosen.weights)
+    if is_selective:
+        e_values, guarantee = losses.weighted_e_values(before, increase, chosen.smallest)
     report = PerformanceReport(
         mode="direct",
         release=described.release,
         loss="wrong answers" if limit is None else f"errors above {limit:.4g}, the 90 % quantile of the test rows",
         metrics=metrics,
         reference={name: metric.value for name, metric in evaluation.metrics.items() if name in metrics},
-        rate=float(now.losses.mean()),
+        rate=float((chosen.weights * now.losses).sum() / chosen.weights.sum()),
+        doubly_robust_rate=_doubly_robust(facts, reference, history, labeled, now, chosen) if is_selective else None,
+        explored=chosen.explored if is_selective else None,
         reference_rate=float(before.losses.mean()),
-        tolerated=e_values.tolerated,
+        tolerated=e_values.tolerated / chosen.smallest,
         run_length_days=run_lengths[_LOSS],
         guarantee=guarantee,
-        periods=_periods(history, now, EDetector(e_values, run_lengths[_LOSS])),
+        periods=_periods(history, now, chosen, EDetector(e_values, run_lengths[_LOSS])),
         segments=parts.measure(
             labeled, before, now, increase=increase, run_length=run_lengths[_SEGMENTS] * max(len(parts), 1)
         ),
@@ -156,33 +164,68 @@ def _why_not_measured(window: LogWindow) -> str | None:
     return None
 
 
-def _periods(history: pa.Table, now: Losses, detector: EDetector) -> tuple[Period, ...]:
-    """Hand the days to the detector one by one."""
+def _why_hidden(project: Project, chosen: Selection) -> str | None:
+    """Say why labels that the model's decisions hid or changed leave performance unknown; None if they do not."""
+    decisions = project.label.selective
+    if not decisions or chosen.explored >= selection.EXPLORED_MIN:
+        return None
+    return (
+        f"cannot know: a decision for {wording.quoted(decisions)} hides or changes its label, and only "
+        f"{chosen.explored} of such rows were answered otherwise at random and have a label, "
+        f"{selection.EXPLORED_MIN} are needed; set monitoring.exploration"
+    )
+
+
+def _doubly_robust(
+    facts: ModelFacts, reference: pa.Table, history: pa.Table, labeled: pa.Table, now: Losses, chosen: Selection
+) -> float:
+    expected = estimation.expected_losses(facts, reference, labeled)
+    of_all = float(estimation.expected_losses(facts, reference, history).mean())
+    return selection.doubly_robust(now.losses, chosen.weights, expected, of_all)
+
+
+def _periods(history: pa.Table, now: Losses, chosen: Selection, detector: EDetector) -> tuple[Period, ...]:
+    """Hand the days to the detector one by one; where rows have weights, each as a share of the largest."""
     all_days = pc.strftime(history["event_time"], "%Y-%m-%d").to_pylist()
     rows_of_day = dict(zip(*np.unique(all_days, return_counts=True), strict=True))
+    represented = Losses(now.days, chosen.weights).by_day()
+    lost_by_day = Losses(now.days, chosen.weights * now.losses).by_day()
     periods = []
-    for day, lost, labeled in zip(*now.by_day(), strict=True):
-        alarm = detector.observe(lost, labeled)
+    for day, lost, labeled, weight in zip(*lost_by_day, represented[1], strict=True):
+        trials = round(weight)
+        alarm = detector.observe(lost * chosen.smallest, trials)
         evidence = 1.0 if alarm else min(detector.fraction, 1.0)
+        share = lost / weight
         periods.append(
-            Period(day=day, rows=int(rows_of_day[day]), labeled=labeled, losses=lost, evidence=evidence, alarm=alarm)
+            Period(
+                day=day,
+                rows=int(rows_of_day[day]),
+                labeled=labeled,
+                losses=share * labeled,
+                evidence=evidence,
+                alarm=alarm,
+            )
         )
     return tuple(periods)
 
 
-def _metrics(project: Project, facts: ModelFacts, labeled: pa.Table) -> dict[str, Metric]:
+def _metrics(project: Project, facts: ModelFacts, labeled: pa.Table, weights: NDArray[np.float64]) -> dict[str, Metric]:
     """Return the metrics of the task with intervals; rows whose label is no class of the model are left out."""
     name = "scores" if facts.task == "multiclass" else "score"
     if facts.task == "regression":
         truth: NDArray[Any] = labeled["label"].cast(pa.float64()).to_numpy(zero_copy_only=False)
     else:
-        labeled = labeled.filter(pc.is_in(labeled["label"], pa.array(facts.classes)))
+        is_known = pc.is_in(labeled["label"], pa.array(facts.classes))
+        labeled, weights = labeled.filter(is_known), weights[is_known.to_numpy(zero_copy_only=False)]
         truth = pc.index_in(labeled["label"], pa.array(facts.classes)).to_numpy(zero_copy_only=False)
     if labeled.num_rows < LABELED_MIN:
         return {}
     score = np.array(labeled[name].to_pylist(), dtype=float)
     card = scorecard(facts.task, truth, score, facts.threshold, project.evaluation.primary)
     drawn = bootstrap.distributions(
-        card.measure, np.arange(len(truth)), resamples=project.evaluation.resamples, seed=_SEED
+        lambda drawn: card.measure(drawn * weights),
+        np.arange(len(truth)),
+        resamples=project.evaluation.resamples,
+        seed=_SEED,
     )
     return {name: one.interval(project.evaluation.confidence).metric for name, one in drawn.items()}

@@ -76,9 +76,28 @@ def e_values(before: Losses, increase: float, tests: int = 1) -> tuple[BetaBinom
             f"holds while days differ by a standard deviation of at most {rise.spread:.3f}, the upper bound from "
             f"{rates.days} days of test rows"
         )
-    total, wrong = len(before.losses), float(before.losses.sum())
-    upper = float(stats.beta.ppf(1 - (1 - _BOUND) / tests, wrong + 1, max(total - wrong, 1)))
-    return BoundedMeanRise(min(upper + increase, 0.99)), (
+    return BoundedMeanRise(min(_upper(before, 1 - (1 - _BOUND) / tests) + increase, 0.99)), (
         f"holds while the expected loss of a day is at most what is tolerated; {len(rows)} days of test rows are too "
         "few to know how much days differ"
     )
+
+
+def weighted_e_values(before: Losses, increase: float, smallest: float) -> tuple[BoundedMeanRise, str]:
+    """Return the e-values of losses that stand for many rows, as shares of the largest weight.
+
+    Args:
+        before: The losses of the reference.
+        increase: How much the loss may rise before it counts as worse.
+        smallest: Smallest probability with which a row shows its label, above 0 and at most 1.
+    """
+    tolerated = min(_upper(before, _BOUND) + increase, 0.99) * smallest
+    return BoundedMeanRise(tolerated), (
+        "holds while the expected loss of a day is at most what is tolerated; rows that show their label by chance "
+        f"stand for up to {1 / smallest:.0f} rows, so a rise takes long to prove"
+    )
+
+
+def _upper(before: Losses, confidence: float) -> float:
+    """Return the upper bound of the reference's loss (Clopper and Pearson, 1934)."""
+    total, wrong = len(before.losses), float(before.losses.sum())
+    return float(stats.beta.ppf(confidence, wrong + 1, max(total - wrong, 1)))

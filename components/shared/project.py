@@ -113,6 +113,17 @@ class Label(Section):
         "refuse",
         description="What to do when a label is still missing after the delay: refuse the table or drop the row.",
     )
+    hidden_after: tuple[Text | int | float | bool, ...] = Field(
+        (), description="Decisions after which the label never becomes known, such as a loan that is refused."
+    )
+    changed_after: tuple[Text | int | float | bool, ...] = Field(
+        (), description="Decisions whose action changes the label, such as a call after which a customer stays."
+    )
+
+    @property
+    def selective(self) -> tuple[str, ...]:
+        """Return the decisions after which a label says nothing about the model, as texts."""
+        return tuple(dict.fromkeys(str(decision) for decision in (*self.hidden_after, *self.changed_after)))
 
 
 class FeatureSpec(Section):
@@ -416,6 +427,13 @@ class Monitoring(Section):
     loss_increase: float = Field(
         0.0, ge=0, lt=1, description="How much the share of wrong answers may rise before it counts as worse."
     )
+    exploration: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the decisions that hide or change their label that is answered with the other class at "
+        "random, so that performance stays known; 0.02 to 0.05 is enough to notice.",
+    )
     rollback_days: float = Field(
         7.0, ge=0, description="Days after a release in which a risen loss rolls it back instead of retraining."
     )
@@ -574,3 +592,9 @@ class Project(Section):
     serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
     resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")
+
+    @property
+    def explored(self) -> dict[str, float]:
+        """Return the decisions that are explored, and the share of each that is reversed."""
+        share = self.monitoring.exploration
+        return dict.fromkeys(self.label.selective, share) if share and self.task == "binary" else {}

@@ -156,6 +156,8 @@ def _rows(made: Day, day: int, effect: float, rng: np.random.Generator) -> pa.Ta
             "event_time": pa.array(times, pa.timestamp("us", tz="UTC")),
             "score": pa.array(score),
             "decision": pa.array(np.where(score >= 0.5, "yes", "no")),
+            "action": pa.nulls(n, pa.string()),
+            "propensity": pa.nulls(n, pa.float64()),
             "label": pa.array(np.where(label, "yes", "no")),
             "received.group": pa.array(group),
         }

@@ -12,7 +12,7 @@ WHAT_TO_DO = {
     "data pipeline": "look at the log, the labels and the clocks of the clients first: nothing else can be trusted",
     "upstream": "ask who delivers the columns that changed, and roll a change of theirs back",
     "label shift": "check the threshold and the value of decisions, then retrain on newer labels",
-    "drift": "wait for labels, or label a sample of the newest requests: drift alone costs nothing",
+    "drift": "label the rows that the incident names, or wait for labels: they show what the drift costs",
     "concept drift": "retrain on newer labels: the same inputs mean something else now",
 }
 """Cause to what to do first."""

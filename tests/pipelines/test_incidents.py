@@ -72,7 +72,9 @@ def test_an_acknowledged_incident_stays_one_and_a_resolved_one_is_followed_by_an
 
 
 def test_drift_that_is_expected_to_cost_something_opens_an_incident_with_the_rows_to_label(tmp_path):
-    signals = ({"name": "estimated loss", "state": "changed", "sentence": "more wrong answers"},)
+    signals = tuple(
+        {"name": name, "state": "changed", "sentence": "more than before"} for name in ("estimated loss", "input drift")
+    )
     rows = ({"request_id": "a", "row": 1},)
     costly = documents.monitoring_decision(action="watch", cause="drift", signals=signals, to_label=rows)
 

@@ -171,6 +171,10 @@ class PerformanceReport(Document):
     """The same metrics on the test rows at the time of the release."""
     rate: OptionalFloat = None
     """Share of losses among the labeled rows."""
+    doubly_robust_rate: OptionalFloat = None
+    """The same, steadied by what the scores let expect, where labels are selective."""
+    explored: int | None = None
+    """Labeled rows that were answered otherwise at random; None unless decisions hide or change labels."""
     reference_rate: OptionalFloat = None
     tolerated: OptionalFloat = None
     """The share above which the loss counts as risen."""
@@ -229,6 +233,7 @@ class MonitoringDecision(Document):
 
     @property
     def is_costly(self) -> bool:
-        """Return whether more wrong answers are proven, or to be expected."""
-        is_expected = any(signal.name == "estimated loss" and signal.is_found for signal in self.signals)
+        """Return whether more wrong answers are proven, or to be expected because inputs or scores drifted."""
+        found = {signal.name for signal in self.signals if signal.is_found}
+        is_expected = "estimated loss" in found and bool(found & {"input drift", "prediction drift"})
         return is_expected or self.action in ("retrain", "roll back")

@@ -29,6 +29,6 @@ class LoggedRequest(TypedDict, total=False):
     entity: Sequence[str]
     unseen: list[list[str]]
     action: Sequence[str | None]
-    """What was done about each row, as the caller reports it."""
+    """What each row was answered with, where decisions are explored; ``decision`` is the model's."""
     propensity: Sequence[float | None]
-    """Probability with which that was done, 0 to 1."""
+    """Probability with which it was answered so, 0 to 1."""

@@ -61,8 +61,8 @@ def schema(header: SegmentHeader) -> pa.Schema:
     """Return the columns of the rows of a release.
 
     ``event_time`` is what the features describe: ``at`` where the request did not say. ``action`` and ``propensity``
-    say who was acted on, and with what probability; they are empty until a caller logs them. ``id_hash`` finds a
-    request without reading its text.
+    say what was answered and with what probability, where decisions are explored. ``id_hash`` finds a request without
+    reading its text.
     """
     return pa.schema(
         [

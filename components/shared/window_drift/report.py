@@ -70,7 +70,10 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
         columns=tuple(columns),
         joint=detector.joint(reference.select(both), rows.select(both)),
         prediction=_predictions(reference, rows, described.task, comparison),
-        label=_labels(reference, pq.read_table(window / "history.parquet"), described.task, comparison),
+        # Labels that decisions hid or changed are not those of all rows.
+        label=None
+        if project.label.selective
+        else _labels(reference, pq.read_table(window / "history.parquet"), described.task, comparison),
     )
     _log.info("drift in %d of %d columns", sum(c.is_drift for c in columns), len(columns))
     return report

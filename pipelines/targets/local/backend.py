@@ -214,12 +214,13 @@ class LocalBackend(Backend):
         return release.version
 
     def _server_options(self) -> list[str]:
-        """Return the arguments of the server that the project file decides: what it logs."""
+        """Return the arguments of the server that the project file decides: what it explores and logs."""
         monitoring = self.project.monitoring
+        explored = [f"--explore={decision}={share}" for decision, share in self.project.explored.items()]
         if not monitoring.log:
-            return []
+            return explored
         redacted = [f"--log-redact={feature}" for feature in monitoring.redact]
-        return [f"--log-dir={self.state.inference_log}", f"--log-sample={monitoring.log_sample}", *redacted]
+        return [f"--log-dir={self.state.inference_log}", f"--log-sample={monitoring.log_sample}", *redacted, *explored]
 
     @contextmanager
     def _server(self, runtime: Runtime, needed: bool) -> Iterator[None]:

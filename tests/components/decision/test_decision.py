@@ -159,7 +159,7 @@ UNKNOWN = documents.estimate(loss=None, outside=0.3, reason="cannot know: 30% of
     [
         (None, "nothing", None, False, None),
         (documents.estimate(), "nothing", None, False, "the loss is not expected to rise: 20.0% ("),
-        (RISEN, "watch", "drift", True, "more wrong answers than tolerated are to be expected: 20.0% ("),
+        (RISEN, "watch", "drift", False, "more wrong answers than tolerated are to be expected: 20.0% ("),
         (UNKNOWN, "watch", None, False, "the loss of the newest rows is not estimated: cannot know: 30% of"),
     ],
 )
@@ -169,6 +169,10 @@ def test_drift_that_is_expected_to_cost_something_is_watched_and_never_retrains(
     decision = decide(measured=documents.performance_report(estimate=estimate))
 
     assert (decision.action, decision.cause, decision.is_costly) == (action, cause, is_costly)
+    drifted = decide(
+        measured=documents.performance_report(estimate=estimate), drifted=documents.drift_report(prediction=MOVED)
+    )
+    assert drifted.is_costly == (estimate is RISEN)
     said = [signal.sentence for signal in decision.signals if signal.name == "estimated loss"]
     assert len(said) == (sentence is not None) and all(one.startswith(sentence) for one in said)
 

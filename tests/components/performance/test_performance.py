@@ -34,6 +34,8 @@ def labeled(days: int, per_day: int, loss: float | Callable[[int], float], seed:
         "score": pa.array(np.where(decision, 0.8, 0.1)),
         "decision": pa.array(np.where(decision, "yes", "no")),
         "label": pa.array(np.where(label, "yes", "no")),
+        "action": pa.nulls(len(day), pa.string()),
+        "propensity": pa.nulls(len(day), pa.float64()),
     }
     return pa.table(made | columns)
 
@@ -46,6 +48,7 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
         facts: ModelFacts | None = None,
         window: dict[str, Any] | None = None,
         rows: pa.Table | None = None,
+        label: dict[str, Any] | None = None,
         **monitoring: Any,
     ) -> PerformanceReport:
         folder, model, evaluation = tmp_path / "window", tmp_path / "model", tmp_path / "measured" / "evaluation"
@@ -62,7 +65,9 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
         documents.evaluation().write(evaluation)
         if reference is not None:
             pq.write_table(reference, evaluation / "reference.parquet")
-        return logic.measure(made_log.project(**monitoring), folder, model, evaluation.parent)
+        project = made_log.project(**monitoring)
+        selective = project.label.model_copy(update=label or {})
+        return logic.measure(project.model_copy(update={"label": selective}), folder, model, evaluation.parent)
 
     return measured
 
@@ -208,3 +213,44 @@ def test_rows_to_label_are_a_random_sample_of_those_without_a_label(measure):
     assert len(set(chosen)) == 200 and set(chosen) <= set(ids[:1000])
     assert 400 < np.mean([ids.index(one) for one in chosen]) < 600
     assert measure(labeled(90, 50, 0.2, 1), history).to_label == ()
+
+
+def hidden(days: int, share: float, seed: int) -> pa.Table:
+    """Return rows whose label is hidden by the decision "no", except where a random share of them was reversed."""
+    table, rng = labeled(days, 200, 0.2, seed), np.random.default_rng(seed + 1000)
+    decision = np.array(table["decision"].to_pylist())
+    is_reversed = (decision == "no") & (rng.uniform(size=len(decision)) < share)
+    action = np.where(is_reversed, "yes", decision)
+    propensity = np.where(is_reversed, share, np.where(decision == "no", 1 - share, 1.0))
+    columns = {
+        "label": pa.array(table["label"].to_pylist(), mask=action == "no"),
+        "action": pa.array(action),
+        "propensity": pa.array(propensity),
+    }
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    return table
+
+
+SELECTIVE = {"hidden_after": ("no",)}
+
+
+def test_labels_that_decisions_hide_leave_performance_unknown_without_exploration(measure):
+    report = measure(labeled(90, 200, 0.2, 1), hidden(30, 0.0, 2), label=SELECTIVE)
+
+    assert report.mode == "estimated" and report.rate is None
+    assert report.reason.startswith("cannot know: a decision for 'no' hides or changes its label, and only 0 of such")
+
+
+def test_with_exploration_the_loss_is_that_of_all_rows(measure):
+    history = hidden(60, 0.05, 2)
+    known = history.filter(pa.compute.is_valid(history["label"]))
+    naive = np.mean(np.array(known["label"].to_pylist()) != np.array(known["decision"].to_pylist()))
+
+    report = measure(labeled(90, 200, 0.2, 1), history, label=SELECTIVE)
+
+    assert report.mode == "direct" and report.explored > 200 and report.alarm is None
+    assert report.rate == pytest.approx(0.2, abs=0.02) and abs(naive - 0.2) > 0.05
+    assert report.doubly_robust_rate == pytest.approx(0.2, abs=0.02)
+    assert report.tolerated == pytest.approx(0.21, abs=0.02) and "stand for up to 20 rows" in report.guarantee
+    assert report.segments == ()

@@ -5,6 +5,7 @@ The local endpoint reads the same files.
 
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,9 @@ _PROBE_S = 2
 def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged: bool, manifest_sha256: str) -> None:
     """Write ``inferenceservice.yaml``, ``servingruntime.yaml`` and ``release.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    runtime = serving_runtime(candidate.project.serving, candidate.code.get("image:serving", image("serving")))
+    project = candidate.project
+    reference = candidate.code.get("image:serving", image("serving"))
+    runtime = serving_runtime(project.serving, reference, project.explored)
     service = inference_service(
         candidate, str(version.version), str(version.source), manifest_sha256, runtime["metadata"]["name"]
     )
@@ -133,7 +136,9 @@ def _pod(project: Project, version: str) -> dict[str, Any]:
     }
 
 
-def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
+def serving_runtime(
+    serving: ServingSettings, reference: str, explored: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Describe the runtime; KServe fills the service's name in for ``{{.Name}}``.
 
     It is named by its content: projects that agree share one, and a new image makes a new one and keeps the champion's.
@@ -141,6 +146,7 @@ def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
     Args:
         serving: The project's settings.
         reference: The image of the server.
+        explored: Decisions of which a random share is answered otherwise, and that share.
     """
     # Python, since every image has it, and not every cluster knows a preStop of its own that sleeps.
     sleep = ["python", "-c", f"import time; time.sleep({serving.drain_s})"]
@@ -150,7 +156,11 @@ def serving_runtime(serving: ServingSettings, reference: str) -> dict[str, Any]:
         "name": "kserve-container",
         "image": reference,
         "command": ["python", "-m", "serving"],
-        "args": ["--name={{.Name}}", *_SERVE],
+        "args": [
+            "--name={{.Name}}",
+            *_SERVE,
+            *(f"--explore={name}={share}" for name, share in (explored or {}).items()),
+        ],
         "env": [{"name": key, "value": value} for key, value in telemetry.OFF.items()],
         "ports": [{"containerPort": 8080, "protocol": "TCP"}],
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
