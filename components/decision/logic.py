@@ -27,8 +27,6 @@ from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
 
-_BROKEN_NUMBERS, _BROKEN_CATEGORIES, _BROKEN_MISSING = 3.0, 0.6, 0.3
-"""Normed Wasserstein and Jensen-Shannon distance, and change of the missing share, from which a column is broken."""
 _NEWEST_DAYS = 7
 """Days of labeled rows that say what a risen loss costs at present."""
 _NAMED = 3
@@ -84,20 +82,13 @@ def _cause(signals: list[Signal], drift: DriftReport) -> Cause | None:
     changed = {signal.name for signal in signals if signal.is_found}
     if changed & {"log", "labels"}:
         return "data pipeline"
-    if any(column.is_drift and _is_broken(column) for column in drift.columns):
+    if any(column.is_broken for column in drift.columns):
         return "upstream"
     if "label shift" in changed:
         return "label shift"
     if changed & {"input drift", "prediction drift", "estimated loss"}:
         return "drift"
     return "concept drift" if changed & {"loss", "segment loss"} else None
-
-
-def _is_broken(column: ColumnDrift) -> bool:
-    """Return whether a column changed as no population does: it is gone, empty, in another unit, or of other values."""
-    largest = _BROKEN_NUMBERS if "Wasserstein" in column.statistic else _BROKEN_CATEGORIES
-    gone = column.reason is not None or abs(column.missing - column.missing_reference) >= _BROKEN_MISSING
-    return gone or (column.effect or 0.0) >= largest
 
 
 def _effect(window: LogWindow, performance: PerformanceReport) -> str | None:
@@ -156,8 +147,7 @@ def _drift_signals(report: DriftReport) -> Iterator[Signal]:
     if report.reason is not None:
         yield Signal(name="input drift", state="unknown", sentence=f"drift is unknown: {report.reason}")
         return
-    # A broken column explains the others, however little it matters to the model.
-    drifted = sorted((column for column in report.columns if column.is_drift), key=_is_broken, reverse=True)
+    drifted = [column for column in report.columns if column.is_drift]
     if drifted:
         named = ", ".join(_described(column) for column in drifted[:_NAMED])
         more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
@@ -248,7 +238,8 @@ def _described(column: ColumnDrift) -> str:
         return f"{column.column} ({column.reason})"
     change = abs(column.missing - column.missing_reference)
     missing = f", missing {column.missing_reference:.0%} -> {column.missing:.0%}" if change >= 0.01 else ""
-    return f"{column.column} ({_measured(column)}{missing})"
+    constant = f", one value {column.usual:.0%} -> {column.usual_now:.0%}" if column.was_constant else ""
+    return f"{column.column} ({_measured(column)}{missing}{constant})"
 
 
 def _measured(column: ColumnDrift) -> str:

@@ -37,6 +37,7 @@ _DAY_SD = 0.15
 """Standard deviation of a day's offset of the log odds."""
 _WEEK = 7
 _MONTH = 30
+_THRESHOLD, _EXPLORED = 0.5, 0.05
 _SEEDS_MAX = 1000
 FEATURES = ("x1", "x2", "x3", "noise")
 _GROUPS, _GROUP_SHARES = ("a", "b", "c"), (0.6, 0.25, 0.15)
@@ -58,6 +59,7 @@ class Day:
         correlation: Of ``noise`` with ``x2``.
         unit: What the model gets of ``x1``, as a multiple.
         missing: Share of ``x1`` that the model does not get.
+        treated: Share of the rows answered "yes" whose label the action turns to "no"; then the server explores.
         rows: Number of rows.
     """
 
@@ -69,6 +71,7 @@ class Day:
     correlation: float = 0.0
     unit: float = 1.0
     missing: float = 0.0
+    treated: float = 0.0
     rows: int = PER_DAY
 
 
@@ -91,12 +94,14 @@ class Kind:
         expected: The signals of which one has to show the change; none for a harmless kind without a finding.
         cause: The cause that an incident has to name; None for a harmless kind, which may open none.
         persistence: Correlation of a day's effect with that of the day before.
+        changed_after: Decisions that the project declares to change their label.
     """
 
     after: Callable[[int], Day]
     expected: frozenset[str]
     cause: Cause | None = None
     persistence: float = 0.0
+    changed_after: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
@@ -106,6 +111,7 @@ KINDS: Mapping[str, Kind] = {
     "yearly season": Kind(_season, frozenset()),
     "harmless covariate shift": Kind(lambda day: Day(shift=(0, 0, 0, 1.0)), frozenset({"input drift"})),
     "correlation only": Kind(lambda day: Day(correlation=0.9), frozenset({"input drift"})),
+    "treatment": Kind(lambda day: Day(treated=0.6), frozenset(), changed_after=("yes",)),
     "sudden concept drift": Kind(lambda day: _changed(1.0), _LOSS, "concept drift"),
     "gradual concept drift": Kind(lambda day: _changed(min(1.0, (day - CHANGE) / 60)), _LOSS, "concept drift"),
     "segment damage": Kind(lambda day: Day(damaged=True), _LOSS | {"segment loss"}, "concept drift"),
@@ -145,6 +151,11 @@ def _rows(made: Day, day: int, effect: float, rng: np.random.Generator) -> pa.Ta
     # What a model does with a missing value: it takes the mean.
     scored = np.where(lost[:, None] & (np.arange(4) == 0), 0.0, seen)
     score = 1 / (1 + np.exp(-(scored[:, :3] @ np.array(_WEIGHTS))))
+    decision = score >= _THRESHOLD
+    is_reversed = decision & (rng.uniform(size=n) < _EXPLORED) & (made.treated > 0)
+    acted = decision & ~is_reversed
+    label &= ~(acted & (rng.uniform(size=n) < made.treated))
+    propensity = np.where(is_reversed, _EXPLORED, np.where(decision, 1 - _EXPLORED, 1.0))
     times = [_FIRST + timedelta(days=day, seconds=86_400 * row / n) for row in range(n)]
     columns = {f"received.{name}": pa.array(seen[:, column]) for column, name in enumerate(FEATURES)}
     columns["received.x1"] = pa.array(seen[:, 0], mask=lost)
@@ -155,9 +166,9 @@ def _rows(made: Day, day: int, effect: float, rng: np.random.Generator) -> pa.Ta
             "release": ["1"] * n,
             "event_time": pa.array(times, pa.timestamp("us", tz="UTC")),
             "score": pa.array(score),
-            "decision": pa.array(np.where(score >= 0.5, "yes", "no")),
-            "action": pa.nulls(n, pa.string()),
-            "propensity": pa.nulls(n, pa.float64()),
+            "decision": pa.array(np.where(decision, "yes", "no")),
+            "action": pa.array(np.where(acted, "yes", "no")),
+            "propensity": pa.array(propensity),
             "label": pa.array(np.where(label, "yes", "no")),
             "received.group": pa.array(group),
         }
@@ -185,7 +196,7 @@ class Watched:
 
 def watch(kind: Kind, seed: int, folder: Path) -> Watched:
     """Monitor a stream week by week, as the pipeline does."""
-    project, (reference, logged) = _project(), stream(kind, seed)
+    project, (reference, logged) = _project(kind), stream(kind, seed)
     measured, window = folder / "measured" / "evaluation", folder / "window"
     for path in (measured, window, folder / "model" / "package"):
         path.mkdir(parents=True, exist_ok=True)
@@ -287,7 +298,7 @@ def _window(start: int, end: int, rows: int) -> LogWindow:
     )  # fmt: skip
 
 
-def _project() -> Project:
+def _project(kind: Kind) -> Project:
     return Project.model_validate(
         {
             "name": "bench",
@@ -295,7 +306,7 @@ def _project() -> Project:
             "entity": "id",
             "event_time": "at",
             "sources": {"rows": {"path": "rows.parquet"}},
-            "label": {"source": "rows", "column": "y", "positive": "yes"},
+            "label": {"source": "rows", "column": "y", "positive": "yes", "changed_after": kind.changed_after},
             "features": {
                 "service": "bench",
                 "columns": {name: {"type": "numeric"} for name in FEATURES} | {"group": {"type": "categorical"}},

@@ -4,6 +4,7 @@ What ordinary variation or chance explains is no drift. A test module imports ev
 ``compare_with`` with the ``compare`` of its step.
 """
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv as pa_csv
 
 from components.shared.documents.measurements import PerturbationLoss
 from components.shared.documents.monitoring import ColumnDrift, DriftReport, LogWindow
@@ -203,3 +205,83 @@ def test_a_window_that_is_too_small_is_no_statement_about_drift(compare, count, 
 
 def test_a_champion_without_a_reference_says_so(compare):
     assert "the champion has no reference rows" in compare(None, rows(600, 2)).reason
+
+
+def test_a_broken_column_comes_before_those_that_matter_more(compare):
+    moved = np.random.default_rng(3).normal(2.0, size=800)
+    constant = rows(3000, 1, received__channel=pa.array(["unknown"] * 3000))
+    now = rows(
+        800, 2, received__usage=pa.array(moved), received__channel=pa.array(["unknown"] * 500 + ["mobile"] * 300)
+    )
+    usage = PerturbationLoss(perturbation="shuffled column", level="usage", metric=0.6, drop=0.2)
+
+    report = compare(constant, now, robustness=(usage,))
+
+    assert [c.column for c in report.columns if c.is_drift] == ["channel", "usage"]
+    assert report.columns[0].was_constant and (report.columns[0].usual, report.columns[0].usual_now) == (1.0, 0.625)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "now"),
+    [("month", ["jun"], ["jul", "aug"]), ("call_day", [3.0, 4.0], [17.0, 18.0]), ("weekday", ["Mon"], ["Tuesday"])],
+)
+def test_a_column_that_says_when_is_shown_and_never_counts(compare, name, before, now):
+    def spread(values: list[Any], count: int) -> pa.Array:
+        return pa.array([values[n % len(values)] for n in range(count)])
+
+    column_name = f"received__{name}"
+    report = compare(
+        rows(3000, 1, **{column_name: spread(before, 3000)}), rows(800, 2, **{column_name: spread(now, 800)})
+    )
+
+    assert drifted(report) == []
+    assert column(report, name).reason == "it says when, so it differs in every window"
+
+
+def test_labels_that_decisions_chose_are_not_compared(tmp_path, compare_with):
+    def label_of(**label: Any) -> ColumnDrift | None:
+        folder, measured = tmp_path / "window", tmp_path / "measured" / "evaluation"
+        for made in (folder, measured):
+            made.mkdir(parents=True, exist_ok=True)
+        shifted = rows(800, 2, label=pa.array(["yes"] * 800))
+        for file in ("rows", "history"):
+            pq.write_table(shifted, folder / f"{file}.parquet")
+        described(800).write(folder)
+        pq.write_table(rows(3000, 1), measured / "reference.parquet")
+        documents.evaluation().write(measured)
+        project = made_log.project()
+        selective = project.model_copy(update={"label": project.label.model_copy(update=label)})
+        return compare_with(selective, folder, measured.parent).label
+
+    naive = label_of()
+    assert naive is not None and naive.is_drift
+    assert label_of(hidden_after=("no",)) is None
+
+
+@pytest.mark.skipif("PERENNIAL_BANK" not in os.environ, reason="PERENNIAL_BANK names no file bank_marketing_full.csv")
+@pytest.mark.parametrize(("broken", "first"), [(12_443, {"contact"}), (24_060, {"pdays", "previous", "poutcome"})])
+def test_both_breaks_of_the_bank_marketing_table_are_found_within_500_rows_and_named_first(compare, broken, first):
+    """Moro, Cortez and Rita, 2014: contact is unknown up to row 12,443, pdays is -1 up to row 24,060."""
+    table = bank(Path(os.environ["PERENNIAL_BANK"]))
+
+    report = compare(table.slice(broken - 3000, 3000), table.slice(broken, 500))
+
+    found = [compared for compared in report.columns if compared.is_drift]
+    assert found[0].column in first and found[0].is_broken
+    assert {compared.column for compared in found if compared.is_broken} == first
+    assert column(report, "month").is_drift is False
+
+
+def bank(path: Path) -> pa.Table:
+    """Read the table as a log: features as received, a score that knows nothing."""
+    text = path.read_text(encoding="utf-8")
+    table = pa_csv.read_csv(path, parse_options=pa_csv.ParseOptions(delimiter=";" if ";" in text[:200] else ","))
+    count = table.num_rows
+    times = pa.array([FIRST + timedelta(minutes=n) for n in range(count)], pa.timestamp("us", "UTC"))
+    made: dict[str, Any] = {"event_time": times, "score": pa.array([0.5] * count), "decision": pa.array(["no"] * count)}
+    made["label"] = table["y"].cast(pa.string())
+    for name in table.column_names:
+        if name not in ("y", "duration"):
+            kind = table[name].type
+            made[f"received.{name}"] = table[name].cast(pa.float64()) if pa.types.is_integer(kind) else table[name]
+    return pa.table(made)

@@ -13,6 +13,12 @@ Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept dr
 (Papasian and Underwood, "How ML Breaks", OpML 2020)."""
 
 
+_BROKEN_NUMBERS, _BROKEN_CATEGORIES, _BROKEN_MISSING = 3.0, 0.6, 0.3
+"""Normed Wasserstein and Jensen-Shannon distance, and change of the missing share, from which a column is broken."""
+_CONSTANT, _VARIED = 0.99, 0.9
+"""Share of one value from which on a column is constant, and down to which it no longer is."""
+
+
 class LabelJoin(Part):
     """What became of the labels that were added."""
 
@@ -72,10 +78,30 @@ class ColumnDrift(Part):
     """Share of missing values, 0 to 1."""
     missing: float
     is_drift: bool
+    usual: OptionalFloat = None
+    """Share that the most frequent value of the reference has there, missing ones included."""
+    usual_now: OptionalFloat = None
+    """Share that the same value has in the window."""
     importance: OptionalFloat = None
     """What the main metric lost on the test rows when this column was shuffled; None if that was not measured."""
     reason: str | None = None
     """Why nothing was compared."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Return whether a column changed as no population does.
+
+        It is gone, empty, in another unit, of other values, or had one value and now has several.
+        """
+        largest = _BROKEN_NUMBERS if "Wasserstein" in self.statistic else _BROKEN_CATEGORIES
+        changed = (self.effect or 0.0) >= largest or abs(self.missing - self.missing_reference) >= _BROKEN_MISSING
+        return self.is_drift and (self.reason is not None or changed or self.was_constant)
+
+    @property
+    def was_constant(self) -> bool:
+        """Return whether the column had one value and now has several."""
+        usual, now = self.usual, self.usual_now
+        return usual is not None and now is not None and usual >= _CONSTANT and now <= _VARIED
 
 
 class JointDrift(Part):

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.monitoring import ColumnDrift, DriftReport, LogWindow
-from components.shared.drift import tails
+from components.shared.drift import calendar, tails
 from components.shared.inference_log.columns import RECEIVED
 from components.shared.project import Project
 from components.shared.window_drift.detector import ALPHA, ColumnComparison, Detector
@@ -63,7 +64,7 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
         _compared(reference, rows, name, comparison, importance.get(name.removeprefix(RECEIVED))) for name in features
     ]
     columns.sort(key=_rank, reverse=True)
-    both = [name for name in features if name in rows.column_names]
+    both = [name for name in features if name in rows.column_names and not _says_when(name, reference)]
     report = DriftReport(
         reference_rows=reference.num_rows,
         rows=rows.num_rows,
@@ -143,9 +144,13 @@ def _importance(evaluation: EvaluationReport) -> dict[str, float]:
     }
 
 
-def _rank(compared: ColumnDrift) -> tuple[bool, float]:
-    # What was not measured counts as much as an unimportant column.
-    return compared.is_drift, (compared.effect or 0.0) * (0.001 + (compared.importance or 0.0))
+def _says_when(name: str, reference: pa.Table) -> bool:
+    return calendar.says_when(name.removeprefix(RECEIVED), reference[name])
+
+
+def _rank(compared: ColumnDrift) -> tuple[bool, bool, float]:
+    # A broken column explains the others. What was not measured counts as much as an unimportant column.
+    return compared.is_drift, compared.is_broken, (compared.effect or 0.0) * (0.001 + (compared.importance or 0.0))
 
 
 def _compared(
@@ -156,6 +161,8 @@ def _compared(
     if name not in rows.column_names:
         return _nothing(feature, "the log does not have this column", is_drift=True)
     before, after = reference[name], rows[name]
+    if _says_when(name, reference):
+        return _nothing(feature, "it says when, so it differs in every window", is_drift=False, importance=importance)
     shares = before.null_count / len(before), after.null_count / len(after)
     is_missing_changed = _shares_differ(*shares, len(before), len(after), ALPHA / comparison.tests)
     known = min(len(before) - before.null_count, len(after) - after.null_count)
@@ -163,6 +170,7 @@ def _compared(
         reason = f"{known} known values on one side, and {ROWS_MIN} are needed"
         return _nothing(feature, reason, is_drift=is_missing_changed, missing=shares, importance=importance)
     compared = comparison.of(before, after)
+    usual, usual_now = _usual(before, after)
     return ColumnDrift(
         column=feature,
         statistic=compared.statistic,
@@ -172,8 +180,18 @@ def _compared(
         missing_reference=shares[0],
         missing=shares[1],
         is_drift=compared.is_drift or is_missing_changed,
+        usual=usual,
+        usual_now=usual_now,
         importance=importance,
     )
+
+
+def _usual(before: pa.ChunkedArray, after: pa.ChunkedArray) -> tuple[float, float]:
+    """Return the share of the most frequent known value before, and of the same value now."""
+    counted = pc.value_counts(before.drop_null())
+    most = counted[int(np.argmax(pc.struct_field(counted, "counts").to_numpy(zero_copy_only=False)))]
+    same = pc.sum(pc.equal(after, most["values"])).as_py() or 0
+    return most["counts"].as_py() / len(before), same / len(after)
 
 
 def _nothing(
