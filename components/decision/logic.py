@@ -86,7 +86,10 @@ def _cause(signals: list[Signal], drift: DriftReport) -> Cause | None:
         return "upstream"
     if "label shift" in changed:
         return "label shift"
-    if changed & {"input drift", "prediction drift", "estimated loss"}:
+    # The scores follow a changed population. Where they expect no higher loss, it is not the population that costs.
+    is_explained = "estimated loss" in changed or not any(signal.name == "estimated loss" for signal in signals)
+    is_lost = bool(changed & {"loss", "segment loss"})
+    if changed & {"input drift", "prediction drift", "estimated loss"} and (is_explained or not is_lost):
         return "drift"
     return "concept drift" if changed & {"loss", "segment loss"} else None
 

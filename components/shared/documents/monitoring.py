@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.shared.documents.document import Document, OptionalFloat, Part, Task
-from components.shared.documents.measurements import Metric
+from components.shared.documents.measurements import ColumnDistribution, Metric
 
 Action = Literal["nothing", "watch", "retrain", "roll back"]
 Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift"]
@@ -129,6 +129,8 @@ class DriftReport(Document):
     prediction: ColumnDrift | None = None
     label: ColumnDrift | None = None
     """Label shift; None without enough labels."""
+    distributions: tuple[ColumnDistribution, ...] = ()
+    """The features in the reference and in the window, in the order of ``columns``; the first 24."""
     reason: str | None = None
 
 

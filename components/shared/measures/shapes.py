@@ -103,23 +103,25 @@ def column_distributions(
     """Describe each column in every part, so that a difference between the parts shows.
 
     Args:
-        parts: Part (train, validation, test) to its rows; the training rows give the bins.
+        parts: Part (train, validation, test) to its rows; the first part gives the bins.
         numeric: Numeric and boolean columns.
         categorical: Columns of categories.
     """
+    first = next(iter(parts.values()))
     return (
-        *((_categories if _is_boolean(parts["train"], name) else _numbers)(name, parts) for name in numeric),
+        *((_categories if _is_boolean(first, name) else _numbers)(name, parts) for name in numeric),
         *(_categories(name, parts) for name in categorical),
     )
 
 
 def _numbers(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
-    """Count numbers in bins of equal width between the 1 % and the 99 % quantile of the training rows."""
+    """Count numbers in bins of equal width between the 1 % and the 99 % quantile of the first part."""
     values = {part: _floats(table, name) for part, table in parts.items()}
-    train = values["train"][~np.isnan(values["train"])]
-    if not len(train):
+    first = next(iter(values.values()))
+    known = first[~np.isnan(first)]
+    if not len(known):
         return _distribution(name, [MISSING], {part: np.array([len(each)]) for part, each in values.items()}, None)
-    low, high = np.quantile(train, [0.01, 0.99])
+    low, high = np.quantile(known, [0.01, 0.99])
     edges = np.linspace(low, high, _BINS + 1) if low < high else np.array([low - 0.5, low + 0.5])
     counts = {}
     for part, each in values.items():
@@ -130,9 +132,10 @@ def _numbers(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
 
 
 def _categories(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
-    """Count the most frequent categories of the training rows."""
+    """Count the most frequent categories of the first part."""
     values = {part: texts(table, name) for part, table in parts.items()}
-    categories, frequency = np.unique(values["train"][values["train"] != ""].astype(str), return_counts=True)
+    first = next(iter(values.values()))
+    categories, frequency = np.unique(first[first != ""].astype(str), return_counts=True)
     frequent = categories[np.argsort(-frequency, kind="stable")[:_CATEGORIES]].tolist()
     counts = {}
     for part, each in values.items():

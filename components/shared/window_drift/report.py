@@ -6,6 +6,7 @@ are one look at one window. What they find is shown; only evidence that accumula
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,9 +18,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.measurements import ColumnDistribution
 from components.shared.documents.monitoring import ColumnDrift, DriftReport, LogWindow
 from components.shared.drift import calendar, tails
 from components.shared.inference_log.columns import RECEIVED
+from components.shared.measures import shapes
 from components.shared.project import Project
 from components.shared.window_drift.detector import ALPHA, ColumnComparison, Detector
 
@@ -32,6 +35,9 @@ MISSING_MIN = 0.05
 _ORDINARY = 1.5
 """A difference counts only if it exceeds the largest difference of an earlier period by this factor."""
 _FEWEST_PERIODS = 3
+_SHOWN = 24
+REFERENCE, WINDOW = "test rows", "window"
+"""Names of the two parts of a distribution."""
 _EVALUATION = "evaluation"
 _SHUFFLED = "shuffled column"
 
@@ -72,6 +78,7 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
         joint=detector.joint(reference.select(both), rows.select(both)),
         prediction=_predictions(reference, rows, described.task, comparison),
         # Labels that decisions hid or changed are not those of all rows.
+        distributions=_distributions(reference, rows, [c.column for c in columns if RECEIVED + c.column in both]),
         label=None
         if project.label.selective
         else _labels(reference, pq.read_table(window / "history.parquet"), described.task, comparison),
@@ -142,6 +149,20 @@ def _importance(evaluation: EvaluationReport) -> dict[str, float]:
         for loss in evaluation.robustness
         if loss.perturbation == _SHUFFLED and loss.drop is not None
     }
+
+
+def _distributions(reference: pa.Table, rows: pa.Table, names: Sequence[str]) -> tuple[ColumnDistribution, ...]:
+    """Describe features in both tables, in the order of their names here; at most ``_SHOWN``."""
+    shown = names[:_SHOWN]
+    parts = {
+        part: table.select([RECEIVED + name for name in shown]).rename_columns(list(shown))
+        for part, table in ((REFERENCE, reference), (WINDOW, rows))
+    }
+    is_text = {name: pa.types.is_string(parts[REFERENCE][name].type) for name in shown}
+    described = shapes.column_distributions(
+        parts, [name for name in shown if not is_text[name]], [name for name in shown if is_text[name]]
+    )
+    return tuple(sorted(described, key=lambda one: shown.index(one.column)))
 
 
 def _says_when(name: str, reference: pa.Table) -> bool:

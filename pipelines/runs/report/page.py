@@ -10,7 +10,15 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from components.shared import wording
-from pipelines.runs.report import charts, documents, kept_pictures, monitoring_charts, shape_charts, tuning_charts
+from pipelines.runs.report import (
+    charts,
+    documents,
+    kept_pictures,
+    monitoring_charts,
+    shape_charts,
+    timeline,
+    tuning_charts,
+)
 from pipelines.runs.report.documents import Documents
 
 _FOLDER = Path(__file__).parent
@@ -35,6 +43,7 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
         The file.
     """
     written = documents.read(run.get("artifacts") or {})
+    looks = timeline.looks(folder, run.get("artifacts") or {}) if written.decision else ()
     original = folder.parent / run["repeats"] if run.get("repeats") else None
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -54,7 +63,8 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
         tone=_tone(run.get("state", ""), written),
         headline=headline(run, written),
         seconds=sum(step.get("seconds") or 0 for step in run.get("steps") or ()),
-        picture=kept_pictures.pictures(folder, original, lambda: pictures(written)),
+        picture=kept_pictures.pictures(folder, original, lambda: pictures(written, looks)),
+        looks=looks,
         sections=sections,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,8 +107,13 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
     return reason or f"The run is {state}."
 
 
-def pictures(written: Documents) -> dict[str, Markup]:
-    """Draw whatever the documents allow; a picture that is absent is empty in the page."""
+def pictures(written: Documents, looks: Sequence[timeline.Look] = ()) -> dict[str, Markup]:
+    """Draw whatever the documents allow; a picture that is absent is empty in the page.
+
+    Args:
+        written: What the run's steps wrote.
+        looks: The windows of this and earlier monitoring runs.
+    """
     drawn: dict[str, Markup] = {}
     if evaluation := written.evaluation:
         drawn |= {
@@ -119,6 +134,11 @@ def pictures(written: Documents) -> dict[str, Markup]:
         }
     if written.performance:
         drawn["loss_by_day"] = monitoring_charts.loss_by_day(written.performance)
+    if looks:
+        drawn["drift_over_time"] = monitoring_charts.drift_over_time(looks)
+        drawn["loss_over_time"] = monitoring_charts.loss_over_time(looks)
+    if written.drift:
+        drawn["window_distributions"] = monitoring_charts.distributions(written.drift)
     if written.trials and written.study:
         drawn["trials"] = tuning_charts.trials(written.trials, written.study)
     if written.trials:

@@ -1,6 +1,8 @@
 """Pictures of shapes: rankings, scores by class, a regression's errors, and features by part."""
 
+import functools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -115,26 +117,32 @@ def distributions(evaluation: EvaluationReport) -> Markup:
     which = "Features" if total == len(columns) else f"The first {len(columns)} of {total} features"
     title = f"{which} in the training (solid line), validation (dashed) and test rows (dash-dotted)"
     height = 1.45 * math.ceil(len(columns) / across)
-    return (
-        draw_many(title, 9.6, height, across, [(each, _paint_distribution) for each in columns]) if columns else NOTHING
-    )
+    painted = [(each, functools.partial(paint_distribution, parts=_PARTS)) for each in columns]
+    return draw_many(title, 9.6, height, across, painted) if columns else NOTHING
 
 
-def _paint_distribution(axes: "Axes", column: ColumnDistribution) -> None:
-    """Draw one feature: lines for numbers, bars in the order of the parts for categories."""
+def paint_distribution(axes: "Axes", column: ColumnDistribution, parts: Mapping[str, tuple[str, str]]) -> None:
+    """Draw one feature: lines for numbers, bars in the order of the parts for categories.
+
+    Args:
+        axes: Where.
+        column: The feature.
+        parts: Part to the colour and the style of its lines.
+    """
     axes.set_title(label(column.column), fontsize=8.5, pad=3)
     axes.tick_params(labelsize=7)
     axes.set_yticks([])
     axes.grid(visible=False)
     if column.edges is not None:
-        for part, (colour, line) in _PARTS.items():
+        for part, (colour, line) in parts.items():
             axes.stairs(column.shares[part][:-1], column.edges, color=colour, linestyle=line, linewidth=1.2)
         axes.locator_params(axis="x", nbins=3)
         return
     used = [i for i in range(len(column.bins)) if any(shares[i] for shares in column.shares.values())]
-    for offset, (part, (colour, line)) in enumerate(_PARTS.items()):
+    middle = (len(parts) - 1) / 2
+    for offset, (part, (colour, line)) in enumerate(parts.items()):
         shares = column.shares[part]
-        places = [i + 0.27 * (offset - 1) for i in range(len(used))]
+        places = [i + 0.27 * (offset - middle) for i in range(len(used))]
         axes.bar(places, [shares[i] for i in used], 0.25, color=colour, linestyle=line)
     short = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in (column.bins[i] for i in used)]
     axes.set_xticks(range(len(short)), short, rotation=40, ha="right", fontsize=6.5)

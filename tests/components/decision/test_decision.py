@@ -206,3 +206,12 @@ def test_what_a_risen_loss_costs_is_said_by_the_newest_days(decide):
     assert (
         decide(measured=measured).effect == "5.0 more wrong answers per 100 rows than on the test rows, about 60 a week"
     )
+
+
+@pytest.mark.parametrize(
+    ("estimate", "cause"), [(None, "drift"), (RISEN, "drift"), (documents.estimate(), "concept drift")]
+)
+def test_a_risen_loss_that_the_scores_do_not_expect_is_not_the_populations_fault(decide, estimate, cause):
+    measured = documents.performance_report("2026-03-01", estimate=estimate)
+
+    assert decide(drifted=documents.drift_report(columns=(MOVED,)), measured=measured).cause == cause
