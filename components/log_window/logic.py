@@ -28,6 +28,10 @@ from components.shared.sql import identifier, literal
 _log = logging.getLogger(__name__)
 
 ROWS, HISTORY = "rows.parquet", "history.parquet"
+ROWS_MAX = 1_000_000
+"""More rows of a window than this are sampled: no comparison becomes better by them."""
+_MEMORY = "1500MB"
+"""Most memory of the queries; what does not fit goes to a file for the time being."""
 _CLOCK_TOLERANCE = timedelta(days=1)
 _NO_TIME = "NULL::TIMESTAMPTZ"
 
@@ -59,9 +63,9 @@ class Span:
 def take(project: Project, log: Path, labels: Path, span: Span, target: Path) -> LogWindow:
     """Write ``rows.parquet``, ``history.parquet`` and ``window.json``.
 
-    ``rows.parquet`` has the rows of the window: request_id, row, at, event_time, release, score, scores, decision,
-    action, propensity, label, and ``received.<feature>`` for every feature, but not the entity, which nothing after
-    this needs.
+    ``rows.parquet`` has the rows of the window, a sample of about ``ROWS_MAX`` if there are more: request_id, row, at,
+    event_time, release, score, scores, decision, action, propensity, label, and ``received.<feature>`` for every
+    feature, but not the entity, which nothing after this needs.
     ``history.parquet`` has the due rows of the release that answers, up to the end of the window, labeled or not:
     request_id, row, event_time, score, scores, decision, action, propensity, label, and ``received.<feature>`` for
     every feature that the evaluation slices or groups by.
@@ -75,52 +79,43 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
     """
     compacted = compaction.compact(log)
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        _log_table(connection, compaction.files(log), project.name)
-        future = _number(
-            connection, f'SELECT count(*) FROM logged WHERE event_time > "at" + {_interval(_CLOCK_TOLERANCE)}'
-        )
-        connection.execute(f'DELETE FROM logged WHERE event_time > "at" + {_interval(_CLOCK_TOLERANCE)}')
-        joined = _join_labels(connection, labels, max(timedelta(days=project.label.delay_days), _CLOCK_TOLERANCE))
-        now = _clock(connection)
-        end = min(filter(None, (span.end, now)), default=None)
-        start = span.start or (end and end - timedelta(days=project.monitoring.window_days))
-        due_until = now and now - timedelta(days=project.label.delay_days)
-        release = _release(connection, end)
-        inside = f"event_time > {_time(start)} AND event_time <= {_time(end)}"
-        due = f"release = {literal(release or '')} AND event_time <= {_time(end)} AND event_time <= {_time(due_until)}"
-        _copy(connection, f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside}", target / ROWS)
-        history = ", ".join(
-            [
-                "request_id, row, event_time, score, scores, decision, action, propensity, label",
-                *_sliced(project, connection),
-            ]
-        )
-        _copy(connection, f"SELECT {history} FROM labeled WHERE {due}", target / HISTORY)
-        releases = connection.execute(
-            f"SELECT release, count(*) FROM labeled WHERE {inside} GROUP BY release ORDER BY release"
-        ).fetchall()
-        window = LogWindow(
-            model=project.name,
-            task=project.task,
-            start=start and start.isoformat(),
-            end=end and end.isoformat(),
-            rows=_number(connection, f"SELECT count(*) FROM labeled WHERE {inside}"),
-            requests=_number(connection, f"SELECT count(DISTINCT request_id) FROM labeled WHERE {inside}"),
-            releases=dict(releases),
-            release=release,
-            delay_days=project.label.delay_days,
-            due_until=due_until and due_until.isoformat(),
-            due=_number(connection, f"SELECT count(*) FROM labeled WHERE {due}"),
-            due_labeled=_number(connection, f"SELECT count(label) FROM labeled WHERE {due}"),
-            young_labeled=_number(
-                connection, f"SELECT count(label) FROM labeled WHERE event_time > {_time(due_until)}"
-            ),
-            from_the_future=future,
-            labels=joined,
-            damaged=compacted.damaged,
-        )
+    with tempfile.TemporaryDirectory() as scratch:
+        settings: dict[str, str | bool | int | float | list[str]]
+        settings = {"temp_directory": scratch, "memory_limit": _MEMORY}
+        with duckdb.connect(config=settings) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            future = _log_view(connection, compaction.files(log), project.name)
+            joined = _join_labels(connection, labels, max(timedelta(days=project.label.delay_days), _CLOCK_TOLERANCE))
+            now = _clock(connection)
+            end = min(filter(None, (span.end, now)), default=None)
+            start = span.start or (end and end - timedelta(days=project.monitoring.window_days))
+            due_until = now and now - timedelta(days=project.label.delay_days)
+            release = _release(connection, end)
+            until_end = f"event_time <= {_time(end)}"
+            inside = f"event_time > {_time(start)} AND {until_end}"
+            due = f"release = {literal(release or '')} AND {until_end} AND event_time <= {_time(due_until)}"
+            counts = _counts(connection, inside, due, due_until)
+            sampled, columns = _sampled(counts["rows"]), _history_columns(project, connection)
+            shown = "* EXCLUDE (known_at, protocol, entity)"
+            _copy(connection, f"SELECT {shown} FROM labeled WHERE {inside} AND {sampled}", target / ROWS)
+            _copy(connection, f"SELECT {columns} FROM labeled WHERE {due}", target / HISTORY)
+            releases = connection.execute(
+                f"SELECT release, count(*) FROM logged WHERE {inside} GROUP BY release ORDER BY release"
+            ).fetchall()
+    window = LogWindow(
+        model=project.name,
+        task=project.task,
+        start=start and start.isoformat(),
+        end=end and end.isoformat(),
+        releases=dict(releases),
+        release=release,
+        delay_days=project.label.delay_days,
+        due_until=due_until and due_until.isoformat(),
+        from_the_future=future,
+        labels=joined,
+        damaged=compacted.damaged,
+        **counts,
+    )
     window.write(target)
     _log.info(
         "%d rows of %d requests, %d of %d due rows labeled",
@@ -132,15 +127,40 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
     return window
 
 
-def _sliced(project: Project, connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the logged features that the evaluation slices or groups by."""
+def _counts(connection: duckdb.DuckDBPyConnection, inside: str, due: str, due_until: datetime | None) -> dict[str, int]:
+    """Count in one pass over the log. Every request has one row with the number 0."""
+    conditions = {
+        "rows": inside,
+        "requests": f'{inside} AND "row" = 0',
+        "due": due,
+        "due_labeled": f"{due} AND label IS NOT NULL",
+        "young_labeled": f"event_time > {_time(due_until)} AND label IS NOT NULL",
+    }
+    columns = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions.values())
+    counted: Any = connection.execute(f"SELECT {columns} FROM labeled").fetchone()
+    return dict(zip(conditions, map(int, counted), strict=True))
+
+
+def _sampled(rows: int) -> str:
+    """Return a condition that keeps about ``ROWS_MAX`` rows, the same ones every time."""
+    if rows <= ROWS_MAX:
+        return "true"
+    return f'hash(request_id, "row") < {int(2**64 * ROWS_MAX / rows)}::UBIGINT'
+
+
+def _history_columns(project: Project, connection: duckdb.DuckDBPyConnection) -> str:
+    """Name the columns of the history, with the logged features that the evaluation slices or groups by."""
     names = {RECEIVED + name for part in project.evaluation.parts for name in part}
     logged = [row[0] for row in connection.execute("DESCRIBE labeled").fetchall()]
-    return [identifier(name) for name in logged if name in names]
+    plain = ("request_id", "row", "event_time", "score", "scores", "decision", "action", "propensity", "label")
+    return ", ".join(identifier(name) for name in (*plain, *(name for name in logged if name in names)))
 
 
-def _log_table(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], model: str) -> None:
-    """Make the table ``logged`` of a model's rows."""
+def _log_view(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], model: str) -> int:
+    """Make the view ``logged`` of a model's rows; return how many are left out because they are from the future.
+
+    A view, because a log may be larger than the memory: every query reads the columns that it needs.
+    """
     listed = ", ".join(literal(str(path)) for path in files)
     source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)" if listed else _EMPTY
     names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
@@ -148,11 +168,14 @@ def _log_table(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], mod
     event_time = 'coalesce(event_time, "at")' if "event_time" in names else '"at"'
     received = "".join(f", {identifier(name)}" for name in names if name.startswith(RECEIVED))
     connection.execute(f"""
-        CREATE TABLE logged AS
+        CREATE VIEW complete AS
         SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision,
                action, propensity {received}
         FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)})
     """)
+    is_future = f'event_time > "at" + {_interval(_CLOCK_TOLERANCE)}'
+    connection.execute(f"CREATE VIEW logged AS SELECT * FROM complete WHERE NOT ({is_future})")
+    return _number(connection, f"SELECT count(*) FROM complete WHERE {is_future}")
 
 
 _EMPTY = """(
@@ -171,15 +194,18 @@ def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: tim
     entity's newest row.
     """
     connection.execute(f"CREATE TABLE known AS {label_store.query(labels)}")
+    # Only rows of people who have a label are sorted or grouped.
+    connection.execute("CREATE TABLE people AS SELECT DISTINCT entity FROM known WHERE entity IS NOT NULL")
+    theirs = 'SELECT request_id, "row", "at", event_time, entity FROM logged SEMI JOIN people USING (entity)'
+    connection.execute(f"CREATE TABLE theirs AS {theirs}")
     connection.execute(f"""
         CREATE TABLE joined AS
         SELECT l.request_id, l."row", k.label, k.known_at
-        FROM known k JOIN logged l ON k.request_id = l.request_id AND (k."row" IS NULL OR k."row" = l."row")
+        FROM logged l JOIN known k ON k.request_id = l.request_id AND (k."row" IS NULL OR k."row" = l."row")
         UNION ALL
         SELECT l.request_id, l."row", k.label, coalesce(k.known_at, k.event_time)
         FROM (SELECT * FROM known WHERE entity IS NOT NULL AND event_time IS NOT NULL) k
-        ASOF JOIN (SELECT * FROM logged WHERE entity IS NOT NULL) l
-          ON k.entity = l.entity AND k.event_time >= l.event_time
+        ASOF JOIN theirs l ON k.entity = l.entity AND k.event_time >= l.event_time
         WHERE k.event_time - l.event_time <= {_interval(reach)}
         UNION ALL
         SELECT l.request_id, l."row", k.label, k.known_at
@@ -187,22 +213,23 @@ def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: tim
         JOIN (
             SELECT entity, last(request_id ORDER BY event_time, "at") AS request_id,
                    last("row" ORDER BY event_time, "at") AS "row"
-            FROM logged WHERE entity IS NOT NULL GROUP BY entity
+            FROM theirs GROUP BY entity
         ) l ON k.entity = l.entity
     """)
     connection.execute("""
-        CREATE TABLE labeled AS
+        CREATE TABLE chosen AS
+        SELECT request_id, "row", last(label ORDER BY known_at NULLS FIRST) AS label, max(known_at) AS known_at
+        FROM joined GROUP BY request_id, "row"
+    """)
+    connection.execute("""
+        CREATE VIEW labeled AS
         SELECT logged.*, chosen.label, chosen.known_at
-        FROM logged LEFT JOIN (
-            SELECT request_id, "row", last(label ORDER BY known_at NULLS FIRST) AS label, max(known_at) AS known_at
-            FROM joined GROUP BY request_id, "row"
-        ) chosen ON logged.request_id = chosen.request_id AND logged."row" = chosen."row"
+        FROM logged LEFT JOIN chosen ON logged.request_id = chosen.request_id AND logged."row" = chosen."row"
     """)
     early = """
         SELECT count(*) FROM known
-        WHERE entity IS NOT NULL AND event_time IS NOT NULL
-          AND EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity)
-          AND NOT EXISTS (SELECT 1 FROM logged l WHERE l.entity = known.entity AND l.event_time <= known.event_time)
+        JOIN (SELECT entity, min(event_time) AS first FROM theirs GROUP BY entity) seen ON seen.entity = known.entity
+        WHERE known.event_time < seen.first
     """
     return LabelJoin(
         known=_number(connection, "SELECT count(*) FROM known"),
@@ -215,21 +242,21 @@ def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: tim
 def _clock(connection: duckdb.DuckDBPyConnection) -> datetime | None:
     """Return the newest event time or label."""
     # A time with a zone would need pytz.
-    row: Any = connection.execute("SELECT epoch_us(greatest(max(event_time), max(known_at))) FROM labeled").fetchone()
+    newest = "(SELECT max(event_time) FROM logged), (SELECT max(known_at) FROM chosen)"
+    row: Any = connection.execute(f"SELECT epoch_us(greatest({newest}))").fetchone()
     return None if row[0] is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[0])
 
 
 def _release(connection: duckdb.DuckDBPyConnection, end: datetime | None) -> str | None:
+    newest = f"(SELECT max(event_time) FROM logged WHERE event_time <= {_time(end)})"
     found = connection.execute(
-        f'SELECT release FROM labeled WHERE event_time <= {_time(end)} ORDER BY event_time DESC, "at" DESC LIMIT 1'
+        f'SELECT release FROM logged WHERE event_time = {newest} ORDER BY "at" DESC LIMIT 1'
     ).fetchone()
     return str(found[0]) if found else None
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
-    connection.execute(
-        f'COPY ({query} ORDER BY event_time, request_id, "row") TO {literal(str(target))} (FORMAT parquet)'
-    )
+    connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:

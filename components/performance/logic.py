@@ -36,6 +36,7 @@ from components.shared.window_drift import matrix
 _log = logging.getLogger(__name__)
 
 TO_LABEL_MAX = 200
+METRIC_ROWS_MAX = 50_000
 LABELED_MIN = 30
 """With fewer labeled rows than this, no metric is given."""
 _EVALUATION = "evaluation"
@@ -186,8 +187,8 @@ def _doubly_robust(
 
 def _periods(history: pa.Table, now: Losses, chosen: Selection, detector: EDetector) -> tuple[Period, ...]:
     """Hand the days to the detector one by one; where rows have weights, each as a share of the largest."""
-    all_days = pc.strftime(history["event_time"], "%Y-%m-%d").to_pylist()
-    rows_of_day = dict(zip(*np.unique(all_days, return_counts=True), strict=True))
+    counted = pc.value_counts(pc.strftime(history["event_time"], "%Y-%m-%d")).to_pylist()
+    rows_of_day = {one["values"]: one["counts"] for one in counted}
     represented = Losses(now.days, chosen.weights).by_day()
     lost_by_day = Losses(now.days, chosen.weights * now.losses).by_day()
     periods = []
@@ -210,7 +211,13 @@ def _periods(history: pa.Table, now: Losses, chosen: Selection, detector: EDetec
 
 
 def _metrics(project: Project, facts: ModelFacts, labeled: pa.Table, weights: NDArray[np.float64]) -> dict[str, Metric]:
-    """Return the metrics of the task with intervals; rows whose label is no class of the model are left out."""
+    """Return the metrics of the task with intervals; rows whose label is no class of the model are left out.
+
+    Of more than ``METRIC_ROWS_MAX`` rows a random sample is measured: its intervals are narrow enough.
+    """
+    if labeled.num_rows > METRIC_ROWS_MAX:
+        drawn_rows = np.random.default_rng(_SEED).permutation(labeled.num_rows)[:METRIC_ROWS_MAX]
+        labeled, weights = labeled.take(pa.array(np.sort(drawn_rows))), weights[np.sort(drawn_rows)]
     name = "scores" if facts.task == "multiclass" else "score"
     if facts.task == "regression":
         truth: NDArray[Any] = labeled["label"].cast(pa.float64()).to_numpy(zero_copy_only=False)

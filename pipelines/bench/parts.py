@@ -143,6 +143,25 @@ def detection(workspace: Workspace, seeds: int = 5) -> list[Row]:
     ]
 
 
+def monitoring(workspace: Workspace, rows: int = 10_000_000, labels: int = 1_000_000) -> list[Row]:
+    """Measure a look at a large log, and the drift tests of both libraries beside each other."""
+    [environment] = environments.prepare(["log_window"]).values()
+    measured = workspace.run(environment.python, "window", "window", rows, labels)
+    step_s, join_s = measured["step_s"], measured["join_s"]
+    what = f"window of {rows:,} logged rows, {labels:,} labels"
+    shown = f"{step_s:.1f} s, peak {measured['peak_mib']:,.0f} MiB"
+    table = [Row(what, shown, f"DuckDB, the join alone: {join_s:.1f} s", f"{step_s / join_s:.1f}")]
+    tested = {}
+    for library, step in (("open", "drift"), ("alibi", "alibi_drift")):
+        [environment] = environments.prepare([step]).values()
+        tested[library] = workspace.run(environment.python, "univariate", f"univariate-{library}", library, 100_000)
+    for part, name in (("columns_s", "each of 20 columns by itself"), ("joint_s", "all columns together")):
+        ours, theirs = tested["open"][part], tested["alibi"][part]
+        what = f"drift of 100,000 rows, {name}"
+        table.append(Row(what, f"{ours:.2f} s", f"Alibi Detect: {theirs:.2f} s", f"{ours / theirs:.1f}"))
+    return table
+
+
 def _found(kind: Detected, seeds: int) -> str:
     """Say in how many streams the change was found, and after how many days."""
     if not kind.expected:
@@ -211,6 +230,7 @@ PARTS: Mapping[str, BenchPart] = {
     "validation": BenchPart(validation),
     "drift": BenchPart(drift, long=True),
     "detection": BenchPart(detection, long=True),
+    "monitoring": BenchPart(monitoring, long=True),
     "retrieval": BenchPart(retrieval),
     "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": BenchPart(tuning),

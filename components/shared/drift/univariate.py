@@ -113,9 +113,13 @@ def kolmogorov_smirnov(reference: Floats, current: Floats) -> float:
 
 def normed_wasserstein(reference: Floats, current: Floats) -> float:
     """Return the mean distance that the values of two sorted samples moved, in the reference's standard deviations."""
-    points = np.sort(np.concatenate([reference, current]))
-    gap = np.abs(_below(reference, points[:-1]) - _below(current, points[:-1]))
-    return float((gap * np.diff(points)).sum() / _deviation(reference))
+    points = np.concatenate([reference, current])
+    # A stable sort only merges what is sorted already. Where values are equal, the gap to the next one is 0.
+    order = np.argsort(points, kind="stable")
+    from_reference = order < len(reference)
+    below = np.cumsum(from_reference) / len(reference), np.cumsum(~from_reference) / len(current)
+    gap = np.abs(below[0] - below[1])[:-1]
+    return float((gap * np.diff(points[order])).sum() / _deviation(reference))
 
 
 def wasserstein_by_chance(reference: Floats, current_rows: int, alpha: float) -> float:
