@@ -1,6 +1,6 @@
 """Seconds of the tests of every column by itself, with the library of the environment that runs this.
 
-``python -m pipelines.bench.univariate LIBRARY ROWS FOLDER`` prints them as JSON; LIBRARY is open or alibi. Of the twenty
+``python -m pipelines.bench.univariate LIBRARY ROWS FOLDER`` prints them as JSON; LIBRARY is open or alibi. Of twenty
 columns a quarter are categories.
 """
 
