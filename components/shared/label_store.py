@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from components.shared.sql import identifier, literal
@@ -101,6 +102,29 @@ def query(folder: Path) -> str:
         FROM read_parquet([{_listed(paths)}])
         GROUP BY request_id, "row", entity, event_time
     """
+
+
+def of_request(folder: Path, rows: pa.Table) -> dict[int, str]:
+    """Return the latest labels of the rows of one request, by the number of the row.
+
+    A label of an entity counts if it is about the row's very event time.
+
+    Args:
+        folder: The store.
+        rows: Columns request_id, row, entity and event_time.
+    """
+    newest: dict[int, str] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        for row in rows.to_pylist():
+            by_id = (pc.field("request_id") == row["request_id"]) & (
+                pc.field("row").is_null() | (pc.field("row") == row["row"])
+            )
+            by_entity = (pc.field("entity") == row["entity"]) & (pc.field("event_time") == row["event_time"])
+            wanted = by_id if row["entity"] is None else by_id | by_entity
+            labels = parquet.read_table(path, filters=wanted, columns=["label"])["label"].to_pylist()
+            if labels:
+                newest[row["row"]] = labels[-1]
+    return newest
 
 
 def _listed(paths: Iterable[Path]) -> str:

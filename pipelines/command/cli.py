@@ -321,6 +321,16 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
     return verb.monitor(options, start, end, wait=wait_for_lock)
 
 
+@main.command()
+@shared.local_target
+@click.argument("request_id")
+def explain(options: TargetOptions, request_id: str) -> None:
+    """Trace an answer back: its features and scores, the release, and the data, code and verdict behind it."""
+    from pipelines.command.verbs import explain as verb
+
+    verb.explain(options, request_id)
+
+
 @main.group()
 def incidents() -> None:
     """What monitoring found and somebody has to deal with."""

@@ -122,12 +122,22 @@ def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
     with serving(example):
         perennial("predict", "--sample", cwd=example)
     wal = next((example / ".perennial" / "log" / "wal").glob("*.jsonl"))
+    asked = json.loads(wal.read_text().splitlines()[1])["id"]
     with wal.open("ab") as torn:
         torn.write(b'{"id": "half a li')
     run, _ = monitored(example)
 
     window = LogWindow.read(run.artifacts["log_window.window"])
     assert (window.rows, window.damaged) == (1, ())
+    explained = perennial("explain", asked, cwd=example).stdout
+    for words in (
+        "feature   contract = ",
+        "release   1",
+        "code      commit ",
+        "data      snapshot ",
+        "gate      passed: ",
+    ):
+        assert words in explained
 
 
 def test_a_person_is_forgotten_in_log_and_labels(example):

@@ -1,0 +1,121 @@
+"""``perennial explain``: trace one answer back to the release, the data and the code that made it."""
+
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pyarrow as pa
+
+from components.shared import label_store, registry
+from components.shared.documents.verdict import Verdict
+from components.shared.errors import InputError
+from components.shared.evidence import COMMIT
+from components.shared.inference_log import lookup
+from components.shared.inference_log.columns import ENCODED, RECEIVED
+from components.shared.measures.metric_names import PRIMARY
+from components.shared.wording import number, significant
+from pipelines.command.options import TargetOptions
+from pipelines.targets.protocol import Backend
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+_WIDTH = 10
+
+
+def explain(options: TargetOptions, request_id: str) -> None:
+    """Print what was asked, what was answered and why that release answered so.
+
+    Raises:
+        InputError: If the log does not have the request.
+    """
+    backend = options.open()
+    backend.check_machine()
+    found = lookup.find(backend.state.inference_log, request_id)
+    if found is None:
+        raise InputError(
+            f"the log has no request {request_id!r}; expected the id that an answer returned. A request may be missing "
+            "because it is newer than a few seconds, not in the sample that is logged, too old, or forgotten."
+        )
+    labels = label_store.of_request(backend.state.labels, found)
+    for row in found.to_pylist():
+        for name, text in _row(row, found, labels.get(row["row"])):
+            _say(name, text)
+    client = backend.open_registry()
+    version = None
+    if client is not None:
+        version = registry.version(client, backend.project.name, found["release"][0].as_py())
+    if client is None or version is None:
+        _say("made by", "unknown: the registry no longer has this version")
+        return
+    for name, text in _lineage(backend, client, version):
+        _say(name, text)
+
+
+def _say(name: str, text: str) -> None:
+    click.echo(f"{name:<{_WIDTH}}{text}")
+
+
+def _row(row: dict[str, Any], table: pa.Table, label: str | None) -> Iterator[tuple[str, str]]:
+    """Say what was asked and answered of one row."""
+    yield "request", f"{row['request_id']}, row {row['row']}, over {row['protocol']} at {_moment(row['at'])}"
+    if row["entity"] is not None:
+        yield "entity", row["entity"]
+    if row["event_time"] != row["at"]:
+        yield "about", _moment(row["event_time"])
+    for name in (name for name in table.column_names if name.startswith(RECEIVED)):
+        feature = name.removeprefix(RECEIVED)
+        value = "missing" if row[name] is None else _value(row[name])
+        seen = row.get(ENCODED + feature)
+        differs = seen is not None and isinstance(row[name], float) and abs(seen - row[name]) > 1e-6 * abs(row[name])
+        unseen = ", never seen in training" if feature in (row["unseen"] or ()) else ""
+        yield "feature", f"{feature} = {value}{f', as the model saw it: {seen:.7g}' if differs else ''}{unseen}"
+    score = row["score"] if row["scores"] is None else row["scores"]
+    yield "score", _value(score) if isinstance(score, float) else ", ".join(map(_value, score))
+    if row["decision"] is not None:
+        yield "decision", row["decision"]
+    if row["action"] is not None:
+        yield "answered", f"{row['action']}, with a probability of {row['propensity']:.3g} (exploration)"
+    yield "took", f"{row['latency_us'] / 1000:.2f} ms"
+    if label is not None:
+        yield "label", label
+    yield "release", row["release"]
+
+
+def _lineage(backend: Backend, client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[str, str]]:
+    """Say what made a version: its run, its data, its code and the gate's verdict."""
+    run: Run = client.get_run(str(version.run_id))
+    tags = run.data.tags
+    created = datetime.fromtimestamp(int(version.creation_timestamp) / 1000, UTC)
+    yield "made by", f"run {version.run_id} of the registry, {_moment(created)}"
+    dirty = " with uncommitted changes" if tags.get("perennial.code_dirty") == "true" else ""
+    yield "code", f"commit {tags.get(COMMIT, 'unknown')}{dirty}"
+    yield "data", f"snapshot {tags.get(registry.SNAPSHOT, 'unknown')}"
+    yield "weights", tags.get("perennial.weights_hash", "unknown")
+    for name, digest in sorted(tags.items()):
+        if name.startswith("lock."):
+            yield "packages", f"{name.removeprefix('lock.')}: {digest}"
+    primary = backend.project.evaluation.primary
+    metric = primary or PRIMARY[backend.project.task]
+    if (value := run.data.metrics.get(f"test.{metric}")) is not None:
+        yield "tested", f"{metric} {significant(value)} on the test rows"
+    for rule in _verdict(client, str(version.run_id)).rules:
+        yield "gate", f"{'passed' if rule.passed else 'failed'}: {rule.reason}"
+
+
+def _verdict(client: "MlflowClient", run_id: str) -> Verdict:
+    with tempfile.TemporaryDirectory() as folder:
+        return Verdict.read(Path(client.download_artifacts(run_id, Verdict.FILE, folder)))
+
+
+def _value(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
