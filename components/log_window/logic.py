@@ -22,18 +22,20 @@ from components.shared.errors import InputError
 from components.shared.inference import PROBE
 from components.shared.inference_log import compaction
 from components.shared.inference_log.columns import RECEIVED
-from components.shared.project import Project
+from components.shared.project import Monitoring, Project
 from components.shared.sql import identifier, literal
 
 _log = logging.getLogger(__name__)
 
-ROWS, HISTORY = "rows.parquet", "history.parquet"
+ROWS, HISTORY, EARLIER = "rows.parquet", "history.parquet", "earlier.parquet"
 ROWS_MAX = 1_000_000
 """More rows of a window than this are sampled: no comparison becomes better by them."""
 _MEMORY = "1500MB"
 """Most memory of the queries; what does not fit goes to a file for the time being."""
 _CLOCK_TOLERANCE = timedelta(days=1)
 _NO_TIME = "NULL::TIMESTAMPTZ"
+_YEAR = timedelta(weeks=52)
+"""As many weeks as a year has, so that weekdays stay where they are."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
     feature, but not the entity, which nothing after this needs.
     ``history.parquet`` has the due rows of the release that answers, up to the end of the window, labeled or not:
     request_id, row, event_time, score, scores, decision, action, propensity, label, and ``received.<feature>`` for
-    every feature that the evaluation slices or groups by.
+    every feature that the evaluation slices or groups by. ``earlier.parquet`` has the columns of the window's rows, of
+    the window with which the project compares instead of test rows, if it does.
 
     Args:
         project: Its name is the model's; its label has the delay.
@@ -99,6 +102,7 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
             shown = "* EXCLUDE (known_at, protocol, entity)"
             _copy(connection, f"SELECT {shown} FROM labeled WHERE {inside} AND {sampled}", target / ROWS)
             _copy(connection, f"SELECT {columns} FROM labeled WHERE {due}", target / HISTORY)
+            _write_earlier(connection, project.monitoring, start, end, target)
             releases = connection.execute(
                 f"SELECT release, count(*) FROM logged WHERE {inside} GROUP BY release ORDER BY release"
             ).fetchall()
@@ -125,6 +129,23 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         window.due,
     )
     return window
+
+
+def _write_earlier(
+    connection: duckdb.DuckDBPyConnection,
+    monitoring: Monitoring,
+    start: datetime | None,
+    end: datetime | None,
+    target: Path,
+) -> None:
+    """Write the rows of an earlier window, if the project compares with one."""
+    if monitoring.reference == "test rows" or start is None or end is None:
+        return
+    back = _YEAR if monitoring.reference == "same season" else end - start
+    inside = f"event_time > {_time(start - back)} AND event_time <= {_time(end - back)}"
+    rows = _number(connection, f"SELECT count(*) FROM logged WHERE {inside}")
+    shown = f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside} AND {_sampled(rows)}"
+    _copy(connection, shown, target / EARLIER)
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, inside: str, due: str, due_until: datetime | None) -> dict[str, int]:

@@ -5,6 +5,7 @@ This module is the only place that defines the defaults.
 """
 
 import codecs
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -365,6 +366,7 @@ class ServiceObjectives(Section):
     )
 
 
+_SEASON_DAYS = 364
 _VARIABLE = r"^[A-Z][A-Z0-9_]*$"
 
 
@@ -424,6 +426,11 @@ class Monitoring(Section):
     redact: tuple[ColumnName, ...] = Field((), description="Features that are never logged.")
     retention_days: int = Field(180, ge=1, description="Days after which logged requests are deleted.")
     window_days: float = Field(7.0, gt=0, description="Length of the window that is compared with the reference.")
+    reference: Literal["test rows", "previous window", "same season"] = Field(
+        "test rows",
+        description="What a window is compared with: the champion's test rows, the window before, or that of a year "
+        "before; the test rows where the log has too few.",
+    )
     loss_increase: float = Field(
         0.0, ge=0, lt=1, description="How much the share of wrong answers may rise before it counts as worse."
     )
@@ -454,6 +461,12 @@ class Monitoring(Section):
     def _available(self) -> "Monitoring":
         if self.drift == "open" and self.joint != "classifier":
             raise ValueError(f"'joint: {self.joint}' needs 'drift: alibi'; the open tests have the classifier")
+        needed = _SEASON_DAYS + math.ceil(self.window_days)
+        if self.reference == "same season" and self.retention_days < needed:
+            raise ValueError(
+                f"'reference: same season' needs a log that reaches back for {_SEASON_DAYS} days and a window; "
+                f"'retention_days' is {self.retention_days}, expected {needed} or more"
+            )
         return self
 
 

@@ -285,3 +285,51 @@ def bank(path: Path) -> pa.Table:
             kind = table[name].type
             made[f"received.{name}"] = table[name].cast(pa.float64()) if pa.types.is_integer(kind) else table[name]
     return pa.table(made)
+
+
+def compared_with_earlier(
+    folder: Path, compare_with: Compare, earlier: pa.Table | None, now: pa.Table, chosen: str = "same season"
+) -> DriftReport:
+    window, measured = folder / "window", folder / "measured" / "evaluation"
+    for made in (window, measured):
+        made.mkdir(parents=True, exist_ok=True)
+    for file, table in (("rows", now), ("history", now.slice(0, 0)), ("earlier", earlier)):
+        if table is not None:
+            pq.write_table(table.append_column("release", pa.array(["1"] * len(table))), window / f"{file}.parquet")
+    described(now.num_rows).write(window)
+    pq.write_table(rows(3000, 1), measured / "reference.parquet")
+    documents.evaluation().write(measured)
+    return compare_with(made_log.project(reference=chosen, retention_days=400), window, measured.parent)
+
+
+def test_a_season_is_compared_with_the_same_weeks_of_the_year_before(tmp_path, compare_with):
+    christmas = {"received__usage": pa.array(np.random.default_rng(5).normal(2.0, size=800))}
+
+    report = compared_with_earlier(tmp_path, compare_with, rows(800, 3, **christmas), rows(800, 4, **christmas))
+
+    assert drifted(report) == [] and report.compared_with == "the same weeks of the year before"
+    assert report.reference_rows == 800
+    broken = compared_with_earlier(tmp_path, compare_with, rows(800, 3, **christmas), rows(800, 4))
+    assert "usage" in drifted(broken)
+
+
+@pytest.mark.parametrize("count", [None, 49])
+def test_a_log_that_does_not_reach_back_is_compared_with_the_test_rows(tmp_path, compare_with, count):
+    earlier = None if count is None else rows(count, 3)
+
+    report = compared_with_earlier(tmp_path, compare_with, earlier, rows(800, 4), "previous window")
+
+    assert report.reference_rows == 3000 and drifted(report) == []
+    why = f"because the log has {count or 0} rows of the window before and 50 are needed"
+    assert report.compared_with == f"the champion's test rows, {why}"
+
+
+def test_scores_of_another_release_are_not_compared(tmp_path, compare_with):
+    earlier = rows(800, 3).append_column("release", pa.array(["0"] * 800))
+    window = tmp_path / "window"
+    compared_with_earlier(tmp_path, compare_with, rows(800, 3), rows(800, 4))
+    pq.write_table(earlier, window / "earlier.parquet")
+
+    report = compare_with(made_log.project(reference="same season", retention_days=400), window, tmp_path / "measured")
+
+    assert report.prediction is None and report.compared_with == "the same weeks of the year before"

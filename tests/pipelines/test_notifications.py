@@ -274,6 +274,12 @@ def test_a_sink_that_cannot_work_is_refused_with_the_project_file(sink, said):
         Monitoring(notify={"oncall": sink})
 
 
+def test_a_season_needs_a_log_that_reaches_back():
+    with pytest.raises(ValueError, match="'retention_days' is 180, expected 371 or more"):
+        Monitoring(reference="same season")
+    assert Monitoring(reference="same season", retention_days=371).retention_days == 371
+
+
 def test_resolving_tells_the_sinks_and_says_what_waits(tmp_path):
     sinks_of_project = "{log: {kind: file, path: told.jsonl}, hook: {kind: webhook, url_env: NO_HOOK}}"
     (tmp_path / "project.yaml").write_text(f"{toy.PROJECT}monitoring: {{notify: {sinks_of_project}, owner: kim}}\n")

@@ -122,6 +122,8 @@ class DriftReport(Document):
 
     reference_rows: int
     rows: int
+    compared_with: str = "the champion's test rows"
+    """What the reference is, in words."""
     columns: tuple[ColumnDrift, ...] = ()
     """Input drift, by effect times importance."""
     joint: JointDrift | None = None

@@ -38,7 +38,7 @@ _FEWEST_PERIODS = 3
 _SHOWN = 24
 REFERENCE, WINDOW = "test rows", "window"
 """Names of the two parts of a distribution."""
-_EVALUATION = "evaluation"
+_EVALUATION, _EARLIER = "evaluation", "earlier.parquet"
 _SHUFFLED = "shuffled column"
 
 
@@ -60,11 +60,14 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
     reason = _why_nothing(described, file)
     if reason is not None:
         return DriftReport(reference_rows=0, rows=rows.num_rows, reason=reason)
-    reference = pq.read_table(file)
+    test_rows = pq.read_table(file)
+    reference, compared_with = _reference(project, test_rows, window / _EARLIER)
     redacted = {RECEIVED + name for name in project.monitoring.redact}
     # The champion's own features: the project file may name others by now, and what is redacted is never logged.
-    features = [name for name in reference.column_names if name.startswith(RECEIVED) and name not in redacted]
-    comparison = _Comparison(detector, len(features) + 1, _periods(reference, described))
+    features = [name for name in test_rows.column_names if name.startswith(RECEIVED) and name not in redacted]
+    periods = _periods(test_rows, described)
+    by_test_rows = _Comparison(detector, len(features) + 1, periods)
+    comparison = by_test_rows if reference is test_rows else _Comparison(detector, len(features) + 1, ())
     importance = _importance(EvaluationReport.read(measured / _EVALUATION))
     columns = [
         _compared(reference, rows, name, comparison, importance.get(name.removeprefix(RECEIVED))) for name in features
@@ -74,14 +77,15 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
     report = DriftReport(
         reference_rows=reference.num_rows,
         rows=rows.num_rows,
+        compared_with=compared_with,
         columns=tuple(columns),
         joint=detector.joint(reference.select(both), rows.select(both)),
-        prediction=_predictions(reference, rows, described.task, comparison),
+        prediction=_predictions(_answered_by(reference, described.release), rows, described.task, comparison),
         # Labels that decisions hid or changed are not those of all rows.
         distributions=_distributions(reference, rows, [c.column for c in columns if RECEIVED + c.column in both]),
         label=None
         if project.label.selective
-        else _labels(reference, pq.read_table(window / "history.parquet"), described.task, comparison),
+        else _labels(test_rows, pq.read_table(window / "history.parquet"), described.task, by_test_rows),
     )
     _log.info("drift in %d of %d columns", sum(c.is_drift for c in columns), len(columns))
     return report
@@ -149,6 +153,29 @@ def _importance(evaluation: EvaluationReport) -> dict[str, float]:
         for loss in evaluation.robustness
         if loss.perturbation == _SHUFFLED and loss.drop is not None
     }
+
+
+def _reference(project: Project, test_rows: pa.Table, earlier: Path) -> tuple[pa.Table, str]:
+    """Return what the window is compared with, and what that is in words."""
+    chosen = project.monitoring.reference
+    if chosen == "test rows":
+        return test_rows, "the champion's test rows"
+    rows = pq.read_table(earlier) if earlier.exists() else test_rows.slice(0, 0)
+    which = {"previous window": "the window before", "same season": "the same weeks of the year before"}[chosen]
+    if rows.num_rows < ROWS_MIN:
+        few = f"the champion's test rows, because the log has {rows.num_rows} rows of {which} and {ROWS_MIN} are needed"
+        return test_rows, few
+    for field in test_rows.schema:
+        if field.name.startswith(RECEIVED) and field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows, which
+
+
+def _answered_by(reference: pa.Table, release: str | None) -> pa.Table:
+    """Return the rows whose scores are the release's own; of test rows, all are."""
+    if "release" not in reference.column_names:
+        return reference
+    return reference.filter(pc.equal(reference["release"], release))
 
 
 def _distributions(reference: pa.Table, rows: pa.Table, names: Sequence[str]) -> tuple[ColumnDistribution, ...]:
@@ -240,7 +267,8 @@ def _nothing(
 def _predictions(reference: pa.Table, rows: pa.Table, task: str, comparison: _Comparison) -> ColumnDrift | None:
     """Compare the scores, or for several classes the decisions."""
     name = "decision" if task == "multiclass" else "score"
-    if rows[name].null_count == rows.num_rows:
+    known = min(len(table) - table[name].null_count for table in (reference, rows))
+    if known < ROWS_MIN:
         return None
     before = reference[name] if name == "decision" else reference[name].cast(pa.float64())
     after = rows[name] if name == "decision" else rows[name].cast(pa.float64())
@@ -250,7 +278,7 @@ def _predictions(reference: pa.Table, rows: pa.Table, task: str, comparison: _Co
 def _labels(reference: pa.Table, history: pa.Table, task: str, comparison: _Comparison) -> ColumnDrift | None:
     """Compare the labels that are due with those of the reference."""
     known = history["label"].drop_null()
-    if len(known) < ROWS_MIN:
+    if min(len(known), len(reference) - reference["label"].null_count) < ROWS_MIN:
         return None
     kind = pa.float64() if task == "regression" else pa.string()
     return _simple("label", comparison.of(reference["label"].cast(kind), known.cast(kind)))

@@ -235,6 +235,21 @@ def test_the_history_has_the_features_by_which_the_evaluation_slices(log, labels
     assert [name for name in names if name.startswith("received.")] == ["received.plan"]
 
 
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [("test rows", None), ("previous window", {"r368", "r369"}), ("same season", {"r6", "r7"})],
+)
+def test_the_window_that_the_project_compares_with_is_written(log, labels, reference, expected):
+    write(log, [request(f"r{day}", day) for day in (5, 6, 7, 8, 368, 369, 370, 371)])
+
+    taken(log, labels, Span(end=FIRST + timedelta(days=371)), window_days=2, reference=reference, retention_days=400)
+
+    path = log.parent / "window" / "earlier.parquet"
+    assert path.exists() == (expected is not None)
+    if expected:
+        assert {request_id for request_id, _ in rows(log, "earlier.parquet")} == expected
+
+
 def test_an_empty_log_is_a_window_without_rows(log, labels):
     window = taken(log, labels, Span())
 
