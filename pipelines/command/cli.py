@@ -4,7 +4,7 @@ import errno
 import functools
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +319,19 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
     from pipelines.command.verbs import monitor as verb
 
     return verb.monitor(options, start, end, wait=wait_for_lock)
+
+
+@main.command()
+@shared.local_target
+@click.option(
+    "--every", "every_h", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True, metavar="HOURS"
+)
+@click.option("--once", is_flag=True, help="Go round once, for a scheduler of your own.")
+def loop(options: TargetOptions, every_h: float, once: bool) -> int:
+    """Monitor again and again, and do what is decided: retrain, or roll a release back."""
+    from pipelines.command.verbs import loop as verb
+
+    return verb.loop(options, timedelta(hours=every_h), once=once)
 
 
 @main.command()

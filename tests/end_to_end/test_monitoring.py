@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pyarrow.parquet as pq
 import pytest
 
@@ -102,6 +103,10 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     messages = [json.loads(line) for line in (example / "told.jsonl").read_text().splitlines()]
     assert [(one["event"], one["owner"]) for one in messages] == [("opened", "kim"), ("resolved", "kim")]
     assert "more wrong answers per 100 rows than on the test rows" in messages[0]["effect"]
+    assert "nothing to do" in perennial("loop", "--once", cwd=example).stdout.lower()
+    with filelock.FileLock(example / ".perennial" / "loop.lock"):
+        refused = perennial("loop", "--once", cwd=example, expect=2).stderr
+    assert "another 'perennial loop' runs on this project" in refused
     assert alarm is not None and "2025-05-01" <= alarm.day <= "2025-05-21"
 
 
@@ -180,3 +185,20 @@ def test_bad_input_is_one_sentence(example, tmp_path):
     with serving(example):
         refused = perennial("traffic", tmp_path / "rows.csv", cwd=example, expect=2).stderr
     assert "lacks the features" in refused and json.dumps("plan").strip('"') in refused
+
+
+def test_the_loop_retrains_on_newer_tables_when_the_world_has_changed_and_keeps_quiet_afterwards(example):
+    """The last test: another release answers after it."""
+    forget(example)
+    with serving(example):
+        perennial("traffic", "--rate", "5000", "--months", "4", "--switch", "concept-drift@2025-05", cwd=example)
+        perennial("labels", "add", LABELS, cwd=example)
+        perennial("simulate", "--months", "20", "--switch", "concept-drift@2025-05", cwd=example)
+
+        closed = perennial("loop", "--once", cwd=example).stdout
+
+        assert "retraining on the project's tables as they are now" in closed and "released version 2" in closed
+        forget(example)
+        perennial("traffic", "--rate", "5000", "--months", "3", "--switch", "concept-drift@2025-05", cwd=example)
+    perennial("labels", "add", LABELS, cwd=example)
+    assert "retrain" not in perennial("loop", "--once", cwd=example).stdout

@@ -1,6 +1,7 @@
 """``perennial monitor``: look at what the endpoint answered since, and say what to do."""
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from pipelines.command.view import View
 from pipelines.definitions import catalog
 from pipelines.incidents import store
 from pipelines.incidents.incident import Incident
-from pipelines.targets.protocol import RunRequest
+from pipelines.targets.protocol import Backend, RunRequest
 
 
 def monitor(options: TargetOptions, start: datetime | None, end: datetime | None, *, wait: bool) -> int:
@@ -23,13 +24,26 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
     Returns:
         The command's exit code (see ``pipelines.runs``).
     """
-    console, backend = terminal.console(), options.open()
+    backend = options.open()
     backend.check_machine()
+    return look(backend, terminal.console(), start, end, wait=wait).exit_code
+
+
+class Looked(NamedTuple):
+    """What came of a look at a window: the exit code of the run, and its decision, None if it did not come to one."""
+
+    exit_code: int
+    decision: MonitoringDecision | None
+
+
+def look(backend: Backend, console: Console, start: datetime | None, end: datetime | None, *, wait: bool) -> Looked:
+    """Run the monitoring pipeline, open an incident or add to one, and tell of it."""
     pipeline = catalog.MONITORING[backend.project.monitoring.drift]
     request = RunRequest(pipeline, start=start, end=end, wait_for_lock=wait)
     retention_days = backend.project.monitoring.retention_days
     for day in compaction.expire(backend.state.inference_log, retention_days, datetime.now(UTC)):
         console.print(f"deleted the requests of {day}, which are older than {retention_days} days", highlight=False)
+    decision = None
     with backend.start(request, View(console)) as started:
         page = started.follow()
         summary.show(started.record, page, backend.state.root, console)
@@ -43,7 +57,7 @@ def monitor(options: TargetOptions, start: datetime | None, end: datetime | None
             measuring.leave(backend.project, backend.state, started.record, now, console)
         notifying.deliver(backend.project, backend.state, console)
     assert started.record.exit_code is not None
-    return started.record.exit_code
+    return Looked(started.record.exit_code, decision)
 
 
 def _say(incident: Incident, console: Console) -> None:

@@ -1,0 +1,98 @@
+"""``perennial loop``: look at the window, and do what monitoring decides: nothing, retrain, or roll back."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import filelock
+from rich.console import Console
+
+from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.errors import ExitCode, InputError, PerennialError
+from pipelines import runs
+from pipelines.command import terminal
+from pipelines.command.options import TargetOptions
+from pipelines.command.verbs import monitor, summary
+from pipelines.command.view import View
+from pipelines.targets.protocol import Backend, RunRequest
+from pipelines.targets.state import State
+
+
+def loop(options: TargetOptions, every: timedelta, *, once: bool) -> int:
+    """Go round once, or again and again until Ctrl-C.
+
+    A round that fails is told, and the next one begins anew: monitoring reads all that was logged, a training that
+    would only repeat an earlier one is not made, and a release that was interrupted is completed or taken back.
+
+    Returns:
+        The exit code of the round, or 0 after Ctrl-C.
+
+    Raises:
+        InputError: If another loop runs on the project.
+    """
+    console, backend = terminal.console(), options.open()
+    backend.check_machine()
+    with _alone(backend.state):
+        while True:
+            began = datetime.now(UTC)
+            code = _round(options, console)
+            if once:
+                return code
+            pause = (began + every - datetime.now(UTC)).total_seconds()
+            console.print(f"next round at {began + every:%Y-%m-%d %H:%M} UTC  (Ctrl-C ends the loop)", highlight=False)
+            try:
+                time.sleep(max(pause, 0.0))
+            except KeyboardInterrupt:
+                return runs.OK
+
+
+def _round(options: TargetOptions, console: Console) -> int:
+    """Go round once with the project file as it is now; a failure that has a sentence is told."""
+    try:
+        backend = options.open()
+        looked = monitor.look(backend, console, None, None, wait=True)
+        if looked.decision is None:
+            return looked.exit_code
+        return _act(backend, looked.decision, console)
+    except PerennialError as error:
+        console.print(f"this round ended early: {error}", style="bold red", highlight=False, markup=False)
+        return error.exit_code
+
+
+def _act(backend: Backend, decision: MonitoringDecision, console: Console) -> int:
+    """Do what was decided; return the exit code of that."""
+    if decision.action == "roll back":
+        try:
+            answering = backend.roll_back(None, View(console))
+        except InputError as impossible:
+            console.print(f"no rollback: {impossible}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        else:
+            console.print(f"rolled back: release {answering} of {backend.project.name} answers", highlight=False)
+            return ExitCode.OK
+    if decision.action in ("retrain", "roll back"):
+        return _retrain(backend, console)
+    return ExitCode.OK
+
+
+def _retrain(backend: Backend, console: Console) -> int:
+    console.print("retraining on the project's tables as they are now", highlight=False)
+    with backend.start(RunRequest(wait_for_lock=True), View(console)) as started:
+        summary.show(started.record, started.follow(), backend.state.root, console)
+    assert started.record.exit_code is not None
+    return started.record.exit_code
+
+
+@contextlib.contextmanager
+def _alone(state: State) -> Iterator[None]:
+    """Keep a second loop away; the kernel drops the lock when its holder dies."""
+    state.folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(state.folder / "loop.lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout as taken:
+        raise InputError("another 'perennial loop' runs on this project; end it first.") from taken
+    try:
+        yield
+    finally:
+        lock.release()
