@@ -7,9 +7,11 @@ will turn out to be is estimated from their scores (``components/performance/est
 """
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +27,7 @@ from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
-from components.shared.documents.monitoring import LoggedRow, LogWindow, PerformanceReport, Period
+from components.shared.documents.monitoring import Estimate, LoggedRow, LogWindow, PerformanceReport, Period
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
 from components.shared.project import Project
@@ -43,10 +45,44 @@ _EVALUATION = "evaluation"
 _SEED = 7
 _ALPHA_MAX = 0.05
 """Of the estimate, whatever the budget of false alarms allows."""
-Mode = Literal["estimated", "inputs only"]
 _LOSS, _ESTIMATE, _SEGMENTS = "loss", "estimated loss", "segments"
 # Half of the budget is the loss's.
 _WEIGHTS = {_LOSS: 2.0, _ESTIMATE: 1.0, _SEGMENTS: 1.0}
+
+
+@dataclass(frozen=True)
+class _Release:
+    """The release that is measured, and what its losses are compared with.
+
+    Attributes:
+        project: Says how much the loss may rise, and which decisions hide or change labels.
+        facts: The model's task, classes and threshold.
+        reference: The test rows with their labels.
+        limit: The error from which on a regression loses; None for classes.
+        before: The losses of the test rows.
+        run_lengths: Average number of days between false alarms that each kind of test promises.
+    """
+
+    project: Project
+    facts: ModelFacts
+    reference: pa.Table
+    limit: float | None
+    before: Losses
+    run_lengths: Mapping[str, float]
+
+    @classmethod
+    def read(cls, project: Project, package: Path, file: Path) -> "_Release":
+        """Read what the champion left."""
+        facts, reference = ModelFacts.read(package), pq.read_table(file)
+        limit = losses.error_limit(reference) if facts.task == "regression" else None
+        budget = AlertBudget(project.monitoring.alerts.false_alarms, project.monitoring.alerts.days)
+        run_lengths = budget.run_lengths(_WEIGHTS)
+        return cls(project, facts, reference, limit, losses.losses(reference, limit), run_lengths)
+
+    @property
+    def increase(self) -> float:
+        """How much the loss may rise before it counts as worse."""
+        return self.project.monitoring.loss_increase
 
 
 def measure(project: Project, window: Path, model: Path, measured: Path) -> PerformanceReport:
@@ -58,55 +94,54 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
         model: The champion, from the step champion.
         measured: The champion's evaluation, from the same step.
     """
-    described = LogWindow.read(window)
-    history = pq.read_table(window / "history.parquet")
-    file = measured / _EVALUATION / "reference.parquet"
+    described, file = LogWindow.read(window), measured / _EVALUATION / "reference.parquet"
     reason = _why_unknown(described, ChampionRecord.read(model), file)
     if reason is not None:
         return PerformanceReport(mode="inputs only", release=described.release, loss="", reason=reason)
-    facts, reference = ModelFacts.read(model / "package"), pq.read_table(file)
-    limit = losses.error_limit(reference) if facts.task == "regression" else None
-    before, increase = losses.losses(reference, limit), project.monitoring.loss_increase
-    e_values, guarantee = losses.e_values(before, increase)
-    budget = AlertBudget(project.monitoring.alerts.false_alarms, project.monitoring.alerts.days)
-    run_lengths = budget.run_lengths(_WEIGHTS)
-    rows = pq.read_table(window / "rows.parquet")
+    release = _Release.read(project, model / "package", file)
+    rows, history = (pq.read_table(window / f"{name}.parquet") for name in ("rows", "history"))
     rows = rows.filter(pc.equal(rows["release"], described.release))
-    to_label = _to_label(rows)
-    estimate = None
-    if facts.task != "regression":
-        alpha = min(_days(described) / run_lengths[_ESTIMATE], _ALPHA_MAX)
-        estimate = estimation.estimate(facts, reference, rows, tolerated=e_values.tolerated, alpha=alpha, seed=_SEED)
+    estimate, to_label = _estimate(release, described, rows), _to_label(rows, project.label.selective)
     chosen = selection.select(history, project.label.selective)
     reason = _why_not_measured(described) or _why_hidden(project, chosen)
-    if reason is not None:
-        mode: Mode = "estimated" if estimate and estimate.loss else "inputs only"
-        return PerformanceReport(
-            mode=mode,
+    if reason is None:
+        report = _measured(release, history, chosen, EvaluationReport.read(measured / _EVALUATION))
+    else:
+        report = PerformanceReport(
+            mode="estimated" if estimate and estimate.loss else "inputs only",
             release=described.release,
             loss="",
-            reference_rate=float(before.losses.mean()),
-            tolerated=e_values.tolerated,
-            estimate=estimate,
-            to_label=to_label,
+            reference_rate=float(release.before.losses.mean()),
+            tolerated=losses.e_values(release.before, release.increase)[0].tolerated,
             reason=reason,
         )
+    named = {"release": described.release, "estimate": estimate, "to_label": to_label}
+    return report.model_copy(update=named)
+
+
+def _measured(
+    release: _Release, history: pa.Table, chosen: Selection, evaluation: EvaluationReport
+) -> PerformanceReport:
+    """Measure a release on the rows that show their label."""
+    before, run_lengths, limit = release.before, release.run_lengths, release.limit
     labeled = history.take(pa.array(chosen.rows))
     now = losses.losses(labeled, limit)
-    is_selective = bool(project.label.selective)
-    parts = segments.Segments(reference, () if is_selective else project.evaluation.parts)
-    evaluation = EvaluationReport.read(measured / _EVALUATION)
-    metrics = _metrics(project, facts, labeled, chosen.weights)
-    if is_selective:
-        e_values, guarantee = losses.weighted_e_values(before, increase, chosen.smallest)
+    is_selective = bool(release.project.label.selective)
+    e_values, guarantee = (
+        losses.weighted_e_values(before, release.increase, chosen.smallest)
+        if is_selective
+        else losses.e_values(before, release.increase)
+    )
+    parts = segments.Segments(release.reference, () if is_selective else release.project.evaluation.parts)
+    metrics = _metrics(release.project, release.facts, labeled, chosen.weights)
     report = PerformanceReport(
         mode="direct",
-        release=described.release,
+        release=None,
         loss="wrong answers" if limit is None else f"errors above {limit:.4g}, the 90 % quantile of the test rows",
         metrics=metrics,
         reference={name: metric.value for name, metric in evaluation.metrics.items() if name in metrics},
         rate=float((chosen.weights * now.losses).sum() / chosen.weights.sum()),
-        doubly_robust_rate=_doubly_robust(facts, reference, history, labeled, now, chosen) if is_selective else None,
+        doubly_robust_rate=_doubly_robust(release, history, labeled, now, chosen) if is_selective else None,
         explored=chosen.explored if is_selective else None,
         reference_rate=float(before.losses.mean()),
         tolerated=e_values.tolerated / chosen.smallest,
@@ -114,23 +149,32 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
         guarantee=guarantee,
         periods=_periods(history, now, chosen, EDetector(e_values, run_lengths[_LOSS])),
         segments=parts.measure(
-            labeled, before, now, increase=increase, run_length=run_lengths[_SEGMENTS] * max(len(parts), 1)
+            labeled, before, now, increase=release.increase, run_length=run_lengths[_SEGMENTS] * max(len(parts), 1)
         ),
-        estimate=estimate,
-        to_label=to_label,
     )
     _log.info("loss %.4f against %.4f, alarm %s", report.rate, report.reference_rate, report.alarm)
     return report
 
 
-def _to_label(rows: pa.Table) -> tuple[LoggedRow, ...]:
-    """Draw rows without a label.
+def _estimate(release: _Release, window: LogWindow, rows: pa.Table) -> Estimate | None:
+    """Estimate the loss of the window's rows; None for a regression, whose errors no score tells."""
+    if release.facts.task == "regression":
+        return None
+    e_values, _ = losses.e_values(release.before, release.increase)
+    alpha = min(_days(window) / release.run_lengths[_ESTIMATE], _ALPHA_MAX)
+    return estimation.estimate(
+        release.facts, release.reference, rows, tolerated=e_values.tolerated, alpha=alpha, seed=_SEED
+    )
+
+
+def _to_label(rows: pa.Table, selective: Sequence[str]) -> tuple[LoggedRow, ...]:
+    """Draw rows without a label that could have one.
 
     At random, although uncertain ones would teach a model more: the loss is measured on what is labeled, and a day on
     which only difficult rows have a label would look worse than it was.
     """
-    unlabeled = rows.filter(pc.is_null(rows["label"])).select(["request_id", "row"])
-    chosen = matrix.sample(unlabeled, TO_LABEL_MAX, np.random.default_rng(_SEED))
+    unlabeled = rows.filter(pc.and_(pc.is_null(rows["label"]), selection.shows_label(rows, selective)))
+    chosen = matrix.sample(unlabeled.select(["request_id", "row"]), TO_LABEL_MAX, np.random.default_rng(_SEED))
     return tuple(LoggedRow(**row) for row in chosen.to_pylist())
 
 
@@ -177,11 +221,9 @@ def _why_hidden(project: Project, chosen: Selection) -> str | None:
     )
 
 
-def _doubly_robust(
-    facts: ModelFacts, reference: pa.Table, history: pa.Table, labeled: pa.Table, now: Losses, chosen: Selection
-) -> float:
-    expected = estimation.expected_losses(facts, reference, labeled)
-    of_all = float(estimation.expected_losses(facts, reference, history).mean())
+def _doubly_robust(release: _Release, history: pa.Table, labeled: pa.Table, now: Losses, chosen: Selection) -> float:
+    expected = estimation.expected_losses(release.facts, release.reference, labeled)
+    of_all = float(estimation.expected_losses(release.facts, release.reference, history).mean())
     return selection.doubly_robust(now.losses, chosen.weights, expected, of_all)
 
 

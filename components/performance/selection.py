@@ -46,14 +46,18 @@ def select(table: pa.Table, selective: Sequence[str]) -> Selection:
             label (null is unknown).
         selective: Decisions that hide or change the label.
     """
-    hiding = pa.array(list(selective), pa.string())
-    answered = pc.coalesce(table["action"], table["decision"])
-    shows = pc.invert(pc.is_in(answered, hiding))
+    shows = shows_label(table, selective)
     usable = pc.and_(pc.is_valid(table["label"]), shows).to_numpy(zero_copy_only=False)
-    otherwise = pc.is_in(table["decision"], hiding).to_numpy(zero_copy_only=False)
+    otherwise = pc.is_in(table["decision"], pa.array(list(selective), pa.string())).to_numpy(zero_copy_only=False)
     propensity = pc.fill_null(table["propensity"], 1.0).to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(usable)
     return Selection(rows, 1 / propensity[rows], int(otherwise[rows].sum()))
+
+
+def shows_label(table: pa.Table, selective: Sequence[str]) -> pa.ChunkedArray:
+    """Return for each row whether what was answered neither hides nor changes its label."""
+    answered = pc.coalesce(table["action"], table["decision"])
+    return pc.invert(pc.is_in(answered, pa.array(list(selective), pa.string())))
 
 
 def doubly_robust(

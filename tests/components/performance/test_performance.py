@@ -240,6 +240,7 @@ def test_labels_that_decisions_hide_leave_performance_unknown_without_exploratio
 
     assert report.mode == "estimated" and report.rate is None
     assert report.reason.startswith("cannot know: a decision for 'no' hides or changes its label, and only 0 of such")
+    assert report.to_label == (), "a label that is hidden cannot be asked for"
 
 
 def test_with_exploration_the_loss_is_that_of_all_rows(measure):
