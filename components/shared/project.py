@@ -154,6 +154,12 @@ class Split(Section):
     gap_days: int | None = Field(
         None, ge=0, description="Days to leave out before each cut (method time); default: label.delay_days."
     )
+    newest_days: float | None = Field(
+        None,
+        gt=0,
+        description="Use only the rows of the newest days, for a world that changes; default: all. The cuts are made "
+        "among them.",
+    )
 
 
 class Range(Section):

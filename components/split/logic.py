@@ -44,14 +44,16 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
             f"split.validation {split.validation} and split.test {split.test} leave no rows for training; "
             "expected a sum below 1. Lower one of them."
         )
-    keys = pq.read_table(source, columns=[project.entity, project.event_time, project.label.column])
+    rows = pq.read_table(source)
+    examples = rows.num_rows
+    rows = _newest(rows, project)
+    keys = rows.select([project.entity, project.event_time, project.label.column])
     gap = timedelta(days=project.label.delay_days if split.gap_days is None else split.gap_days)
     with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("keys", _numbered(keys))
         parts = methods.assign(connection, split.method, split.validation, split.test, gap, seed, project.task)
     _check(project, keys, parts)
-    rows = pq.read_table(source)
     target.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     spans: dict[str, TimeSpan] = {}
@@ -63,13 +65,23 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
     summary = SplitSummary(
         method=split.method,
         gap_days=gap.days,
-        rows=SplitRows(**counts, left_out=parts.null_count),
+        rows=SplitRows(**counts, left_out=parts.null_count + examples - rows.num_rows),
         ranges=SplitSpans(**spans),
         content_hash=files.sha256(target),
         repeated_test_rows=_repeated_test_rows(project, target),
     )
     summary.write(target)
     return summary
+
+
+def _newest(rows: pa.Table, project: Project) -> pa.Table:
+    """Return the rows of the newest days that the project uses, or all."""
+    days = project.split.newest_days
+    if days is None or not rows.num_rows:
+        return rows
+    times = rows[project.event_time]
+    oldest = pa.compute.max(times).as_py() - timedelta(days=days)
+    return rows.filter(pa.compute.greater(times, pa.scalar(oldest, times.type)))
 
 
 def _repeated_test_rows(project: Project, target: Path) -> int:

@@ -236,3 +236,24 @@ def test_a_missing_value_is_repeated_by_a_missing_value(tmp_path):
 
     summary = logic.divide(project("time"), tmp_path / "training_set", tmp_path / "splits")
     assert summary.repeated_test_rows == summary.rows.test
+
+
+@pytest.mark.parametrize("method", ["time", "hash", "random"])
+def test_only_the_newest_days_are_used_if_the_project_says_so(tmp_path, method):
+    rows = monthly()
+    newest = max(day for _, day, _ in rows)
+
+    parts, summary = divide(tmp_path, project(method, newest_days=120), rows)
+
+    used = pa.concat_tables(parts.values())["moment"].to_pylist()
+    recent = sum(day > newest - 120 for _, day, _ in rows)
+    assert min(used) > START + timedelta(days=newest - 120)
+    assert len(used) + summary.rows.left_out == len(rows) and len(used) <= recent
+    assert all(len(part) >= 10 for part in parts.values())
+
+
+def test_newer_days_than_there_are_leave_nothing_out(tmp_path):
+    everything, _ = divide(tmp_path, project("hash"), monthly())
+    as_many, _ = divide(tmp_path, project("hash", newest_days=9999), monthly())
+
+    assert everything == as_many
