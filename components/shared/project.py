@@ -379,14 +379,14 @@ _VARIABLE = r"^[A-Z][A-Z0-9_]*$"
 class FileSink(Section):
     """A file that gets one line of JSON per message."""
 
-    kind: Literal["file"]
+    kind: Literal["file"] = Field(description="Type of the sink.")
     path: str = Field(description="The file, relative to the project file.")
 
 
 class WebhookSink(Section):
     """A URL that gets each message as JSON by POST."""
 
-    kind: Literal["webhook"]
+    kind: Literal["webhook"] = Field(description="Type of the sink.")
     url: str | None = Field(None, pattern="^https?://", description="Where to send; without a secret in it.")
     url_env: str | None = Field(None, pattern=_VARIABLE, description="Environment variable that holds the URL.")
 
@@ -400,7 +400,7 @@ class WebhookSink(Section):
 class EmailSink(Section):
     """A mail server."""
 
-    kind: Literal["email"]
+    kind: Literal["email"] = Field(description="Type of the sink.")
     host: str = Field(description="The SMTP server.")
     port: int = Field(587, ge=1, le=65535, description="Its port.")
     security: Literal["starttls", "tls", "none"] = Field("starttls", description="How the connection is encrypted.")
@@ -414,7 +414,7 @@ class EmailSink(Section):
 class AlertmanagerSink(Section):
     """Prometheus's Alertmanager, which groups, silences and routes."""
 
-    kind: Literal["alertmanager"]
+    kind: Literal["alertmanager"] = Field(description="Type of the sink.")
     url: str = Field(pattern="^https?://", description="Its address, such as http://alertmanager:9093.")
     credentials_env: str | None = Field(
         None, pattern=_VARIABLE, description="Environment variable that holds 'user:password', if it asks for one."
