@@ -33,9 +33,9 @@ class Segments:
 
     def __init__(self, reference: pa.Table, declared: Sequence[tuple[str, ...]]) -> None:
         self._reference = _features(reference)
-        known = [names for names in declared if set(names) <= set(self._reference.column_names)]
+        logged = [names for names in declared if set(names) <= set(self._reference.column_names)]
         groups = Groups(self._reference, self._reference)
-        parts = [part for names in known for part in groups.slices(names) if len(part.rows) >= _FEWEST_REFERENCE_ROWS]
+        parts = [part for names in logged for part in groups.slices(names) if len(part.rows) >= _FEWEST_REFERENCE_ROWS]
         # A column with one value has no parts.
         parts = [part for part in parts if len(part.rows) < reference.num_rows]
         self._parts = sorted(parts, key=lambda part: -len(part.rows))[:SEGMENTS_MAX]

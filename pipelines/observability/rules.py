@@ -154,23 +154,28 @@ def _watching(project: Project) -> Iterator[Rules]:
     """Make the alerts about monitoring itself: what is not logged, and a pipeline that no longer runs."""
     model = f'{{model_name="{project.name}"}}'
     stale_s = int(2 * project.monitoring.window_days * 86_400)
-    yield {
-        "alert": "PerennialRequestsNotLogged",
-        "expr": f"increase(perennial_unlogged_requests_total{model}[15m]) > 0",
+    yield _ticket(
+        project,
+        "PerennialRequestsNotLogged",
+        f"increase(perennial_unlogged_requests_total{model}[15m]) > 0",
+        "requests are answered and not logged",
+        "The disk of the log is full or slow. Monitoring does not see these requests.",
+    )
+    yield _ticket(
+        project,
+        "PerennialMonitoringStale",
+        f"time() - perennial_monitoring_timestamp_seconds{model} > {stale_s}",
+        "monitoring has not run for two windows",
+        "Look at the last runs of the pipeline monitoring, and at what schedules it.",
+    )
+
+
+def _ticket(project: Project, alert: str, expression: str, summary: str, description: str) -> Rules:
+    return {
+        "alert": alert,
+        "expr": expression,
         "labels": {"severity": "ticket", "model_name": project.name},
-        "annotations": {
-            "summary": f"{project.name}: requests are answered and not logged",
-            "description": "The disk of the log is full or slow. Monitoring does not see these requests.",
-        },
-    }
-    yield {
-        "alert": "PerennialMonitoringStale",
-        "expr": f"time() - perennial_monitoring_timestamp_seconds{model} > {stale_s}",
-        "labels": {"severity": "ticket", "model_name": project.name},
-        "annotations": {
-            "summary": f"{project.name}: monitoring has not run for two windows",
-            "description": "Look at the last runs of the pipeline monitoring, and at what schedules it.",
-        },
+        "annotations": {"summary": f"{project.name}: {summary}", "description": description},
     }
 
 

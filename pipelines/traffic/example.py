@@ -79,7 +79,7 @@ def _month_after(backend: Backend) -> date:
     source = project.sources[project.label.source]
     assert source.path is not None
     if not (backend.state.root / source.path).exists():
-        raise InputError(f"there is no table {source.path}; run 'perennial run --simulate' first, which makes it.")
+        raise InputError(f"the table {source.path} does not exist; create it with 'perennial run --simulate'.")
     newest = max(pq.read_table(backend.state.root / source.path, columns=[project.event_time])[0].to_pylist())
     return _later(date(newest.year, newest.month, 1), 1)
 

@@ -264,6 +264,6 @@ class MonitoringDecision(Document):
     @property
     def is_costly(self) -> bool:
         """Return whether more wrong answers are proven, or to be expected because inputs or scores drifted."""
-        found = {signal.name for signal in self.signals if signal.is_found}
-        is_expected = "estimated loss" in found and bool(found & {"input drift", "prediction drift"})
+        changed = {signal.name for signal in self.signals if signal.is_found}
+        is_expected = "estimated loss" in changed and bool(changed & {"input drift", "prediction drift"})
         return is_expected or self.action in ("retrain", "roll back")

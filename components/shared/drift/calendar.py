@@ -34,15 +34,15 @@ def says_when(name: str, values: pa.ChunkedArray) -> bool:
     >>> says_when("day", pa.chunked_array([[40.0]])), says_when("plan", pa.chunked_array([["may be", "sun"]]))
     (False, False)
     """
-    known = values.drop_null()
-    if not len(known):
+    present = values.drop_null()
+    if not len(present):
         return False
-    if pa.types.is_string(known.type):
-        distinct = {text.strip().lower().rstrip(".") for text in known.unique().to_pylist()}
+    if pa.types.is_string(present.type):
+        distinct = {text.strip().lower().rstrip(".") for text in present.unique().to_pylist()}
         return distinct <= _SPELLED
-    found = _WHEN.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", name.strip()).lower())
-    if found is None or not pa.types.is_floating(known.type):
+    date_part = _WHEN.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", name.strip()).lower())
+    if date_part is None or not pa.types.is_floating(present.type):
         return False
-    low, high = pc.min_max(known).as_py().values()
-    is_whole = bool(pc.all(pc.equal(known, pc.round(known))).as_py())
-    return is_whole and low >= 0 and high <= _LARGEST[found[1].replace("_", "")]
+    low, high = pc.min_max(present).as_py().values()
+    is_whole = bool(pc.all(pc.equal(present, pc.round(present))).as_py())
+    return is_whole and low >= 0 and high <= _LARGEST[date_part[1].replace("_", "")]

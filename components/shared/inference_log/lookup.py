@@ -25,18 +25,18 @@ def find(folder: Path, request_id: str) -> pa.Table | None:
         request_id: The id that the answer returned.
     """
     compaction.compact(folder)
-    wanted = int(rows.id_hash([request_id])[0])
+    wanted_hash = int(rows.id_hash([request_id])[0])
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(lambda path: _in_file(path, wanted, request_id), compaction.files(folder)))
-    tables = [table for tables in found for table in tables]
+        tables_by_file = list(pool.map(lambda path: _in_file(path, wanted_hash, request_id), compaction.files(folder)))
+    tables = [table for tables in tables_by_file for table in tables]
     return pa.concat_tables(tables, promote_options="permissive").sort_by("row") if tables else None
 
 
-def _in_file(path: Path, wanted: int, request_id: str) -> Sequence[pa.Table]:
+def _in_file(path: Path, wanted_hash: int, request_id: str) -> Sequence[pa.Table]:
     file, tables = parquet.ParquetFile(path), []
     for group in range(file.num_row_groups):
         hashes = file.read_row_group(group, columns=[_HASH])[_HASH].to_numpy()
-        at = np.flatnonzero(hashes == wanted)
+        at = np.flatnonzero(hashes == wanted_hash)
         if len(at):
             candidates = file.read_row_group(group).take(pa.array(at))
             # Two ids may have one hash.

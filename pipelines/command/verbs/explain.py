@@ -36,20 +36,20 @@ def explain(options: TargetOptions, request_id: str) -> None:
     """
     backend = options.open()
     backend.check_machine()
-    found = lookup.find(backend.state.inference_log, request_id)
-    if found is None:
+    logged_rows = lookup.find(backend.state.inference_log, request_id)
+    if logged_rows is None:
         raise InputError(
             f"the log has no request {request_id!r}; expected the id that an answer returned. A request may be missing "
             "because it is newer than a few seconds, not in the sample that is logged, too old, or forgotten."
         )
-    labels = label_store.of_request(backend.state.labels, found)
-    for row in found.to_pylist():
-        for name, text in _row(row, found, labels.get(row["row"])):
+    labels = label_store.of_request(backend.state.labels, logged_rows)
+    for row in logged_rows.to_pylist():
+        for name, text in _row(row, logged_rows, labels.get(row["row"])):
             _say(name, text)
     client = backend.open_registry()
     version = None
     if client is not None:
-        version = registry.version(client, backend.project.name, found["release"][0].as_py())
+        version = registry.version(client, backend.project.name, logged_rows["release"][0].as_py())
     if client is None or version is None:
         _say("made by", "unknown: the registry no longer has this version")
         return
