@@ -6,7 +6,9 @@ This module is the only place that defines the defaults.
 
 import codecs
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -178,6 +180,16 @@ class Choice(Section):
     choices: tuple[int | float | str | bool, ...] = Field(min_length=1, description="Values to choose from.")
 
 
+def _default_trees_space() -> dict[str, Range | Choice]:
+    return {
+        "leaves": Choice(choices=(4, 8, 16, 31, 63)),
+        "min_rows": Choice(choices=(5, 20, 60)),
+        "feature_share": Choice(choices=(0.4, 0.7, 1.0)),
+        "row_share": Choice(choices=(0.8, 1.0)),
+        "l2": Choice(choices=(0.1, 1.0, 10.0)),
+    }
+
+
 def _default_space() -> dict[str, Range | Choice]:
     return {
         "learning_rate": Range(low=5e-4, high=1e-2, log=True),
@@ -193,29 +205,56 @@ class Tuning(Section):
 
     sampler: Literal["tpe", "random", "grid", "gp"] = Field("tpe", description="Optuna sampler; gp requires PyTorch.")
     pruner: Literal["median", "hyperband", "none"] = Field("median", description="Optuna pruner.")
-    trials: int = Field(8, ge=0, description="Number of trials; 0 skips the search and uses the values of 'training'.")
+    trials: int = Field(
+        8,
+        ge=0,
+        description="Number of trials of each family that is searched, network and trees; 0 skips the search and uses "
+        "the values of 'training'.",
+    )
     timeout_s: float | None = Field(None, gt=0, description="Seconds after which no new trial starts.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes; the search is reproducible with one only.")
     startup_trials: int = Field(3, ge=0, description="Number of first trials that are never pruned.")
     warmup_epochs: int = Field(3, ge=0, description="Number of first epochs in which a trial is never pruned.")
     max_rows: int | None = Field(200_000, ge=100, description="Largest number of training rows of a trial.")
     space: dict[str, Range | Choice] = Field(
-        default_factory=_default_space, description="Hyperparameters to search, by name."
+        default_factory=_default_space, description="Hyperparameters of the network to search, by name."
+    )
+    trees_space: dict[str, Range | Choice] = Field(
+        default_factory=_default_trees_space, description="Hyperparameters of the trees to search, by name."
     )
 
+    def space_of(self, family: str) -> dict[str, Range | Choice]:
+        """Return the space of a family; empty if nothing of it is searched."""
+        return {"network": self.space, "trees": self.trees_space}.get(family, {})
 
-ModelFamily = Literal["plain", "network"]
+
+ModelFamily = Literal["plain", "network", "trees", "blend"]
+
+
+class Trees(Section):
+    """Boosted trees: hyperparameters that the search leaves fixed, and the rule for early stopping."""
+
+    leaves: int = Field(31, ge=2, le=4096, description="Most leaves of a tree.")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="Share of each tree's correction that is taken.")
+    min_rows: int = Field(20, ge=1, description="Fewest training rows of a leaf.")
+    feature_share: float = Field(0.7, gt=0, le=1, description="Share of the features that each tree may use.")
+    row_share: float = Field(0.8, gt=0, le=1, description="Share of the training rows that each tree is fitted to.")
+    l2: float = Field(1.0, ge=0, description="Weight of the L2 penalty on the values of leaves.")
+    rounds: int = Field(2000, ge=1, description="Largest number of rounds; each adds one tree (one per class).")
+    patience: int = Field(50, ge=1, description="Rounds without a lower validation loss after which training stops.")
 
 
 class Training(Section):
     """The families of models to try, hyperparameters that the search leaves fixed, and the rule for early stopping."""
 
     families: tuple[ModelFamily, ...] = Field(
-        ("plain", "network"),
+        ("plain", "network", "trees", "blend"),
         min_length=1,
-        description="Families of models to fit; the candidate is the simplest one whose validation loss is within one "
-        "standard error of the lowest. The plain model is always fitted, as a comparison.",
+        description="Families of models to fit; the one with the lowest validation loss is the candidate, or a simpler "
+        "one that the rows cannot tell from it. The blend mixes the other families named here, or all if it is alone. "
+        "The plain model is always fitted, as a comparison.",
     )
+    trees: Trees = Field(Trees(), description="The boosted trees.")
     learning_rate: float = Field(0.003, gt=0, description="Learning rate of Adam at the start of training.")
     l2: float = Field(1e-3, ge=0, description="Weight of the L2 penalty.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout rate of the hidden layers.")
@@ -234,9 +273,28 @@ class Training(Section):
         "none", description="balanced: give every class the same total weight."
     )
 
+    def of(self, family: str) -> "Training | Trees":
+        """Return the section that holds the hyperparameters of a family."""
+        return self.trees if family == "trees" else self
 
-TUNABLE = ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size")
-"""The fields of ``Training`` that a trial may set; others are the project's decision or change what the loss means."""
+    def tuned(self, family: str, values: dict[str, Any]) -> "Training":
+        """Return this section with other hyperparameters of a family.
+
+        Raises:
+            pydantic.ValidationError: If a value is not allowed.
+        """
+        if family == "trees":
+            return self.model_copy(update={"trees": Trees.model_validate(self.trees.model_dump() | values)})
+        return Training.model_validate(self.model_dump() | values)
+
+
+TUNABLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "network": ("learning_rate", "l2", "dropout", "hidden", "bins", "embedding", "batch_size"),
+        "trees": ("leaves", "learning_rate", "min_rows", "feature_share", "row_share", "l2"),
+    }
+)
+"""Family to what a trial may set; other settings are the project's decision or change what the loss means."""
 
 
 class Value(Section):

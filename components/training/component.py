@@ -1,4 +1,4 @@
-"""KFP component of training: model packages whose ONNX exports are checked against the Keras models."""
+"""KFP component of training: model packages whose ONNX exports are checked against the trained models."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output

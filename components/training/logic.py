@@ -7,16 +7,14 @@ import numpy as np
 
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.model_facts import ModelFacts
-from components.shared.learning import fitting, network, prepare
+from components.shared.learning import families, fitting, prepare
 from components.shared.measures import value
-from components.shared.project import Project, Training
+from components.shared.project import Project
 from components.training import package, parity
 from components.training.families.catalog import FAMILIES, candidate
 from components.training.families.family import FittedModel
 
 log = logging.getLogger(__name__)
-COMPARED = "plain"
-"""The family that is fitted in every run, because every candidate is compared with it."""
 
 
 def train(project: Project, splits: Path, study: Path, seed: int, out: Path, plain_out: Path) -> dict[str, str | float]:
@@ -40,21 +38,24 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path, pla
         StepFailed: If no family could be fitted, or an export does not answer like the trained model.
     """
     fitting.steady(seed)
-    tuned = BestHyperparameters.read(study).hyperparameters
-    chosen = Training.model_validate(project.training.model_dump() | tuned)
+    tuned = BestHyperparameters.read(study)
+    chosen = project.training.tuned("network", tuned.hyperparameters).tuned("trees", tuned.trees)
     prepared = prepare.read(project, splits)
-    wanted = list(dict.fromkeys([*project.training.families, COMPARED]))
-    fitted = {name: FAMILIES[name](prepared, chosen, seed) for name in wanted}
+    wanted, members = families.fitted(project.training), families.members(project.training)
+    fitted: dict[str, FittedModel] = {}
+    for name, fit in FAMILIES.items():
+        if name in wanted:
+            fitted[name] = fit(prepared, chosen, seed, {other: fitted[other] for other in fitted if other in members})
     losses = {name: model.validation_loss for name, model in fitted.items()}
-    best = candidate({name: fitted[name] for name in project.training.families})
+    best = candidate({name: model for name, model in fitted.items() if name in project.training.families})
     log.info("%s is the candidate; validation losses %s", best, losses)
-    _write(project, prepared, fitted[COMPARED], splits, seed, plain_out, losses)
+    _write(project, prepared, fitted[families.COMPARED], splits, seed, plain_out, losses)
     facts = _write(project, prepared, fitted[best], splits, seed, out, losses)
     metadata: dict[str, str | float] = {
         "family": best,
         "weights_hash": facts.weights_hash,
-        "epochs": len(fitted[best].fit.history),
-        "best_epoch": fitted[best].fit.best_epoch,
+        "epochs": len(fitted[best].progress.history),
+        "best_epoch": fitted[best].progress.best_epoch,
         "validation_loss": float(np.round(losses[best], 6)),
     }
     return metadata if facts.threshold is None else metadata | {"threshold": facts.threshold}
@@ -70,10 +71,9 @@ def _write(
     losses: dict[str, float],
 ) -> ModelFacts:
     """Write one model's package."""
-    model = network.assemble(fitted.encoding, data.target, fitted.fit.network)
     threshold = None
     if project.task == "binary":
-        scores = package.answer(model, data.validation.feed())
+        scores = data.target.scores(fitted.validation_logits).astype(np.float32)
         threshold = value.best_threshold(scores, data.validation_labels == 1, project.value)
-    trained = package.Trained(project, seed, fitted, data.target, model, threshold, losses)
-    return package.write(trained, splits, parity.probe(data.train, fitted.encoding, seed), out)
+    trained = package.Trained(project, seed, fitted, data.target, threshold, losses)
+    return package.write(trained, splits, parity.probe(data.train, fitted.learned.edges(), seed), out)

@@ -4,9 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import pyarrow as pa
@@ -25,7 +23,7 @@ from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.onnx_graph import graph
 from components.shared.project import Project
 from components.training import parity
-from components.training.families.family import FittedModel
+from components.training.families.family import FittedModel, Learned
 
 
 @dataclass(frozen=True)
@@ -36,27 +34,18 @@ class Trained:
     seed: int
     fitted: FittedModel
     target: LabelEncoding
-    model: keras.Model
     threshold: float | None
     losses: dict[str, float]
     """Validation loss of every family that was fitted."""
 
-    def answer(self, feed: dict[str, Any]) -> NDArray[np.float32]:
+    def answer(self, inputs: rows.Inputs) -> NDArray[np.float32]:
         """Return the scores of raw inputs."""
-        return answer(self.model, feed)
+        return self.target.scores(self.fitted.learned.logits(inputs)).astype(np.float32)
 
 
-def answer(model: keras.Model, feed: dict[str, Any]) -> NDArray[np.float32]:
-    """Return the scores of raw inputs."""
-    return np.asarray(model({name: keras.ops.convert_to_tensor(values) for name, values in feed.items()}))
-
-
-def weights_hash(encoding: Encoding, weights: list[NDArray[Any]]) -> str:
-    """Hash all that was learned: preprocessing and weights, with their shapes."""
-    digest = hashlib.sha256(repr(encoding).encode())
-    for array in weights:
-        digest.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def weights_hash(encoding: Encoding, learned: Learned) -> str:
+    """Hash all that was learned: preprocessing and model."""
+    return hashlib.sha256(repr(encoding).encode() + learned.content()).hexdigest()
 
 
 def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> ModelFacts:
@@ -72,20 +61,20 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
         The facts about the model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    trained.model.save(out / "model.keras")
-    onnx.save(graph(trained.fitted.encoding, trained.target, trained.fitted.fit.network), out / "model.onnx")
+    trained.fitted.learned.save(out, "model")
+    onnx.save(graph(trained.fitted.encoding, trained.target, trained.fitted.learned.nodes), out / "model.onnx")
     same = parity.check(trained.answer, out / "model.onnx", sample, parity.tolerance(trained.target))
     tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
     facts = _facts(trained, LearnedRows(train=tables[0].num_rows, validation=tables[1].num_rows))
     facts.write(out)
     _sample(trained, tables[1]).write(out)
     pq.write_table(_seen(trained.project, tables), out / "seen.parquet")
-    fit = trained.fitted.fit
+    progress = trained.fitted.progress
     TrainingHistory(
-        history=tuple(fit.history),
-        best_epoch=fit.best_epoch,
-        best_loss=fit.best_loss,
-        duration_s=round(fit.duration_s, 3),
+        history=tuple(progress.history),
+        best_epoch=progress.best_epoch,
+        best_loss=progress.best_loss,
+        duration_s=round(progress.duration_s, 3),
         parity=same,
         families=dict(trained.losses),
     ).write(out)
@@ -119,7 +108,7 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
         description=fitted.description,
         hyperparameters=fitted.hyperparameters,
         seed=trained.seed,
-        weights_hash=weights_hash(encoding, fitted.fit.network.get_weights()),
+        weights_hash=weights_hash(encoding, fitted.learned),
         rows=row_counts,
         limits=RequestLimits(request_rows=project.limits.request_rows, request_mib=project.limits.request_mib),
         tolerance=parity.tolerance(target, project.release.tolerance),
@@ -140,7 +129,7 @@ def _sample(trained: Trained, validation: pa.Table) -> PackageSample:
     for column, name in enumerate(rows.categorical_names(project)):
         for row, text in zip(sent, inputs.categorical[:, column], strict=True):
             row[name] = text or None
-    return PackageSample(rows=tuple(sent), scores=trained.answer(inputs.feed()).tolist())
+    return PackageSample(rows=tuple(sent), scores=trained.answer(inputs).tolist())
 
 
 def _seen(project: Project, tables: list[pa.Table]) -> pa.Table:

@@ -1,6 +1,6 @@
 """Hold the exported model to the trained one, over real rows and over everything that a request may throw at it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from components.shared.documents.training_history import ExportParity
 from components.shared.errors import StepFailed
 from components.shared.inputs.rows import Inputs
-from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
 from components.shared.package.session import OUTPUT, open_session
 
@@ -26,14 +25,21 @@ def tolerance(target: LabelEncoding, share: float = TOLERANCE) -> float:
     return share if target.task != "regression" else share * (abs(target.mean) + target.scale)
 
 
-def probe(real: Inputs, encoding: Encoding, seed: int) -> Inputs:
-    """Return real rows, then rows that mix real values with unseen, missing, empty, extreme and non-ASCII ones."""
+def probe(real: Inputs, edges: Sequence[NDArray[np.float32]], seed: int) -> Inputs:
+    """Return real rows, then rows that mix real values with unseen, missing, empty, extreme and non-ASCII ones.
+
+    Args:
+        real: Training rows.
+        edges: For each numeric feature, the values at which the model may jump or bend.
+        seed: Chooses the rows and what they are mixed with.
+    """
     random = np.random.default_rng(seed)
     some = real.take(random.permutation(len(real))[:_REAL_ROWS])
     odd = real.take(random.integers(0, len(real), _ODD_ROWS))
-    edges = np.array([*_EXTREMES, *encoding.bucket_low, *encoding.high], np.float32)
-    strange = random.random(odd.numeric.shape) < 0.5
-    odd.numeric[strange] = random.choice(edges, int(strange.sum()))
+    for column, own in enumerate(edges):
+        strange = random.random(len(odd)) < 0.5
+        choices = np.concatenate([np.array(_EXTREMES, np.float32), random.permutation(own)[:_ODD_ROWS]])
+        odd.numeric[strange, column] = random.choice(choices, int(strange.sum()))
     strange = random.random(odd.categorical.shape) < 0.5
     odd.categorical[strange] = random.choice(np.array(_WORDS, object), int(strange.sum()))
     alike = real.take(np.zeros(len(_EXTREMES) + len(_WORDS), int))
@@ -46,12 +52,12 @@ def probe(real: Inputs, encoding: Encoding, seed: int) -> Inputs:
 
 
 def check(
-    answer: Callable[[dict[str, Any]], NDArray[np.float32]], exported: Path, inputs: Inputs, allowed: float
+    answer: Callable[[Inputs], NDArray[np.float32]], exported: Path, inputs: Inputs, allowed: float
 ) -> ExportParity:
     """Compare the export with the trained model, row by row.
 
     Args:
-        answer: The trained model: raw inputs by name to scores.
+        answer: The trained model: raw inputs to scores.
         exported: The ONNX file.
         inputs: The rows to compare on.
         allowed: Largest tolerated absolute difference.
@@ -62,13 +68,12 @@ def check(
     Raises:
         StepFailed: If the export cannot be loaded, answers with another shape or with infinities, or differs.
     """
-    feed = inputs.feed()
     try:
-        exported_scores = open_session(exported, threads=0).run([OUTPUT], feed)[0]
+        exported_scores = open_session(exported, threads=0).run([OUTPUT], inputs.feed())[0]
     except Exception as error:  # onnxruntime raises its own classes, which share no base but Exception
         cause = " ".join(str(error).split())[:300]
         raise StepFailed(f"the exported model cannot answer: {cause}; it was not kept.") from error
-    scores = answer(feed)
+    scores = answer(inputs)
     if exported_scores.shape != scores.shape or not (np.isfinite(exported_scores).all() and np.isfinite(scores).all()):
         raise StepFailed(
             f"the exported model answers {exported_scores.shape}, {_finite(exported_scores)} finite, the trained one "

@@ -1,6 +1,7 @@
 """Search for the hyperparameters with the lowest validation loss."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
 from components.shared.documents.trials import TrialEnd, TrialOutcome, Trials
 from components.shared.errors import StepFailed
+from components.shared.learning import families
 from components.shared.project import TUNABLE, Project
 from components.tuning import search, space
 from components.tuning.storage import exclusive
@@ -29,96 +31,131 @@ _STATES: dict[TrialState, TrialEnd] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
+_SPACE = {"network": "space", "trees": "trees_space"}
 _SHARED = Path(__file__).parents[1] / "shared"
 # The source code that a trial's result depends on.
 _LEARNING_SOURCE = (_SHARED / "inputs", _SHARED / "learning")
 
 
 def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Path) -> dict[str, Hyperparameter]:
-    """Run or resume the study of these rows, and write its results.
+    """Run or resume a study of these rows for each family that has hyperparameters, and write the results.
 
     Args:
-        project: The project; with ``trials: 0`` or without networks, its fixed hyperparameters are the result.
+        project: The project; with ``trials: 0``, or for a family that is not fitted, its fixed hyperparameters are the
+            result.
         splits: Folder with ``train.parquet`` and ``validation.parquet``.
         seed: Seed of the sampler and of the initial weights of each trial.
         study_storage: A folder for journals, or a database URL; finished trials in it are not repeated.
         out: Folder for ``best.json``, ``trials.json`` and ``study.json``.
 
     Returns:
-        The best hyperparameters and their validation loss.
+        The best hyperparameters, those of the trees below ``trees.``, and the lowest validation loss.
 
     Raises:
         InputError: If the search space is invalid, or no model can be trained on the rows.
-        StepFailed: If no trial completed.
+        StepFailed: If no trial of a family completed.
     """
     space.check(project.tuning, project.training)
-    fixed = {name: getattr(project.training, name) for name in TUNABLE}
-    if project.tuning.trials == 0 or "network" not in project.training.families:
-        return _write(out, fixed, project, trials=[], resumed=0, importance=None)
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    task = StudyTask(project, splits, seed, study_storage, key(project, splits, seed))
-    with exclusive(study_storage, task.key):
+    fitted = families.fitted(project.training) if project.tuning.trials else ()
+    found = {
+        family: _study(StudyTask(project, family, splits, seed, study_storage, key(project, family, splits, seed)))
+        for family in TUNABLE
+        if family in fitted and project.tuning.space_of(family)
+    }
+    best = {
+        family: {name: getattr(project.training.of(family), name) for name in names}
+        | (found[family].best if family in found else {})
+        for family, names in TUNABLE.items()
+    }
+    return _write(out, best, project, found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the study of one family found."""
+
+    best: dict[str, Hyperparameter]
+    trials: list[optuna.trial.FrozenTrial]
+    resumed: int
+    importance: dict[str, float] | None
+
+    @property
+    def value(self) -> float:
+        """Return the lowest validation loss."""
+        values = [trial.value for trial in self.trials if trial.state == TrialState.COMPLETE]
+        return min(float(value) for value in values if value is not None)
+
+
+def _study(task: StudyTask) -> _Found:
+    """Run or resume the study of one family."""
+    with exclusive(task.address, task.key):
         study = search.open_study(task)
         finished = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
         remaining = search.resume(study, task)
-        log.info("study %s: %d trials finished, %d to run", task.key, finished, remaining)
+        log.info("%s, study %s: %d trials finished, %d to run", task.family, task.key, finished, remaining)
         if remaining:
             search.run(study, task, remaining)
     trials = study.get_trials()
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         raise StepFailed(
-            f"none of the {len(trials)} trials completed; raise 'tuning.timeout_s' or lower the learning rates."
+            f"none of the {len(trials)} trials of the {task.family} completed; raise 'tuning.timeout_s' or lower the "
+            "learning rates."
         )
-    return _write(
-        out, fixed | study.best_params, project, trials=trials, resumed=finished, importance=_importance(study)
-    )
+    prefix = "" if task.family == "network" else f"{task.family}."
+    return _Found(study.best_params, trials, finished, _importance(study, prefix))
 
 
-def key(project: Project, splits: Path, seed: int) -> str:
-    """Return the name of a study: a hash of its rows, settings, inputs and seed, and of the model's source code."""
+def key(project: Project, family: str, splits: Path, seed: int) -> str:
+    """Return the name of a study: a hash of its rows, settings, inputs and seed, and of the model's source code.
+
+    Settings of other families have no part in it, so that a study goes on when one is added.
+    """
     source = {
         path.relative_to(_SHARED).as_posix(): files.sha256(path)
         for folder in _LEARNING_SOURCE
         for path in sorted(folder.glob("*.py"))
     }
-    settings = project.model_dump(mode="json", include={"task", "label", "features", "training", "tuning"})
+    settings = project.model_dump(mode="json", include={"task", "label", "features", "tuning"})
+    settings["tuning"] |= {"space": project.tuning.model_dump(mode="json")[_SPACE[family]], "trees_space": None}
+    training = project.training.model_dump(mode="json", exclude={"families", "trees"})
+    own = project.training.trees.model_dump(mode="json") if family == "trees" else None
     rows = SplitSummary.read(splits).content_hash
-    return "study-" + files.digest([rows, settings, seed, source])[:24]
+    return "study-" + files.digest([rows, family, settings, training, own, seed, source])[:24]
 
 
 def _write(
     out: Path,
-    best: dict[str, Hyperparameter],
+    best: dict[str, dict[str, Hyperparameter]],
     project: Project,
-    *,
-    trials: list[optuna.trial.FrozenTrial],
-    resumed: int,
-    importance: dict[str, float] | None,
+    found: dict[str, _Found],
 ) -> dict[str, Hyperparameter]:
-    states = [_STATES[trial.state] for trial in trials]
-    values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    best_value = min(values) if values else None
-    BestHyperparameters(hyperparameters=best).write(out)
-    Trials(trials=tuple(_outcome(trial) for trial in trials)).write(out)
+    outcomes = tuple(_outcome(family, trial) for family, study in found.items() for trial in study.trials)
+    states = [outcome.state for outcome in outcomes]
+    ahead = min(found.values(), key=lambda study: study.value, default=None)
+    chosen = BestHyperparameters(hyperparameters=best["network"], trees=best["trees"])
+    chosen.write(out)
+    Trials(trials=outcomes).write(out)
     StudySummary(
-        sampler=project.tuning.sampler if trials else "none",
-        pruner=project.tuning.pruner if trials else "none",
-        trials=len(trials),
+        sampler=project.tuning.sampler if outcomes else "none",
+        pruner=project.tuning.pruner if outcomes else "none",
+        trials=len(outcomes),
         complete=states.count("complete"),
         pruned=states.count("pruned"),
         failed=states.count("fail"),
-        resumed=resumed,
-        best_value=best_value,
+        resumed=sum(study.resumed for study in found.values()),
+        best_value=ahead and ahead.value,
         metric=f"validation {_METRIC[project.task]}",
         direction="minimize",
-        importance=importance,
+        importance=ahead and ahead.importance,
     ).write(out)
-    return best if best_value is None else best | {"validation_loss": best_value}
+    return chosen.named | {"validation_loss": ahead.value} if ahead else chosen.named
 
 
-def _outcome(trial: optuna.trial.FrozenTrial) -> TrialOutcome:
+def _outcome(family: str, trial: optuna.trial.FrozenTrial) -> TrialOutcome:
     return TrialOutcome(
+        family=family,
         number=trial.number,
         state=_STATES[trial.state],
         params=trial.params,
@@ -128,11 +165,11 @@ def _outcome(trial: optuna.trial.FrozenTrial) -> TrialOutcome:
     )
 
 
-def _importance(study: optuna.Study) -> dict[str, float] | None:
+def _importance(study: optuna.Study, prefix: str) -> dict[str, float] | None:
     """Return the importance of each hyperparameter (shares that sum to 1), or None with too few completed trials."""
     complete = study.get_trials(states=(TrialState.COMPLETE,))
     if len(complete) < _MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
         return None
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: round(float(share), 4) for name, share in shares.items()}
+    return {prefix + name: round(float(share), 4) for name, share in shares.items()}

@@ -14,12 +14,19 @@ import optuna
 from optuna.trial import TrialState
 
 from components.shared.errors import InputError, StepFailed
-from components.shared.project import Project, Training, Tuning
+from components.shared.learning import trees
+from components.shared.project import Project, Tuning
 from components.tuning import space
 from components.tuning.storage import storage
 from components.tuning.task import Objective, StudyTask
 
 log = logging.getLogger(__name__)
+
+
+def _steps(task: StudyTask) -> int:
+    """Return how often a trial reports its loss at most."""
+    training = task.project.training
+    return max(1, training.trees.rounds // trees.STEP) if task.family == "trees" else training.epochs
 
 
 def pruner(tuning: Tuning, epochs: int) -> optuna.pruners.BasePruner:
@@ -53,7 +60,7 @@ def open_study(task: StudyTask) -> optuna.Study:
         study_name=task.key,
         storage=storage(task.address, task.key),
         direction="minimize",
-        pruner=pruner(task.project.tuning, task.project.training.epochs),
+        pruner=pruner(task.project.tuning, _steps(task)),
         load_if_exists=True,
     )
 
@@ -69,11 +76,11 @@ def resume(study: optuna.Study, task: StudyTask) -> int:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials()
-    planned = space.planned(tuning, task.project.training, task.seed)
+    planned = space.planned(tuning, task.project.training, task.family, task.seed)
     known_points = [
         trial.params or trial.system_attrs.get("fixed_params") for trial in trials if trial.state != TrialState.FAIL
     ]
-    failed = [t.params for t in trials if t.state == TrialState.FAIL and set(t.params) == set(tuning.space)]
+    failed = [t.params for t in trials if t.state == TrialState.FAIL and set(t.params) == set(task.space)]
     for point in [*planned, *failed]:
         if point not in known_points:
             study.enqueue_trial(point)
@@ -133,7 +140,7 @@ def _work(
         # A new sampler for each trial draws the same points whether or not the study was interrupted.
         finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
         study.sampler = sampler(task.project.tuning, task.seed * 1_000_003 + finished * 64 + worker)
-        study.optimize(lambda trial: attempt(trial, task.project, loss), n_trials=1)
+        study.optimize(lambda trial: attempt(trial, task.project, task.family, loss), n_trials=1)
 
 
 def _exit_if_orphaned() -> None:
@@ -143,22 +150,24 @@ def _exit_if_orphaned() -> None:
         os._exit(1)
 
 
-def attempt(trial: optuna.Trial, project: Project, objective: Objective) -> float:
-    """Run one trial with the hyperparameters that it draws; the study's pruner may stop it early.
+def attempt(trial: optuna.Trial, project: Project, family: str, objective: Objective) -> float:
+    """Run one trial of a family with the hyperparameters that it draws; the study's pruner may stop it early.
 
     Raises:
         TrialPruned: If the pruner stops the trial, or its loss is not finite.
     """
-    hyperparameters = Training.model_validate(project.training.model_dump() | space.draw(trial, project.tuning))
+    tuning = project.tuning
+    drawn = space.draw(trial, tuning.space_of(family), as_grid=tuning.sampler == "grid")
+    hyperparameters = project.training.tuned(family, drawn)
 
-    def report(epoch: int, loss: float) -> None:
+    def report(step: int, loss: float) -> None:
         _exit_if_orphaned()
         if not math.isfinite(loss):
-            raise optuna.TrialPruned(f"the loss of epoch {epoch} is {loss}")
+            raise optuna.TrialPruned(f"the loss of step {step} is {loss}")
         # Steps count from 0, so that 'warmup_epochs: 5' protects five epochs and the sixth can be pruned.
-        trial.report(loss, epoch - 1)
+        trial.report(loss, step - 1)
         if trial.should_prune():
-            raise optuna.TrialPruned(f"pruned in epoch {epoch}")
+            raise optuna.TrialPruned(f"pruned in step {step}")
 
     value = objective(hyperparameters, report)
     log.info("trial %d: %.5f with %s", trial.number, value, trial.params)

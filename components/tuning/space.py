@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,31 +11,40 @@ from pydantic import ValidationError
 from components.shared.errors import InputError
 from components.shared.project import TUNABLE, Choice, Range, Training, Tuning
 
-_WHOLE = ("bins", "embedding", "batch_size")
+_WHOLE = ("bins", "embedding", "batch_size", "leaves", "min_rows")
+Space = Mapping[str, Range | Choice]
 
 
 def check(tuning: Tuning, training: Training) -> None:
-    """Check that every point of the search space is valid.
+    """Check that every point of the search space of every family is valid.
 
     Raises:
         InputError: If one is not; the message names the hyperparameter and the valid values.
     """
-    for name, values in tuning.space.items():
-        if name not in TUNABLE:
-            similar = difflib.get_close_matches(name, TUNABLE, 1, 0.0)[0]
-            raise InputError(
-                f"the search space has an unknown hyperparameter '{name}'; "
-                f"did you mean '{similar}'? Expected one of {', '.join(TUNABLE)}."
-            )
-        if isinstance(values, Range):
-            _check_range(name, values, grid=tuning.sampler == "grid")
-        for value in values.choices if isinstance(values, Choice) else (values.low, values.high):
-            _check_value(name, int(value) if isinstance(values, Range) and values.integer else value, training)
-    if tuning.trials and not tuning.space:
+    for family in TUNABLE:
+        _check_family(family, tuning, training)
+    searched = [family for family in TUNABLE if family in training.families]
+    if tuning.trials and searched and not any(tuning.space_of(family) for family in searched):
         raise InputError(
             f"'tuning' has {tuning.trials} trials and an empty search space; "
             "add hyperparameters to 'space', or set 'trials: 0' to use the values of 'training'."
         )
+
+
+def _check_family(family: str, tuning: Tuning, training: Training) -> None:
+    for name, values in tuning.space_of(family).items():
+        if name not in TUNABLE[family]:
+            similar = difflib.get_close_matches(name, TUNABLE[family], 1, 0.0)[0]
+            raise InputError(
+                f"the search space has an unknown hyperparameter '{name}' of the {family}; "
+                f"did you mean '{similar}'? Expected one of {', '.join(TUNABLE[family])}."
+            )
+        if isinstance(values, Range):
+            # A grid over the trees needs steps only where the trees are searched.
+            _check_range(name, values, grid=tuning.sampler == "grid" and family in training.families)
+        for value in values.choices if isinstance(values, Choice) else (values.low, values.high):
+            value = int(value) if isinstance(values, Range) and values.integer else value
+            _check_value(family, name, value, training)
 
 
 def _check_range(name: str, values: Range, *, grid: bool) -> None:
@@ -57,17 +67,17 @@ def _check_range(name: str, values: Range, *, grid: bool) -> None:
         )
 
 
-def _check_value(name: str, value: Any, training: Training) -> None:
+def _check_value(family: str, name: str, value: Any, training: Training) -> None:
     try:
-        Training.model_validate(training.model_dump() | {name: value})
+        training.tuned(family, {name: value})
     except ValidationError as error:
         cause = error.errors()[0]["msg"]
         raise InputError(f"the search space of '{name}' has the invalid value {value!r}: {cause}.") from error
 
 
-def grid(tuning: Tuning) -> dict[str, list[Any]]:
+def grid(space: Space) -> dict[str, list[Any]]:
     """Return the values of each hyperparameter of a grid; 'high' is included if the steps reach it."""
-    return {name: _values(values) for name, values in tuning.space.items()}
+    return {name: _values(values) for name, values in space.items()}
 
 
 def _values(values: Range | Choice) -> list[Any]:
@@ -79,11 +89,9 @@ def _values(values: Range | Choice) -> list[Any]:
     return [int(point) for point in points] if values.integer else [float(np.round(point, 12)) for point in points]
 
 
-def draw(trial: Any, tuning: Tuning) -> dict[str, Any]:
+def draw(trial: Any, space: Space, *, as_grid: bool) -> dict[str, Any]:
     """Draw a value for each hyperparameter of the space from an Optuna trial."""
-    return {
-        name: _suggest(trial, name, values, as_grid=tuning.sampler == "grid") for name, values in tuning.space.items()
-    }
+    return {name: _suggest(trial, name, values, as_grid=as_grid) for name, values in space.items()}
 
 
 def _suggest(trial: Any, name: str, values: Range | Choice, *, as_grid: bool) -> Any:
@@ -97,18 +105,19 @@ def _suggest(trial: Any, name: str, values: Range | Choice, *, as_grid: bool) ->
     return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
 
 
-def planned(tuning: Tuning, training: Training, seed: int) -> list[dict[str, Any]]:
-    """Return the points that are queued before the first trial, in order.
+def planned(tuning: Tuning, training: Training, family: str, seed: int) -> list[dict[str, Any]]:
+    """Return the points of a family that are queued before its first trial, in order.
 
     For a grid: its points in random order, limited to the number of trials. Otherwise: the values of 'training', if
     the space contains all of them.
     """
+    space = tuning.space_of(family)
     if tuning.sampler == "grid":
-        values = grid(tuning)
+        values = grid(space)
         points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
         return [points[index] for index in np.random.default_rng(seed).permutation(len(points))[: tuning.trials]]
-    point = {name: getattr(training, name) for name in tuning.space}
-    return [point] if all(_contains(values, point[name]) for name, values in tuning.space.items()) else []
+    point = {name: getattr(training.of(family), name) for name in space}
+    return [point] if all(_contains(values, point[name]) for name, values in space.items()) else []
 
 
 def _contains(values: Range | Choice, value: Any) -> bool:

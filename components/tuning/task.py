@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.shared.project import Project, Training
+from components.shared.project import Choice, Project, Range, Training
 
 Report = Callable[[int, float], None]
 Objective = Callable[[Training, Report], float]
@@ -15,7 +15,13 @@ class StudyTask:
     """The parameters that a worker needs; they can be pickled for another process."""
 
     project: Project
+    family: str
     splits: Path
     seed: int
     address: str
     key: str
+
+    @property
+    def space(self) -> dict[str, Range | Choice]:
+        """Return what is searched."""
+        return self.project.tuning.space_of(self.family)

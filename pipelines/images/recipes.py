@@ -117,7 +117,8 @@ def instructions(settings: Mapping[str, Any]) -> str:
     """Write the settings of an image as the last lines of its Dockerfile.
 
     Args:
-        settings: ``environment`` (name to value), ``ports``, ``entrypoint`` and ``command`` (lists); each is optional.
+        settings: ``environment`` (name to value), ``libraries`` (name of a shared library to the file below
+            ``site-packages`` that it is), ``ports``, ``entrypoint`` and ``command`` (lists); each is optional.
 
     >>> print(instructions({"ports": [5000], "entrypoint": ["mlflow"], "command": ["server"]}), end="")
     EXPOSE 5000
@@ -125,6 +126,12 @@ def instructions(settings: Mapping[str, Any]) -> str:
     CMD ["server"]
     """
     lines = [f"ENV {name}={value}" for name, value in settings.get("environment", {}).items()]
+    if libraries := settings.get("libraries"):
+        links = [
+            f"ln -s /opt/venv/lib/python3*/site-packages/{path} /usr/local/lib/{name}"
+            for name, path in libraries.items()
+        ]
+        lines += ["USER 0:0", f"RUN {' && '.join([*links, 'ldconfig'])}", "USER 65532:65532"]
     lines += [f"EXPOSE {' '.join(map(str, ports))}"] if (ports := settings.get("ports")) else []
     for key, instruction in (("entrypoint", "ENTRYPOINT"), ("command", "CMD")):
         lines += [f"{instruction} {json.dumps(settings[key])}"] if key in settings else []

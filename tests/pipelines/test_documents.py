@@ -75,7 +75,9 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert (document.pop("family"), document.pop("description")) == ("network", "")
     elif kind is Trials:
         document = document["trials"]
+        assert {trial.pop("family") for trial in document} == {"network"}
     elif kind is BestHyperparameters:
+        assert document["trees"] == {}
         document = document["hyperparameters"]
     elif kind is EvaluationReport:
         assert [column.pop("positive") for column in document["fairness"]] == ["1"] * len(raw["fairness"])

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from components.shared.documents.document import Document
 from components.shared.documents.model_facts import Hyperparameter
 
@@ -12,6 +14,14 @@ class BestHyperparameters(Document):
     FILE = "best.json"
 
     hyperparameters: dict[str, Hyperparameter]
+    """Those of the network."""
+    trees: dict[str, Hyperparameter] = Field(default_factory=dict)
+    """Those of the trees; empty in older documents, and where no trees are fitted."""
+
+    @property
+    def named(self) -> dict[str, Hyperparameter]:
+        """Return all of them in one mapping; the names of those of the trees begin with ``trees.``."""
+        return self.hyperparameters | {f"trees.{name}": chosen for name, chosen in self.trees.items()}
 
     @classmethod
     def upgraded(cls, content: Any, version: int) -> Any:

@@ -6,7 +6,7 @@ from components.shared.documents.document import Document, OptionalFloat
 
 
 class StudySummary(Document):
-    """Counts of trials, and the best value that they reached."""
+    """Counts of the trials of all families, and the best value that they reached."""
 
     FILE = "study.json"
 
@@ -22,4 +22,5 @@ class StudySummary(Document):
     metric: str
     direction: Literal["minimize", "maximize"]
     importance: dict[str, float] | None
-    """Hyperparameter to its share in being among the best; None where too few trials were finished."""
+    """Hyperparameter of the best family, as in ``BestHyperparameters.named``, to its share in being among the best;
+    None where too few trials were finished."""

@@ -9,9 +9,11 @@ TrialEnd = Literal["complete", "pruned", "fail", "running", "waiting"]
 
 
 class TrialOutcome(Part):
-    """One trial: its point, the validation loss of each epoch, and how it ended."""
+    """One trial: its family and point, the validation loss of each step, and how it ended."""
 
+    family: str = "network"
     number: int
+    """Trials of a family are counted from 0."""
     state: TrialEnd
     params: dict[str, Hyperparameter]
     intermediate: tuple[OptionalFloat, ...]
@@ -20,7 +22,7 @@ class TrialOutcome(Part):
 
 
 class Trials(Document):
-    """All trials of a study, in the order of their numbers."""
+    """All trials, those of one family after those of another, in the order of their numbers."""
 
     FILE = "trials.json"
 

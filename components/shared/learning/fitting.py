@@ -25,7 +25,7 @@ from components.shared.project import Training
 _STEPS = 20
 # The learning rate is multiplied by this factor after each epoch that did not improve the validation loss.
 _COOLING = 0.5
-_LOSS_BATCH = 65_536
+_BATCH = 65_536
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,12 @@ def class_weights(labels: NDArray[np.float32], target: LabelEncoding, scheme: st
 
 def rows(encoded: dict[str, NDArray[Any]], labels: NDArray[np.float32], per_class: NDArray[np.float32]) -> Rows:
     """Combine encoded rows with their labels and the weights of their classes."""
-    weights = np.ones(len(labels), np.float32) if len(per_class) == 1 else per_class[labels.astype(int)]
-    return Rows(encoded, labels, weights)
+    return Rows(encoded, labels, row_weights(labels, per_class))
+
+
+def row_weights(labels: NDArray[np.float32], per_class: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n,) the weight of each row's class; a single weight is that of all rows."""
+    return np.ones(len(labels), np.float32) if len(per_class) == 1 else per_class[labels.astype(int)]
 
 
 def fit(
@@ -139,15 +143,15 @@ def fit(
     return result
 
 
-def row_losses(core: network.WideDeep, rows: Rows, target: LabelEncoding) -> NDArray[np.float64]:
-    """Return (n,) losses, computed in batches, and scaled by the rows' weights: their mean is the weighted mean."""
-    batches = []
-    for start in range(0, len(rows), _LOSS_BATCH):
-        batch = slice(start, start + _LOSS_BATCH)
-        logits = core(**{name: tf.constant(values[batch]) for name, values in rows.encoded.items()})
-        batches.append(loss_of(target, logits, rows.labels[batch]).numpy().astype(np.float64))
-    losses: NDArray[np.float64] = np.concatenate(batches) * rows.weights / rows.weights.mean()
-    return losses
+def logits(core: network.WideDeep, encoded: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Return (n, units) what a network answers to encoded rows, computed in batches."""
+    rows = len(next(iter(encoded.values())))
+    batches = [
+        core(**{name: tf.constant(values[start : start + _BATCH]) for name, values in encoded.items()}).numpy()
+        for start in range(0, rows, _BATCH)
+    ]
+    answers: NDArray[np.float64] = np.concatenate(batches).astype(np.float64)
+    return answers
 
 
 def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy.special
 from numpy.typing import NDArray
 
 from components.shared.errors import InputError
@@ -39,6 +40,29 @@ class LabelEncoding:
             return standardised
         number = {name: index for index, name in enumerate(self.classes)}
         return np.array([number[text] for text in rows.texts(table, column)], np.float32)
+
+    def scores(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n,) probabilities or values in the label's unit, or (n, classes) probabilities."""
+        answers: NDArray[np.float64]
+        if self.task == "multiclass":
+            answers = scipy.special.softmax(logits, axis=1)
+        elif self.task == "binary":
+            answers = scipy.special.expit(logits[:, 0])
+        else:
+            answers = logits[:, 0] * self.scale + self.mean
+        return answers
+
+    def losses(self, logits: NDArray[np.float64], encoded: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return (n,) the cross-entropy, or the squared error of the standardised label, of each row."""
+        answers: NDArray[np.float64]
+        if self.task == "multiclass":
+            chosen = scipy.special.log_softmax(logits, axis=1)
+            answers = -chosen[np.arange(len(encoded)), encoded.astype(int)]
+        elif self.task == "binary":
+            answers = np.logaddexp(0, logits[:, 0]) - encoded * logits[:, 0]
+        else:
+            answers = np.square(logits[:, 0] - encoded)
+        return answers
 
 
 def learn(project: Project, train: pa.Table, validation: pa.Table) -> LabelEncoding:

@@ -1,10 +1,11 @@
-"""Export the trained model as one ONNX graph on raw inputs, independent of the Keras implementation.
+"""Export a trained model as one ONNX graph on raw inputs; each kind of model adds its own nodes.
 
 The graph is built node by node rather than converted: a converter requires specific versions of several packages,
 creates a graph of several hundred nodes, and may write files that no runtime can load. Training measures the parity
-with Keras before the graph is used.
+with the trained model before the graph is used.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
-from components.shared.learning.network import WideDeep
 
-_OPSETS = {"": 20, "ai.onnx.ml": 3}
+NUMERIC, CATEGORICAL = "numeric", "categorical"
+"""The inputs of a graph: (rows, features) float32 with NaN where missing, and text with \"\" where missing."""
+ML = "ai.onnx.ml"
+"""The domain of operators on categories and trees."""
+_OPSETS = {"": 20, ML: 3}
 
 
-class _GraphBuilder:
+class GraphBuilder:
     """A graph under construction: its nodes and constants."""
 
     def __init__(self) -> None:
@@ -37,30 +41,41 @@ class _GraphBuilder:
         self.nodes.append(helper.make_node(operation, list(inputs), [output], name=output, **attributes))
         return output
 
+    def numbered(self, keys: Sequence[str], values: Sequence[int], columns: int, *, unknown: int) -> str:
+        """Look the categories of every row up; return the name of (rows, columns) int64.
 
-def graph(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> onnx.ModelProto:
-    """Return the model as ONNX: inputs ``numeric`` and ``categorical`` (if they have columns), output ``score``."""
-    builder = _GraphBuilder()
-    inputs, features, logits = [], [], builder.constant(trained.bias.numpy())
+        Args:
+            keys: Categories, prefixed with the index of their feature; see ``Encoding.keys``.
+            values: The number of each key.
+            columns: Number of categorical features.
+            unknown: The number of a category that is no key.
+        """
+        prefix = self.constant([[f"{column}:" for column in range(columns)]], object)
+        return self.add(
+            "LabelEncoder",
+            self.add("StringConcat", prefix, CATEGORICAL),
+            domain=ML,
+            keys_strings=list(keys),
+            values_int64s=list(values),
+            default_int64=unknown,
+        )
+
+
+def graph(encoding: Encoding, target: LabelEncoding, logits: Callable[[GraphBuilder], str]) -> onnx.ModelProto:
+    """Return the model as ONNX: inputs ``numeric`` and ``categorical`` (if they have columns), output ``score``.
+
+    Args:
+        encoding: Has the number of columns of the inputs.
+        target: The encoding of the labels, which decides what a score is.
+        logits: Adds the nodes of the model, and returns the name of its output (rows, units).
+    """
+    builder, inputs = GraphBuilder(), []
     if encoding.low:
-        inputs.append(helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["rows", len(encoding.low)]))
-        features.append(_numbers(builder, encoding))
-        wide = builder.add("MatMul", features[0], builder.constant(trained.wide_numbers.numpy()))
-        logits = builder.add("Add", wide, logits)
+        inputs.append(helper.make_tensor_value_info(NUMERIC, TensorProto.FLOAT, ["rows", len(encoding.low)]))
     if encoding.vocabulary:
         columns = len(encoding.vocabulary)
-        inputs.append(helper.make_tensor_value_info("categorical", TensorProto.STRING, ["rows", columns]))
-        ids = _ids(builder, encoding)
-        weights = builder.add("Gather", builder.constant(trained.wide_ids.numpy()), ids)
-        axis = builder.constant([1], np.int64)
-        logits = builder.add("Add", builder.add("ReduceSum", weights, axis, keepdims=0), logits)
-        if trained.table is not None:
-            embedded = builder.add("Gather", builder.constant(trained.table.numpy()), ids)
-            flat = builder.constant([0, columns * trained.table.shape[1]], np.int64)
-            features.append(builder.add("Reshape", embedded, flat))
-    if trained.kernels:
-        logits = builder.add("Add", _deep(builder, features, trained), logits)
-    score = _score(builder, target, logits)
+        inputs.append(helper.make_tensor_value_info(CATEGORICAL, TensorProto.STRING, ["rows", columns]))
+    score = _score(builder, target, logits(builder))
     shape = ["rows", target.units] if target.task == "multiclass" else ["rows"]
     outputs = [helper.make_tensor_value_info(score, TensorProto.FLOAT, shape)]
     model = helper.make_model(
@@ -73,49 +88,7 @@ def graph(encoding: Encoding, target: LabelEncoding, trained: WideDeep) -> onnx.
     return model
 
 
-def _numbers(builder: _GraphBuilder, encoding: Encoding) -> str:
-    missing = builder.add("IsNaN", "numeric")
-    values = builder.add("Where", missing, builder.constant(encoding.median), "numeric")
-    values = builder.add(
-        "Min", builder.add("Max", values, builder.constant(encoding.low)), builder.constant(encoding.high)
-    )
-    centred = builder.add("Sub", values, builder.constant(encoding.mean))
-    parts = [builder.add("Mul", centred, builder.constant(1.0 / np.array(encoding.scale, np.float32)))]
-    if encoding.bucket_feature:
-        source = builder.add("Gather", values, builder.constant(encoding.bucket_feature, np.int64), axis=1)
-        above = builder.add("Sub", source, builder.constant(encoding.bucket_low))
-        position = builder.add("Mul", above, builder.constant(1.0 / np.array(encoding.bucket_width, np.float32)))
-        parts.append(builder.add("Clip", position, builder.constant(0.0), builder.constant(1.0)))
-    if encoding.gaps:
-        flags = builder.add("Gather", missing, builder.constant(encoding.gaps, np.int64), axis=1)
-        parts.append(builder.add("Cast", flags, to=TensorProto.FLOAT))
-    return builder.add("Concat", *parts, axis=1)
-
-
-def _ids(builder: _GraphBuilder, encoding: Encoding) -> str:
-    keys, columns = encoding.keys(), len(encoding.vocabulary)
-    prefix = builder.constant([[f"{column}:" for column in range(columns)]], object)
-    ids = builder.add(
-        "LabelEncoder",
-        builder.add("StringConcat", prefix, "categorical"),
-        domain="ai.onnx.ml",
-        keys_strings=keys,
-        values_int64s=list(range(1, len(keys) + 1)),
-        default_int64=0,
-    )
-    unknown = builder.constant([[1 + len(keys) + column for column in range(columns)]], np.int64)
-    return builder.add("Where", builder.add("Equal", ids, builder.constant(0, np.int64)), unknown, ids)
-
-
-def _deep(builder: _GraphBuilder, features: list[str], trained: WideDeep) -> str:
-    deep = builder.add("Concat", *features, axis=1)
-    for kernel, bias in zip(trained.kernels, trained.biases, strict=False):
-        deep = builder.add("Gemm", deep, builder.constant(kernel.numpy()), builder.constant(bias.numpy()))
-        deep = builder.add("Relu", deep)
-    return builder.add("MatMul", deep, builder.constant(trained.kernels[-1].numpy()))
-
-
-def _score(builder: _GraphBuilder, target: LabelEncoding, logits: str) -> str:
+def _score(builder: GraphBuilder, target: LabelEncoding, logits: str) -> str:
     if target.task == "multiclass":
         return builder.add("Softmax", logits, axis=1, name="score")
     column = builder.add("Reshape", logits, builder.constant([-1], np.int64))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.inputs import rows
-from components.shared.learning import encoding, fitting, labels, network
+from components.shared.learning import encoding, fitting, labels, network, trees
 from components.shared.project import Project, Training
 
 
@@ -29,6 +29,17 @@ class EncodedData:
     train: fitting.Rows
     validation: fitting.Rows
     encoding: encoding.Encoding
+
+
+@dataclass(frozen=True)
+class TreeData:
+    """The training and validation rows as trees take them: ``numbers`` numeric columns, then the categories."""
+
+    train: trees.TreeRows
+    validation: trees.TreeRows
+    encoding: encoding.Encoding
+    columns: trees.TreeColumns
+    numbers: int
 
 
 def read(project: Project, splits: Path, *, max_rows: int | None = None, seed: int = 0) -> RawData:
@@ -57,4 +68,22 @@ def encode(data: RawData, hyperparameters: Training) -> EncodedData:
         fitting.rows(network.encode(learned, data.train.feed()), data.train_labels, weights),
         fitting.rows(network.encode(learned, data.validation.feed()), data.validation_labels, weights),
         learned,
+    )
+
+
+def for_trees(data: RawData, hyperparameters: Training) -> TreeData:
+    """Learn the vocabulary from the training rows, and number the categories of both parts."""
+    learned = encoding.learn(data.train, bins=hyperparameters.bins, max_vocabulary=hyperparameters.max_vocabulary)
+    weights = fitting.class_weights(data.train_labels, data.target, hyperparameters.class_weight)
+    columns = trees.columns(data.train, data.train_labels, data.target, learned)
+
+    def rows_of(inputs: rows.Inputs, answers: NDArray[np.float32]) -> trees.TreeRows:
+        return trees.TreeRows(columns.matrix(inputs), answers, fitting.row_weights(answers, weights))
+
+    return TreeData(
+        rows_of(data.train, data.train_labels),
+        rows_of(data.validation, data.validation_labels),
+        learned,
+        columns,
+        data.train.numeric.shape[1],
     )

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from components.training.families import network, plain
+from components.training.families import blend, network, plain, trees
 from components.training.families.family import Family, FittedModel
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({"plain": plain.fit, "network": network.fit})
-"""The simplest family first."""
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {"plain": plain.fit, "network": network.fit, "trees": trees.fit, "blend": blend.fit}
+)
+"""The simplest family first; one that builds on others comes after them."""
 
 
 def candidate(fitted: Mapping[str, FittedModel]) -> str:

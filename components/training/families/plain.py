@@ -7,6 +7,7 @@ therefore uses the network's preprocessing, export and parity check. A network m
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from components.shared.learning import fitting, network, prepare
 from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.network import WideDeep
 from components.shared.project import Training
-from components.training.families.family import FittedModel
+from components.training.families.family import FittedModel, Progress
+from components.training.families.learned_network import LearnedNetwork
 
 _log = logging.getLogger(__name__)
 _BINS = 16
@@ -30,7 +32,7 @@ _MAX_CELLS = 30_000_000
 _FEWEST_ROWS = 2_000
 
 
-def fit(data: prepare.RawData, hyperparameters: Training, seed: int) -> FittedModel:
+def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
     """Fit the optimum for each L2 penalty, and keep the one with the lowest validation loss.
 
     Very large tables are fitted on a sample of the training rows; the description says how many.
@@ -39,6 +41,7 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int) -> FittedMo
         data: Training and validation rows.
         hyperparameters: Only the size of the vocabulary and the weights of the classes are used.
         seed: Chooses the sample.
+        fitted: Not used.
     """
     started = time.perf_counter()
     settings = hyperparameters.model_copy(update={"hidden": "none", "bins": _BINS})
@@ -46,21 +49,25 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int) -> FittedMo
     core = network.core(encoded.encoding, data.target, settings)
     train = _sample(encoded.train, core.sizes["width"] + core.sizes["ids"], seed)
     columns = _design(train, core)
-    fits = []
+    fits, share = [], encoded.validation.weights / encoded.validation.weights.mean()
     for penalty in _PENALTIES:
         with threadpool_limits(1):  # The sums of several threads depend on how many there are.
             weights, bias = _optimum(columns, train, data.target, penalty)
         _assign(core, train, encoded, weights, bias)
-        fits.append((fitting.row_losses(core, encoded.validation, data.target), penalty, core.get_weights()))
-    losses, penalty, best = min(fits, key=lambda attempt: attempt[0].mean())
+        logits = fitting.logits(core, encoded.validation.encoded)
+        losses = data.target.losses(logits, data.validation_labels) * share
+        fits.append((losses, logits, penalty, core.get_weights()))
+    losses, logits, penalty, best = min(fits, key=lambda attempt: attempt[0].mean())
     core.set_weights(best)
     _log.info("plain model: validation loss %.5f with the penalty %g", losses.mean(), penalty)
     kind = "ridge regression" if data.target.task == "regression" else "logistic regression"
     return FittedModel(
         family="plain",
         encoding=encoded.encoding,
-        fit=fitting.Fit(core, best_loss=float(losses.mean()), duration_s=time.perf_counter() - started),
+        learned=LearnedNetwork(encoded.encoding, data.target, core),
+        progress=Progress(float(losses.mean()), time.perf_counter() - started),
         hyperparameters={"bins": _BINS, "l2_penalty": penalty},
+        validation_logits=logits,
         validation_losses=losses,
         description=f"a {kind} with a piecewise linear curve per number and a weight per category, "
         f"fitted on {len(train):,} rows",

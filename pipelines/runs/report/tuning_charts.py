@@ -8,26 +8,30 @@ from markupsafe import Markup
 from components.shared.documents.study import StudySummary
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.trials import Trials
-from pipelines.runs.report.drawing import BAD, MODEL, NOTHING, PLAIN, RULE, draw
+from pipelines.runs.report.drawing import BAD, CHAMPION, MODEL, NOTHING, PLAIN, RULE, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_CURVES = 60
+_FAMILIES = {"network": (PLAIN, "o"), "trees": (CHAMPION, "^")}
 
 
 def trials(document: Trials, study: StudySummary) -> Markup:
     """Draw the value of each finished trial, and the best so far."""
-    finished = [(t.number, t.value) for t in document.trials if t.state == "complete" and t.value is not None]
+    finished = [(i, t) for i, t in enumerate(document.trials) if t.state == "complete" and t.value is not None]
     better = min if study.direction == "minimize" else max
 
     def paint(axes: "Axes") -> None:
         best: list[float] = []
-        for _, value in finished:
-            best.append(better([*best[-1:], value]))
-        order = [trial for trial, _ in finished]
+        for _, trial in finished:
+            best.append(better([*best[-1:], trial.value or 0.0]))
+        order = [number for number, _ in finished]
         axes.step(order, best, where="post", color=MODEL, linewidth=1.6, label="best so far")
-        axes.plot(order, [value for _, value in finished], "o", color=PLAIN, label="trial")
+        for family, (colour, marker) in _FAMILIES.items():
+            own = [(number, trial.value) for number, trial in finished if trial.family == family]
+            if own:
+                axes.plot(*zip(*own, strict=True), marker, color=colour, linestyle="", label=f"{family}, trial")
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.legend(fontsize=8.5)
         axes.set(xlabel="trial", ylabel=study.metric)
@@ -36,7 +40,7 @@ def trials(document: Trials, study: StudySummary) -> Markup:
 
 
 def intermediate(document: Trials) -> Markup:
-    """Draw how each trial went, epoch by epoch; pruned ones stop early."""
+    """Draw how each trial went, epoch by epoch (trees: every ten rounds); pruned ones stop early."""
     curves = [trial for trial in document.trials if len(trial.intermediate) > 1][:_MOST_CURVES]
 
     def paint(axes: "Axes") -> None:
@@ -44,18 +48,19 @@ def intermediate(document: Trials) -> Markup:
             pruned = trial.state == "pruned"
             losses = [math.nan if loss is None else loss for loss in trial.intermediate]
             epochs = range(1, len(losses) + 1)
-            colour, width = (RULE, 0.9) if pruned else (MODEL, 1.2)
+            colour, width = (RULE, 0.9) if pruned else (_FAMILIES[trial.family][0], 1.2)
             axes.plot(epochs, losses, color=colour, linewidth=width, alpha=0.75)
             if pruned:
                 axes.plot(epochs[-1], losses[-1], "x", color=BAD, markersize=5)
-        axes.plot([], [], color=MODEL, label="complete")
+        for family in dict.fromkeys(trial.family for trial in curves):
+            axes.plot([], [], color=_FAMILIES[family][0], label=f"{family}, complete")
         if any(trial.state == "pruned" for trial in curves):
             axes.plot([], [], "x-", color=RULE, markeredgecolor=BAD, label="pruned")
         axes.legend(fontsize=8.5)
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-        axes.set(xlabel="epoch", ylabel="on validation rows")
+        axes.set(xlabel="step: an epoch, or ten rounds of trees", ylabel="on validation rows")
 
-    return draw("Trials, epoch by epoch", 3.7, 2.9, paint) if curves else NOTHING
+    return draw("Trials, step by step", 3.7, 2.9, paint) if curves else NOTHING
 
 
 def history(training: TrainingHistory) -> Markup:

@@ -51,7 +51,9 @@ def loaded(made: Path) -> Any:
     import keras
 
     model = keras.models.load_model(made / "model/model.keras")
-    return lambda feed: np.asarray(model({name: keras.ops.convert_to_tensor(part) for name, part in feed.items()}))
+    return lambda asked: np.asarray(
+        model({name: keras.ops.convert_to_tensor(part) for name, part in asked.feed().items()})
+    )
 
 
 def test_the_manifest_vouches_for_every_other_file(made):
@@ -65,7 +67,8 @@ def test_the_manifest_vouches_for_every_other_file(made):
 def test_the_saved_model_is_the_exported_one_over_everything_a_request_may_hold(made):
     asked, _ = validation(made)
     encoding = logic.prepare.encode(logic.prepare.read(PROJECT, made / "splits"), PROJECT.training).encoding
-    probe = parity.probe(asked, encoding, seed=1)
+    edges = np.array([encoding.low, encoding.high], np.float32).T
+    probe = parity.probe(asked, list(edges), seed=1)
     found = parity.check(loaded(made), made / "model/model.onnx", probe, 1e-5)
 
     assert found.max_abs_error <= 1e-5

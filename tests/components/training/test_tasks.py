@@ -157,7 +157,7 @@ def curve_of(numbers: Any, noise: float, seed: int) -> pa.Table:
 def losses(family: str, rows: Any) -> FittedModel:
     """A fitted model of which only the validation losses matter."""
     nothing: Any = None
-    return FittedModel(family, nothing, nothing, {}, np.asarray(rows, float), "")
+    return FittedModel(family, nothing, nothing, nothing, {}, nothing, np.asarray(rows, float), "")
 
 
 def test_the_simpler_family_is_the_candidate_unless_the_other_is_better_by_more_than_a_standard_error():
@@ -184,7 +184,7 @@ def test_the_best_family_is_the_candidate_and_the_plain_model_is_there_to_compar
     facts, _, _ = trained(tmp_path, project, made_splits.table(rows=600), None)
     story, plain = TrainingHistory.read(tmp_path / "model"), ModelFacts.read(tmp_path / "plain")
 
-    assert set(story.families) == {"plain", "network"}
+    assert set(story.families) == {"plain", "network", "trees", "blend"}
     assert facts.family in story.families
     assert plain.family == "plain" and "logistic regression" in plain.description
     assert (facts == plain) == (facts.family == "plain")

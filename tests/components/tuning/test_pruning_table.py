@@ -28,7 +28,9 @@ def epochs_of_the_fourth_trial(pruner: optuna.pruners.BasePruner) -> int:
                 report(epoch, loss)
             return min(losses)
 
-        study.optimize(lambda trial, objective=objective: search.attempt(trial, project, objective), n_trials=1)
+        study.optimize(
+            lambda trial, objective=objective: search.attempt(trial, project, "network", objective), n_trials=1
+        )
     return len(study.trials[3].intermediate_values)
 
 
@@ -52,7 +54,8 @@ def test_a_loss_that_is_no_number_ends_its_trial():
     study = optuna.create_study()
 
     study.optimize(
-        lambda trial: search.attempt(trial, project, lambda _, report: report(1, float("nan")) or 0), n_trials=1
+        lambda trial: search.attempt(trial, project, "network", lambda _, report: report(1, float("nan")) or 0),
+        n_trials=1,
     )
 
     assert study.trials[0].state == optuna.trial.TrialState.PRUNED

@@ -18,7 +18,7 @@ BAD = {
     "is a range; expected choices": Tuning(space={"hidden": Range(low=4, high=32)}),
     "the search space of 'dropout' has the invalid value 1.5": Tuning(space={"dropout": Choice(choices=(0.1, 1.5))}),
     "'hidden' has the invalid value 'wide'": Tuning(space={"hidden": Choice(choices=("none", "wide"))}),
-    "empty search space": Tuning(space={}),
+    "empty search space": Tuning(space={}, trees_space={}),
     "both 'log' and 'step'": Tuning(space={"l2": Range(low=0.1, high=0.3, log=True, step=0.1)}),
 }
 
@@ -40,16 +40,16 @@ def test_a_grid_holds_both_ends_of_a_range_and_every_choice():
         sampler="grid", space={"dropout": Range(low=0, high=0.3, step=0.1), "bins": Choice(choices=(8, 16))}
     )
 
-    assert space.grid(tuning) == {"dropout": [0.0, 0.1, 0.2, 0.3], "bins": [8, 16]}
-    assert len(space.planned(tuning.model_copy(update={"trials": 99}), Training(), seed=0)) == 8
-    assert len(space.planned(tuning.model_copy(update={"trials": 5}), Training(), seed=0)) == 5
+    assert space.grid(tuning.space) == {"dropout": [0.0, 0.1, 0.2, 0.3], "bins": [8, 16]}
+    assert len(space.planned(tuning.model_copy(update={"trials": 99}), Training(), "network", seed=0)) == 8
+    assert len(space.planned(tuning.model_copy(update={"trials": 5}), Training(), "network", seed=0)) == 5
 
 
 def test_the_search_starts_from_the_projects_own_values_where_the_space_holds_them():
     outside = Tuning(space={"dropout": Range(low=0.3, high=0.5)})
 
-    assert space.planned(Tuning(), Training(), seed=0)[0]["learning_rate"] == Training().learning_rate
-    assert space.planned(outside, Training(dropout=0.1), seed=0) == []
+    assert space.planned(Tuning(), Training(), "network", seed=0)[0]["learning_rate"] == Training().learning_rate
+    assert space.planned(outside, Training(dropout=0.1), "network", seed=0) == []
 
 
 @pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed, so the sampler works")

@@ -26,7 +26,7 @@ FINISHED = '"op_code":6'
 
 def small(**tuning: object) -> Project:
     """Return a project whose trials take a fraction of a second."""
-    return made_splits.project(tuning={"trials": 4, **tuning}, training={"epochs": 6})
+    return made_splits.project(tuning={"trials": 4, **tuning}, training={"epochs": 6, "families": ["plain", "network"]})
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def test_a_finished_study_is_not_repeated(finished, splits, tmp_path):
 def test_another_seed_another_space_or_other_rows_are_another_study(splits, tmp_path):
     other = made_splits.write(tmp_path / "other", made_splits.table(rows=600, seed=1))
     keys = [
-        logic.key(small(), splits, SEED),
-        logic.key(small(), splits, SEED + 1),
-        logic.key(small(sampler="random"), splits, SEED),
-        logic.key(small(), other, SEED),
+        logic.key(small(), "network", splits, SEED),
+        logic.key(small(), "network", splits, SEED + 1),
+        logic.key(small(sampler="random"), "network", splits, SEED),
+        logic.key(small(), "network", other, SEED),
     ]
 
     assert len(set(keys)) == 4
-    assert logic.key(small(), splits, SEED) == keys[0]
+    assert logic.key(small(), "network", splits, SEED) == keys[0]
 
 
 def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(finished, splits, tmp_path):
@@ -180,7 +180,7 @@ def test_no_trials_take_the_fixed_hyperparameters(splits, tmp_path):
 
 
 def test_a_study_without_time_for_one_trial_says_so(splits, tmp_path):
-    with pytest.raises(StepFailed, match=r"none of the 1 trials completed; raise 'tuning.timeout_s'"):
+    with pytest.raises(StepFailed, match=r"none of the 1 trials of the network completed; raise 'tuning.timeout_s'"):
         logic.tune(small(timeout_s=1e-6), splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
 
     assert not (tmp_path / "study").exists()
@@ -191,3 +191,21 @@ def test_a_project_without_networks_has_no_trial(splits, tmp_path):
     logic.tune(project, splits, SEED, str(tmp_path / "storage"), tmp_path / "study")
 
     assert StudySummary.read(tmp_path / "study").trials == 0
+
+
+def test_each_family_has_a_study_of_its_own_which_other_families_do_not_change(splits, tmp_path):
+    network = small(trials=2)
+    both = made_splits.project(
+        tuning={"trials": 2}, training={"epochs": 6, "families": ["network", "trees"], "trees": {"rounds": 30}}
+    )
+    logic.tune(network, splits, SEED, str(tmp_path / "studies"), tmp_path / "first")
+    best = logic.tune(both, splits, SEED, str(tmp_path / "studies"), tmp_path / "second")
+    written, trials = StudySummary.read(tmp_path / "second"), Trials.read(tmp_path / "second").trials
+
+    assert [(trial.family, trial.number) for trial in trials] == [
+        ("network", 0), ("network", 1), ("trees", 0), ("trees", 1),
+    ]  # fmt: skip
+    assert written.resumed == 2
+    assert best["trees.leaves"] in (4, 8, 16, 31, 63)
+    assert written.best_value == min(trial.value for trial in trials if trial.value is not None)
+    assert BestHyperparameters.read(tmp_path / "second").trees["leaves"] == best["trees.leaves"]
