@@ -1,6 +1,6 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint format notebook bench lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test changelog clean
+.PHONY: help run serve test lint format notebook bench bench-models lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test changelog clean
 # Keep bytecode; without it every process compiles its heavy libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
@@ -27,6 +27,8 @@ format: $(PERENNIAL)    ## Format the code, and fix what ruff can fix
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 bench: $(PERENNIAL)     ## Measure against alternatives, as ratios (or one part: make bench PART=serving)
 	.venv/bin/python -m pipelines.bench $(PART)
+bench-models: $(PERENNIAL)  ## Compare with boosting libraries on a folder of CSV files (make bench-models TABLES=folder)
+	.venv/bin/python -m pipelines.bench.models $(TABLES) $(SPLITS)
 lock: $(PERENNIAL)      ## Re-lock every step (or one: make lock STEP=training)
 	$(PERENNIAL) lock $(STEP)
 compile: $(PERENNIAL)   ## Rewrite the compiled pipelines and the component.yaml of every step

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from serving.exchange import Exchange
 
 
+_SHIPPED_SEGMENT_S = 1.0
+
+
 def main() -> int:
     """Serve until the process is asked to end; return the exit code."""
     arguments = _parser().parse_args()
@@ -87,8 +90,15 @@ def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
         return
     from components.shared.inference_log.policy import LogPolicy
     from serving.inference_log import InferenceLog
+    from serving.shipping import CollectedLog, Shipper
 
-    exchange.log = InferenceLog(arguments.log_dir, LogPolicy(arguments.log_sample, frozenset(arguments.log_redact)))
+    policy = LogPolicy(arguments.log_sample, frozenset(arguments.log_redact))
+    if arguments.log_collector is None:
+        exchange.log = InferenceLog(arguments.log_dir, policy)
+    else:
+        # A killed pod loses what it has not sent, so segments are short.
+        log = InferenceLog(arguments.log_dir, policy, segment_s=_SHIPPED_SEGMENT_S)
+        exchange.log = CollectedLog(log, Shipper(arguments.log_dir, arguments.log_collector, arguments.name))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
     parser.add_argument("--log-dir", type=_absolute, help="folder of the inference log; no log without it")
+    parser.add_argument("--log-collector", metavar="URL", help="collector that the log is sent to, from --log-dir")
     parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")
     parser.add_argument("--log-redact", action="append", default=[], metavar="FEATURE", help="feature never to log")
     parser.add_argument(

@@ -36,12 +36,14 @@ class InferenceLog:
     killed process loses what was answered since the last write. If the disk is slower than the requests, a bounded
     number of bytes waits and further requests are dropped and counted.
 
-    A segment is closed after 15 seconds or 64 MiB, or when no request has come for a second; it can be compacted then.
+    A segment is closed after ``segment_s`` seconds or 64 MiB, or when no request has come for a second; it can be
+    compacted then.
 
     Args:
         folder: The log's folder.
         policy: Which requests and columns are logged.
         flush_s: Pause between two writes.
+        segment_s: Age at which a segment is closed.
         capacity_bytes: Most bytes that may wait to be written.
         timer_s: A monotonic clock in seconds.
         clock_ns: Nanoseconds since 1970 in UTC.
@@ -53,12 +55,14 @@ class InferenceLog:
         policy: LogPolicy,
         *,
         flush_s: float = 0.2,
+        segment_s: float = _SEGMENT_S,
         capacity_bytes: int = 64 * 2**20,
         timer_s: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._folder, self._policy = folder, policy
         self._capacity_bytes, self._timer_s, self._clock_ns = capacity_bytes, timer_s, clock_ns
+        self._segment_s = segment_s
         self._waiting: dict[str, _Waiting] = {}
         self._waiting_bytes = 0
         self._lock = threading.Lock()
@@ -99,7 +103,7 @@ class InferenceLog:
         now = self._timer_s()
         for version, segment in tuple(self._open.items()):
             idle = now - segment.written_s >= _IDLE_S
-            if idle or segment.size >= _SEGMENT_BYTES or now - segment.opened_s >= _SEGMENT_S:
+            if idle or segment.size >= _SEGMENT_BYTES or now - segment.opened_s >= self._segment_s:
                 self._close(version)
 
     def close(self) -> None:

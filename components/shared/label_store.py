@@ -65,6 +65,15 @@ def add(folder: Path, labels: pa.Table, now: datetime) -> AddedLabels:
     return AddedLabels(labels.num_rows, is_new=True)
 
 
+def content_of(file: Path) -> str:
+    """Return the end of a file's name, which is that of every file with the same labels.
+
+    >>> content_of(Path("00000000001767225600-0123456789abcdef.parquet"))
+    '-0123456789abcdef.parquet'
+    """
+    return f"-{file.name.rpartition('-')[2]}"
+
+
 def forget(folder: Path, entities: Collection[str], rows: Collection[tuple[str, int]]) -> int:
     """Remove the labels of some entities, and of some rows of requests; return how many.
 

@@ -546,6 +546,12 @@ class ServingSettings(Section):
     scale_target: int = Field(80, ge=1, description="Usage above which pods are added, in percent of the request.")
     log_url: str | None = Field(None, description="HTTP sink for KServe's request log; no log without it.")
     log_mode: Literal["all", "request", "response"] = Field("all", description="What KServe logs of each exchange.")
+    collector: str | None = Field(
+        None,
+        pattern=r"^https?://.+",
+        description="Address of the collector that keeps the inference log, such as "
+        "http://collector.perennial.svc.cluster.local:8090; nothing is logged for monitoring without it.",
+    )
     start_s: int = Field(300, ge=10, description="Seconds in which a pod must become ready.")
     drain_s: int = Field(10, ge=0, description="Seconds for which a terminating pod still answers requests.")
 

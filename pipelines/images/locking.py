@@ -46,8 +46,8 @@ class Lock:
 def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
-    Names are steps, services of infra/, and ``serving``, ``command``, ``notebooks``, ``tests``, ``benchmarks``,
-    ``bench`` or ``uv``.
+    Names are steps, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``, ``tests``,
+    ``benchmarks``, ``bench`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
@@ -77,6 +77,7 @@ def locks() -> Mapping[str, Lock]:
             step: Lock.of(root / "components" / step / "requirements.in", _STEP_CONFIG) for step in environments.steps()
         },
         "serving": Lock.of(root / "serving" / "requirements.in"),
+        "collector": Lock.of(root / "serving" / "collector" / "requirements.in"),
         "command": Lock(root / "requirements.txt", (package,), extras=("test",)),
         "notebooks": Lock(notebooks.with_suffix(".txt"), (package, notebooks), extras=("test",)),
         "tests": Lock.of(root / "tests" / "requirements.in"),

@@ -26,6 +26,8 @@ PLATFORM = "CPython-3.11-linux/amd64"
 CEILINGS = Path("infra") / "image_sizes.yaml"
 _UV = Path("infra") / "uv.txt"
 _SETTINGS = "image.yaml"
+# Each is started as the module __main__ of its folder.
+_SERVERS = {"serving": Path("serving"), "collector": Path("serving") / "collector"}
 # A string's hash decides the order of a set: with a fixed seed a step gives the same result every time.
 _STEP_SETTINGS: dict[str, Any] = {"environment": {"PYTHONHASHSEED": "0"}}
 
@@ -144,9 +146,9 @@ def steps(root: Path = ROOT) -> list[str]:
 
 
 def names(root: Path = ROOT) -> list[str]:
-    """Name every image: the steps, ``serving``, and each service of infra/ that has image settings."""
+    """Name every image: the steps, the servers, and each service of infra/ that has image settings."""
     services = sorted(path.parent.name for path in (root / "infra").glob(f"*/{_SETTINGS}"))
-    return [*steps(root), "serving", *services]
+    return [*steps(root), *_SERVERS, *services]
 
 
 def chosen(image_names: Iterable[str], root: Path = ROOT) -> list[str]:
@@ -164,8 +166,8 @@ def chosen(image_names: Iterable[str], root: Path = ROOT) -> list[str]:
 
 def recipe(name: str, root: Path = ROOT) -> Recipe:
     """Return the recipe of an image."""
-    if name == "serving":
-        return Recipe(name, root, Path("serving"), ("serving.__main__",))
+    if name in _SERVERS:
+        return Recipe(name, root, _SERVERS[name], (f"{'.'.join(_SERVERS[name].parts)}.__main__",))
     face = root / "components" / name / "component.py"
     if face.exists():
         return Recipe(name, root, face.parent.relative_to(root), tuple(imported_by_functions(face, root)))

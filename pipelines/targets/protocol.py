@@ -23,8 +23,11 @@ from pipelines.targets.model import Images, Target
 from pipelines.targets.state import State
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from components.shared.label_store import AddedLabels
 
 
 @dataclass(frozen=True)
@@ -308,6 +311,14 @@ class Backend(ABC):
         self._lacks(
             "files of former releases", "run the pipeline again on the commit and the data of the version to release it"
         )
+
+    @abstractmethod
+    def add_labels(self, labels: "pa.Table", now: datetime) -> "AddedLabels":
+        """Add labels that have become known since the prediction; see ``label_store.add``.
+
+        Raises:
+            InputError: If the place where labels are kept refuses.
+        """
 
     @abstractmethod
     def check_machine(self) -> None:

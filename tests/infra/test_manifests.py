@@ -31,9 +31,9 @@ OTHERS = {
     "stranger": Pod("default", {"app": "stranger"}),
     "outside": OUTSIDE,
 }
-PORTS = (53, 80, 443, 5000, 5432, 6379, 6443, 6566, 8080, 8081, 8333, 8887, 8888, 9000, 10080)
+PORTS = (53, 80, 443, 5000, 5432, 6379, 6443, 6566, 8080, 8081, 8333, 8887, 8888, 8090, 9000, 10080)
 # Those that run where policies of ours are; what the others do among themselves is theirs.
-OURS = ("mlflow", "feature-server", "postgres", "redis", "step", "model")
+OURS = ("mlflow", "feature-server", "collector", "postgres", "redis", "step", "model")
 
 
 def ids(pairs):
@@ -115,8 +115,9 @@ def test_a_container_says_what_it_takes_and_how_to_see_that_it_lives(overlay, wo
 def test_an_image_is_ours_by_its_symbolic_name_or_pinned(overlay, workload):
     for container in rendered.containers(workload):
         repository, _, tag = container["image"].partition(":")
-        folder = rendered.INFRA / repository.removeprefix("perennial/").replace("-", "_")
-        ours = repository.startswith("perennial/") and not tag and (folder / "image.yaml").exists()
+        name = repository.removeprefix("perennial/").replace("-", "_")
+        described = any((rendered.INFRA / place / name / "image.yaml").exists() for place in (".", "../serving"))
+        ours = repository.startswith("perennial/") and not tag and described
         assert ours or (tag and tag != "latest"), container["image"]
         assert container["imagePullPolicy"] == "IfNotPresent"
 
@@ -264,7 +265,12 @@ STEPS = {
     ("step", "outside", 443),
     ("step", "outside", 6443),
 }
-INGRESS = {("gateway", "model", 8080), ("gateway", "model", 8081), ("application", "feature-server", 6566)}
+INGRESS = {
+    ("gateway", "model", 8080),
+    ("gateway", "model", 8081),
+    ("application", "feature-server", 6566),
+    ("model", "collector", 8090),
+}
 FLOWS = {
     "kind": {
         *DNS,
@@ -275,6 +281,7 @@ FLOWS = {
         ("mlflow", "postgres", 5432),
         ("mlflow", "seaweedfs", 8333),
         ("feature-server", "postgres", 5432),
+        ("collector", "seaweedfs", 8333),
         ("feature-server", "redis", 6379),
         ("model", "seaweedfs", 8333),
     },
@@ -286,6 +293,7 @@ FLOWS = {
         ("mlflow", "outside", 443),
         ("mlflow", "outside", 5432),
         ("feature-server", "outside", 5432),
+        ("collector", "outside", 443),
         ("feature-server", "outside", 6379),
         ("model", "outside", 443),
     },

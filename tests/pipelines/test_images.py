@@ -163,6 +163,7 @@ def test_the_recipe_installs_hashed_wheels_and_ends_as_nobody():
     [
         ("gate", "", ""),
         ("serving", "8080 8081", '["python3", "-m", "serving"]'),
+        ("collector", "8090", '["python3", "-m", "serving.collector"]'),
         ("mlflow", "5000", '["mlflow"]'),
         ("feature_server", "6566", '["feast"]'),
     ],

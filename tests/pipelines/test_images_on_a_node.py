@@ -19,7 +19,12 @@ KUBECONFIG = os.environ.get("KUBECONFIG", "")
 pytestmark = pytest.mark.skipif(not KUBECONFIG, reason="no KUBECONFIG: it names the cluster on which pods run")
 BASE = os.environ.get("PERENNIAL_BASE", Images().base)
 REGISTRY = os.environ.get("PERENNIAL_REGISTRY", "")
-SERVERS = {"serving": "serving.server", "mlflow": "mlflow.server", "feature_server": "feast.feature_server"}
+SERVERS = {
+    "serving": "serving.server",
+    "collector": "serving.collector.app",
+    "mlflow": "mlflow.server",
+    "feature_server": "feast.feature_server",
+}
 CANNOT_PULL = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
 DEADLINE_S = 240
 

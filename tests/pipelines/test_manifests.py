@@ -47,7 +47,7 @@ def test_only_what_an_overlay_makes_is_committed():
 def test_an_image_is_named_by_the_digest_that_a_registry_answered_with_or_by_its_content(kubectl):
     text = manifests.render("production", {"mlflow": DIGEST, "feature_server": "perennial/feature-server:12ab"})
 
-    assert images(text) == {DIGEST, "perennial/feature-server:12ab"}
+    assert images(text) == {DIGEST, "perennial/feature-server:12ab", "perennial/collector"}
 
 
 def test_nothing_but_the_images_differs_from_what_is_committed(kubectl):
@@ -76,7 +76,11 @@ def test_the_verb_fills_in_every_image_of_ours_and_the_examples_features(kubectl
 
     assert done.exit_code == 0, done.output
     ours = {image for image in images(done.output) if image.startswith("perennial/")}
-    assert {image.partition(":")[0] for image in ours} == {"perennial/mlflow", "perennial/feature-server"}
+    assert {image.partition(":")[0] for image in ours} == {
+        "perennial/mlflow",
+        "perennial/feature-server",
+        "perennial/collector",
+    }
     assert all(re.fullmatch(r"perennial/[a-z-]+:[0-9a-f]{16}", image) for image in ours)
     assert "churn_v1" in done.output
 

@@ -81,9 +81,14 @@ def files(folder: Path, start: date | None = None, end: date | None = None) -> l
         when = date.fromisoformat(day.name.removeprefix("day="))
         if (start is None or when >= start) and (end is None or when <= end):
             paths = sorted(day.glob("*.parquet"))
-            replaced = {name for path in paths for name in _metadata(path).replaces}
-            paths_of_days += [path for path in paths if path.name not in replaced]
+            gone = replaced(paths)
+            paths_of_days += [path for path in paths if path.name not in gone]
     return paths_of_days
+
+
+def replaced(paths: Iterable[Path]) -> set[str]:
+    """Return the names of the files that some files of a day replace."""
+    return {name for path in paths for name in _metadata(path).replaces}
 
 
 def expire(folder: Path, retention_days: int, now: datetime) -> list[str]:
@@ -244,7 +249,7 @@ def _remove_replaced(folder: Path) -> None:
         for partial in day.glob("*.partial"):
             partial.unlink()
         paths = sorted(day.glob("*.parquet"))
-        for name in {name for path in paths for name in _metadata(path).replaces}:
+        for name in replaced(paths):
             (day / name).unlink(missing_ok=True)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from components.shared import label_store
 from pipelines.command.options import TargetOptions
 from pipelines.scoring import late_labels
 
@@ -13,9 +12,8 @@ from pipelines.scoring import late_labels
 def add(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) -> None:
     """Add the labels of a table to the project's, and say how many."""
     backend = options.open()
-    backend.check_machine()
     labels = late_labels.read(backend.project, table, columns)
-    added = label_store.add(backend.state.labels, labels, datetime.now(UTC))
+    added = backend.add_labels(labels, datetime.now(UTC))
     names = {"request_id": "request", "event_time": "entity and time", "entity": "entity"}
     by = next(name for column, name in names.items() if labels[column].null_count == 0)
     if added.is_new:

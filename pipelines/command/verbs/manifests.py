@@ -7,7 +7,7 @@ import click
 
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import observing
-from pipelines.images import builder
+from pipelines.images import builder, environments
 from pipelines.images import overlays as manifests
 
 
@@ -40,4 +40,5 @@ def rewrite_golden() -> Iterable[Path]:
 
 
 def _services() -> list[str]:
-    return [name for name in builder.names() if (manifests.INFRA / name).is_dir()]
+    """Name the images that infra/ deploys itself; releases deploy the model server, and pipelines the steps."""
+    return [name for name in builder.names() if name not in (*environments.steps(), "serving")]

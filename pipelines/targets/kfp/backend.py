@@ -1,6 +1,7 @@
 """The Kubeflow Pipelines target: bring a project there, start runs, follow them, fetch what they left."""
 
 import functools
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.shared import inference, registry
+from components.shared import inference, registry, sources
 from components.shared.errors import InputError, PerennialError, StepFailed
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.runs import Run, report
@@ -24,7 +25,10 @@ from pipelines.targets.protocol import Backend, RunObserver, RunRequest, RunSumm
 from pipelines.targets.state import State
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from mlflow import MlflowClient
+
+    from components.shared.label_store import AddedLabels
 
 _LOOK_S = 5.0
 
@@ -210,6 +214,30 @@ class KfpBackend(Backend):
                 "machine reaches it at another address."
             ) from error
         return registry.open(url)
+
+    def add_labels(self, labels: "pa.Table", now: datetime) -> "AddedLabels":
+        """Add them to the bucket, as a file of their own.
+
+        Raises:
+            InputError: If the target does not say where in a bucket labels are kept, or the bucket refuses.
+        """
+        from components.shared import label_store
+
+        uri = self.target.services.labels
+        if not sources.is_remote(uri):
+            raise InputError(
+                f"services.labels of the target is {uri!r}, which no pod reaches; expected s3://bucket/prefix."
+            )
+        bucket = Bucket(self.target.storage)
+        with tempfile.TemporaryDirectory() as folder:
+            added = label_store.add(Path(folder), labels, now)
+            files = sorted(Path(folder).glob("*.parquet"))
+            newest = max(bucket.names(uri), default="")
+            if any(newest.endswith(label_store.content_of(file)) for file in files):
+                return label_store.AddedLabels(added.rows, is_new=False)
+            for file in files:
+                bucket.put(file, uri)
+        return added
 
     def check_machine(self) -> None:
         """Refuse: runs happen at the server."""

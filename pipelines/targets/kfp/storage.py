@@ -98,6 +98,28 @@ class Bucket:
                     shutil.copyfileobj(stream, written)
         return True
 
+    def names(self, uri: str) -> list[str]:
+        """List the files of a folder of any bucket of this server; none if it does not exist.
+
+        Raises:
+            InputError: If the bucket refuses.
+        """
+        from pyarrow import fs
+
+        selector = fs.FileSelector(uri.partition("://")[2], allow_not_found=True)
+        with sources.bucket_errors(uri):
+            return [info.base_name for info in self._system.get_file_info(selector) if info.is_file]
+
+    def put(self, file: Path, uri: str) -> None:
+        """Copy a file to a folder of any bucket of this server; it appears there when it is whole.
+
+        Raises:
+            InputError: If the bucket refuses.
+        """
+        path = f"{uri.partition('://')[2]}/{file.name}"
+        with sources.bucket_errors(uri), self._system.open_output_stream(path) as stream:
+            stream.write(file.read_bytes())
+
     def _put(self, file: Path, key: str) -> None:
         """Upload a file unless one of its size is there; an object appears when all of it has arrived."""
         if self._there(key, file.stat().st_size):

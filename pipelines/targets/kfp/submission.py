@@ -135,21 +135,18 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
 
     Raises:
         InputError: If a table is missing or can't be reached from a pod, the bucket refuses, or the pipeline reads the
-            inference log, which no server on a cluster writes.
+            inference log and the target does not say where in a bucket it is.
     """
     state, project, target = prepared.state, prepared.project, prepared.target
     if prepared.entry.reads_log:
-        raise InputError(
-            f"the pipeline {prepared.entry.name!r} reads the inference log, which servers on a cluster do not write "
-            "yet; run 'perennial monitor' where the endpoint is a folder (laptop, docker)."
-        )
+        _check_log(target)
     if stranded := sorted(storage.unreachable(project)):
         raise InputError(
             f"the sources {stranded} are database files on this machine, which no pod reaches; "
             "name a database server, or export them to parquet."
         )
-    source_hash, source_root = None, request.source_root
-    if source_root is None:
+    source_hash, source_root = None, request.source_root or ""
+    if request.source_root is None and "source_root" in prepared.entry.parameters:
         # A table in a database hides no other: those that are files travel, and ingestion runs in every run.
         source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
         source_root = bucket.put_tables(project, state.root, source_hash or _files_hash(prepared))
@@ -172,6 +169,17 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         window_end=iso(request.end),
     )
     return prepared.entry.arguments(context)
+
+
+def _check_log(target: Kfp) -> None:
+    """Refuse places that no pod reaches."""
+    services = target.services
+    for name, uri in (("inference_log", services.inference_log), ("labels", services.labels)):
+        if not sources.is_remote(uri):
+            raise InputError(
+                f"services.{name} of the target is {uri!r}, which no pod reaches; expected s3://bucket/prefix, where "
+                "the collector of infra/ keeps it."
+            )
 
 
 def _files_hash(prepared: PreparedSubmission) -> str:

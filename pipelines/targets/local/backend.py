@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.shared import registry
 from components.shared.errors import InputError
@@ -23,6 +23,11 @@ from pipelines.targets.local.seam import Tasks
 from pipelines.targets.model import Docker, Laptop
 from pipelines.targets.protocol import Backend, RunObserver, RunRequest, RunSummary
 from pipelines.targets.state import State
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from components.shared.label_store import AddedLabels
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,12 @@ class LocalBackend(Backend):
                 yield
             finally:
                 starting.result().stop()
+
+    def add_labels(self, labels: "pa.Table", now: datetime) -> "AddedLabels":
+        """Add them to the project's folder."""
+        from components.shared import label_store
+
+        return label_store.add(self.state.labels, labels, now)
 
     def check_machine(self) -> None:
         """Runs happen on this machine."""

@@ -166,3 +166,19 @@ def _violations(value, schema, where):
         for position, inner in enumerate(value):
             found += _violations(inner, schema.get("items", {}), f"{where}[{position}]")
     return found
+
+
+def test_what_a_pod_logs_goes_to_the_projects_collector_and_the_server_takes_every_option():
+    where = "http://collector.perennial.svc.cluster.local:8090"
+    project = made_candidate.project(serving={"collector": where}, monitoring={"log_sample": 0.25, "redact": ["usage"]})
+    [container] = manifest.serving_runtime(project.serving, "s:1", manifest.options(project))["spec"]["containers"]
+    parsed = _parser().parse_args(container["args"])
+
+    assert (parsed.log_collector, parsed.log_sample, parsed.log_redact) == (where, 0.25, ["usage"])
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert any(str(parsed.log_dir).startswith(f"{mount}/") for mount in mounts)
+
+
+@pytest.mark.parametrize("sections", [{}, {"serving": {"collector": "http://c:8090"}, "monitoring": {"log": False}}])
+def test_without_a_collector_or_with_the_log_off_a_pod_logs_nothing(sections):
+    assert manifest.options(made_candidate.project(**sections)) == []

@@ -101,9 +101,10 @@ def test_a_mistake_is_found_before_anything_is_sent(tmp_path):
 
 
 def test_monitoring_is_refused_before_anything_is_uploaded(perennial):
-    assert (
-        "the pipeline 'monitoring' reads the inference log, which servers on a cluster do not write yet"
-        in perennial("submit", "--pipeline", "monitoring", code=2)
+    nowhere = ("--set", "services.inference_log=/srv/log")
+
+    assert "services.inference_log of the target is '/srv/log', which no pod reaches; expected s3://" in perennial(
+        "submit", "--pipeline", "monitoring", *nowhere, code=2
     )
 
 

@@ -5,7 +5,7 @@ The local endpoint reads the same files.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ SERVICE_ACCOUNT = "perennial-models"
 LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-of": "perennial"}
 # What `python -m serving` takes in a pod, where KServe has put the package at /mnt/models.
 _SERVE = ("--model-dir=/mnt/models", "--host=0.0.0.0", "--port=8080", "--grpc-port=8081")
+# Segments wait here for the collector, in the folder that is writable.
+_LOG = "/tmp/log"
 # KServe appends "-predictor" and the like; a label of DNS has 63 characters.
 _NAME_LENGTH = 40
 # Requests that were begun before the drain have this long to end; the server gives up after a third of it.
@@ -39,7 +41,7 @@ def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged
     folder.mkdir(parents=True, exist_ok=True)
     project = candidate.project
     reference = candidate.code.get("image:serving", image("serving"))
-    runtime = serving_runtime(project.serving, reference, project.explored)
+    runtime = serving_runtime(project.serving, reference, options(project))
     service = inference_service(
         candidate, str(version.version), str(version.source), manifest_sha256, runtime["metadata"]["name"]
     )
@@ -136,9 +138,18 @@ def _pod(project: Project, version: str) -> dict[str, Any]:
     }
 
 
-def serving_runtime(
-    serving: ServingSettings, reference: str, explored: Mapping[str, float] | None = None
-) -> dict[str, Any]:
+def options(project: Project) -> list[str]:
+    """Return the server's options that come from the project: exploration, and what is logged where."""
+    explored = [f"--explore={name}={share}" for name, share in project.explored.items()]
+    collector, monitoring = project.serving.collector, project.monitoring
+    if collector is None or not monitoring.log:
+        return explored
+    redacted = [f"--log-redact={feature}" for feature in monitoring.redact]
+    log = [f"--log-dir={_LOG}", f"--log-collector={collector}", f"--log-sample={monitoring.log_sample}"]
+    return [*explored, *log, *redacted]
+
+
+def serving_runtime(serving: ServingSettings, reference: str, options: Sequence[str] = ()) -> dict[str, Any]:
     """Describe the runtime; KServe fills the service's name in for ``{{.Name}}``.
 
     It is named by its content: projects that agree share one, and a new image makes a new one and keeps the champion's.
@@ -146,7 +157,7 @@ def serving_runtime(
     Args:
         serving: The project's settings.
         reference: The image of the server.
-        explored: Decisions of which a random share is answered otherwise, and that share.
+        options: Of the server, beside those that every runtime has.
     """
     # Python, since every image has it, and not every cluster knows a preStop of its own that sleeps.
     sleep = ["python", "-c", f"import time; time.sleep({serving.drain_s})"]
@@ -156,11 +167,7 @@ def serving_runtime(
         "name": "kserve-container",
         "image": reference,
         "command": ["python", "-m", "serving"],
-        "args": [
-            "--name={{.Name}}",
-            *_SERVE,
-            *(f"--explore={name}={share}" for name, share in (explored or {}).items()),
-        ],
+        "args": ["--name={{.Name}}", *_SERVE, *options],
         "env": [{"name": key, "value": value} for key, value in telemetry.OFF.items()],
         "ports": [{"containerPort": 8080, "protocol": "TCP"}],
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],

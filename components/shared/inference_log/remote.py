@@ -1,0 +1,123 @@
+"""The inference log and the labels in a bucket: the collector publishes files, steps fetch a copy.
+
+A published file is never changed. A file that replaces others names them in its metadata, so readers that fetched both
+leave the replaced ones out, and a publisher that is killed at any point goes on where it was.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from components.shared import sources
+from components.shared.errors import InputError
+from components.shared.inference_log import compaction
+
+_KEPT = timedelta(days=2)
+"""Days that stay on the collector's disk, because their files may still be merged."""
+
+
+def publish(folder: Path, uri: str, now: datetime) -> int:
+    """Bring compacted files to a bucket; delete there what they replace, and here the days that are over.
+
+    Args:
+        folder: The log on this machine.
+        uri: ``s3://bucket/prefix``, or another that pyarrow knows.
+        now: Days that ended two days before are deleted here once they are in the bucket.
+
+    Returns:
+        The number of files that were copied.
+
+    Raises:
+        InputError: If the bucket cannot be reached or refuses.
+    """
+    system, prefix = sources.bucket(uri)
+    copied = 0
+    with sources.bucket_errors(uri):
+        for day in sorted(folder.glob("day=*")):
+            there = {PurePosixPath(path).name for path in _listed(system, f"{prefix}/{day.name}")}
+            paths = [path for path in compaction.files(folder) if path.parent == day]
+            for path in paths:
+                if path.name not in there:
+                    _write(system, f"{prefix}/{day.name}/{path.name}", path)
+                    copied += 1
+            for name in compaction.replaced(paths) & there:
+                system.delete_file(f"{prefix}/{day.name}/{name}")
+            if _date(day.name) < (now.astimezone(UTC) - _KEPT).date():
+                for path in paths:
+                    path.unlink()
+                day.rmdir()
+    return copied
+
+
+def fetch(uri: str, folder: Path) -> Path:
+    """Copy every parquet file of a log or of labels from a bucket; return the folder.
+
+    Args:
+        uri: A folder of this machine, which is returned as it is, or ``s3://bucket/prefix``.
+        folder: Where the copy goes; files that it has are not copied again.
+
+    Raises:
+        InputError: If the bucket cannot be reached or refuses.
+    """
+    if not sources.is_remote(uri):
+        return Path(uri)
+    from pyarrow import fs
+
+    system, prefix = sources.bucket(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    with sources.bucket_errors(uri):
+        # A bucket that does not exist would look like a log without a row.
+        bucket = prefix.partition("/")[0]
+        if bucket and system.get_file_info(bucket).type == fs.FileType.NotFound:
+            raise InputError(f"there is no bucket {bucket!r} for {uri}; correct the target file.")
+        for path in _listed(system, prefix):
+            target = folder / PurePosixPath(path).relative_to(prefix)
+            if path.endswith(".parquet") and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_suffix(".partial")
+                fs.copy_files(path, str(partial), source_filesystem=system, destination_filesystem=fs.LocalFileSystem())
+                partial.replace(target)
+    return folder
+
+
+def expire(uri: str, retention_days: int, now: datetime) -> list[str]:
+    """Delete the days of a bucket's log that are older than the retention; return them.
+
+    Raises:
+        InputError: If the bucket cannot be reached or refuses.
+    """
+    system, prefix = sources.bucket(uri)
+    last = (now.astimezone(UTC) - timedelta(days=retention_days)).date()
+    expired = set()
+    with sources.bucket_errors(uri):
+        for path in _listed(system, prefix):
+            day = PurePosixPath(path).parent.name
+            if day.startswith("day=") and _date(day) < last:
+                system.delete_file(path)
+                expired.add(day.removeprefix("day="))
+    return sorted(expired)
+
+
+def _date(day: str) -> date:
+    return date.fromisoformat(day.removeprefix("day="))
+
+
+def _listed(system: Any, folder: str) -> list[str]:
+    from pyarrow import fs
+
+    selector = fs.FileSelector(folder, recursive=True, allow_not_found=True)
+    return sorted(info.path for info in system.get_file_info(selector) if info.type == fs.FileType.File)
+
+
+def _write(system: Any, path: str, source: Path) -> None:
+    """Write one file; a bucket shows it when it is whole, a folder of this machine by its new name."""
+    from pyarrow import fs
+
+    if isinstance(system, fs.LocalFileSystem):
+        system.create_dir(str(PurePosixPath(path).parent), recursive=True)
+        partial = f"{path}.partial"
+        fs.copy_files(str(source), partial, source_filesystem=fs.LocalFileSystem(), destination_filesystem=system)
+        system.move(partial, path)
+    else:
+        with system.open_output_stream(path) as stream:
+            stream.write(source.read_bytes())

@@ -1,0 +1,58 @@
+"""The collector's HTTP interface: ``PUT /segments/NAME``, ``/healthz`` and ``/metrics``."""
+
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from components.shared.errors import InputError
+from serving.collector.inbox import Inbox
+
+SEGMENTS = Counter("perennial_collected_segments", "Segments that servers sent.", ["new"])
+_MOST_BYTES = 80 * 2**20
+
+
+def app(inbox: Inbox, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    """Return the application; a segment is on disk when it is answered.
+
+    Args:
+        inbox: Where segments go.
+        lifespan: What runs beside the server.
+    """
+
+    async def segment(request: Request) -> Response:
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > _MOST_BYTES:
+                return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a segment has at most {_MOST_BYTES} bytes")
+        try:
+            new = await run_in_threadpool(inbox.take, request.path_params["name"], bytes(content))
+        except InputError as reason:
+            return _error(HTTPStatus.BAD_REQUEST, str(reason))
+        SEGMENTS.labels(str(new).lower()).inc()
+        return Response(status_code=HTTPStatus.CREATED if new else HTTPStatus.OK)
+
+    async def health(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def measured(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(
+        routes=[
+            Route("/segments/{name}", segment, methods=["PUT"]),
+            Route("/healthz", health),
+            Route("/metrics", measured),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _error(status: HTTPStatus, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status_code=status)

@@ -1,0 +1,56 @@
+"""Take segments of servers into the log's folder, each once, and only whole ones."""
+
+import os
+import re
+from pathlib import Path
+
+from components.shared.errors import InputError, StepFailed
+from components.shared.inference_log import segments
+from components.shared.inference_log.segments import SegmentHeader
+
+_NAME = re.compile(r"\d{20}-[\w-]{1,80}\.jsonl")
+_TAKEN = "taken"
+
+
+class Inbox:
+    """The write-ahead files of a log that servers fill over the network.
+
+    Args:
+        folder: The log's folder; created if absent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._wal, self._taken = segments.wal(folder), folder / _TAKEN
+        self._wal.mkdir(parents=True, exist_ok=True)
+        self._taken.mkdir(exist_ok=True)
+
+    def take(self, name: str, content: bytes) -> bool:
+        """Write a segment to disk before returning; return whether it is a new one.
+
+        Raises:
+            InputError: If the name is not a segment's, or the content has no header.
+        """
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{name!r} is no name of a segment; expected 20 digits, a dash, letters and .jsonl.")
+        try:
+            SegmentHeader.parse(content.partition(b"\n")[0], name)
+        except StepFailed as reason:
+            raise InputError(str(reason)) from None
+        taken = self._taken / name
+        if taken.exists() or (self._wal / name).exists():
+            return False
+        # Not the suffix of a segment, so that nobody compacts half of it.
+        partial = self._wal / f"{name}.new"
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.rename(self._wal / name)
+        taken.touch()
+        return True
+
+    def forget_names(self, before_s: float) -> None:
+        """Forget which segments were taken before a time (seconds since 1970): nobody sends them again."""
+        for path in self._taken.iterdir():
+            if path.stat().st_mtime < before_s:
+                path.unlink()

@@ -1,0 +1,231 @@
+"""The collector keeps in the bucket what servers log, each row once, and a step in a pod reads it from there."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from pyarrow import parquet
+
+from components.shared import polling
+from components.shared.errors import InputError
+from components.shared.inference_log import compaction, remote, segments
+from pipelines.images.environments import ROOT
+from pipelines.targets.kfp import submission
+from pipelines.targets.kfp.backend import KfpBackend
+from pipelines.targets.kfp.storage import Bucket
+from pipelines.targets.model import Kfp
+from pipelines.targets.protocol import RunRequest
+from pipelines.targets.state import State
+from serving.collector.inbox import Inbox
+from serving.collector.keeper import Keeper
+from tests.components import made_log
+from tests.components.made_log import FIRST, request
+
+LOG = "s3://collected/log"
+
+
+@pytest.fixture
+def client(s3, monkeypatch):
+    """An empty bucket, and the variables with which everybody reaches it."""
+    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION", "ENDPOINT_URL")
+    for name, value in zip(names, ("somebody", "secret", "us-east-1", s3), strict=True):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client.create_bucket(Bucket="collected")
+    yield client
+    for entry in client.list_objects_v2(Bucket="collected").get("Contents", []):
+        client.delete_object(Bucket="collected", Key=entry["Key"])
+    client.delete_bucket(Bucket="collected")
+
+
+def content(*requests: dict[str, Any], folder: Path) -> bytes:
+    """Return a segment, as a server would send it."""
+    made_log.write(folder, requests)
+    [path] = segments.wal(folder).glob("*.jsonl")
+    sent = path.read_bytes()
+    path.unlink()
+    return sent
+
+
+def keeper(folder: Path, *, day: float = 0.5, retention_days: int = 180, bucket: str = LOG) -> Keeper:
+    now = FIRST + timedelta(days=day)
+    return Keeper(folder, Inbox(folder), bucket, retention_days=retention_days, clock=lambda: now)
+
+
+def name(number: int) -> str:
+    return f"{10**18 + number:020d}-1-1-sender.jsonl"
+
+
+def keys(client) -> list[str]:
+    return sorted(entry["Key"] for entry in client.list_objects_v2(Bucket="collected").get("Contents", []))
+
+
+def ids(folder: Path) -> list[str]:
+    """Return the request ids in the bucket, as a step reads them."""
+    return sorted(
+        row
+        for path in compaction.files(remote.fetch(LOG, folder))
+        for row in parquet.read_table(path)["request_id"].to_pylist()
+    )
+
+
+def test_rows_reach_the_bucket_by_day_and_are_read_from_there(client, tmp_path):
+    inbox = Inbox(tmp_path / "data")
+    inbox.take(name(1), content(request("a", 0.1), request("b", 1.2), folder=tmp_path / "pod"))
+    assert keeper(tmp_path / "data").keep()
+
+    assert [key.rpartition("/")[0] for key in keys(client)] == ["log/day=2026-01-01", "log/day=2026-01-02"]
+    assert ids(tmp_path / "step") == ["a", "b"]
+
+
+def test_a_segment_that_is_sent_again_counts_once_even_after_it_is_in_the_bucket(client, tmp_path):
+    sent = content(request("a", 0.1), folder=tmp_path / "pod")
+    inbox = Inbox(tmp_path / "data")
+    taken = [inbox.take(name(1), sent), inbox.take(name(1), sent)]
+    keeper(tmp_path / "data").keep()
+    taken.append(Inbox(tmp_path / "data").take(name(1), sent))
+    keeper(tmp_path / "data").keep()
+
+    assert taken == [True, False, False]
+    assert ids(tmp_path / "step") == ["a"]
+
+
+def test_what_the_bucket_refuses_stays_and_is_tried_again(client, tmp_path):
+    Inbox(tmp_path / "data").take(name(1), content(request("a", 0.1), folder=tmp_path / "pod"))
+
+    assert not keeper(tmp_path / "data", bucket="s3://nobody-has-this/log").keep()
+    assert keeper(tmp_path / "data").keep()
+    assert ids(tmp_path / "step") == ["a"]
+
+
+def test_many_files_of_a_day_become_one_and_no_row_is_lost_or_doubled(client, tmp_path):
+    for number in range(40):
+        Inbox(tmp_path / "data").take(name(number), content(request(f"r{number:02}", 0.1), folder=tmp_path / "pod"))
+        keeper(tmp_path / "data").keep()
+
+    assert ids(tmp_path / "step") == [f"r{number:02}" for number in range(40)]
+    assert len(keys(client)) <= 20
+
+
+def test_a_copy_that_was_fetched_between_two_merges_has_every_row_once(client, tmp_path):
+    for number in range(40):
+        Inbox(tmp_path / "data").take(name(number), content(request(f"r{number:02}", 0.1), folder=tmp_path / "pod"))
+        keeper(tmp_path / "data").keep()
+        if number in (15, 17):
+            ids(tmp_path / "step")
+
+    assert ids(tmp_path / "step") == [f"r{number:02}" for number in range(40)]
+
+
+def test_days_that_are_over_leave_the_disk_and_late_rows_of_them_still_arrive(client, tmp_path):
+    inbox = Inbox(tmp_path / "data")
+    inbox.take(name(1), content(request("a", 0.1), folder=tmp_path / "pod"))
+    keeper(tmp_path / "data", day=5).keep()
+    assert list((tmp_path / "data").glob("day=*")) == []
+    inbox.take(name(2), content(request("late", 0.2), folder=tmp_path / "pod"))
+    keeper(tmp_path / "data", day=6).keep()
+
+    assert ids(tmp_path / "step") == ["a", "late"]
+
+
+def test_days_older_than_the_retention_leave_the_bucket(client, tmp_path):
+    Inbox(tmp_path / "data").take(name(1), content(request("old", 0.1), request("new", 9.5), folder=tmp_path / "pod"))
+    keeper(tmp_path / "data", day=10, retention_days=5).keep()
+
+    assert ids(tmp_path / "step") == ["new"]
+
+
+def test_a_folder_of_this_machine_is_read_where_it_is(tmp_path):
+    assert remote.fetch(str(tmp_path / "log"), tmp_path / "copy") == tmp_path / "log"
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_unavailable_bucket_is_told_in_a_sentence(client, tmp_path):
+    with pytest.raises(InputError, match="there is no bucket 'nobody-has-this' for s3://nobody-has-this/log"):
+        remote.fetch("s3://nobody-has-this/log", tmp_path)
+
+
+def test_half_a_segment_is_refused_and_nothing_of_it_stays(tmp_path):
+    inbox = Inbox(tmp_path)
+
+    with pytest.raises(InputError, match="does not begin with the header of an inference log"):
+        inbox.take(name(1), b'{"version": 1, "mod')
+    with pytest.raises(InputError, match="is no name of a segment"):
+        inbox.take("../1.jsonl", made_log.HEADER.line())
+    assert list(segments.wal(tmp_path).iterdir()) == []
+
+
+def backend(s3: str, tmp_path: Path, labels: str = "s3://collected/labels") -> KfpBackend:
+    target = Kfp.model_validate(
+        {
+            "kind": "kfp",
+            "services": {"labels": labels},
+            "storage": {"uri": "minio://collected/perennial", "endpoint_url": s3},
+        }
+    )
+    return KfpBackend("kfp", target, State(tmp_path, target.services))
+
+
+def test_labels_are_added_to_the_bucket_once_and_read_from_there(client, s3, tmp_path):
+    made_log.add_labels(tmp_path / "made", [{"request_id": "a", "label": "yes"}])
+    [path] = (tmp_path / "made").glob("*.parquet")
+    labels = parquet.read_table(path).drop_columns(["added_at"])
+    there = backend(s3, tmp_path)
+    added = [there.add_labels(labels, FIRST + timedelta(days=day)) for day in (1, 2)]
+
+    assert [(each.rows, each.is_new) for each in added] == [(1, True), (1, False)]
+    [copy] = remote.fetch("s3://collected/labels", tmp_path / "step").glob("*.parquet")
+    assert parquet.read_table(copy)["label"].to_pylist() == ["yes"]
+    with pytest.raises(InputError, match=r"services.labels of the target is '/srv', which no pod reaches"):
+        backend(s3, tmp_path, "/srv").add_labels(labels, FIRST)
+
+
+def test_a_collector_that_is_asked_to_end_brings_everything_to_the_bucket_first(tmp_path):
+    port = free_port()
+    folder, where = f"--folder={tmp_path / 'data'}", f"--bucket=file://{tmp_path / 'bucket'}"
+    command = [sys.executable, "-m", "serving.collector", folder, where, f"--port={port}", "--every=1000"]
+    with subprocess.Popen([*command, "--retention-days=36500"], cwd=ROOT) as process:
+        assert polling.within(lambda: _is_up(port), 30, 0.1)
+        sent = content(request("a", 0.1), folder=tmp_path / "pod")
+        assert httpx.put(f"http://127.0.0.1:{port}/segments/{name(1)}", content=sent).status_code == HTTPStatus.CREATED
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+    [path] = (tmp_path / "bucket").rglob("*.parquet")
+    assert parquet.read_table(path)["request_id"].to_pylist() == ["a"]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _is_up(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_monitoring_on_a_cluster_reads_log_and_labels_from_the_bucket_and_uploads_no_table(client, s3, tmp_path):
+    shutil.copy(ROOT / "project.yaml", tmp_path)
+    shutil.copytree(ROOT / "feature_repo", tmp_path / "feature_repo")
+    target = backend(s3, tmp_path).target
+    services = target.services.model_copy(update={"inference_log": LOG})
+    target = target.model_copy(update={"services": services})
+    requested = RunRequest("monitoring")
+    prepared = submission.prepare(State(tmp_path, services), target, requested)
+    parameters = submission.arguments(prepared, Bucket(target.storage), requested)
+
+    assert (parameters["inference_log"], parameters["labels"]) == (LOG, "s3://collected/labels")
+    assert {key.split("/")[1] for key in keys(client)} == {"bundles"}
