@@ -12,7 +12,7 @@ from pipelines.images.closure import closure, imported_by_functions
 from pipelines.targets.laptop.processes import task_environment
 
 ROOT = recipes.ROOT
-PROGRAMS = [*recipes.steps(), "serving"]
+PROGRAMS = [*recipes.steps(), "serving", "collector"]
 LEARNING = sorted((ROOT / "components" / "shared" / "learning").glob("*.py"))
 # Prints the files of ours that were loaded.
 _IMPORT_ALL = """
