@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from serving.collector.app import app
 from serving.collector.inbox import Inbox
+from serving.collector.intake import Intake
 from serving.collector.keeper import Keeper
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     inbox = Inbox(arguments.folder)
+    intake = Intake(inbox)
     keeper = Keeper(
         arguments.folder,
         inbox,
@@ -43,10 +45,11 @@ def main() -> None:
         thread = threading.Thread(target=keeper.run, args=(arguments.every,), name="keeper")
         thread.start()
         yield
+        await asyncio.to_thread(intake.close)
         keeper.close()
         await asyncio.to_thread(thread.join)
 
-    uvicorn.run(app(inbox, keeping), host=arguments.host, port=arguments.port, access_log=False)
+    uvicorn.run(app(inbox, intake, keeping), host=arguments.host, port=arguments.port, access_log=False)
 
 
 if __name__ == "__main__":

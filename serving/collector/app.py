@@ -1,5 +1,6 @@
-"""The collector's HTTP interface: ``PUT /segments/NAME``, ``/healthz`` and ``/metrics``."""
+"""The collector's HTTP interface: ``PUT /segments/NAME``, ``POST /`` for CloudEvents, ``/healthz`` and ``/metrics``."""
 
+import time
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
@@ -11,17 +12,20 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from components.shared.errors import InputError
+from serving.collector.cloud_events import InferenceEvent
 from serving.collector.inbox import Inbox
+from serving.collector.intake import Intake
 
 SEGMENTS = Counter("perennial_collected_segments", "Segments that servers sent.", ["new"])
 _MOST_BYTES = 80 * 2**20
 
 
-def app(inbox: Inbox, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
-    """Return the application; a segment is on disk when it is answered.
+def app(inbox: Inbox, intake: Intake | None = None, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    """Return the application; a segment is on disk when it is answered, an event of KServe's logger is not yet.
 
     Args:
         inbox: Where segments go.
+        intake: Where events go; without one they are refused.
         lifespan: What runs beside the server.
     """
 
@@ -38,6 +42,16 @@ def app(inbox: Inbox, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
         SEGMENTS.labels(str(new).lower()).inc()
         return Response(status_code=HTTPStatus.CREATED if new else HTTPStatus.OK)
 
+    async def event(request: Request) -> Response:
+        if intake is None:
+            return _error(HTTPStatus.NOT_FOUND, "events are not collected here")
+        body = await request.body()
+        try:
+            intake.put(InferenceEvent.parse(request.headers, body, time.time_ns()))
+        except InputError as reason:
+            return _error(HTTPStatus.BAD_REQUEST, str(reason))
+        return Response(status_code=HTTPStatus.ACCEPTED)
+
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok")
 
@@ -47,6 +61,7 @@ def app(inbox: Inbox, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
     return Starlette(
         routes=[
             Route("/segments/{name}", segment, methods=["PUT"]),
+            Route("/", event, methods=["POST"]),
             Route("/healthz", health),
             Route("/metrics", measured),
         ],
