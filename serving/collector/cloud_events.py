@@ -1,8 +1,8 @@
 """Read what KServe's own logger sends of other people's models, and make log lines of it.
 
 The logger of an InferenceService (``spec.predictor.logger``) posts two CloudEvents per request, in any order: one with
-the body of the request, one with that of the response, both with the request's id. It has no version of the model and no
-time of its own that can be trusted, so that a row's release is "unknown" and its time that of the first of its events.
+the body of the request, one with that of the response, both with the request's id. They name no version of the model and
+no time that can be trusted, so that a row's release is "unknown" and its time that at which the first of them came.
 """
 
 import json
@@ -131,7 +131,7 @@ def _document(event: InferenceEvent) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise InputError(
-            f"the {event.kind} {event.id} of {event.model!r} is no JSON object; binary bodies are not read."
+            f"the {event.kind} {event.id} of {event.model!r} is no JSON object; other bodies are not read."
         )
     return document
 

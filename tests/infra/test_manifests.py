@@ -28,6 +28,7 @@ OTHERS = {
     "metadata": Pod("kubeflow", {"component": "metadata-grpc-server"}),
     "seaweedfs": Pod("kubeflow", {"app": "seaweedfs"}),
     "application": Pod("shop", {"app": "shop"}, {"perennial/feature-client": "true"}),
+    "their-model": Pod("theirs", {"app": "isvc.iris"}, {"perennial/log-client": "true"}),
     "stranger": Pod("default", {"app": "stranger"}),
     "outside": OUTSIDE,
 }
@@ -270,6 +271,7 @@ INGRESS = {
     ("gateway", "model", 8081),
     ("application", "feature-server", 6566),
     ("model", "collector", 8090),
+    ("their-model", "collector", 8090),
 }
 FLOWS = {
     "kind": {

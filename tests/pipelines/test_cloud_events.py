@@ -20,10 +20,8 @@ from serving.collector.inbox import Inbox
 from serving.collector.intake import Intake
 
 NOW_NS = 1_767_225_600_000_000_000
-V1 = (
-    {"instances": [{"age": 3, "plan": "a", "new": True}, {"age": None, "plan": "b", "new": False}]},
-    {"predictions": [0.25, 0.75]},
-)
+ROWS = [{"age": 3, "plan": "a", "new": True}, {"age": None, "plan": "b", "new": False}]
+V1 = ({"instances": ROWS}, {"predictions": [0.25, 0.75]})
 V2 = (
     {"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}]},
     {"outputs": [{"name": "y", "shape": [2, 3], "datatype": "FP32", "data": [0.1, 0.2, 0.7, 0.5, 0.3, 0.2]}]},
@@ -114,7 +112,7 @@ def test_a_half_whose_other_half_does_not_come_is_dropped_and_counted():
         (V1[0], {"predictions": [1]}, r"differ in their rows: \[1, 2\]"),
         (V1[0], {"error": "no"}, "has no predictions"),
         (
-            {"inputs": [{"name": "x", "shape": [1], "parameters": {"binary_data_size": 4}}]},
+            {"inputs": [{"name": "x", "shape": [1], "parameters": {}}]},
             V2[1],
             "has no data in JSON",
         ),
