@@ -1,8 +1,8 @@
 """Read what KServe's own logger sends of other people's models, and make log lines of it.
 
-The logger of an InferenceService (``spec.predictor.logger``) posts two CloudEvents per request, in any order: one with
-the body of the request, one with that of the response, both with the request's id. They name no version of the model and
-no time that can be trusted, so that a row's release is "unknown" and its time that at which the first of them came.
+The logger of an InferenceService (``spec.predictor.logger``) posts two CloudEvents per request, in any order, both with
+the id of the request: one with its body, one with that of the response. They name no version of the model, and no time
+that can be trusted, so that a row's release is "unknown" and its time that at which the first of them came.
 """
 
 import json
