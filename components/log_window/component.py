@@ -11,15 +11,10 @@ def log_window(
     project: Input[Artifact], log: str, labels: str, window_start: str, window_end: str, window: Output[Dataset]
 ) -> None:
     """Compact the inference log, and take the rows of a window from it, with their labels."""
-    import tempfile
     from pathlib import Path
 
     from components.log_window import logic
     from components.shared import bundle
-    from components.shared.inference_log import remote
 
     span = logic.Span.parse(window_start, window_end)
-    with tempfile.TemporaryDirectory() as scratch:
-        log_here = remote.fetch(log, Path(scratch) / "log")
-        labels_here = remote.fetch(labels, Path(scratch) / "labels")
-        logic.take(bundle.project(project.path), log_here, labels_here, span, Path(window.path))
+    logic.fetch(bundle.project(project.path), log, labels, span, Path(window.path))

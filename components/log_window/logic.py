@@ -20,7 +20,7 @@ from components.shared import label_store
 from components.shared.documents.monitoring import LabelJoin, LogWindow
 from components.shared.errors import InputError
 from components.shared.inference import PROBE
-from components.shared.inference_log import compaction
+from components.shared.inference_log import compaction, remote
 from components.shared.inference_log.columns import RECEIVED
 from components.shared.project import Monitoring, Project
 from components.shared.sql import identifier, literal
@@ -60,6 +60,18 @@ class Span:
         if low and high and low >= high:
             raise InputError(f"the window starts at {start} and ends at {end}; expected an end after the start.")
         return cls(low, high)
+
+
+def fetch(project: Project, log: str, labels: str, span: Span, target: Path) -> LogWindow:
+    """Take the window from where log and labels are: folders, or buckets, which are copied first.
+
+    Raises:
+        InputError: If a bucket cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        log_here = remote.fetch(log, Path(scratch) / "log")
+        labels_here = remote.fetch(labels, Path(scratch) / "labels")
+        return take(project, log_here, labels_here, span, target)
 
 
 def take(project: Project, log: Path, labels: Path, span: Span, target: Path) -> LogWindow:
