@@ -472,6 +472,30 @@ def rollback(options: TargetOptions, version: str | None) -> int:
     return verb.rollback(options, version)
 
 
+@main.group()
+def audit() -> None:
+    """Show or check the record of what was decided: releases, rejections, rollbacks, monitoring."""
+
+
+@audit.command(name="show")
+@shared.any_target
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="Number of entries.")
+def audit_show(options: TargetOptions, last: int) -> None:
+    """List the newest entries: when, who, what, why."""
+    from pipelines.command.verbs import audit as verb
+
+    verb.show(options, last)
+
+
+@audit.command(name="verify")
+@shared.any_target
+def audit_verify(options: TargetOptions) -> None:
+    """Check that no entry was edited, removed or added since it was written."""
+    from pipelines.command.verbs import audit as verb
+
+    verb.verify(options)
+
+
 @main.command()
 @shared.any_target
 def status(options: TargetOptions) -> None:

@@ -89,6 +89,11 @@ class State:
         return where if "://" in where else self.root / where
 
     @property
+    def audit(self) -> Path:
+        """What was decided, in the order of time; see ``components/shared/audit.py``."""
+        return self.folder / "audit.jsonl"
+
+    @property
     def outbox(self) -> Path:
         """Messages about incidents that were not delivered yet."""
         return self.folder / "outbox"

@@ -141,6 +141,7 @@ def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
     for words in (
         "feature   contract = ",
         "release   1",
+        "released  by ",
         "code      commit ",
         "data      snapshot ",
         "gate      passed: ",
@@ -208,3 +209,7 @@ def test_the_loop_replaces_a_model_that_the_world_has_left_behind_and_keeps_quie
     perennial("labels", "add", LABELS, cwd=example)
     quiet = perennial("loop", "--once", cwd=example).stdout
     assert "retrain" not in quiet and "rolled back" not in quiet
+
+    record = perennial("audit", "show", cwd=example).stdout
+    assert "release 1, run " in record and "monitoring retrain, run " in record and "release 2, run " in record
+    assert "entries, none of them edited" in perennial("audit", "verify", cwd=example).stdout

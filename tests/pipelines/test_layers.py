@@ -16,7 +16,7 @@ LAYERS = (
     ("pipelines.images", "pipelines.simulator"),
     ("pipelines.project",),
     ("pipelines.definitions", "pipelines.runs", "pipelines.scoring", "pipelines.incidents"),
-    ("pipelines.observability",),
+    ("pipelines.observability", "pipelines.audit"),
     ("pipelines.targets",),
     ("pipelines.traffic",),
     ("pipelines.command.terminal", "pipelines.command.view"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pyarrow as pa
 
-from components.shared import label_store, registry
+from components.shared import audit, label_store, registry
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import InputError
 from components.shared.evidence import COMMIT
@@ -46,6 +46,8 @@ def explain(options: TargetOptions, request_id: str) -> None:
     for row in logged_rows.to_pylist():
         for name, text in _row(row, logged_rows, labels.get(row["row"])):
             _say(name, text)
+    for name, text in _released(backend, logged_rows["release"][0].as_py()):
+        _say(name, text)
     client = backend.open_registry()
     version = None
     if client is not None:
@@ -85,6 +87,14 @@ def _row(row: dict[str, Any], table: pa.Table, label: str | None) -> Iterator[tu
     if label is not None:
         yield "label", label
     yield "release", row["release"]
+
+
+def _released(backend: Backend, version: str) -> Iterator[tuple[str, str]]:
+    """Say who released a version, and each time it was returned to."""
+    for entry in audit.entries(backend.state.audit):
+        if entry.kind in ("release", "rollback") and entry.details.get("version") == version:
+            done = "released" if entry.kind == "release" else "returned"
+            yield done, f"by {entry.who}, {_moment(datetime.fromisoformat(entry.at))} (audit entry {entry.number})"
 
 
 def _lineage(backend: Backend, client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[str, str]]:

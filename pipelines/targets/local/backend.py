@@ -1,5 +1,6 @@
 """Run pipelines on this machine: what the laptop and the Docker target have in common."""
 
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from components.shared.errors import InputError
 from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
 from pipelines import runs
+from pipelines.audit import recording
+from pipelines.audit.recording import AuditLog
 from pipelines.runs import Run, report
 from pipelines.targets import history, samples, state
 from pipelines.targets.local import endpoint, preparing, unchanged
@@ -44,13 +47,24 @@ class LocalRun:
         """Run the pipeline to its end; see ``StartedRun.follow``."""
         folders = self.prepared.state
         self.observer.started(self.record)
+        if self.prepared.entry.releases:
+            # The registry keeps the head of the audit log at the end; its import takes seconds.
+            threading.Thread(target=registry.load, daemon=True).start()
         try:
             self.prepared.execute(self.record, self.tasks, self.observer.changed, self.plan)
         finally:
             self.observer.ended(self.record)
             local_release.recover(folders.endpoint, folders.registry_uri)
+            self._note(AuditLog(folders.audit, folders.endpoint, self.record.project))
             page = report.render(self.record.as_dict(), self.record.folder, self.prepared.entry.sections)
         return page
+
+    def _note(self, log: AuditLog) -> None:
+        """Write into the audit log what the run decided, if it came to that."""
+        decided = recording.decided(self.record)
+        if decided is not None:
+            releases = self.prepared.entry.releases
+            log.record(*decided, registry.open(self.prepared.state.registry_uri) if releases else None)
 
 
 @dataclass(frozen=True)
@@ -209,14 +223,20 @@ class LocalBackend(Backend):
         folder, registry_uri = self.state.endpoint, self.state.registry_uri
         with state.exclusive(self.state, "rollback", wait=False):
             local_release.recover(folder, registry_uri)
-            release = rollback.former_release(folder, version)
+            release, before = rollback.former_release(folder, version), routing.answering(folder)
             client = registry.open(registry_uri)
             if endpoint.find(folder):
                 rollback.roll_back(folder, client, release)
             else:
                 with self.runtime(["serving"], observer.announced).serve(folder, grpc_port=None):
                     rollback.roll_back(folder, client, release)
+            self.audit.record("rollback", {"version": release.version, "from": before}, client)
         return release.version
+
+    @property
+    def audit(self) -> AuditLog:
+        """The project's audit log."""
+        return AuditLog(self.state.audit, self.state.endpoint, self.project.name)
 
     def _server_options(self) -> list[str]:
         """Return the arguments of the server that the project file decides: what it explores and logs."""
