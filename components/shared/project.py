@@ -134,6 +134,16 @@ class FeatureSpec(Section):
 
     type: Literal["numeric", "categorical", "boolean"] = Field(description="Type of the feature's values.")
     missing: bool = Field(True, description="Whether a request may omit the value (null).")
+    monotone: Literal["increasing", "decreasing"] | None = Field(
+        None,
+        description="Direction in which the score must follow a number, all else being equal; only trees keep to it.",
+    )
+
+    @model_validator(mode="after")
+    def _only_numbers_have_a_direction(self) -> "FeatureSpec":
+        if self.monotone is not None and self.type != "numeric":
+            raise ValueError(f"'monotone' is for numeric features, and this one is {self.type}; remove it")
+        return self
 
 
 class Features(Section):
@@ -143,6 +153,12 @@ class Features(Section):
     columns: dict[ColumnName, FeatureSpec] = Field(
         min_length=1, description="Features that the model uses, by name; the service may deliver more."
     )
+
+    @property
+    def monotone(self) -> dict[str, int]:
+        """Return the direction of each feature that has one: 1 is increasing, -1 decreasing."""
+        signs = {"increasing": 1, "decreasing": -1}
+        return {name: signs[spec.monotone] for name, spec in self.columns.items() if spec.monotone is not None}
 
 
 class Split(Section):
@@ -675,6 +691,22 @@ class Project(Section):
     serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
     resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")
+
+    @model_validator(mode="after")
+    def _directions_can_be_kept(self) -> "Project":
+        if not self.features.monotone:
+            return self
+        if self.task == "multiclass":
+            raise ValueError(
+                f"'monotone' of {sorted(self.features.monotone)} needs one score per row, and several classes have "
+                "several; remove it"
+            )
+        if "trees" not in self.training.families:
+            raise ValueError(
+                f"only trees keep to 'monotone' of {sorted(self.features.monotone)}, and 'training: families' is "
+                f"{list(self.training.families)}; add trees"
+            )
+        return self
 
     @property
     def explored(self) -> dict[str, float]:

@@ -41,13 +41,13 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path, pla
     tuned = BestHyperparameters.read(study)
     chosen = project.training.tuned("network", tuned.hyperparameters).tuned("trees", tuned.trees)
     prepared = prepare.read(project, splits)
-    wanted, members = families.fitted(project.training), families.members(project.training)
+    wanted, members, offered = families.fitted(project), families.members(project), families.offered(project)
     fitted: dict[str, FittedModel] = {}
     for name, fit in FAMILIES.items():
         if name in wanted:
             fitted[name] = fit(prepared, chosen, seed, {other: fitted[other] for other in fitted if other in members})
     losses = {name: model.validation_loss for name, model in fitted.items()}
-    best = candidate({name: model for name, model in fitted.items() if name in project.training.families})
+    best = candidate({name: model for name, model in fitted.items() if name in offered})
     log.info("%s is the candidate; validation losses %s", best, losses)
     _write(project, prepared, fitted[families.COMPARED], splits, seed, plain_out, losses)
     facts = _write(project, prepared, fitted[best], splits, seed, out, losses)

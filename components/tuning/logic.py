@@ -58,7 +58,7 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
     space.check(project.tuning, project.training)
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    fitted = families.fitted(project.training) if project.tuning.trials else ()
+    fitted: frozenset[str] = families.fitted(project) if project.tuning.trials else frozenset()
     found = {
         family: _study(StudyTask(project, family, splits, seed, study_storage, key(project, family, splits, seed)))
         for family in TUNABLE

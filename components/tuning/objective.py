@@ -37,6 +37,8 @@ def _of_trees(data: prepare.RawData, task: StudyTask) -> Objective:
     boosting = Boosting(rows.train, rows.validation, rows.numbers)
 
     def loss(hyperparameters: Training, report: Report) -> float:
-        return boosting.fit(data.target, hyperparameters.trees, seed=task.seed, report=report).best_loss
+        return boosting.fit(
+            data.target, hyperparameters.trees, seed=task.seed, monotone=data.monotone, report=report
+        ).best_loss
 
     return loss

@@ -20,6 +20,8 @@ class RawData:
     train_labels: NDArray[np.float32]
     validation_labels: NDArray[np.float32]
     target: labels.LabelEncoding
+    monotone: tuple[int, ...] = ()
+    """Direction of each numeric feature, 0 for none; empty if no feature has one."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def read(project: Project, splits: Path, *, max_rows: int | None = None, seed: i
         target.encode(train, project.label.column),
         target.encode(validation, project.label.column),
         target,
+        tuple(project.features.monotone.get(name, 0) for name in numeric) if project.features.monotone else (),
     )
 
 

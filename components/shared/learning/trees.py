@@ -6,7 +6,7 @@ imputed or spread over columns.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,6 +126,7 @@ class Boosting:
         library = lightgbm()
         categories = list(range(numbers, train.matrix.shape[1]))
         settings = {"verbosity": -1, "num_threads": 1, "feature_pre_filter": False, "max_cat_to_onehot": 4}
+        self._width = train.matrix.shape[1]
         self._train = library.Dataset(
             train.matrix, train.labels, weight=train.weights, categorical_feature=categories, params=settings
         )
@@ -139,6 +140,7 @@ class Boosting:
         hyperparameters: Trees,
         *,
         seed: int,
+        monotone: Sequence[int] = (),
         report: Callable[[int, float], None] = lambda step, loss: None,
     ) -> Forest:
         """Boost until the validation loss has not fallen for ``patience`` rounds, and keep the best round's trees.
@@ -147,6 +149,7 @@ class Boosting:
             target: The encoding of the labels.
             hyperparameters: All settings of the trees.
             seed: Chooses the rows and features of each tree.
+            monotone: Direction of each numeric column, 0 for none; empty if none has one.
             report: Called after every tenth round with its number (1, 2, ...) and the validation loss; may raise.
         """
         started, library = time.perf_counter(), lightgbm()
@@ -158,7 +161,7 @@ class Boosting:
                 report(len(losses) // STEP, losses[-1])
 
         booster = library.train(
-            _parameters(target, hyperparameters, seed),
+            _parameters(target, hyperparameters, seed) | self._directions(monotone),
             self._train,
             hyperparameters.rounds,
             valid_sets=[self._validation],
@@ -177,6 +180,13 @@ class Boosting:
             ],
             duration_s=time.perf_counter() - started,
         )
+
+    def _directions(self, monotone: Sequence[int]) -> dict[str, Any]:
+        """Return LightGBM's settings for the directions that a score must follow; categories have none."""
+        if not any(monotone):
+            return {}
+        signs = [*monotone, *([0] * (self._width - len(monotone)))]
+        return {"monotone_constraints": signs, "monotone_constraints_method": "intermediate"}
 
 
 def _parameters(target: LabelEncoding, hyperparameters: Trees, seed: int) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Map
     """
     rows = prepare.for_trees(data, hyperparameters)
     settings = hyperparameters.trees
-    forest = Boosting(rows.train, rows.validation, rows.numbers).fit(data.target, settings, seed=seed)
+    forest = Boosting(rows.train, rows.validation, rows.numbers).fit(
+        data.target, settings, seed=seed, monotone=data.monotone
+    )
     _log.info("kept the trees of %d of at most %d rounds", forest.best_round, settings.rounds)
     logits, weights = forest.logits(rows.validation.matrix), rows.validation.weights
     return FittedModel(

@@ -1,5 +1,6 @@
 """Trees are exported as they were fitted, on both sides of every cut; the blend of families is never a leak."""
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -9,13 +10,14 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from components.shared.errors import InputError
 from components.shared.inputs import rows
 from components.shared.inputs.rows import Inputs
 from components.shared.learning import families, onnx_graph, onnx_trees, prepare, trees
 from components.shared.learning.labels import LabelEncoding
-from components.shared.project import Training, Trees
+from components.shared.project import Project, Training, Trees
 from components.training.families import blend
 from components.training.families import trees as family
 from components.training.families.family import FittedModel, Progress
@@ -197,16 +199,68 @@ def test_a_project_that_names_the_trees_is_told_what_is_missing_and_one_that_doe
     # An entry of None makes Python's own import fail, as on a machine without the library.
     monkeypatch.setitem(sys.modules, "lightgbm", None)
 
-    assert families.fitted(Training()) == ("plain", "network", "blend")
+    assert families.offered(project_of()) == ("plain", "network", "blend")
     assert "libgomp1" in caplog.text and "left out" in caplog.text
     with pytest.raises(InputError, match=r"'trees' needs LightGBM, which cannot be loaded.*'training: families'"):
-        families.fitted(Training(families=("plain", "trees")))
+        families.fitted(project_of("plain", "trees"))
 
 
 def test_the_blend_alone_mixes_every_family_and_beside_others_only_those():
-    assert families.fitted(Training(families=("blend",))) == ("blend", "plain", "network", "trees")
-    assert families.members(Training(families=("network", "blend"))) == {"network"}
-    assert families.fitted(Training(families=("network", "blend"))) == ("network", "blend", "plain")
+    assert families.fitted(project_of("blend")) == {"blend", "plain", "network", "trees"}
+    assert families.members(project_of("network", "blend")) == {"network"}
+    assert families.fitted(project_of("network", "blend")) == {"network", "blend", "plain"}
+
+
+def project_of(*names: str) -> Project:
+    """Return a project that names these families, or none."""
+    return made_splits.project(training={"families": list(names)} if names else {})
+
+
+COLUMNS = {"usage": {"type": "numeric", "monotone": "increasing"}, "age": {"type": "numeric", "monotone": "decreasing"},
+           "plan": {"type": "categorical"}}  # fmt: skip
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), task=st.sampled_from(["binary", "regression"]))
+def test_a_score_follows_the_direction_of_its_features_whatever_the_rows_say(seed, task):
+    random = np.random.default_rng(seed)
+    features = Inputs(
+        random.normal(size=(600, 2)).round(1).astype(np.float32),
+        random.choice(["a", "b", "c"], (600, 1)).astype(object),
+    )
+    noisy = -features.numeric[:, 0] + np.sin(5 * features.numeric[:, 1]) + random.normal(size=600)
+    target = BINARY if task == "binary" else LabelEncoding("regression", None, 10.0, 2.0)
+    raw = dataclasses.replace(data(features, noisy > 0 if task == "binary" else noisy, target), monotone=(1, -1))
+    model = family.fit(raw, Training(trees=Trees(rounds=40, min_rows=2)), seed, {})
+    grid = np.linspace(-4, 4, 81, dtype=np.float32)
+    for column, sign in ((0, 1), (1, -1)):
+        asked = np.repeat(features.numeric[:1], len(grid), axis=0)
+        asked[:, column] = grid
+        scores = exported(model, target, Inputs(asked, np.repeat(features.categorical[:1], len(grid), axis=0)))
+
+        assert (sign * np.diff(scores) >= -1e-6).all()
+
+
+def test_only_trees_are_a_candidate_where_a_feature_has_a_direction():
+    project = made_splits.project(features={"service": "made", "columns": COLUMNS})
+
+    assert families.offered(project) == ("trees",)
+    assert families.fitted(project) == {"trees", "plain"}
+    assert project.features.monotone == {"usage": 1, "age": -1}
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"features": {"service": "m", "columns": {"plan": {"type": "categorical", "monotone": "increasing"}}}},
+         "'monotone' is for numeric features, and this one is categorical"),
+        ({"features": {"service": "m", "columns": COLUMNS}, "training": {"families": ["plain"]}}, "add trees"),
+        ({"features": {"service": "m", "columns": COLUMNS}, "task": "multiclass", "value": None}, "several classes"),
+    ],
+)  # fmt: skip
+def test_a_direction_that_cannot_be_kept_is_refused_in_a_sentence(sections, says):
+    with pytest.raises(ValidationError, match=says):
+        made_splits.project(**sections)
 
 
 def test_the_same_rows_and_seed_give_the_same_trees_and_another_seed_others():
