@@ -227,10 +227,14 @@ class Tuning(Section):
         description="Number of trials of each family that is searched, network and trees; 0 skips the search and uses "
         "the values of 'training'.",
     )
-    timeout_s: float | None = Field(None, gt=0, description="Seconds after which no new trial starts.")
+    timeout_s: float | None = Field(None, gt=0, description="Seconds after which no new trial of a family starts.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes; the search is reproducible with one only.")
     startup_trials: int = Field(3, ge=0, description="Number of first trials that are never pruned.")
-    warmup_epochs: int = Field(3, ge=0, description="Number of first epochs in which a trial is never pruned.")
+    warmup_epochs: int = Field(
+        3,
+        ge=0,
+        description="Number of first epochs in which a trial is never pruned; trees count 100 rounds as one.",
+    )
     max_rows: int | None = Field(200_000, ge=100, description="Largest number of training rows of a trial.")
     space: dict[str, Range | Choice] = Field(
         default_factory=_default_space, description="Hyperparameters of the network to search, by name."

@@ -21,6 +21,7 @@ from components.tuning.storage import storage
 from components.tuning.task import Objective, StudyTask
 
 log = logging.getLogger(__name__)
+_TREES_WARMUP = 10
 
 
 def _steps(task: StudyTask) -> int:
@@ -29,13 +30,21 @@ def _steps(task: StudyTask) -> int:
     return max(1, training.trees.rounds // trees.STEP) if task.family == "trees" else training.epochs
 
 
-def pruner(tuning: Tuning, epochs: int) -> optuna.pruners.BasePruner:
+def _warmup(task: StudyTask) -> int:
+    """Return the number of first steps in which a trial is never pruned.
+
+    Small trees begin slowly and may end best, so they are given ten times as many steps as a network.
+    """
+    return task.project.tuning.warmup_epochs * (_TREES_WARMUP if task.family == "trees" else 1)
+
+
+def pruner(tuning: Tuning, steps: int, warmup: int) -> optuna.pruners.BasePruner:
     """Return the pruner, which stops unpromising trials early."""
     if tuning.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=tuning.startup_trials, n_warmup_steps=tuning.warmup_epochs)
+        return optuna.pruners.MedianPruner(n_startup_trials=tuning.startup_trials, n_warmup_steps=warmup)
     if tuning.pruner == "hyperband":
-        min_epochs = min(max(1, tuning.warmup_epochs), epochs)
-        return optuna.pruners.HyperbandPruner(min_resource=min_epochs, max_resource=epochs, reduction_factor=3)
+        first = min(max(1, warmup), steps)
+        return optuna.pruners.HyperbandPruner(min_resource=first, max_resource=steps, reduction_factor=3)
     return optuna.pruners.NopPruner()
 
 
@@ -60,7 +69,7 @@ def open_study(task: StudyTask) -> optuna.Study:
         study_name=task.key,
         storage=storage(task.address, task.key),
         direction="minimize",
-        pruner=pruner(task.project.tuning, _steps(task)),
+        pruner=pruner(task.project.tuning, _steps(task), _warmup(task)),
         load_if_exists=True,
     )
 

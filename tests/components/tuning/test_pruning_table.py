@@ -40,13 +40,13 @@ def test_with_five_startup_trials_the_fourth_is_never_pruned():
 
 @pytest.mark.parametrize(("warmup", "last"), [(0, 5), (5, 6)])
 def test_after_three_startup_trials_the_fourth_ends_once_warm_and_worse_than_the_median(warmup, last):
-    pruner = search.pruner(Tuning(startup_trials=3, warmup_epochs=warmup), epochs=10)
+    pruner = search.pruner(Tuning(startup_trials=3), steps=10, warmup=warmup)
 
     assert epochs_of_the_fourth_trial(pruner) == last
 
 
 def test_without_a_pruner_every_trial_runs_to_its_end():
-    assert epochs_of_the_fourth_trial(search.pruner(Tuning(pruner="none"), epochs=10)) == 10
+    assert epochs_of_the_fourth_trial(search.pruner(Tuning(pruner="none"), steps=10, warmup=0)) == 10
 
 
 def test_a_loss_that_is_no_number_ends_its_trial():

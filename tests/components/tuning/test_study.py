@@ -209,3 +209,14 @@ def test_each_family_has_a_study_of_its_own_which_other_families_do_not_change(s
     assert best["trees.leaves"] in (4, 8, 16, 31, 63)
     assert written.best_value == min(trial.value for trial in trials if trial.value is not None)
     assert BestHyperparameters.read(tmp_path / "second").trees["leaves"] == best["trees.leaves"]
+
+
+def test_trees_that_begin_slowly_are_not_pruned(splits, tmp_path):
+    project = made_splits.project(
+        tuning={"trials": 6, "startup_trials": 0, "warmup_epochs": 3},
+        training={"families": ["trees"], "trees": {"rounds": 250, "patience": 250}},
+    )
+    logic.tune(project, splits, SEED, str(tmp_path / "studies"), tmp_path / "out")
+    trials = Trials.read(tmp_path / "out").trials
+
+    assert {(trial.family, trial.state, len(trial.intermediate)) for trial in trials} == {("trees", "complete", 25)}
