@@ -10,11 +10,13 @@ from rich.console import Console
 
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.errors import ExitCode, InputError, PerennialError
+from components.shared.release import routing
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
-from pipelines.command.verbs import monitor, summary
+from pipelines.command.verbs import monitor, notifying, summary
 from pipelines.command.view import View
+from pipelines.incidents import store
 from pipelines.targets.protocol import Backend, RunRequest
 from pipelines.targets.state import State
 
@@ -69,10 +71,28 @@ def _act(backend: Backend, decision: MonitoringDecision, console: Console) -> in
             console.print(f"no rollback: {impossible}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         else:
             console.print(f"rolled back: release {answering} of {backend.project.name} answers", highlight=False)
+            _resolve(backend, decision, f"rolled back to release {answering} by 'perennial loop'", console)
             return ExitCode.OK
     if decision.action in ("retrain", "roll back"):
-        return _retrain(backend, console)
+        before = routing.answering(backend.state.endpoint)
+        code = _retrain(backend, console)
+        after = routing.answering(backend.state.endpoint)
+        if code == ExitCode.OK and after != before:
+            _resolve(backend, decision, f"release {after} replaced release {before}, by 'perennial loop'", console)
+        return code
     return ExitCode.OK
+
+
+def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, console: Console) -> None:
+    """Close the incident that was acted on; should the next window show the same, it opens a new one."""
+    now, state = datetime.now(UTC), backend.state
+    for incident in store.opened(state.incidents):
+        if incident.cause == decision.cause and incident.state != "resolved":
+            notifying.record(
+                backend.project, state, store.resolved(state.incidents, incident.number, resolution, now), now
+            )
+            console.print(f"incident {incident.number} is resolved: {resolution}", highlight=False, markup=False)
+    notifying.deliver(backend.project, state, console)
 
 
 def _retrain(backend: Backend, console: Console) -> int:
