@@ -205,7 +205,7 @@ def test_the_loop_replaces_a_model_that_the_world_has_left_behind_and_keeps_quie
 
         assert "retraining on the project's tables as they are now" in closed and "released version 2" in closed
         assert "is resolved: release 2 replaced release 1, by 'perennial loop'" in closed
-        assert "concept drift" not in perennial("incidents", cwd=example).stdout
+        assert "concept drift" not in perennial("incidents", "list", cwd=example).stdout
         forget(example)
         perennial("traffic", "--rate", "5000", "--months", "2", *changed, cwd=example)
     perennial("labels", "add", LABELS, cwd=example)
