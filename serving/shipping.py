@@ -80,7 +80,7 @@ class Shipper:
                     self._lost(path, f"the collector refused it: {answer.text[:200]}")
                     continue
                 answer.raise_for_status()
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, OSError) as error:
                 if self._reached:
                     _log.warning("the log's collector cannot be reached (%s); segments wait on disk", error)
                 self._reached = False

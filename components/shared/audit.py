@@ -42,11 +42,11 @@ class AuditHead:
         '3:ab'
 
         Raises:
-            StepFailed: If it is none.
+            StepFailed: If the text has another form.
         """
         number, _, digest = text.partition(":")
         if not number.isdigit() or not digest:
-            raise StepFailed(f"{text[:80]!r} is no head of an audit log; expected its number, a colon and its hash.")
+            raise StepFailed(f"{text[:80]!r} is not the head of an audit log; expected NUMBER:HASH.")
         return cls(int(number), digest)
 
 
@@ -114,7 +114,7 @@ def append(path: Path, kind: str, who: str, details: Mapping[str, Any], now: dat
 
 
 def entries(path: Path) -> Iterator[AuditEntry]:
-    """Return the whole entries, the oldest first; none if there is no log. Reading one may raise StepFailed."""
+    """Return the complete entries, oldest first, or nothing without a log; an unreadable line raises StepFailed."""
     return (entry for entry, _ in _lines(path))
 
 
@@ -125,25 +125,25 @@ def problems(path: Path, heads: Mapping[str, AuditHead]) -> list[str]:
         path: The log.
         heads: Where a head is kept to that head. It may be older than the newest entry.
     """
-    found: list[str] = []
+    wrong: list[str] = []
     digests: list[str] = []
     previous = START
     try:
         for number, (entry, written) in enumerate(_lines(path), 1):
             if entry.digest != written:
-                found.append(f"entry {number} was edited: it does not have the hash that it was written with")
+                wrong.append(f"entry {number} was edited: it does not have the hash that it was written with")
             if entry.previous != previous or entry.number != number:
-                found.append(f"the chain breaks at line {number}: an entry before it was edited, removed or inserted")
+                wrong.append(f"the chain breaks at line {number}: an entry before it was edited, removed or inserted")
             previous = written
             digests.append(entry.digest)
     except StepFailed as reason:
-        return [*found, str(reason)]
+        return [*wrong, str(reason)]
     for where, head in heads.items():
         if head.number > len(digests):
-            found.append(f"the end was cut off: {where} knows {head.number} entries, the log has {len(digests)}")
+            wrong.append(f"the end was cut off: {where} knows {head.number} entries, the log has {len(digests)}")
         elif digests[head.number - 1] != head.digest:
-            found.append(f"the log was rewritten: its entry {head.number} is not the one that {where} knows")
-    return found
+            wrong.append(f"the log was rewritten: its entry {head.number} is not the one that {where} knows")
+    return wrong
 
 
 def _lines(path: Path) -> Iterator[tuple[AuditEntry, str]]:
@@ -159,4 +159,4 @@ def _parse(line: bytes, number: int) -> tuple[AuditEntry, str]:
         written = content.pop("hash")
         return AuditEntry(**content), written
     except (ValueError, KeyError, TypeError) as error:
-        raise StepFailed(f"line {number} of the audit log is no entry ({error}); somebody changed the file.") from error
+        raise StepFailed(f"line {number} of the audit log cannot be read ({error}); the file was changed.") from error

@@ -59,17 +59,17 @@ def tune(project: Project, splits: Path, seed: int, study_storage: str, out: Pat
     search.sampler(project.tuning, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fitted: frozenset[str] = families.fitted(project) if project.tuning.trials else frozenset()
-    found = {
+    studies = {
         family: _study(StudyTask(project, family, splits, seed, study_storage, key(project, family, splits, seed)))
         for family in TUNABLE
         if family in fitted and project.tuning.space_of(family)
     }
     best = {
         family: {name: getattr(project.training.of(family), name) for name in names}
-        | (found[family].best if family in found else {})
+        | (studies[family].best if family in studies else {})
         for family, names in TUNABLE.items()
     }
-    return _write(out, best, project, found)
+    return _write(out, best, project, studies)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ def _write(
     out: Path,
     best: dict[str, dict[str, Hyperparameter]],
     project: Project,
-    found: dict[str, _Found],
+    studies: dict[str, _Found],
 ) -> dict[str, Hyperparameter]:
-    outcomes = tuple(_outcome(family, trial) for family, study in found.items() for trial in study.trials)
+    outcomes = tuple(_outcome(family, trial) for family, study in studies.items() for trial in study.trials)
     states = [outcome.state for outcome in outcomes]
-    ahead = min(found.values(), key=lambda study: study.value, default=None)
+    ahead = min(studies.values(), key=lambda study: study.value, default=None)
     chosen = BestHyperparameters(hyperparameters=best["network"], trees=best["trees"])
     chosen.write(out)
     Trials(trials=outcomes).write(out)
@@ -144,7 +144,7 @@ def _write(
         complete=states.count("complete"),
         pruned=states.count("pruned"),
         failed=states.count("fail"),
-        resumed=sum(study.resumed for study in found.values()),
+        resumed=sum(study.resumed for study in studies.values()),
         best_value=ahead and ahead.value,
         metric=f"validation {_METRIC[project.task]}",
         direction="minimize",

@@ -58,8 +58,16 @@ class Keeper:
     def run(self, every_s: float) -> None:
         """Keep until ``close``, and once more at the end."""
         while not self._ended.wait(every_s):
+            self._keep_whatever_happens()
+        self._keep_whatever_happens()
+
+    def _keep_whatever_happens(self) -> None:
+        """Keep; a full disk or a bug must not end the thread, while servers still send."""
+        try:
             self.keep()
-        self.keep()
+        except Exception:
+            FAILURES.inc()
+            _log.exception("the log could not be kept; it is tried again")
 
     def close(self) -> None:
         """Make ``run`` end."""

@@ -43,7 +43,7 @@ def publish(folder: Path, uri: str, now: datetime) -> int:
             for name in compaction.replaced(paths) & there:
                 system.delete_file(f"{prefix}/{day.name}/{name}")
             if _date(day.name) < (now.astimezone(UTC) - _KEPT).date():
-                for path in paths:
+                for path in day.iterdir():
                     path.unlink()
                 day.rmdir()
     return copied

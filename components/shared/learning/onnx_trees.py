@@ -23,9 +23,9 @@ def logits(builder: GraphBuilder, columns: TreeColumns, numbers: int, forest: Fo
     parts = [NUMERIC] if numbers else []
     if columns.codes:
         keyed = {f"{number}:{word}": code for number, codes in enumerate(columns.codes) for word, code in codes.items()}
-        found = builder.numbered(list(keyed), list(keyed.values()), len(columns.codes), unknown=_ABSENT)
-        is_absent = builder.add("Equal", found, builder.constant(_ABSENT, np.int64))
-        codes = builder.add("Where", is_absent, builder.constant([columns.unknown], np.int64), found)
+        numbered = builder.numbered(list(keyed), list(keyed.values()), len(columns.codes), unknown=_ABSENT)
+        is_absent = builder.add("Equal", numbered, builder.constant(_ABSENT, np.int64))
+        codes = builder.add("Where", is_absent, builder.constant([columns.unknown], np.int64), numbered)
         parts.append(builder.add("Cast", codes, to=TensorProto.FLOAT))
     matrix = builder.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     nodes = _TreeNodes()
@@ -52,7 +52,7 @@ def below(threshold: float) -> np.float32:
 
 def cuts(forest: Forest, numbers: int) -> list[NDArray[np.float32]]:
     """Return the thresholds of each numeric feature and the float32 above each: the rows where rounding shows."""
-    found: list[set[np.float32]] = [set() for _ in range(numbers)]
+    thresholds_of: list[set[np.float32]] = [set() for _ in range(numbers)]
     for root in forest.structures():
         waiting = [root]
         while waiting:
@@ -60,9 +60,9 @@ def cuts(forest: Forest, numbers: int) -> list[NDArray[np.float32]]:
             if "split_feature" in node:
                 waiting += [node["left_child"], node["right_child"]]
                 if node["decision_type"] == "<=":
-                    found[node["split_feature"]].add(below(node["threshold"]))
+                    thresholds_of[node["split_feature"]].add(below(node["threshold"]))
     largest = np.finfo(np.float32).max
-    edges = [np.clip(np.array(sorted(thresholds), np.float32), -largest, largest) for thresholds in found]
+    edges = [np.clip(np.array(sorted(thresholds), np.float32), -largest, largest) for thresholds in thresholds_of]
     return [np.concatenate([edge, np.nextafter(edge, largest)]) for edge in edges]
 
 

@@ -93,13 +93,13 @@ def fit(data: RawData, hyperparameters: Training, seed: int, fitted: Mapping[str
 
     def best(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         some = rows[:_ROWS_MAX]
-        found = scipy.optimize.minimize(
+        optimum = scipy.optimize.minimize(
             lambda logs: losses(scipy.special.softmax(logs), some).mean(),
             np.zeros(len(models)),
             method="L-BFGS-B",
             bounds=[(-_REACH, _REACH)] * len(models),
         )
-        weights = scipy.special.softmax(found.x)
+        weights = scipy.special.softmax(optimum.x)
         weights = np.where(weights < _NEGLIGIBLE, 0, weights)
         kept: NDArray[np.float64] = weights / weights.sum()
         return kept

@@ -55,8 +55,8 @@ class LocalRun:
         finally:
             self.observer.ended(self.record)
             local_release.recover(folders.endpoint, folders.registry_uri)
-            self._note(AuditLog(folders.audit, folders.endpoint, self.record.project))
             page = report.render(self.record.as_dict(), self.record.folder, self.prepared.entry.sections)
+            self._note(AuditLog(folders.audit, folders.endpoint, self.record.project))
         return page
 
     def _note(self, log: AuditLog) -> None:

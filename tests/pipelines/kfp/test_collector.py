@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from pyarrow import parquet
 
 from components.shared import polling
@@ -229,3 +231,21 @@ def test_monitoring_on_a_cluster_reads_log_and_labels_from_the_bucket_and_upload
 
     assert (parameters["inference_log"], parameters["labels"]) == (LOG, "s3://collected/labels")
     assert {key.split("/")[1] for key in keys(client)} == {"bundles"}
+
+
+def test_a_failure_that_nobody_foresaw_does_not_end_the_keeping(client, tmp_path):
+    Inbox(tmp_path / "data").take(name(1), content(request("a", 0.1), folder=tmp_path / "pod"))
+    (tmp_path / "data" / "day=nonsense").mkdir()
+    keeping = keeper(tmp_path / "data")
+    thread = threading.Thread(target=keeping.run, args=(0.05,))
+    before = REGISTRY.get_sample_value("perennial_collector_failures_total") or 0.0
+    thread.start()
+    assert polling.within(
+        lambda: (REGISTRY.get_sample_value("perennial_collector_failures_total") or 0.0) > before, 30, 0.05
+    )
+    (tmp_path / "data" / "day=nonsense").rmdir()
+    assert polling.within(lambda: bool(keys(client)), 30, 0.05)
+    keeping.close()
+    thread.join()
+
+    assert ids(tmp_path / "step") == ["a"]
