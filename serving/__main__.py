@@ -47,15 +47,16 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         from serving.rollout import Rollout
         from serving.served import Served
         from serving.server import ModelServerProcess
+        from serving.shadows import mirrored
 
         # A folder that is moved while it is served is still this process's current one.
         os.chdir(endpoint)
         here = Path()
         served = Served()
-        rollout = Rollout(here, served)
         exchange = Exchange(served)
         exchange.exploration = Exploration(dict(arguments.explore))
         _log_requests(exchange, arguments)
+        rollout = Rollout(here, served, mirrored(exchange))
         server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
         server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(here, where))
 

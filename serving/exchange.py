@@ -18,6 +18,7 @@ import numpy as np
 
 from serving import entity as entities
 from serving import metrics
+from serving.counting import TrafficCounter
 from serving.entity import Entity
 from serving.exploration import Exploration, Explored
 from serving.observers import Observers
@@ -69,6 +70,7 @@ class InferenceRequest(NamedTuple):
 class ScoredRequest(NamedTuple):
     """A request and its answer: the encoded features, the release that scored them, and the time that took.
 
+    ``shadow`` says that another release answered the client.
     ``scores`` is (rows,) or (rows, classes); ``decisions`` is the model's, None where it takes none; ``explored`` is
     what is answered instead, None where decisions are not explored. ``received_at_ns`` is
     nanoseconds since 1970 in UTC; ``latency_s`` covers encoding the features, scoring and deciding.
@@ -82,6 +84,7 @@ class ScoredRequest(NamedTuple):
     received_at_ns: int
     latency_s: float
     explored: Explored | None = None
+    shadow: bool = False
 
     @property
     def answered(self) -> list[Any] | None:
@@ -150,6 +153,8 @@ class Exchange:
         self.log: RequestLog | None = None
         """Takes every answered request before the answer leaves; None logs nothing."""
         self.exploration = Exploration()
+        self.counter = TrafficCounter()
+        """Counts by release while more than one is in memory."""
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
         self._timer_s = timer_s
@@ -201,6 +206,26 @@ class Exchange:
         limit = release.signature.request_bytes
         if head.size_bytes > limit:
             raise RequestRefused(413, f"the request has {head.size_bytes} bytes; the limit is {limit}.", "bytes")
+        counted = not head.version and self.counter.counts(release.version, request_id)
+        try:
+            scored = self._score_with(release, head, request_id, body, entity, event_time_us)
+        except Exception as error:
+            if counted:
+                self.counter.refused(release.version, error.reason if isinstance(error, RequestRefused) else "bug")
+            raise
+        if counted:
+            self.counter.answered(release.version, scored.latency_s, scored.scores)
+        return scored
+
+    def _score_with(
+        self,
+        release: ServedRelease,
+        head: RequestHead,
+        request_id: str,
+        body: RequestBody[Any],
+        entity: Entity | None,
+        event_time_us: int | None,
+    ) -> ScoredRequest:
         columns, rows = body.columns(release)
         entities.check_rows(entity, rows)
         request = InferenceRequest(

@@ -203,6 +203,8 @@ def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:
         content["entity"] = [request.entity] if isinstance(request.entity, str) else request.entity
     if scored.decisions is not None:
         content["decision"] = scored.decisions
+    if scored.shadow:
+        content["shadow"] = True
     if scored.explored is not None:
         content["action"], content["propensity"] = scored.explored
     if any(scored.encoded.unseen):

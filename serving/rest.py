@@ -24,6 +24,7 @@ _INFERENCE = re.compile(
     r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"
 )
 _MODEL = re.compile(r"/v2/models/([^/]+)")
+_STATS = re.compile(r"/v2/models/([^/]+)/stats")
 _VERSION = re.compile(r"/v2/models/([^/]+)/versions/([^/]+)(/ready)?")
 _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?\s*)?;?', re.IGNORECASE)
 _ID_HEADER = request_id.HEADER.encode()
@@ -64,6 +65,8 @@ class InferenceRoutes:
             await _send(send, status, orjson.dumps({"name": match[1], "ready": status == 200, "state": sentence}))
         elif (match := _MODEL.fullmatch(path)) and scope["method"] == "GET":
             await self._describe(match[1], send)
+        elif (match := _STATS.fullmatch(path)) and scope["method"] == "GET":
+            await self._count(match[1], send)
         elif path == "/v2/health/ready":
             ready = self._served.active is not None
             await _send(send, 200 if ready else 503, orjson.dumps({"ready": ready}))
@@ -75,6 +78,14 @@ class InferenceRoutes:
         try:
             body: bytes = orjson.dumps(metadata.described(self._served.pick(model, None)))
             await _send(send, 200, body)
+        except RequestRefused as refusal:
+            await _send(send, refusal.status, _error(refusal.sentence))
+
+    async def _count(self, model: str, send: Send) -> None:
+        """Answer with what each version did while there was more than one."""
+        try:
+            self._served.pick(model, None)
+            await _send(send, 200, self._exchange.counter.read().model_dump_json().encode())
         except RequestRefused as refusal:
             await _send(send, refusal.status, _error(refusal.sentence))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -27,11 +28,15 @@ class Rollout:
     Args:
         endpoint: The folder.
         served: The releases in memory.
+        routed: Told of every routing before it is in effect.
     """
 
-    def __init__(self, endpoint: Path, served: Served) -> None:
+    def __init__(
+        self, endpoint: Path, served: Served, routed: Callable[[Routing], None] = lambda routing: None
+    ) -> None:
         self._endpoint = endpoint
         self._served = served
+        self._routed = routed
         self._adopted: tuple[object, ...] | None = None
 
     async def follow(self) -> None:
@@ -60,6 +65,7 @@ class Rollout:
         for version in sorted(routing.versions, key=lambda version: -routing.shares[version]):
             if version not in served.loaded and version not in served.failed:
                 await self._load(version)
+        self._routed(routing)
         served.route(routing)
         for version in served.loaded.keys() - routing.versions - served.routing.versions:
             logger.info("release %s is dropped", version)

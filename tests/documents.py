@@ -30,6 +30,7 @@ from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
+from components.shared.documents.traffic_counts import ShadowCounts, TrafficCounts, VersionCounts
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.training_set import TrainingSetSummary
 from components.shared.documents.trials import Trials
@@ -347,6 +348,15 @@ def monitoring_decision(**changes: Any) -> MonitoringDecision:
     return MonitoringDecision(**(sample | changes))
 
 
+def traffic_counts() -> TrafficCounts:
+    """Return the counts of a champion and a canary."""
+    versions = {
+        "1": VersionCounts(answered=95, scores=(40, 55)),
+        "2": VersionCounts(answered=4, failed=1, scores=(4, 0)),
+    }
+    return TrafficCounts(server="a", versions=versions, shadows={"2": ShadowCounts(rows=7)}, score_edges=(0.5,))
+
+
 def every() -> list[Document]:
     """Return one sample of each document."""
     manifest = PackageManifest(files={"model.onnx": "0" * 64})
@@ -354,6 +364,7 @@ def every() -> list[Document]:
         evaluation(), model_facts(), package_sample(), training_history(), manifest, snapshot(), findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
+        traffic_counts(),
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from components.shared.project import Project
 from components.shared.release import local
 from components.shared.release.kserve import release as kserve
 from components.shared.release.kserve.address import SCHEME
-from components.shared.release.plan import BASIC
+from components.shared.release.strategy import plan_of
 
 
 def deploy(
@@ -38,10 +38,11 @@ def deploy(
             the project file says how long a pod may take.
 
     Returns:
-        "released", or "unchanged" when this very version answers already.
+        "released", "unchanged" when this very version answers already, or "waiting" when the project's strategy
+        exposes it first or asks for an approval.
 
     Raises:
-        GateRejected: If the verdict does not promote.
+        GateRejected: If the verdict does not promote, or the version was taken back before.
         StepFailed: If the release did not come to answer right; the former champion answers again.
     """
     verdict = Verdict.read(verdict_path)
@@ -54,8 +55,14 @@ def deploy(
             f"the release is of model {candidate.name!r}, the project is {project.name!r}; register again."
         )
     client = registry.open(registry_uri)
+    plan = plan_of(project.release)
+    if (reason := registry.taken_back(client, candidate.name, candidate.version)) is not None:
+        raise GateRejected(
+            f"release {candidate.version} was taken back before ({reason}), and this run made the same model again; "
+            "change the data, the code or the project file."
+        )
     if endpoint.startswith(SCHEME):
         driver = kserve.driver(endpoint, candidate, client, manifests=release, start_s=project.serving.start_s)
-        return driver.release(candidate, BASIC)
+        return driver.release(candidate, plan)
     pace = replace(local.PACE, start_s=deadline_s, route_s=deadline_s)
-    return local.driver(Path(endpoint), client, manifests=release, pace=pace).release(candidate, BASIC)
+    return local.driver(Path(endpoint), client, manifests=release, pace=pace).release(candidate, plan)

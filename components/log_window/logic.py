@@ -199,12 +199,13 @@ def _log_view(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], mode
     names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
     # Logs of before requests could say their event time.
     event_time = 'coalesce(event_time, "at")' if "event_time" in names else '"at"'
+    answered = "AND shadow IS NOT TRUE" if "shadow" in names else ""
     received = "".join(f", {identifier(name)}" for name in names if name.startswith(RECEIVED))
     connection.execute(f"""
         CREATE VIEW complete AS
         SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision,
                action, propensity {received}
-        FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)})
+        FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)}) {answered}
     """)
     is_future = f'event_time > "at" + {_interval(_CLOCK_TOLERANCE)}'
     connection.execute(f"CREATE VIEW logged AS SELECT * FROM complete WHERE NOT ({is_future})")

@@ -7,6 +7,7 @@ This module is the only place that defines the defaults.
 import codecs
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -424,10 +425,45 @@ class Validation(Section):
 class ReleaseSettings(Section):
     """How a promoted model is released."""
 
-    strategy: Literal["basic"] = Field("basic", description="basic: switch all traffic at once.")
+    strategy: Literal["basic", "shadow", "canary"] = Field(
+        "basic",
+        description="basic: switch all traffic at once; shadow: score copies of the requests first; canary: answer a "
+        "growing share of them.",
+    )
     tolerance: float = Field(
         1e-5, gt=0, description="Largest difference between the server's answers and those recorded in training."
     )
+    shares: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(
+        (5, 25, 50), description="canary: percentage of the requests in each step, before all of them.", min_length=1
+    )
+    soak_s: float = Field(600.0, ge=0, description="Seconds that each step lasts at least.")
+    min_requests: int = Field(500, ge=1, description="Requests that the candidate must get in each step.")
+    deadline_s: float = Field(
+        86400.0, gt=0, description="Seconds after which a step with too few requests is inconclusive."
+    )
+    inconclusive: Literal["abort", "hold"] = Field(
+        "abort", description="abort: take an inconclusive candidate back; hold: wait for somebody to decide."
+    )
+    false_rollbacks: float = Field(
+        0.01, gt=0, lt=1, description="Probability of taking back a candidate that does no harm."
+    )
+    slow_odds: float = Field(
+        4.0, ge=1, description="How many times as high as the champion's the odds of a slow request may be."
+    )
+    score_odds: float = Field(
+        3.0, ge=1, description="How many times as high or low as the champion's the odds of a range of scores may be."
+    )
+    approvers: tuple[str, ...] = Field(
+        (), description="Accounts one of which must approve a candidate before it takes over; none is needed if empty."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "ReleaseSettings":
+        if any(later <= earlier for earlier, later in pairwise(self.shares)):
+            raise ValueError(f"'shares' {list(self.shares)} do not grow; each step needs a larger share")
+        if self.deadline_s < self.soak_s:
+            raise ValueError(f"'deadline_s' {self.deadline_s:g} is before the end of 'soak_s' {self.soak_s:g}")
+        return self
 
 
 class AlertBudget(Section):

@@ -33,6 +33,7 @@ CHALLENGER = "challenger"
 ACCEPTED = "perennial.accepted"
 COMPLETE = "perennial.complete"
 FINGERPRINT = "perennial.fingerprint"
+TAKEN_BACK = "perennial.taken_back"
 SNAPSHOT = "perennial.snapshot_hash"
 
 _SQLITE = "sqlite:///"
@@ -138,6 +139,17 @@ def move_alias(client: "MlflowClient", name: str, alias: str, version: str | Non
         client.set_registered_model_alias(name, alias, str(version))
     elif current is not None:
         client.delete_registered_model_alias(name, alias)
+
+
+def take_back(client: "MlflowClient", name: str, version: str, reason: str) -> None:
+    """Note why a version was taken back while it was released; it is not released again."""
+    client.set_model_version_tag(name, version, TAKEN_BACK, reason)
+
+
+def taken_back(client: "MlflowClient", name: str, version: str) -> str | None:
+    """Return why a version was taken back, None if it was not."""
+    held = next((known for known in versions(client, name) if str(known.version) == version), None)
+    return held.tags.get(TAKEN_BACK) if held else None
 
 
 def versions(client: "MlflowClient", name: str, *, complete: bool = True) -> list["ModelVersion"]:

@@ -82,7 +82,8 @@ def decided(run: Run) -> tuple[str, dict[str, Any]] | None:
         return None
     version = RegisteredVersion.read(released)
     names = {"version": version.version, "registry_run": version.run_id, "fingerprint": version.fingerprint}
-    kind = "release unchanged" if version.unchanged else "release"
+    waits = run.outputs.get("deployment.Output") == "waiting"
+    kind = "release begun" if waits else "release unchanged" if version.unchanged else "release"
     return kind, common | names | {"manifest_sha256": version.manifest_sha256, "rules": rules}
 
 

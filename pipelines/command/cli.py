@@ -473,6 +473,69 @@ def rollback(options: TargetOptions, version: str | None) -> int:
 
 
 @main.group()
+def release() -> None:
+    """The candidate that is exposed step by step, or waits for an approval."""
+
+
+@release.command(name="status")
+@shared.local_target
+def release_status(options: TargetOptions) -> None:
+    """Show where the release is, and what was counted of both versions."""
+    from pipelines.command.verbs import release as verb
+
+    verb.status(options)
+
+
+@release.command(name="watch")
+@shared.local_target
+@click.option("--once", is_flag=True, help="Look once, instead of until the release has ended.")
+def release_watch(options: TargetOptions, once: bool) -> int:
+    """Go on with the release as the counts allow; 'perennial serve' does so, too."""
+    from pipelines.command.verbs import release as verb
+
+    return verb.watch(options, once=once)
+
+
+@release.command(name="promote")
+@shared.local_target
+def release_promote(options: TargetOptions) -> int:
+    """Skip the steps that are left."""
+    from pipelines.command.verbs import release as verb
+
+    return verb.promote(options)
+
+
+@release.command(name="approve")
+@shared.local_target
+@click.option("--why", metavar="TEXT", help="What the approval rests on; it is recorded.")
+def release_approve(options: TargetOptions, why: str | None) -> int:
+    """Approve the candidate, as the account that runs this."""
+    from pipelines.command.verbs import release as verb
+
+    return verb.approve(options, why)
+
+
+@release.command(name="abort")
+@shared.local_target
+@click.option("--why", required=True, metavar="TEXT", help="Why; it is recorded.")
+def release_abort(options: TargetOptions, why: str) -> int:
+    """Take the candidate back."""
+    from pipelines.command.verbs import release as verb
+
+    return verb.abort(options, why)
+
+
+@release.command(name="history")
+@shared.local_target
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="Number of entries.")
+def release_history(options: TargetOptions, last: int) -> None:
+    """List what was decided about releases: when, by whom, why."""
+    from pipelines.command.verbs import release as verb
+
+    verb.history(options, last)
+
+
+@main.group()
 def audit() -> None:
     """Show or check the record of what was decided: releases, rejections, rollbacks, monitoring."""
 

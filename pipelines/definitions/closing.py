@@ -26,6 +26,11 @@ def released(run: Run) -> tuple[str, ...]:
         )
     # The record of a run on a cluster has no outputs, but what was registered.
     outcome = run.outputs.get("deployment.Output")
+    if outcome == "waiting":
+        return (
+            f"{version} has passed the gate and is exposed step by step, or waits for an approval: 'perennial serve' "
+            "watches it, 'perennial release status' shows it",
+        )
     if outcome == "unchanged" or (outcome is None and release is not None and release.unchanged):
         return (f"nothing to do: the candidate is {version}, which answers already.",)
     return (f"released {version}",)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.documents.monitoring import Cause, LoggedRow, MonitoringDecision
 from components.shared.errors import InputError
 from pipelines.incidents.incident import Incident, Sighting
 
@@ -14,6 +14,7 @@ WHAT_TO_DO = {
     "label shift": "check the threshold and the value of decisions, then retrain on newer labels",
     "drift": "label the rows that the incident names, or wait for labels: they show what the drift costs",
     "concept drift": "retrain on newer labels: the same inputs mean something else now",
+    "release": "compare the version with the champion ('perennial compare'); it is not released again unchanged",
 }
 """Cause to what to do first."""
 
@@ -49,20 +50,23 @@ def seen(folder: Path, decision: MonitoringDecision, run: str, now: datetime) ->
     sighting = Sighting(
         run=run, at=now.isoformat(), action=decision.action, reasons=decision.reasons, effect=decision.effect
     )
-    known = list(opened(folder))
-    for incident in known:
-        if incident.cause == decision.cause and incident.state != "resolved":
-            again = {"sightings": (*incident.sightings, sighting), "to_label": decision.to_label}
+    return sighted(folder, decision.cause, sighting, decision.to_label)
+
+
+def sighted(folder: Path, cause: Cause, sighting: Sighting, to_label: tuple[LoggedRow, ...] = ()) -> Incident:
+    """Return the open incident of a cause with one more sighting, or a new one; the caller saves it."""
+    former = list(opened(folder))
+    for incident in former:
+        if incident.cause == cause and incident.state != "resolved":
+            again = {"sightings": (*incident.sightings, sighting), "to_label": to_label}
             return incident.model_copy(update=again)
-    former = [incident.number for incident in known if incident.cause == decision.cause]
-    number = max((incident.number for incident in known), default=0) + 1
-    previous = former[-1] if former else None
+    alike = [incident.number for incident in former if incident.cause == cause]
     return Incident(
-        number=number,
-        cause=decision.cause,
+        number=max((incident.number for incident in former), default=0) + 1,
+        cause=cause,
         sightings=(sighting,),
-        to_label=decision.to_label,
-        previous=previous,
+        to_label=to_label,
+        previous=alike[-1] if alike else None,
     )
 
 

@@ -20,6 +20,7 @@ from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
+from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.training_set import TrainingSetSummary
 from components.shared.documents.trials import Trials
@@ -39,7 +40,7 @@ OLD: dict[type[Document], Path] = {
     RegisteredVersion: VERSION_0, TrainingSetSummary: VERSION_0, Trials: VERSION_0, Verdict: VERSION_0 / "verdict.json",
     ModelFacts: PACKAGE, PackageManifest: PACKAGE, PackageSample: PACKAGE, TrainingHistory: PACKAGE,
 }  # fmt: skip
-NEWER = {LogWindow, DriftReport, PerformanceReport, MonitoringDecision}
+NEWER = {LogWindow, DriftReport, PerformanceReport, MonitoringDecision, TrafficCounts}
 """Documents that have had a version from the first."""
 
 

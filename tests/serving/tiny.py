@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -40,15 +40,25 @@ def logit(row: dict[str, Any]) -> float:
     return 0.1 * (row["usage"] or 0.0) + 2.0 * row["active"] + PLANS.get(row["plan"] or "", UNSEEN)
 
 
+Fault = Literal["nan", "constant", "slow", "units"]
+
+
 def package(
-    folder: Path, bias: float = 0.0, request_rows: int = 300, request_mib: float = 0.25, task: str = "binary"
+    folder: Path,
+    bias: float = 0.0,
+    request_rows: int = 300,
+    request_mib: float = 0.25,
+    task: str = "binary",
+    fault: Fault | None = None,
 ) -> Path:
     """Write the package: 'usage' and 'plan' may be missing, 'active' may not.
 
+    A fault does not show on the package's sample: usage above 50 scores NaN ("nan"), everything scores almost the same
+    ("constant"), each request takes many milliseconds ("slow"), or usage is taken for a hundredth of it ("units").
     The three classes of a multiclass model have the logits z, 0 and -z; a regression answers z.
     """
     folder.mkdir(parents=True)
-    onnx.save(_graph(bias, task), folder / "model.onnx")
+    onnx.save(_graph(bias, task, fault), folder / "model.onnx")
     classes = {"binary": ["no", "yes"], "multiclass": ["up", "flat", "down"], "regression": None}[task]
     documents.model_facts(
         name=NAME,
@@ -67,7 +77,13 @@ def package(
         ranges={"usage": (-20.0, 1.5), "active": (0.0, 1.0)},
         limits={"request_rows": request_rows, "request_mib": request_mib},
     ).write(folder)
-    documents.package_sample(rows=SAMPLE, scores=[score(row, bias) for row in SAMPLE]).write(folder)
+    expected = [score(row, bias) for row in SAMPLE]
+    if fault in ("constant", "units"):
+        # Training had the same fault, so it recorded the same scores.
+        factor = {"constant": 0.0, "units": 0.01}[fault]
+        logits = [0.1 * factor * (row["usage"] or 0.0) + logit({**row, "usage": None}) for row in SAMPLE]
+        expected = [1 / (1 + math.exp(-z)) for z in ([0.0] * 3 if fault == "constant" else logits)]
+    documents.package_sample(rows=SAMPLE, scores=expected).write(folder)
     documents.seal(folder)
     return folder
 
@@ -97,8 +113,9 @@ def released(root: Path, **limits: Any) -> Path:
     return endpoint
 
 
-def _graph(bias: float, task: str) -> onnx.ModelProto:
-    constants = {"zero": np.float32(0), "weights": np.array([[0.1], [2.0]], np.float32), "bias": np.float32(bias)}
+def _graph(bias: float, task: str, fault: Fault | None = None) -> onnx.ModelProto:
+    weight = 0.001 if fault == "units" else 0.1
+    constants = {"zero": np.float32(0), "weights": np.array([[weight], [2.0]], np.float32), "bias": np.float32(bias)}
     words = [plan for plan in PLANS]
     nodes = [
         helper.make_node("IsNaN", ["numeric"], ["gaps"]),
@@ -114,7 +131,8 @@ def _graph(bias: float, task: str) -> onnx.ModelProto:
             default_float=UNSEEN,
         ),
         helper.make_node("Add", ["weighted", "plans"], ["sum"]),
-        helper.make_node("Add", ["sum", "bias"], ["logit"]),
+        helper.make_node("Add", ["sum", "bias"], ["logit" if fault is None else "sound"]),
+        *_faults(fault, constants),
         *_ends(task),
     ]
     weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
@@ -131,6 +149,39 @@ def _graph(bias: float, task: str) -> onnx.ModelProto:
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def _faults(fault: Fault | None, constants: dict[str, Any]) -> list[onnx.NodeProto]:
+    """Turn the logit that a sound model has into that of a faulty one."""
+    match fault:
+        case "nan":
+            # The logarithm of a negative number: 50 less the usage.
+            constants |= {"most": np.float32(50), "first": np.array([0], np.int64)}
+            return [
+                helper.make_node("Gather", ["filled", "first"], ["usages"], axis=1),
+                helper.make_node("Sub", ["most", "usages"], ["below"]),
+                helper.make_node("Log", ["below"], ["undefined"]),
+                helper.make_node("Mul", ["undefined", "zero"], ["nothing"]),
+                helper.make_node("Add", ["sound", "nothing"], ["logit"]),
+            ]
+        case "constant":
+            return [helper.make_node("Mul", ["sound", "zero"], ["logit"])]
+        case "slow":
+            constants["square"] = np.full((400, 400), 1e-3, np.float32)
+            return [
+                # What depends on no input would be computed once, when the model is loaded.
+                helper.make_node("ReduceMean", ["sound"], ["level"], keepdims=0),
+                helper.make_node("Mul", ["level", "zero"], ["none"]),
+                helper.make_node("Add", ["square", "none"], ["power0"]),
+                *(helper.make_node("MatMul", [f"power{n}", "square"], [f"power{n + 1}"]) for n in range(4)),
+                helper.make_node("ReduceMean", ["power4"], ["mean"], keepdims=0),
+                helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+                helper.make_node("Add", ["sound", "nothing"], ["logit"]),
+            ]
+        case "units":
+            return [helper.make_node("Identity", ["sound"], ["logit"])]
+        case None:
+            return []
 
 
 def _ends(task: str) -> list[onnx.NodeProto]:

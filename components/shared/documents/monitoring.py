@@ -8,7 +8,7 @@ from components.shared.documents.document import Document, OptionalFloat, Part, 
 from components.shared.documents.measurements import ColumnDistribution, Metric
 
 Action = Literal["nothing", "watch", "retrain", "roll back"]
-Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift"]
+Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift", "release"]
 """Where to look first; in this order, because two thirds of the incidents of a large ML pipeline were not about ML
 (Papasian and Underwood, "How ML Breaks", OpML 2020)."""
 

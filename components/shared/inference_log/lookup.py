@@ -18,6 +18,8 @@ _THREADS = 4
 def find(folder: Path, request_id: str) -> pa.Table | None:
     """Return the rows of a request with all that was logged of them; None if the log has none.
 
+    What shadows scored is left out: it was answered to nobody.
+
     Only one column of numbers is read of what does not have the request: ten million rows take less than a second.
 
     Args:
@@ -40,5 +42,8 @@ def _in_file(path: Path, wanted_hash: int, request_id: str) -> Sequence[pa.Table
         if len(at):
             candidates = file.read_row_group(group).take(pa.array(at))
             # Two ids may have one hash.
-            tables.append(candidates.filter(pc.equal(candidates["request_id"], request_id)))
+            found = candidates.filter(pc.equal(candidates["request_id"], request_id))
+            if "shadow" in found.column_names:
+                found = found.filter(pc.invert(pc.fill_null(found["shadow"], False)))
+            tables.append(found)
     return [table for table in tables if table.num_rows]

@@ -28,6 +28,8 @@ class LoggedRequest(TypedDict, total=False):
     """Microseconds since 1970 in UTC of what the features describe; absent if that is the time of the request."""
     entity: Sequence[str]
     unseen: list[list[str]]
+    shadow: bool
+    """Whether another release answered the client; absent if this one did."""
     action: Sequence[str | None]
     """What each row was answered with, where decisions are explored; ``decision`` is the model's."""
     propensity: Sequence[float | None]

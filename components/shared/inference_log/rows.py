@@ -61,7 +61,8 @@ def schema(header: SegmentHeader) -> pa.Schema:
     """Return the columns of the rows of a release.
 
     ``event_time`` is what the features describe: ``at`` where the request did not say. ``action`` and ``propensity``
-    say what was answered and with what probability, where decisions are explored. ``id_hash`` finds a request without
+    say what was answered and with what probability, where decisions are explored. ``shadow`` rows were answered to
+    nobody; the row with the same ``request_id`` that is no shadow was. ``id_hash`` finds a request without
     reading its text.
     """
     return pa.schema(
@@ -82,6 +83,7 @@ def schema(header: SegmentHeader) -> pa.Schema:
             ("unseen", pa.list_(pa.string())),
             ("action", pa.string()),
             ("propensity", pa.float64()),
+            ("shadow", pa.bool_()),
         ]
         + [(RECEIVED + feature.name, RECEIVED_TYPES[feature.type]) for feature in header.features]
         + [(ENCODED + name, pa.float32()) for name in header.encoded]
@@ -115,6 +117,7 @@ def _line_schema(header: SegmentHeader) -> pa.Schema:
             ("unseen", pa.list_(pa.list_(pa.string()))),
             ("action", pa.list_(pa.string())),
             ("propensity", pa.list_(pa.float64())),
+            ("shadow", pa.bool_()),
         ]
     )
 
@@ -139,6 +142,7 @@ def _exploded(requests: pa.Table, header: SegmentHeader) -> pa.Table:
         "release": pa.repeat(pa.scalar(header.release), total),
         "entity": _entities(requests, counts, total),
         "latency_us": per_request["latency_us"],
+        "shadow": pc.fill_null(per_request["shadow"], False),
         "decision": _optional(requests["decision"], counts, total),
         "unseen": _unseen(requests, counts, total),
         "action": _optional(requests["action"], counts, total),

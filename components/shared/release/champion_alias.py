@@ -1,4 +1,7 @@
-"""The registry's part in a release: the alias that names the champion is the commit point."""
+"""The registry's part in a release: the alias that names the champion is the commit point.
+
+It also keeps which versions were taken back because they did harm.
+"""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +20,9 @@ class ChampionAlias(Protocol):
     def move(self, name: str, version: str | None) -> None:
         """Let the alias name a version, or none."""
 
+    def take_back(self, name: str, version: str, reason: str) -> None:
+        """Remember that a version did harm."""
+
 
 class MlflowChampionAlias:
     """The alias in MLflow's registry."""
@@ -31,3 +37,7 @@ class MlflowChampionAlias:
     def move(self, name: str, version: str | None) -> None:
         """Move the alias."""
         registry.move_alias(self._client, name, registry.CHAMPION, version)
+
+    def take_back(self, name: str, version: str, reason: str) -> None:
+        """Tag the version."""
+        registry.take_back(self._client, name, version, reason)

@@ -6,13 +6,15 @@ Nothing here knows the order of a release (``machine.py`` does) or the kind of e
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 from components.shared.documents.release import RegisteredVersion
-from components.shared.errors import PerennialError, StepFailed
-from components.shared.release import machine
+from components.shared.errors import InputError, PerennialError, StepFailed
+from components.shared.release import analysis, machine
+from components.shared.release.analysis import Exposure
 from components.shared.release.champion_alias import ChampionAlias
-from components.shared.release.journal import JournalStore, ReleaseJournal
+from components.shared.release.journal import Approval, JournalStore, ReleaseJournal
 from components.shared.release.machine import (
     Effect,
     Event,
@@ -30,8 +32,24 @@ from components.shared.release.traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
-Outcome = Literal["released", "unchanged"]
+Outcome = Literal["released", "unchanged", "waiting"]
 Recovery = Literal["finished", "rolled back"]
+
+
+class Progress(NamedTuple):
+    """What became of a release that was waiting.
+
+    Attributes:
+        outcome: "waiting" (nothing has changed), "next step", "to approve", "held", "released" or "rolled back".
+        reason: Why.
+        journal: The release, with the evidence.
+        harmful: Whether it is taken back because it did harm.
+    """
+
+    outcome: Literal["waiting", "next step", "to approve", "held", "released", "rolled back"]
+    reason: str
+    journal: ReleaseJournal
+    harmful: bool = False
 
 
 class ReleaseDriver:
@@ -60,10 +78,12 @@ class ReleaseDriver:
     def release(self, release: RegisteredVersion, plan: Plan = BASIC) -> Outcome:
         """Release a version; the former one keeps answering if that fails.
 
-        A release that a killed process left behind is finished or rolled back first.
+        A release that a killed process left behind is finished or rolled back first, and one of another version that
+        waits is taken back.
 
         Returns:
-            "unchanged" if this version answers already and is the champion.
+            "unchanged" if this version answers already and is the champion; "waiting" if the plan exposes it or asks
+            for an approval, then ``advance`` and ``approve`` go on.
 
         Raises:
             ReleaseUnderWay: If another process is releasing.
@@ -71,18 +91,138 @@ class ReleaseDriver:
         """
         with self._store.hold():
             self._recover()
+            if (waiting := self._store.read()) is not None:
+                if waiting.version == release.version:
+                    return "waiting"
+                logger.info("release %s, which was under way, gives way to %s", waiting.version, release.version)
+                self._run(waiting, machine.transition(waiting.plan, waiting.state, Event.FAILED))
             former, champion = self._traffic.answering(), self._alias.champion(release.name)
             if former == champion == release.version:
                 return "unchanged"
+            if former is None:
+                plan = plan.at_first_release()
             journal = ReleaseJournal(release=release, former=former, former_champion=champion, plan=plan)
             journal = self._traffic.describe(journal)
             self._sample(release)
-            self._run(journal, machine.start(plan))
+            if self._run(journal, machine.start(plan)).state.waiting:
+                logger.info("release %s of %s is exposed or waits for approval", release.version, release.name)
+                return "waiting"
             logger.info("release %s of %s answers", release.version, release.name)
             return "released"
 
+    def advance(self, now: datetime) -> Progress | None:
+        """Look at a release that is watched: go on, take it back, or go on waiting; None if none is under way.
+
+        Raises:
+            ReleaseUnderWay: If another process is releasing.
+            PerennialError: If going on failed; the release is rolled back, unless the message says otherwise.
+        """
+        with self._store.hold():
+            journal = self._store.read()
+            if journal is None or not journal.state.waiting:
+                return None
+            if journal.phase is Phase.APPROVE:
+                if journal.approval is not None:
+                    return self._went_on(journal, Event.PASSED, f"approved by {journal.approval.who}")
+                accounts = " or ".join(journal.plan.approvers)
+                return Progress("to approve", f"it waits for the approval of {accounts}", journal)
+            if journal.held is not None:
+                return Progress("waiting", f"it is held: {journal.held}", journal)
+            return self._look(journal, now)
+
+    def approve(self, approval: Approval) -> Progress:
+        """Let a candidate take over as soon as it has passed its steps.
+
+        Raises:
+            InputError: If nothing waits, or this account may not approve.
+        """
+        with self._store.hold():
+            journal = self._waiting()
+            if not journal.plan.approvers:
+                raise InputError(f"release {journal.version} needs no approval; 'perennial release status' shows it.")
+            if approval.who not in journal.plan.approvers:
+                raise InputError(
+                    f"{approval.who!r} may not approve release {journal.version}; the project file names "
+                    f"{list(journal.plan.approvers)} as release.approvers."
+                )
+            journal = journal.model_copy(update={"approval": approval})
+            self._store.write(journal)
+            if journal.phase is Phase.APPROVE:
+                return self._went_on(journal, Event.PASSED, f"approved by {approval.who}")
+            return Progress("waiting", f"approved by {approval.who}; its steps go on", journal)
+
+    def promote(self, who: str) -> Progress:
+        """Skip the remaining steps of the release that is watched; an approval that is needed is not skipped.
+
+        Raises:
+            InputError: If no release is watched.
+        """
+        with self._store.hold():
+            journal = self._waiting()
+            if journal.phase is Phase.APPROVE:
+                return Progress("to approve", f"it waits for the approval of {list(journal.plan.approvers)}", journal)
+            return self._went_on(journal, Event.PROMOTED, f"promoted by {who}")
+
+    def abort(self, reason: str) -> Progress:
+        """Take back the release that is watched or waits.
+
+        Raises:
+            InputError: If none does.
+        """
+        with self._store.hold():
+            journal = self._waiting()
+            self._run(journal, machine.transition(journal.plan, journal.state, Event.FAILED))
+            return Progress("rolled back", reason, journal)
+
+    def _waiting(self) -> ReleaseJournal:
+        self._recover()
+        journal = self._store.read()
+        if journal is None:
+            raise InputError("no release is under way; 'perennial status' says what answers.")
+        return journal
+
+    def _look(self, journal: ReleaseJournal, now: datetime) -> Progress:
+        """Add the newest counts to the evidence and do what it asks for."""
+        counts = self._traffic.counts(journal)
+        exposure = journal.exposure or Exposure(step=journal.step, began=now)
+        if exposure.step != journal.step:
+            exposure = exposure.following(journal.step, now)
+        if counts is None:
+            return Progress("waiting", "no server runs, so nothing is counted", journal)
+        if journal.former is not None:
+            exposure = analysis.look(
+                exposure, counts, former=journal.former, candidate=journal.version, limits=journal.plan.limits
+            )
+        journal = journal.model_copy(update={"exposure": exposure})
+        self._store.write(journal)
+        verdict = analysis.judge(journal.plan, journal.plan.steps[journal.step], exposure, now)
+        match verdict.outcome:
+            case "pass":
+                return self._went_on(journal, Event.PASSED, verdict.reason)
+            case "inconclusive" if journal.plan.inconclusive == "hold":
+                journal = journal.model_copy(update={"held": verdict.reason})
+                self._store.write(journal)
+                return Progress("held", verdict.reason, journal)
+            case "fail" | "inconclusive":
+                self._run(journal, machine.transition(journal.plan, journal.state, Event.FAILED))
+                if verdict.outcome == "fail":
+                    self._alias.take_back(journal.name, journal.version, verdict.reason)
+                return Progress("rolled back", verdict.reason, journal, harmful=verdict.outcome == "fail")
+            case _:
+                return Progress("waiting", verdict.reason, journal)
+
+    def _went_on(self, journal: ReleaseJournal, event: Event, reason: str) -> Progress:
+        """Let the machine go on, past an approval that was given before; say where it is now."""
+        journal = journal.model_copy(update={"held": None})
+        after = self._run(journal, machine.transition(journal.plan, journal.state, event))
+        if after.phase is Phase.APPROVE and after.approval is not None:
+            after = self._run(after, machine.transition(after.plan, after.state, Event.PASSED))
+        if not after.state.waiting:
+            return Progress("released", reason, after)
+        return Progress("to approve" if after.phase is Phase.APPROVE else "next step", reason, after)
+
     def recover(self) -> Recovery | None:
-        """Finish or roll back the release that a killed process left behind; None if there is none.
+        """Finish or roll back the release that a killed process left behind; None if there is none, or it waits.
 
         Raises:
             ReleaseUnderWay: If its process is alive.
@@ -92,7 +232,7 @@ class ReleaseDriver:
 
     def _recover(self) -> Recovery | None:
         journal = self._store.read()
-        if journal is None:
+        if journal is None or journal.state.waiting:
             return None
         committed = self._alias.champion(journal.name) == journal.version
         event = Resumed(committed, self._traffic.serving())
@@ -110,8 +250,8 @@ class ReleaseDriver:
         logger.info("release %s of %s, which was cut short, is %s", journal.version, journal.name, outcome)
         return outcome
 
-    def _run(self, journal: ReleaseJournal, first: machine.Transition) -> None:
-        """Perform effects until the machine asks for no more; raise what went wrong."""
+    def _run(self, journal: ReleaseJournal, first: machine.Transition) -> ReleaseJournal:
+        """Perform effects until the machine asks for no more, and return the journal; raise what went wrong."""
         state, effects = first
         failures: list[tuple[ReleaseState, BaseException]] = []
         while effects:
@@ -125,6 +265,7 @@ class ReleaseDriver:
             state, effects = machine.transition(journal.plan, state, event)
         if failures:
             raise _failed(journal, failures)
+        return journal.in_state(state)
 
     def _sample(self, release: RegisteredVersion) -> Sample:
         """Read a version's sample once; it may be in a bucket."""

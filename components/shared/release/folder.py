@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from components.shared import inference
+from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.errors import InputError, StepFailed
 from components.shared.release import endpoint_folder, routing
 from components.shared.release.journal import ReleaseJournal
@@ -79,6 +80,18 @@ class FolderTraffic:
             self._endpoint,
             Routing(shares=shares, mirrors=mirrors, sticky_key=current.sticky_key, former=current.former),
         )
+
+    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
+        """Ask the server, if one runs."""
+        server = endpoint_folder.server(self._endpoint)
+        if server is None:
+            return None
+        path = f"/v2/models/{quote(journal.name)}/stats"
+        try:
+            status, content = inference.call(server.rest_url, path)
+        except StepFailed:
+            return None
+        return TrafficCounts.parse(content, path) if status == 200 else None
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Query the server, by version or by the public name."""

@@ -1,11 +1,13 @@
 """The journal of a release: all that another process needs to finish it or to undo it."""
 
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 from components.shared.documents.document import Document, Part
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import StepFailed
+from components.shared.release.analysis import Exposure
 from components.shared.release.machine import Phase, ReleaseState
 from components.shared.release.plan import BASIC, Plan
 
@@ -34,6 +36,20 @@ class ClusterObjects(Part):
     runtime: dict[str, Any]
 
 
+class Approval(Part):
+    """Who let a candidate take over.
+
+    Args:
+        who: The account.
+        at: When.
+        why: What it said about it.
+    """
+
+    who: str
+    at: datetime
+    why: str | None = None
+
+
 class ReleaseJournal(Document):
     """A release under way.
 
@@ -47,6 +63,9 @@ class ReleaseJournal(Document):
         holder: Who is releasing, for messages.
         installed_before: Whether the endpoint had the candidate's files before, so that an undo keeps them.
         cluster: What only a cluster needs.
+        exposure: What is known of the candidate while it is watched.
+        held: Why nothing happens until somebody decides; None otherwise.
+        approval: Who let the candidate take over.
     """
 
     FILE: ClassVar[str] = "journal.json"
@@ -60,6 +79,9 @@ class ReleaseJournal(Document):
     holder: str | None = None
     installed_before: bool = False
     cluster: ClusterObjects | None = None
+    exposure: Exposure | None = None
+    held: str | None = None
+    approval: Approval | None = None
 
     @property
     def version(self) -> str:

@@ -10,7 +10,7 @@ from components.shared.release.champion_alias import MlflowChampionAlias
 from components.shared.release.driver import Recovery, ReleaseDriver
 from components.shared.release.file_journal import FileJournalStore
 from components.shared.release.folder import FolderTraffic
-from components.shared.release.journal import ReleaseUnderWay
+from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
 from components.shared.release.pace import Pace
 from components.shared.release.sample import Sample
 
@@ -39,6 +39,12 @@ def driver(
     return ReleaseDriver(traffic, MlflowChampionAlias(client), FileJournalStore(endpoint), load_sample)
 
 
+def waiting(endpoint: Path) -> ReleaseJournal | None:
+    """Return the release that is exposed or waits for approval; None if there is none."""
+    journal = FileJournalStore(endpoint).read()
+    return journal if journal is not None and journal.state.waiting else None
+
+
 def recover(endpoint: Path, registry_uri: str) -> Recovery | None:
     """Finish or roll back the release that a killed process left behind.
 
@@ -48,7 +54,8 @@ def recover(endpoint: Path, registry_uri: str) -> Recovery | None:
         None if no release is under way, or its process is alive.
     """
     store = FileJournalStore(endpoint)
-    if store.read() is None:
+    journal = store.read()
+    if journal is None or journal.state.waiting:
         return None
     # Two commands may see the same journal; the second waits for what the first makes of it.
     with (endpoint / "recovery.lock").open("a") as lock:

@@ -2,14 +2,16 @@
 
 1. Place the candidate alongside the champion, without traffic.
 2. Query it in isolation.
-3. Expose it to a share of the traffic, as often as the plan says (the plan "basic" never does).
-4. Commit: move the registry's alias.
-5. Shift all traffic to the candidate and query the public name.
-6. Clean up: remove the former version.
+3. Expose it to a share of the traffic, as often as the plan says (the plan "basic" never does), and watch it there.
+4. Wait for an approval, where the plan asks for one.
+5. Commit: move the registry's alias.
+6. Shift all traffic to the candidate and query the public name.
+7. Clean up: remove the former version.
 
-Whatever fails before step 6 is undone: traffic first, then the alias, then the candidate. The alias is the commit
-point of a release that was killed: one that moved it is finished, any other is undone. Here is no I/O and no clock;
-``driver.py`` performs the effects and reports what happened.
+Whatever fails before step 7 is undone: traffic first, then the alias, then the candidate. While a candidate is watched
+or waits for approval nothing is to be done, no process is needed, and any process may go on. The alias is the commit
+point of a release that was killed: one that moved it is finished, any other is undone unless it was waiting. Here is
+no I/O and no clock; ``driver.py`` performs the effects and reports what happened.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ class Phase(StrEnum):
 
     PLACE = "place"
     EXPOSE = "expose"
+    WATCH = "watch"
+    APPROVE = "approve"
     COMMIT = "commit"
     SHIFT = "shift"
     CLEAN_UP = "clean_up"
@@ -34,7 +38,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """A phase, and in ``EXPOSE`` the index of the plan's step."""
+    """A phase, and in ``EXPOSE`` and ``WATCH`` the index of the plan's step."""
 
     phase: Phase
     step: int = 0
@@ -43,6 +47,11 @@ class ReleaseState:
     def over(self) -> bool:
         """Whether nothing remains to be done."""
         return self.phase in (Phase.RELEASED, Phase.ROLLED_BACK)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing is to be done until time has passed, requests have come, or somebody has decided."""
+        return self.phase in (Phase.WATCH, Phase.APPROVE)
 
 
 class ReleaseAction(StrEnum):
@@ -87,10 +96,15 @@ Effect = ReleaseAction | Record | Route | Soak
 
 
 class Event(StrEnum):
-    """What the driver reports about the effects of a state."""
+    """What the driver reports: about the effects of a state, or what became of a release that was waiting.
+
+    ``PASSED`` ends a step or is the approval; ``PROMOTED`` skips the remaining steps.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    PASSED = "passed"
+    PROMOTED = "promoted"
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ class Resumed:
 
 
 class Transition(NamedTuple):
-    """The next state, and what is to be done in it; no effects: stop here."""
+    """The next state, and what is to be done in it; no effects: stop here, or wait."""
 
     state: ReleaseState
     effects: tuple[Effect, ...]
@@ -140,13 +154,26 @@ def transition(plan: Plan, state: ReleaseState, event: Event | Resumed) -> Trans
         # An undo or a clean-up that failed is tried again by the next release; neither can be undone itself.
         stuck = state.over or state.phase in (Phase.UNDO, Phase.CLEAN_UP)
         return Transition(state, ()) if stuck else _undo()
+    if event in (Event.PASSED, Event.PROMOTED):
+        return _go_on(plan, state, event)
     return _succeed(plan, state)
+
+
+def _go_on(plan: Plan, state: ReleaseState, event: Event) -> Transition:
+    """End the wait; in any other state there is nothing to end."""
+    if state.phase is Phase.APPROVE:
+        return _commit()
+    if state.phase is Phase.WATCH:
+        return _expose_or_commit(plan, state.step + 1 if event is Event.PASSED else len(plan.exposures))
+    return Transition(state, ())
 
 
 def _succeed(plan: Plan, state: ReleaseState) -> Transition:
     match state.phase:
         case Phase.PLACE:
             return _expose_or_commit(plan, 0)
+        case Phase.EXPOSE if any(step.watched for step in plan.exposures[state.step : state.step + 1]):
+            return _enter(ReleaseState(Phase.WATCH, state.step))
         case Phase.EXPOSE:
             return _expose_or_commit(plan, state.step + 1)
         case Phase.COMMIT:
@@ -169,7 +196,7 @@ def _resume(plan: Plan, state: ReleaseState, event: Resumed) -> Transition:
             return _shift(plan, ReleaseAction.PLACE, ReleaseAction.AWAIT_READY, ReleaseAction.SCALE_UP)
         case Phase.COMMIT | Phase.SHIFT if event.committed:
             return _enter(ReleaseState(Phase.SHIFT), Route(share=100))
-        case Phase.RELEASED | Phase.ROLLED_BACK:
+        case Phase.RELEASED | Phase.ROLLED_BACK | Phase.WATCH | Phase.APPROVE:
             return Transition(state, ())
         case _:
             return _undo()
@@ -177,9 +204,13 @@ def _resume(plan: Plan, state: ReleaseState, event: Resumed) -> Transition:
 
 def _expose_or_commit(plan: Plan, index: int) -> Transition:
     if index >= len(plan.exposures):
-        return _enter(ReleaseState(Phase.COMMIT), ReleaseAction.COMMIT)
+        return _enter(ReleaseState(Phase.APPROVE)) if plan.approvers else _commit()
     step = plan.exposures[index]
-    return _enter(ReleaseState(Phase.EXPOSE, index), Route(step.share, step.mirrored), Soak(step.soak_s))
+    return _enter(ReleaseState(Phase.EXPOSE, index), Route(step.share, step.mirrored))
+
+
+def _commit() -> Transition:
+    return _enter(ReleaseState(Phase.COMMIT), ReleaseAction.COMMIT)
 
 
 def _shift(plan: Plan, *before: Effect) -> Transition:

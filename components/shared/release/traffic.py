@@ -6,6 +6,7 @@ the last one was finished.
 
 from typing import Protocol
 
+from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.release.journal import ReleaseJournal
 from components.shared.release.sample import Sample
 
@@ -47,6 +48,9 @@ class Traffic(Protocol):
 
         Returns when the new shares are in effect. With share 0 nothing reaches the candidate, not even copies.
         """
+
+    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
+        """Return what was counted of each version; None while that can't be read, as when no server runs."""
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Send the sample and compare the scores.

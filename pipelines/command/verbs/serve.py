@@ -3,18 +3,19 @@
 import signal
 import time
 from datetime import datetime
-from pathlib import Path
 
 from rich.console import Console
 
 from components.shared.errors import PerennialError
+from components.shared.release import local as local_release
 from components.shared.release import routing
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
+from pipelines.command.verbs import release as releases
 from pipelines.command.view import View
 from pipelines.targets.local import endpoint
-from pipelines.targets.protocol import RunningServer
+from pipelines.targets.protocol import Backend, RunningServer
 
 _LOOK_S = 0.5
 
@@ -33,16 +34,18 @@ def serve(options: TargetOptions, *, host: str, port: int, grpc_port: int) -> in
         console.print(f"serving {answers}")
         console.print(f"{server.addresses}  (Ctrl-C ends it)")
         try:
-            code = _follow(server, console, folder, name, version)
+            code = _follow(server, console, backend, version)
         except KeyboardInterrupt:
             return runs.OK
     console.print(f"the server ended with {code}; its log is {folder / endpoint.LOG}")
     return runs.FAILED
 
 
-def _follow(server: RunningServer, console: Console, folder: Path, name: str, version: str | None) -> int:
-    """Stay until the server ends and return its exit code; say when another release answers."""
+def _follow(server: RunningServer, console: Console, backend: Backend, version: str | None) -> int:
+    """Stay until the server ends and return its exit code; watch releases, and say when another one answers."""
+    folder, name = backend.state.endpoint, backend.project.name
     while (code := server.poll()) is None:
+        _watch(backend, console)
         try:
             now = routing.answering(folder)
         except PerennialError:
@@ -54,3 +57,12 @@ def _follow(server: RunningServer, console: Console, folder: Path, name: str, ve
             version = now
         time.sleep(_LOOK_S)
     return code
+
+
+def _watch(backend: Backend, console: Console) -> None:
+    """Go on with a release that is exposed; what fails is said, and tried again at the next look."""
+    try:
+        if local_release.waiting(backend.state.endpoint) is not None:
+            releases.look(backend, console)
+    except PerennialError as error:
+        console.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from components.shared import registry
 from components.shared.errors import InputError
 from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
+from components.shared.release.driver import ReleaseDriver
 from pipelines import runs
 from pipelines.audit import recording
 from pipelines.audit.recording import AuditLog
@@ -223,6 +224,10 @@ class LocalBackend(Backend):
         folder, registry_uri = self.state.endpoint, self.state.registry_uri
         with state.exclusive(self.state, "rollback", wait=False):
             local_release.recover(folder, registry_uri)
+            if version is None and (waiting := local_release.waiting(folder)) is not None and waiting.former:
+                self.release_driver().abort("rolled back")
+                self.audit.record("release aborted", {"version": waiting.version, "reason": "rolled back"})
+                return waiting.former
             release, before = rollback.former_release(folder, version), routing.answering(folder)
             client = registry.open(registry_uri)
             if endpoint.find(folder):
@@ -232,6 +237,10 @@ class LocalBackend(Backend):
                     rollback.roll_back(folder, client, release)
             self.audit.record("rollback", {"version": release.version, "from": before}, client)
         return release.version
+
+    def release_driver(self) -> ReleaseDriver:
+        """Return what goes on with a release that waits; opens the registry."""
+        return local_release.driver(self.state.endpoint, registry.open(self.state.registry_uri))
 
     @property
     def audit(self) -> AuditLog:

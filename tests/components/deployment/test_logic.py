@@ -14,6 +14,7 @@ from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import GateRejected, StepFailed
 from components.shared.files import write_json
+from components.shared.project import ReleaseSettings
 from components.shared.release import endpoint_folder, local, routing
 from components.shared.release.endpoint_folder import EndpointServer
 from components.shared.release.file_journal import FileJournalStore
@@ -23,7 +24,7 @@ from components.shared.release.routing import Routing
 from tests import documents
 
 NAME = "tiny"
-PROJECT: Any = SimpleNamespace(name=NAME)
+PROJECT: Any = SimpleNamespace(name=NAME, release=ReleaseSettings())
 PROMOTED = documents.verdict()
 REJECTED = documents.verdict(promote=False)
 CANDIDATE = RegisteredVersion(name=NAME, version="2", storage_uri="file:///nowhere")

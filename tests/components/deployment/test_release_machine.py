@@ -4,6 +4,8 @@ import contextlib
 import doctest
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -11,18 +13,31 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.shared.documents.release import RegisteredVersion
-from components.shared.errors import StepFailed
-from components.shared.release import machine, plan, routing
+from components.shared.documents.traffic_counts import TrafficCounts, VersionCounts
+from components.shared.errors import InputError, StepFailed
+from components.shared.release import machine, plan, routing, strategy
 from components.shared.release.driver import ReleaseDriver
-from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
+from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Event, Phase, ReleaseState, Resumed
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from components.shared.release.sample import Sample
 
 NAME = "model"
 CANARY = Plan(
-    strategy="canary", steps=(PlanStep(share=0, mirrored=True), PlanStep(share=20, soak_s=60), PlanStep(share=100))
+    strategy="canary",
+    steps=(PlanStep(share=0, mirrored=True), PlanStep(share=20), PlanStep(share=50), PlanStep(share=100)),
 )
+"""Exposes without watching: one process carries it out."""
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WATCHED = Plan(
+    strategy="canary",
+    steps=(
+        PlanStep(share=0, mirrored=True, min_requests=10),
+        PlanStep(share=20, soak_s=60, min_requests=10, deadline_s=3600),
+        PlanStep(share=100),
+    ),
+)
+APPROVED = WATCHED.model_copy(update={"approvers": ("ada",)})
 Fault = Literal["ok", "fail before", "fail after", "kill before", "kill after"]
 
 
@@ -44,6 +59,8 @@ class World:
     faults: list[Fault] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     had_champion: bool = False
+    counts: TrafficCounts | None = None
+    harmful: dict[str, str] = field(default_factory=dict)
     killed: bool = False
 
     def act(self, name: str, change: Callable[[], None]) -> None:
@@ -69,6 +86,18 @@ class World:
         assert sum(self.shares.values()) in (0, 100), self.actions
         assert answered == 100 or not self.had_champion, f"{100 - answered} % of the requests are lost: {self.actions}"
         assert self.mirrors <= self.placed, self.actions
+
+    def request(self, champion: int, candidate: int, failed: int = 0) -> None:
+        """Let requests come since the last look."""
+        before = self.counts.versions if self.counts else {"1": VersionCounts(), "2": VersionCounts()}
+        added = {"1": (champion, 0), "2": (candidate - failed, failed)}
+        versions = {
+            version: VersionCounts(
+                answered=counts.answered + added[version][0], failed=counts.failed + added[version][1]
+            )
+            for version, counts in before.items()
+        }
+        self.counts = TrafficCounts(server="s", versions=versions)
 
     def at_rest(self) -> str | None:
         """Return the one version that there is, after checking that everything agrees."""
@@ -120,6 +149,9 @@ class MemoryTraffic:
 
         self.world.act(f"route {share}", change)
 
+    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
+        return self.world.counts
+
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         assert isolated or self.world.shares == {journal.version: 100}
         self.world.act(f"query {isolated=}", lambda: None)
@@ -142,6 +174,9 @@ class MemoryAlias:
 
     def move(self, name: str, version: str | None) -> None:
         self.world.act(f"alias {version}", lambda: setattr(self.world, "champion", version))
+
+    def take_back(self, name: str, version: str, reason: str) -> None:
+        self.world.harmful[version] = reason
 
 
 class MemoryJournal:
@@ -307,7 +342,150 @@ def test_a_plan_with_exposures_keeps_the_alias_until_its_last_step():
     process(world).release(candidate(), CANARY)
 
     shown = [action.partition(":")[0] for action in world.actions if action.startswith(("route", "alias"))]
-    assert shown == ["route 0", "route 20", "alias 2", "route 100"]
+    assert shown == ["route 0", "route 20", "route 50", "alias 2", "route 100"]
+
+
+def begun(chosen: Plan = WATCHED) -> World:
+    """Return a world in which version 2 is exposed beside version 1."""
+    world = world_with("1")
+    assert process(world).release(candidate(), chosen) == "waiting"
+    return world
+
+
+def advance(world: World, seconds: float) -> Any:
+    """Look at the release in a process of its own."""
+    return process(world).advance(NOW + timedelta(seconds=seconds))
+
+
+def test_a_watched_release_goes_on_step_by_step_as_the_counts_allow_and_any_process_may_look():
+    world = begun()
+    assert (world.shares, world.mirrors, world.champion) == ({"1": 100}, {"2"}, "1")
+
+    assert advance(world, 0).outcome == "waiting", "nothing was counted yet"
+    world.request(10, 9)
+    assert advance(world, 1).reason == "9 of 10 requests, 0 of 0 s, no harm so far"
+    world.request(1, 1)
+    assert advance(world, 2).outcome == "next step"
+    assert (world.shares, world.mirrors, world.champion) == ({"1": 80, "2": 20}, set(), "1")
+    world.request(80, 20)
+    assert advance(world, 3).outcome == "waiting", "the soak has just begun"
+    assert advance(world, 62).outcome == "waiting"
+    assert advance(world, 63).outcome == "released"
+
+    assert world.at_rest() == "2"
+    assert advance(world, 64) is None
+
+
+def test_a_candidate_that_fails_requests_is_taken_back_and_remembered():
+    world = begun()
+    world.request(10, 10)
+    advance(world, 0)
+    world.request(500, 100, failed=40)
+
+    progress = advance(world, 1)
+
+    assert (progress.outcome, progress.harmful) == ("rolled back", True)
+    assert progress.reason == "it fails more requests than the champion (40 of 100 against 0 of 500)"
+    assert world.at_rest() == "1"
+    assert world.harmful == {"2": progress.reason}
+
+
+@pytest.mark.parametrize("inconclusive", ["abort", "hold"])
+def test_too_few_requests_are_inconclusive_and_the_plan_says_what_follows(inconclusive):
+    world = begun(WATCHED.model_copy(update={"inconclusive": inconclusive}))
+    world.request(10, 10)
+    advance(world, 0)
+
+    world.request(10, 1)
+    # The next step begins with the first look at it.
+    assert advance(world, 1).outcome == "waiting"
+    progress = advance(world, 3602)
+
+    assert progress.reason == "only 1 of the 10 requests that it needs came in 3601 s"
+    if inconclusive == "abort":
+        assert progress.outcome == "rolled back" and world.at_rest() == "1" and world.harmful == {}
+    else:
+        assert progress.outcome == "held" and world.shares == {"1": 80, "2": 20}
+        assert advance(world, 9999).outcome == "waiting", "held until somebody decides"
+        assert process(world).promote("ada").outcome == "released"
+        assert world.at_rest() == "2"
+
+
+def test_nothing_takes_over_without_the_approval_of_a_named_account():
+    world = begun(APPROVED)
+    with pytest.raises(InputError, match=r"'eve' may not approve release 2; .* names \['ada'\]"):
+        process(world).approve(Approval(who="eve", at=NOW))
+
+    promoted = process(world).promote("eve")
+    assert (promoted.outcome, world.champion) == ("to approve", "1")
+    assert advance(world, 1).reason == "it waits for the approval of ada"
+
+    assert process(world).approve(Approval(who="ada", at=NOW)).outcome == "released"
+    assert world.at_rest() == "2"
+
+
+def test_an_approval_before_the_last_step_is_kept_for_it():
+    world = begun(APPROVED)
+    assert process(world).approve(Approval(who="ada", at=NOW)).outcome == "waiting"
+
+    assert process(world).promote("eve").outcome == "released"
+
+
+def test_a_first_release_has_no_champion_to_be_compared_with_but_needs_its_approval():
+    world = world_with(None)
+    assert process(world).release(candidate(), WATCHED) == "released"
+
+    world = world_with(None)
+    assert process(world).release(candidate(), APPROVED) == "waiting"
+    assert world.shares == {}
+    assert process(world).approve(Approval(who="ada", at=NOW)).outcome == "released"
+    assert world.at_rest() == "2"
+
+
+def test_a_newer_version_takes_the_place_of_one_that_waits_and_the_same_one_goes_on_waiting():
+    world = begun()
+    assert process(world).release(candidate(), WATCHED) == "waiting"
+
+    assert process(world).release(candidate("3")) == "released"
+
+    assert world.at_rest() == "3"
+
+
+def test_who_decides_about_nothing_is_told_so():
+    world = world_with("1")
+
+    for decide in (lambda driver: driver.promote("ada"), lambda driver: driver.abort("why")):
+        with pytest.raises(InputError, match="no release is under way"):
+            decide(process(world))
+
+
+@pytest.mark.parametrize("chosen", [WATCHED, APPROVED], ids=["watched", "approved"])
+def test_a_kill_after_every_effect_of_a_watched_release_leaves_one_truth(chosen):
+    def play(world: World) -> None:
+        """Release, watch and approve to the end, in one process after another."""
+        if attempt(world, lambda: process(world).release(candidate(), chosen)) == "killed":
+            return
+        for second in range(0, 200, 50):
+            world.request(100, 100)
+            if attempt(world, partial(advance, world, second)) == "killed":
+                return
+        if chosen.approvers and world.journal is not None:
+            attempt(world, lambda: process(world).approve(Approval(who="ada", at=NOW)))
+
+    whole = world_with("1")
+    play(whole)
+    assert whole.at_rest() == "2"
+    for index in range(len(whole.actions)):
+        world = world_with("1")
+        world.faults = [*["ok"] * index, "kill after"]
+        play(world)
+        world.faults = []
+        moved = world.champion == "2"
+        process(world).recover()
+        if world.journal is not None:
+            assert world.journal.state.waiting and not moved, world.actions
+            process(world).abort("end of the test")
+        assert world.at_rest() == ("2" if moved else "1"), world.actions
 
 
 def test_a_second_process_is_refused_while_one_releases_and_recovers_nothing_of_it():
@@ -377,7 +555,7 @@ def test_every_state_has_an_answer_to_every_event_and_records_where_it_goes(phas
     following, effects = machine.transition(chosen, state, event)
 
     assert not effects or effects[0] == machine.Record(following)
-    assert following.over or effects or event is Event.FAILED
+    assert following.over or following.waiting or effects or event in (Event.FAILED, Event.PASSED, Event.PROMOTED)
     if state.over:
         assert (following, effects) == (state, ())
 
@@ -391,6 +569,6 @@ def test_a_plan_that_does_not_end_with_everything_is_refused(shares, sentence):
         Plan(strategy="x", steps=tuple(PlanStep(share=share) for share in shares))
 
 
-@pytest.mark.parametrize("module", [machine, plan, routing])
+@pytest.mark.parametrize("module", [machine, plan, routing, strategy])
 def test_the_examples_in_the_docstrings_are_true(module):
     assert doctest.testmod(module).failed == 0

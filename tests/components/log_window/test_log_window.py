@@ -97,6 +97,16 @@ def test_the_tests_of_a_release_and_other_models_are_no_traffic(log, labels):
     assert sorted(rows(log)) == [("real", 0)]
 
 
+def test_what_a_shadow_scored_is_no_traffic(log, labels):
+    write(log, [request("both", 1)])
+    shadow = SegmentHeader("made", "2", made_log.HEADER.features, made_log.HEADER.encoded)
+    write(log, [request("both", 1, shadow=True)], shadow, sequence=2)
+
+    window = taken(log, labels)
+
+    assert (window.rows, window.releases, window.release) == (1, {"1": 1}, "1")
+
+
 def test_features_are_those_that_the_requests_carried_whichever_release_answered(log, labels):
     write(log, [request("old", 1, usage=[2.5], plan=["plus"])])
     newer = SegmentHeader("made", "2", (LoggedFeature("usage", "numeric"), LoggedFeature("age", "numeric")), ("usage",))

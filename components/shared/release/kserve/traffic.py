@@ -2,6 +2,7 @@
 
 import logging
 
+from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.errors import StepFailed
 from components.shared.release.journal import ClusterObjects, Layout, ReleaseJournal
 from components.shared.release.kserve.address import Address
@@ -63,6 +64,11 @@ class ClusterTraffic:
                 f"release {journal.former} answers already, but the registry's champion is {journal.former_champion}; "
                 "let the alias 'champion' name it, or release another version."
             )
+        if any(step.watched for step in journal.plan.exposures):
+            raise StepFailed(
+                f"the strategy {journal.plan.strategy!r} watches a server's counts, which a cluster does not bring "
+                "together; release with the strategy 'basic' there."
+            )
         layout = self._current_layout()
         if layout is None or journal.former is None:
             pods, scale = int(self._service["spec"]["predictor"].get("minReplicas", 1)), (1, 1)
@@ -102,6 +108,10 @@ class ClusterTraffic:
     def route(self, journal: ReleaseJournal, share: int, *, mirrored: bool = False) -> None:
         """Set the weights and wait until the gateway has adopted them."""
         self._layout(journal).route(journal, share, mirrored)
+
+    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
+        """Return None: every pod counts for itself."""
+        return None
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Query through the gateway, by a route of the candidate's own or by the public one."""

@@ -1,0 +1,134 @@
+"""Count what each release answered, failed and scored while more than one is in memory: the evidence of a release.
+
+A server with one release counts nothing here; ``/metrics`` has what is of interest then.
+"""
+
+import threading
+import uuid
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from components.shared.documents.traffic_counts import LATENCY_EDGES_MS, ShadowCounts, TrafficCounts, VersionCounts
+from components.shared.inference import PROBE
+
+_DECILES = np.linspace(0.1, 0.9, 9)
+_FIRST_SCORES = 200
+_FAULTS = ("bug", "infinite", "not_ready")
+"""Reasons of a refusal that are the release's fault: every client may send such a request."""
+
+
+class TrafficCounter:
+    """Counts requests by release; safe to use from several threads.
+
+    The ranges of the scores are the deciles of the first 200 scores of the version that answers most, so that a test
+    which compares two versions by range needs no knowledge of the scores' scale. Several classes count by the share
+    of the likeliest one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server = uuid.uuid4().hex
+        self._versions: dict[str, _Version] = {}
+        self._shadows: dict[str, _Shadow] = {}
+        self._primary: str | None = None
+        self._edges: np.ndarray | None = None
+        self._first: list[np.ndarray] = []
+
+    def follow(self, versions: frozenset[str], primary: str | None) -> None:
+        """Begin anew for other versions; a change of the shares alone goes on counting."""
+        with self._lock:
+            if versions == self._versions.keys() and primary == self._primary:
+                return
+            self._server = uuid.uuid4().hex
+            self._versions = {version: _Version() for version in versions} if len(versions) > 1 else {}
+            self._shadows = {version: _Shadow() for version in self._versions}
+            self._primary, self._edges, self._first = primary, None, []
+
+    def counts(self, version: str, request_id: str) -> bool:
+        """Return whether a request of a version counts: not while there is one version, and no probe of a release."""
+        return version in self._versions and not request_id.startswith(PROBE)
+
+    def answered(self, version: str, latency_s: float, scores: np.ndarray) -> None:
+        """Count an answer.
+
+        Args:
+            version: Who answered.
+            latency_s: How long that took.
+            scores: (rows,) or (rows, classes).
+        """
+        with self._lock:
+            counted = self._versions.get(version)
+            if counted is None:
+                return
+            counted.answered += 1
+            counted.latencies[bisect_left(LATENCY_EDGES_MS, latency_s * 1000)] += 1
+            values = scores if scores.ndim == 1 else scores.max(axis=1)
+            if self._edges is not None:
+                counted.scores += np.bincount(np.searchsorted(self._edges, values), minlength=len(counted.scores))
+            elif version == self._primary:
+                self._first.append(values)
+                if sum(map(len, self._first)) >= _FIRST_SCORES:
+                    self._edges = np.unique(np.quantile(np.concatenate(self._first), _DECILES))
+                    self._first = []
+                    for other in self._versions.values():
+                        other.scores = np.zeros(len(self._edges) + 1, np.int64)
+
+    def refused(self, version: str, reason: str) -> None:
+        """Count a request that a version did not answer.
+
+        Args:
+            version: Whose request it was.
+            reason: The refusal's.
+        """
+        with self._lock:
+            if (counted := self._versions.get(version)) is not None:
+                if reason in _FAULTS:
+                    counted.failed += 1
+                else:
+                    counted.refused += 1
+
+    def shadowed(self, version: str, rows: int, disagreements: int) -> None:
+        """Count rows that a shadow has scored, and those of them with another decision than was answered."""
+        with self._lock:
+            if (shadow := self._shadows.get(version)) is not None:
+                shadow.rows += rows
+                shadow.disagreements += disagreements
+
+    def read(self) -> TrafficCounts:
+        """Return all counts."""
+        with self._lock:
+            return TrafficCounts(
+                server=self._server,
+                versions={version: counted.frozen() for version, counted in self._versions.items()},
+                shadows={
+                    version: ShadowCounts(rows=shadow.rows, disagreements=shadow.disagreements)
+                    for version, shadow in self._shadows.items()
+                },
+                score_edges=() if self._edges is None else tuple(self._edges.tolist()),
+            )
+
+
+@dataclass
+class _Version:
+    answered: int = 0
+    failed: int = 0
+    refused: int = 0
+    latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES_MS) + 1))
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def frozen(self) -> VersionCounts:
+        return VersionCounts(
+            answered=self.answered,
+            failed=self.failed,
+            refused=self.refused,
+            latencies=tuple(self.latencies),
+            scores=tuple(self.scores.tolist()),
+        )
+
+
+@dataclass
+class _Shadow:
+    rows: int = 0
+    disagreements: int = 0
