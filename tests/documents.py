@@ -7,6 +7,7 @@ from typing import Any
 
 from components.shared import files
 from components.shared.documents.accepted import AcceptedRecord
+from components.shared.documents.batch_scores import BatchScores, ScoredPart
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
@@ -348,6 +349,13 @@ def monitoring_decision(**changes: Any) -> MonitoringDecision:
     return MonitoringDecision(**(sample | changes))
 
 
+def batch_scores() -> BatchScores:
+    """Return a batch of one file."""
+    part = ScoredPart(file="part-00000.parquet", rows=3, sha256="0" * 64)
+    hashes = {"manifest_sha256": "1" * 64, "rows_sha256": "2" * 64}
+    return BatchScores(model="made", version="3", rows=3, parts=(part,), folder="/scores", **hashes)
+
+
 def traffic_counts() -> TrafficCounts:
     """Return the counts of a champion and a canary."""
     versions = {
@@ -364,7 +372,7 @@ def every() -> list[Document]:
         evaluation(), model_facts(), package_sample(), training_history(), manifest, snapshot(), findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
-        traffic_counts(),
+        traffic_counts(), batch_scores(),
     ]  # fmt: skip
 
 

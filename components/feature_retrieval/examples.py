@@ -81,6 +81,33 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
     return LabelCounts(left_out_young=young, left_out_missing=missing, duplicates=duplicates)
 
 
+def select_newest(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> LabelCounts:
+    """Create the table ``_examples`` with each entity of the label's source once, at the run's clock.
+
+    Its label is null. ``row`` numbers the entities in their order.
+
+    Raises:
+        InputError: If the source lacks the entity or the event time, or has no rows.
+    """
+    table = f"source {project.label.source!r}"
+    source = quoted(project.label.source)
+    kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {source}").fetchall()}
+    for name, role in ((project.entity, "entity"), (project.event_time, "event_time")):
+        require(name, list(kinds), table, role)
+    entity, time = quoted(project.entity), quoted(project.event_time)
+    _check_time(project, kinds[project.event_time])
+    newest = as_of or connection.execute(f"SELECT max({time})::TIMESTAMP FROM {source}").fetchall()[0][0]
+    connection.execute(
+        "CREATE TABLE _examples AS SELECT row_number() OVER (ORDER BY entity) - 1 AS row, entity,"
+        f" ?::TIMESTAMP AS event_time, NULL::VARCHAR AS label FROM (SELECT DISTINCT {entity} AS entity FROM {source}"
+        f" WHERE {entity} IS NOT NULL) ORDER BY row",
+        [newest],
+    )
+    if not _one(connection, "SELECT count(*) FROM _examples")[0]:
+        raise InputError(f"{table} has no rows; expected entities to score. Check the label's source.")
+    return LabelCounts(left_out_young=0, left_out_missing=0, duplicates=0)
+
+
 def _one(connection: duckdb.DuckDBPyConnection, query: str, values: list[object] | None = None) -> tuple[int, ...]:
     row = connection.execute(query, values or []).fetchone()
     assert row is not None

@@ -24,13 +24,14 @@ from components.shared.project import Project
 logger = logging.getLogger(__name__)
 
 
-def retrieve(bundle_path: str, snapshot: Path, target: Path) -> TrainingSetSummary:
-    """Join the labelled rows of a snapshot with the project's feature service.
+def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "labelled") -> TrainingSetSummary:
+    """Join examples of a snapshot with the project's feature service.
 
     Args:
         bundle_path: The project bundle.
         snapshot: Folder with ``<source>.parquet`` and ``snapshot.json``.
         target: Folder for ``rows.parquet`` and ``summary.json``.
+        which: "labelled" rows, or "newest": each entity at the run's clock, without a label.
 
     Returns:
         The summary: number of rows, rows left out by reason, the run's clock, and missing share per feature.
@@ -43,7 +44,8 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path) -> TrainingSetSumma
     as_of = clock(snapshot)
     with tempfile.TemporaryDirectory() as folder, connect(snapshot, Path(folder) / "spill") as connection:
         repo = bundle.extract(bundle_path, Path(folder))
-        counts = examples.select(connection, project, as_of)
+        select = examples.select_newest if which == "newest" else examples.select
+        counts = select(connection, project, as_of)
         objects = repository.load(repo)
         views = repository.views(objects, project)
         ties = {view.name: tables.write_view(connection, repo, view) for view in views}

@@ -39,6 +39,8 @@ class RunContext:
     """Folder of the inference log."""
     labels: str
     """Folder of the labels that became known later."""
+    scores: str
+    """Folder of the batches of scores; an empty text keeps them in the run's artifact."""
     code: Mapping[str, str]
     """The commit and the image references that the run uses."""
     seed: int
@@ -145,6 +147,12 @@ def _monitoring_alibi() -> Any:
     return monitoring_alibi_pipeline
 
 
+def _batch_scoring() -> Any:
+    from pipelines.definitions.batch_scoring import batch_scoring_pipeline
+
+    return batch_scoring_pipeline
+
+
 def _retrieval() -> Any:
     from pipelines.definitions.retrieval import retrieval_pipeline
 
@@ -195,6 +203,14 @@ PIPELINES: dict[str, PipelineEntry] = {
             module="pipelines.definitions.retrieval",
             endings={"feature_retrieval": runs.OK},
             sections=("steps", "data", "lineage"),
+        ),
+        PipelineEntry(
+            name="batch-scoring",
+            load=_batch_scoring,
+            module="pipelines.definitions.batch_scoring",
+            endings={"batch_scoring": runs.OK},
+            sections=("steps", "data", "lineage"),
+            closing=closing.scored,
         ),
     )
 }  # fmt: skip

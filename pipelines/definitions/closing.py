@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.shared.documents.batch_scores import BatchScores
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
@@ -44,6 +45,16 @@ def materialized(run: Run) -> tuple[str, ...]:
     summary = MaterializationSummary.read(folder)
     rows = (f"{view.view}: {view.written:,} rows written, {view.kept:,} kept as new or newer" for view in summary.views)
     return (f"materialized into {summary.store}", *rows)
+
+
+def scored(run: Run) -> tuple[str, ...]:
+    """Say how many rows were scored, by which version, and where the scores are."""
+    path = run.artifacts.get("batch_scoring.scores")
+    if path is None or not BatchScores.at(path).exists():
+        return finished(run)
+    done = BatchScores.read(path)
+    files = "1 file" if len(done.parts) == 1 else f"{len(done.parts)} files"
+    return (f"{done.rows:,} rows scored by version {done.version}", f"scores  {done.folder} ({files})")
 
 
 def decided(run: Run) -> tuple[str, ...]:

@@ -12,4 +12,4 @@ def retrieval_pipeline(project_uri: str, source_root: str, source_hash: str) -> 
     """Retrieve features of the rows of the label's source."""
     project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output
     snapshot = ingestion(project=project, source_root=source_root, source_hash=source_hash).output
-    feature_retrieval(project=project, snapshot=snapshot)
+    feature_retrieval(project=project, snapshot=snapshot, examples="labelled")

@@ -39,7 +39,7 @@ def training_pipeline(
     # A target that passes the state of the registry may cache this step by it.
     incumbent.set_caching_options(False)
     validated = data_validation(project=project, snapshot=snapshot, accepted=incumbent.outputs["accepted"])
-    training_set = feature_retrieval(project=project, snapshot=snapshot).after(validated)
+    training_set = feature_retrieval(project=project, snapshot=snapshot, examples="labelled").after(validated)
     splits = split(project=project, training_set=training_set.output, seed=seed).output
     study = tuning(project=project, splits=splits, seed=seed, study_storage=study_storage).output
     trained = training(project=project, splits=splits, study=study, seed=seed)

@@ -78,6 +78,11 @@ class State:
         return self.root / self.services.inference_log
 
     @property
+    def scores(self) -> Path:
+        """The batches that were scored, a folder for each."""
+        return self.folder / "scores"
+
+    @property
     def incidents(self) -> Path:
         """What monitoring found and somebody has to deal with."""
         return self.folder / "incidents"

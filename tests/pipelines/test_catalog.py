@@ -58,7 +58,7 @@ def test_the_steps_that_finished_say_what_a_run_ended_with(states, code):
 
 def test_a_pipeline_that_does_not_exist_is_one_sentence():
     with pytest.raises(
-        InputError, match=r"there is no pipeline 'moon'; expected one of \['materialization', 'monitoring', "
+        InputError, match=r"there is no pipeline 'moon'; expected one of \['batch-scoring', 'materialization', "
     ):
         catalog.entry("moon")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.documents.accepted import AcceptedRecord
+from components.shared.documents.batch_scores import BatchScores
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
@@ -40,7 +41,7 @@ OLD: dict[type[Document], Path] = {
     RegisteredVersion: VERSION_0, TrainingSetSummary: VERSION_0, Trials: VERSION_0, Verdict: VERSION_0 / "verdict.json",
     ModelFacts: PACKAGE, PackageManifest: PACKAGE, PackageSample: PACKAGE, TrainingHistory: PACKAGE,
 }  # fmt: skip
-NEWER = {LogWindow, DriftReport, PerformanceReport, MonitoringDecision, TrafficCounts}
+NEWER = {LogWindow, DriftReport, PerformanceReport, MonitoringDecision, TrafficCounts, BatchScores}
 """Documents that have had a version from the first."""
 
 

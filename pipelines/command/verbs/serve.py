@@ -9,6 +9,7 @@ from rich.console import Console
 from components.shared.errors import PerennialError
 from components.shared.release import local as local_release
 from components.shared.release import routing
+from components.shared.release.file_journal import FileJournalStore
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
@@ -47,7 +48,8 @@ def _follow(server: RunningServer, console: Console, backend: Backend, version: 
     while (code := server.poll()) is None:
         _watch(backend, console)
         try:
-            now = routing.answering(folder)
+            # While a release is under way, the shares say nothing of who is the champion.
+            now = version if FileJournalStore(folder).read() else routing.answering(folder)
         except PerennialError:
             # The server has the same trouble, logs it, and goes on with what it serves.
             now = version

@@ -163,6 +163,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         online_store=target.services.online_store,
         inference_log=target.services.inference_log,
         labels=target.services.labels,
+        scores="",
         code=lineage.code(prepared.references),
         seed=request.seed,
         window_start=iso(request.start),

@@ -98,6 +98,7 @@ class PreparedRun:
             online_store=self.state.online_store,
             inference_log=str(self.state.inference_log),
             labels=str(self.state.labels),
+            scores=str(self.state.scores),
             code=lineage.code(self.runtime.references),
             seed=request.seed,
             window_start=iso(request.start),

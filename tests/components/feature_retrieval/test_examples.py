@@ -162,3 +162,14 @@ def test_the_clock_may_come_from_another_table(tmp_path):
 
     with pytest.raises(InputError, match=r"2 of 4 rows .* older than the delay of 2 days at 2024-01-13"):
         project.retrieve()
+
+
+def test_the_newest_examples_are_each_entity_once_at_the_run_s_clock_whatever_its_labels(tmp_path):
+    rows = [("c1", day(1), 0), ("c1", day(3), None), ("c0", day(2), 1), ("c0", day(2), 0)]
+
+    found = tiny(tmp_path, rows, delay_days=30).retrieve("newest")
+
+    assert found["who"].to_pylist() == ["c0", "c1"]
+    assert found["moment"].to_pylist() == [day(3), day(3)]
+    assert found["label"].null_count == 2
+    assert found["value"].null_count == 0

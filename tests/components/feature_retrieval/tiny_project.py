@@ -115,9 +115,9 @@ class Tiny:
         documents.snapshot(tables=described).write(folder)
         return folder
 
-    def retrieve(self) -> pa.Table:
-        """Run the step and return the training set."""
-        logic.retrieve(str(self.bundle()), self.snapshot(), self.root / "training_set")
+    def retrieve(self, which: str = "labelled") -> pa.Table:
+        """Run the step and return the training set, or the newest examples."""
+        logic.retrieve(str(self.bundle()), self.snapshot(), self.root / "training_set", which)
         return pq.read_table(self.root / "training_set" / "rows.parquet")
 
     def summary(self) -> TrainingSetSummary:

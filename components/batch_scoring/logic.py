@@ -1,0 +1,121 @@
+"""Score many rows with the champion: in bounded memory, resumable, each row exactly once.
+
+The rows are cut into parts of ``PART_ROWS``, in their order. A part is written under another name and renamed, so it is
+there whole or not at all; a run that is killed leaves the parts that it finished, and the next run with the same rows
+and the same model writes only the others. The same rows and model give the same bytes.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared import files
+from components.shared.documents.batch_scores import BatchScores, ScoredPart
+from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.errors import InputError
+from components.shared.inputs import rows as row_inputs
+from components.shared.package.table_model import TableModel
+from components.shared.project import Project
+
+PART_ROWS = 100_000
+ROWS = "rows.parquet"
+PACKAGE = "package"
+_log = logging.getLogger(__name__)
+
+
+def score(project: Project, rows: Path, champion: Path, folder: str, target: Path) -> BatchScores:
+    """Score all rows and write ``scores.json`` beside the files, and into ``target``.
+
+    A part has the columns of the entity and the event time, ``score`` (or ``score.<class>`` of several classes),
+    ``decision`` where the model takes one, and ``version``.
+
+    Args:
+        project: Names the entity and the event time.
+        rows: Folder with ``rows.parquet``: entity, event time and features.
+        champion: Folder with ``champion.json`` and the model package in ``package/``.
+        folder: Where batches are kept, each in a folder of its own; "" writes the files to ``target``.
+        target: Folder of the artifact.
+
+    Raises:
+        InputError: If nothing has been released, or features of the model are absent.
+    """
+    record = ChampionRecord.read(champion)
+    if record.version is None:
+        raise InputError("nothing has been released yet, so nothing can score; run 'perennial run' first.")
+    table, model = rows / ROWS, TableModel.open(champion / PACKAGE)
+    rows_sha256 = files.sha256(table)
+    batch = files.digest([rows_sha256, model.package.manifest_sha256, PART_ROWS])[:16]
+    place = Path(folder) / batch if folder else target
+    place.mkdir(parents=True, exist_ok=True)
+    parts = tuple(_part(project, model, record.version, place, *piece) for piece in _pieces(table))
+    done = BatchScores(
+        model=model.facts.name,
+        version=record.version,
+        manifest_sha256=model.package.manifest_sha256,
+        rows_sha256=rows_sha256,
+        rows=sum(part.rows for part in parts),
+        parts=parts,
+        folder=str(place),
+    )
+    done.write(place)
+    if place != target:
+        done.write(target)
+    _log.info("%d rows scored by version %s into %s", done.rows, done.version, place)
+    return done
+
+
+def _pieces(table: Path) -> Iterator[tuple[int, pa.Table]]:
+    """Number the parts, and read the rows of each."""
+    for number, batch in enumerate(pq.ParquetFile(table).iter_batches(batch_size=PART_ROWS)):
+        yield number, pa.Table.from_batches([batch])
+
+
+def _part(project: Project, model: TableModel, version: str, place: Path, number: int, rows: pa.Table) -> ScoredPart:
+    """Write one part, unless it is there."""
+    path = place / f"part-{number:05d}.parquet"
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        pq.write_table(_scored(project, model, version, rows), partial, compression="zstd")
+        partial.rename(path)
+    return ScoredPart(file=path.name, rows=len(rows), sha256=files.sha256(path))
+
+
+def _scored(project: Project, model: TableModel, version: str, rows: pa.Table) -> pa.Table:
+    facts = model.facts
+    absent = sorted({feature.name for feature in facts.features} - set(rows.column_names))
+    if absent:
+        raise InputError(
+            f"the rows lack the features {absent}, which version {version} of {facts.name!r} takes; the project has "
+            "changed since it was trained. Run 'perennial run' first."
+        )
+    scores = model.score(row_inputs.inputs(rows, list(facts.numeric), list(facts.categorical)))
+    columns = {name: rows[name] for name in (project.entity, project.event_time)}
+    if scores.ndim == 1:
+        columns["score"] = pa.array(scores.astype(np.float32))
+    else:
+        assert facts.classes is not None
+        columns |= {f"score.{c}": pa.array(scores[:, i].astype(np.float32)) for i, c in enumerate(facts.classes)}
+    decided = _decisions(facts, scores)
+    if decided is not None:
+        columns["decision"] = pa.array(decided, pa.string())
+    columns["version"] = pa.array([version] * len(rows), pa.string())
+    return pa.table(columns)
+
+
+def _decisions(facts: ModelFacts, scores: np.ndarray) -> list[str] | None:
+    """Decide as the server does: by the threshold, or the likeliest class."""
+    if facts.task == "multiclass":
+        assert facts.classes is not None
+        return [facts.classes[i] for i in scores.argmax(axis=1)]
+    if facts.task == "binary" and facts.threshold is not None:
+        assert facts.classes is not None
+        negative, positive = facts.classes
+        # Served scores are float32; a threshold is compared with the same number.
+        return [positive if s >= facts.threshold else negative for s in scores.astype(np.float32).tolist()]
+    return None
