@@ -64,6 +64,7 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
         signals=tuple(signals),
         effect=_effect(looked_at, measured),
         to_label=() if action == "nothing" else measured.to_label,
+        changed_on=measured.changed_on,
     )
 
 

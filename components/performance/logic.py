@@ -31,6 +31,7 @@ from components.shared.documents.monitoring import Estimate, LoggedRow, LogWindo
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
 from components.shared.project import Project
+from components.shared.sequential import change_point
 from components.shared.sequential.budget import AlertBudget
 from components.shared.sequential.e_detector import EDetector
 from components.shared.window_drift import matrix
@@ -134,6 +135,7 @@ def _measured(
     )
     parts = segments.Segments(release.reference, () if is_selective else release.project.evaluation.parts)
     metrics = _metrics(release.project, release.facts, labeled, chosen.weights)
+    periods = _periods(history, now, chosen, EDetector(e_values, run_lengths[_LOSS]))
     report = PerformanceReport(
         mode="direct",
         release=None,
@@ -147,13 +149,21 @@ def _measured(
         tolerated=e_values.tolerated / chosen.smallest,
         run_length_days=run_lengths[_LOSS],
         guarantee=guarantee,
-        periods=_periods(history, now, chosen, EDetector(e_values, run_lengths[_LOSS])),
+        periods=periods,
+        changed_on=_changed_on(periods, float(before.losses.mean())),
         segments=parts.measure(
             labeled, before, now, increase=release.increase, run_length=run_lengths[_SEGMENTS] * max(len(parts), 1)
         ),
     )
     _log.info("loss %.4f against %.4f, alarm %s", report.rate, report.reference_rate, report.alarm)
     return report
+
+
+def _changed_on(periods: Sequence[Period], before: float) -> str | None:
+    if not any(period.alarm for period in periods):
+        return None
+    days = [period for period in periods if period.labeled]
+    return days[change_point.began([day.losses for day in days], [day.labeled for day in days], before)].day
 
 
 def _estimate(release: _Release, window: LogWindow, rows: pa.Table) -> Estimate | None:

@@ -179,6 +179,12 @@ class Split(Section):
         description="Use only the rows of the newest days, for a world that changes; default: all. The cuts are made "
         "among them.",
     )
+    since: AwareDatetime | None = Field(
+        None,
+        description="Use only the rows from this time on, where there are at least 'since_rows' of them; default: all. "
+        "They are split by entity as long as the gaps of a split by time would take too much of them.",
+    )
+    since_rows: int = Field(1500, ge=1, description="Fewest rows for which 'since' counts.")
 
 
 class Range(Section):

@@ -1,8 +1,10 @@
 """Split the examples into training, validation and test rows without leakage between them."""
 
+import logging
 import tempfile
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +18,12 @@ from components.shared.sql import identifier, literal
 from components.split import methods
 
 PARTS = ("train", "validation", "test")
+Method = Literal["time", "hash", "random"]
+
+_log = logging.getLogger(__name__)
+_GAPS = 6
+"""A time that is shorter than so many gaps has no room for the two of them that a split by time needs."""
+
 MIN_ROWS = 10
 """Smallest number of rows of a part."""
 
@@ -46,13 +54,14 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
         )
     rows = pq.read_table(source)
     examples = rows.num_rows
-    rows = _newest(rows, project)
+    rows, is_recent = _newest(rows, project)
     keys = rows.select([project.entity, project.event_time, project.label.column])
     gap = timedelta(days=project.label.delay_days if split.gap_days is None else split.gap_days)
+    method = _method(rows, project, gap) if is_recent else split.method
     with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("keys", _numbered(keys))
-        parts = methods.assign(connection, split.method, split.validation, split.test, gap, seed, project.task)
+        parts = methods.assign(connection, method, split.validation, split.test, gap, seed, project.task)
     _check(project, keys, parts)
     target.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
@@ -63,7 +72,7 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
         times = pa.compute.min_max(part[project.event_time]).as_py()
         counts[name], spans[name] = len(part), (times["min"].isoformat(), times["max"].isoformat())
     summary = SplitSummary(
-        method=split.method,
+        method=method,
         gap_days=gap.days,
         rows=SplitRows(**counts, left_out=parts.null_count + examples - rows.num_rows),
         ranges=SplitSpans(**spans),
@@ -74,14 +83,27 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
     return summary
 
 
-def _newest(rows: pa.Table, project: Project) -> pa.Table:
-    """Return the rows of the newest days that the project uses, or all."""
-    days = project.split.newest_days
-    if days is None or not rows.num_rows:
-        return rows
+def _method(rows: pa.Table, project: Project, gap: timedelta) -> Method:
+    """Return how rows since a change are split: by entity where two gaps would take most of the time since then."""
+    times = pa.compute.min_max(rows[project.event_time]).as_py()
+    is_short = times["max"] - times["min"] < _GAPS * gap
+    return "hash" if project.split.method == "time" and is_short else project.split.method
+
+
+def _newest(rows: pa.Table, project: Project) -> tuple[pa.Table, bool]:
+    """Return the rows since the project's time and True, if they are enough; else those of its newest days, or all."""
+    days, since = project.split.newest_days, project.split.since
     times = rows[project.event_time]
+    if since is not None:
+        moment = pa.scalar(since.astimezone(UTC).replace(tzinfo=None), times.type)
+        later = rows.filter(pa.compute.greater_equal(times, moment))
+        if later.num_rows >= project.split.since_rows:
+            return later, True
+        _log.info("only %d rows since %s, %d are needed", later.num_rows, since, project.split.since_rows)
+    if days is None or not rows.num_rows:
+        return rows, False
     oldest = pa.compute.max(times).as_py() - timedelta(days=days)
-    return rows.filter(pa.compute.greater(times, pa.scalar(oldest, times.type)))
+    return rows.filter(pa.compute.greater(times, pa.scalar(oldest, times.type))), False
 
 
 def _repeated_test_rows(project: Project, target: Path) -> int:

@@ -344,6 +344,17 @@ def explain(options: TargetOptions, request_id: str) -> None:
     verb.explain(options, request_id)
 
 
+@main.command()
+@shared.local_target
+@click.option("--scenario", default="sudden", show_default=True, metavar="NAME", help="What happens to the business.")
+@click.option("--months", type=click.IntRange(2, 24), default=6, show_default=True, help="Months to play.")
+def replay(options: TargetOptions, scenario: str, months: int) -> int:
+    """Play months of the shipped example with the whole loop on, and compare it with a model that is left alone."""
+    from pipelines.command.verbs import replay as verb
+
+    return verb.replay(options, scenario, months)
+
+
 @main.group()
 def incidents() -> None:
     """What monitoring found and somebody has to deal with."""

@@ -49,6 +49,8 @@ class RunRequest:
     """Where a server files the run; None is the target's, or the project's name."""
     source_root: str | None = None
     """A folder in a bucket that already has the tables; None uses those next to the project file."""
+    train_since: datetime | None = None
+    """Train on rows from this time on, as ``split.since`` of the project file says; None leaves that to the file."""
 
     @property
     def entry(self) -> PipelineEntry:

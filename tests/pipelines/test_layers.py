@@ -21,6 +21,7 @@ LAYERS = (
     ("pipelines.traffic",),
     ("pipelines.command.terminal", "pipelines.command.view"),
     ("pipelines.api",),
+    ("pipelines.replay",),
     ("pipelines.command",),
     ("pipelines.bench",),
 )

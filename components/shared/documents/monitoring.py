@@ -221,6 +221,9 @@ class PerformanceReport(Document):
     reason: str | None = None
     """Why nothing was measured on labels."""
 
+    changed_on: str | None = None
+    """The day from which on the loss was most probably higher; None while no alarm was raised."""
+
     @property
     def alarm(self) -> Period | None:
         """The first period that raised an alarm; None if none did."""
@@ -260,6 +263,8 @@ class MonitoringDecision(Document):
     """What it costs, in words; None if nothing is known to cost anything."""
     to_label: tuple[LoggedRow, ...] = ()
     """Rows to label first; none if there is nothing to do."""
+    changed_on: str | None = None
+    """The day on which a risen loss most probably began to be higher; None if none has risen."""
 
     @property
     def is_costly(self) -> bool:

@@ -56,14 +56,14 @@ def _round(options: TargetOptions, console: Console) -> int:
         looked = monitor.look(backend, console, None, None, wait=True)
         if looked.decision is None:
             return looked.exit_code
-        return _act(backend, looked.decision, console)
+        return act(backend, looked.decision, console)
     except PerennialError as error:
         console.print(f"this round ended early: {error}", style="bold red", highlight=False, markup=False)
         return error.exit_code
 
 
-def _act(backend: Backend, decision: MonitoringDecision, console: Console) -> int:
-    """Do what was decided; return the exit code of that."""
+def act(backend: Backend, decision: MonitoringDecision, console: Console) -> int:
+    """Do what monitoring decided; return the exit code of that."""
     if decision.action == "roll back":
         try:
             answering = backend.roll_back(None, View(console))
@@ -75,7 +75,7 @@ def _act(backend: Backend, decision: MonitoringDecision, console: Console) -> in
             return ExitCode.OK
     if decision.action in ("retrain", "roll back"):
         before = routing.answering(backend.state.endpoint)
-        code = _retrain(backend, console)
+        code = _retrain(backend, decision, console)
         after = routing.answering(backend.state.endpoint)
         if code == ExitCode.OK and after != before:
             _resolve(backend, decision, f"release {after} replaced release {before}, by 'perennial loop'", console)
@@ -95,9 +95,12 @@ def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, co
     notifying.deliver(backend.project, state, console)
 
 
-def _retrain(backend: Backend, console: Console) -> int:
-    console.print("retraining on the project's tables as they are now", highlight=False)
-    with backend.start(RunRequest(wait_for_lock=True), View(console)) as started:
+def _retrain(backend: Backend, decision: MonitoringDecision, console: Console) -> int:
+    """Train anew; where the loss has risen, on rows from the day on which that began, if they are enough."""
+    since = datetime.fromisoformat(decision.changed_on).replace(tzinfo=UTC) if decision.changed_on else None
+    window = f", preferably on rows from {since:%Y-%m-%d} on" if since else ""
+    console.print(f"retraining on the project's tables as they are now{window}", highlight=False)
+    with backend.start(RunRequest(wait_for_lock=True, train_since=since), View(console)) as started:
         summary.show(started.record, started.follow(), backend.state.root, console)
     assert started.record.exit_code is not None
     return started.record.exit_code

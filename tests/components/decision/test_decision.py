@@ -65,11 +65,10 @@ def test_drift_alone_is_watched_and_named_by_its_kind(decide, drifted, signal, s
 
 
 def test_a_risen_loss_retrains_and_is_the_only_reason(decide):
-    decision = decide(
-        drifted=documents.drift_report(columns=(MOVED,)), measured=documents.performance_report("2026-03-01")
-    )
+    measured = documents.performance_report("2026-03-01").model_copy(update={"changed_on": "2026-02-20"})
+    decision = decide(drifted=documents.drift_report(columns=(MOVED,)), measured=measured)
 
-    assert decision.action == "retrain"
+    assert (decision.action, decision.changed_on) == ("retrain", "2026-02-20")
     [reason] = decision.reasons
     assert reason.startswith("the loss has risen, proven on 2026-03-01: 25.0% wrong answers on 300 labeled rows, 20.0%")
     assert states(decision)["input drift"] == "changed"

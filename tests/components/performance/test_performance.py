@@ -82,13 +82,15 @@ def test_a_loss_that_stays_raises_no_alarm_in_half_a_year(measure):
 
 def test_a_loss_that_rises_is_proven_within_days(measure):
     reference = labeled(90, 200, 0.2, 1)
-    delays = []
+    delays, began = [], []
     for seed in range(6):
         history = labeled(120, 200, lambda day: 0.2 if day < 60 else 0.27, seed + 50)
-        alarm = measure(reference, history).alarm
-        delays.append((datetime.fromisoformat(alarm.day).replace(tzinfo=UTC) - FIRST).days - 60)
+        report = measure(reference, history)
+        delays.append((datetime.fromisoformat(report.alarm.day).replace(tzinfo=UTC) - FIRST).days - 60)
+        began.append((datetime.fromisoformat(report.changed_on).replace(tzinfo=UTC) - FIRST).days - 60)
 
     assert min(delays) >= 0 and np.median(delays) <= 8
+    assert max(map(abs, began)) <= 6, "the day on which it began, not that of the alarm"
 
 
 def test_a_rise_that_the_project_tolerates_is_none(measure):
@@ -96,7 +98,7 @@ def test_a_rise_that_the_project_tolerates_is_none(measure):
 
     assert measure(reference, history).alarm is not None
     tolerant = measure(reference, history, loss_increase=0.1)
-    assert tolerant.alarm is None and tolerant.tolerated == pytest.approx(0.3, abs=0.02)
+    assert tolerant.alarm is None and tolerant.changed_on is None and tolerant.tolerated == pytest.approx(0.3, abs=0.02)
 
 
 def test_a_larger_budget_of_false_alarms_promises_a_shorter_run(measure):

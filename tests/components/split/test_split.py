@@ -1,7 +1,7 @@
 """No row that trains knows what a later row judges: neither over time, nor over an entity, nor as a copy."""
 
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -257,3 +257,26 @@ def test_newer_days_than_there_are_leave_nothing_out(tmp_path):
     as_many, _ = divide(tmp_path, project("hash", newest_days=9999), monthly())
 
     assert everything == as_many
+
+
+def test_rows_since_a_change_are_used_once_there_are_enough_of_them(tmp_path):
+    rows = monthly()
+    newest = max(day for _, day, _ in rows)
+    since = (START + timedelta(days=newest - 100)).replace(tzinfo=UTC)
+    later = sum(day >= newest - 100 for _, day, _ in rows)
+
+    enough, summary = divide(tmp_path, project("time", gap_days=20, since=since, since_rows=later), rows)
+    too_few, other = divide(tmp_path, project("time", gap_days=20, since=since, since_rows=later + 1), rows)
+
+    used = pa.concat_tables(enough.values())["moment"].to_pylist()
+    assert min(used) >= since.replace(tzinfo=None) and len(used) == later, "by entity, so no row is lost to a gap"
+    assert (summary.method, other.method) == ("hash", "time")
+    assert min(pa.concat_tables(too_few.values())["moment"].to_pylist()) < since.replace(tzinfo=None)
+
+
+def test_a_change_long_ago_leaves_room_for_a_split_by_time(tmp_path):
+    since = START.replace(tzinfo=UTC) - timedelta(days=1)
+
+    _, summary = divide(tmp_path, project("time", gap_days=20, since=since, since_rows=10), monthly())
+
+    assert summary.method == "time"
