@@ -19,8 +19,10 @@ import numpy as np
 from serving import entity as entities
 from serving import metrics
 from serving.counting import TrafficCounter
+from serving.ending import Ending
 from serving.entity import Entity
 from serving.exploration import Exploration, Explored
+from serving.limits import BytesInFlight
 from serving.observers import Observers
 from serving.refusal import RequestRefused
 from serving.release import ServedRelease
@@ -153,6 +155,8 @@ class Exchange:
         self.log: RequestLog | None = None
         """Takes every answered request before the answer leaves; None logs nothing."""
         self.exploration = Exploration()
+        self.in_flight = BytesInFlight()
+        self.ending = Ending()
         self.counter = TrafficCounter()
         """Counts by release while more than one is in memory."""
         self._generate_id = generate_id or UuidV7Generator()

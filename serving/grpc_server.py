@@ -15,14 +15,13 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from serving import entity, event_time, metadata, request_id, tensors, v2
 from serving.entity import Entity
 from serving.exchange import Exchange, RequestHead, ScoredRequest
+from serving.limits import CEILING_BYTES
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 from serving.signature import Column, Signature
 
 logger = logging.getLogger(__name__)
 
-CEILING_BYTES = 256 * 2**20
-"""A larger message is not read at all; the release's own limit is checked on the message."""
 _CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -103,10 +102,16 @@ class GrpcServicer(InferenceServicer):
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: aio.ServicerContext) -> pb.ModelInferResponse:
         """Answer one request; its id is in the answer and in the trailing metadata."""
-        head = RequestHead(
-            "grpc", request.model_name, request.model_version or None, _metadata_id(context), request.ByteSize()
-        )
-        reply = await self._exchange.answer(head, partial(GrpcBody, request))
+        size = request.ByteSize()
+        head = RequestHead("grpc", request.model_name, request.model_version or None, _metadata_id(context), size)
+        try:
+            if self._exchange.ending.noticed():
+                raise RequestRefused(503, "the server is ending; ask another one, or again.", "ending")
+            with self._exchange.in_flight.request() as body:
+                body.add(size)
+                reply = await self._exchange.answer(head, partial(GrpcBody, request))
+        except RequestRefused as refusal:
+            reply = self._exchange.refuse("grpc", head.request_id, refusal)
         context.set_trailing_metadata(((request_id.HEADER, reply.request_id),))
         if reply.refusal is not None:
             await _abort(context, reply.refusal)
@@ -219,6 +224,7 @@ async def start(exchange: Exchange, data_plane: DataPlane, host: str, port: int)
     """Start the server; return it with its address (port 0 takes any free one)."""
     server = aio.server(
         options=[
+            # A larger message is not read at all; the release's own limit is checked on the message.
             ("grpc.max_receive_message_length", CEILING_BYTES),
             ("grpc.max_send_message_length", CEILING_BYTES),
             # Without this a second server would silently share the port.

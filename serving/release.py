@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from components.shared.errors import StepFailed
 from components.shared.package.model_package import ModelPackage
+from serving.limits import CEILING_BYTES, CEILING_MIB
 from serving.refusal import RequestRefused
 from serving.signature import EncodedRows, Signature
 
@@ -24,7 +26,7 @@ class ServedRelease:
     ``label_parameters`` says the same as parameters of a tensor.
 
     Raises:
-        StepFailed: If the package differs from its manifest.
+        StepFailed: If the package differs from its manifest, or takes larger requests than the server.
     """
 
     def __init__(self, folder: Path, name: str, version: str, manifest_sha256: str | None = None) -> None:
@@ -38,6 +40,11 @@ class ServedRelease:
         self.labels = _labels(self.task, self.classes)
         self.label_parameters = {name: _parameter(value) for name, value in self.labels.items()}
         self.signature = Signature(facts)
+        if self.signature.request_bytes > CEILING_BYTES:
+            raise StepFailed(
+                f"release {version} takes requests of {facts.limits.request_mib:g} MiB, the server at most "
+                f"{CEILING_MIB}; lower 'request_mib' under 'limits' of the project file, and train again."
+            )
         decides = self.task == "multiclass" or (self.task == "binary" and self.threshold is not None)
         self.outputs = ("score", "decision", "out_of_vocabulary") if decides else ("score", "out_of_vocabulary")
 

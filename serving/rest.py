@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 
 from serving import metadata, request_id
 from serving.exchange import Exchange, Reply, RequestHead
+from serving.limits import BodyBytes
 from serving.refusal import RequestRefused, short
 from serving.v1 import V1Body
 from serving.v2 import V2Body
@@ -52,6 +53,8 @@ class InferenceRoutes:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
+        if self._exchange.ending.noticed():
+            send = _closing(send)
         path: str = scope["path"]
         if match := _INFERENCE.fullmatch(path):
             if scope["method"] == "POST":
@@ -68,7 +71,7 @@ class InferenceRoutes:
         elif (match := _STATS.fullmatch(path)) and scope["method"] == "GET":
             await self._count(match[1], send)
         elif path == "/v2/health/ready":
-            ready = self._served.active is not None
+            ready = self._served.active is not None and not self._exchange.ending.began
             await _send(send, 200 if ready else 503, orjson.dumps({"ready": ready}))
         else:
             await self._inner(scope, receive, send)
@@ -102,7 +105,8 @@ class InferenceRoutes:
         except Exception:
             reply = self._exchange.fail(protocol, header_id)
         content = reply.content if reply.refusal is None else _error(reply.refusal.sentence)
-        await _send(send, reply.status, content or b"", reply.request_id)
+        retry = [(b"retry-after", b"1")] if reply.status == 503 else []
+        await _send(send, reply.status, content or b"", reply.request_id, retry)
 
     async def _reply(
         self, match: re.Match[str], protocol: str, headers: dict[bytes, bytes], header_id: str | None, receive: Receive
@@ -111,11 +115,12 @@ class InferenceRoutes:
         model, version = match[1] or match[3], match[2] or match[4]
         limit = self._served.request_bytes(model, version)
         json_length = _check_headers(headers, protocol)
-        body = await read_body(receive, headers, limit)
-        head = RequestHead(protocol, model, version, header_id, len(body))
-        if protocol == "v1":
-            return await self._exchange.answer(head, partial(V1Body, body))
-        return await self._exchange.answer(head, partial(V2Body, body, json_length))
+        with self._exchange.in_flight.request() as held:
+            body = await read_body(receive, headers, limit, held)
+            head = RequestHead(protocol, model, version, header_id, len(body))
+            if protocol == "v1":
+                return await self._exchange.answer(head, partial(V1Body, body))
+            return await self._exchange.answer(head, partial(V2Body, body, json_length))
 
 
 class _ClientLeft(Exception):
@@ -149,7 +154,11 @@ def _check_headers(headers: dict[bytes, bytes], protocol: str) -> int | None:
 
 
 async def read_body(
-    receive: Receive, headers: dict[bytes, bytes], limit: int, timeout_s: float = _BODY_TIMEOUT_S
+    receive: Receive,
+    headers: dict[bytes, bytes],
+    limit: int,
+    held: BodyBytes,
+    timeout_s: float = _BODY_TIMEOUT_S,
 ) -> bytes:
     """Read the body, giving up as soon as it is known to exceed the limit; uvicorn discards what still arrives.
 
@@ -157,10 +166,12 @@ async def read_body(
         receive: ASGI's.
         headers: May hold the declared length.
         limit: Largest body in bytes.
+        held: Takes the bytes from the server's budget as they arrive.
         timeout_s: Longest wait for the whole body.
 
     Raises:
-        RequestRefused: 413 if it is larger than the limit, 408 if it does not arrive in time.
+        RequestRefused: 413 if it is larger than the limit, 408 if it does not arrive in time, 503 if the server holds
+            too many bytes of other requests.
     """
     declared = headers.get(b"content-length", b"0")
     if not declared.isdigit() or len(declared) > 18 or int(declared) > limit:
@@ -174,6 +185,7 @@ async def read_body(
                 size += len(message["body"])
                 if size > limit:
                     raise _too_large(limit)
+                held.add(len(message["body"]))
                 if not message.get("more_body"):
                     return b"".join(parts)
     except TimeoutError as late:
@@ -190,8 +202,25 @@ def _error(sentence: str) -> bytes:
     return body
 
 
-async def _send(send: Send, status: int, content: bytes, answered_id: str | None = None) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+def _closing(send: Send) -> Send:
+    """Let every answer say that its connection ends with it, so that the client opens the next one elsewhere."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return sent
+
+
+async def _send(
+    send: Send,
+    status: int,
+    content: bytes,
+    answered_id: str | None = None,
+    further: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), *further]
     if answered_id is not None:
         headers.append((_ID_HEADER, answered_id.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})

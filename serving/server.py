@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,6 +30,9 @@ Step = Callable[[], Coroutine[Any, Any, None]]
 Announce = Callable[[EndpointServer | None], None]
 
 _GRACE_S = 10
+_DRAIN_S = 5.0
+"""Longest time for which clients are still answered after the signal, each with its last answer."""
+_TOLD_S, _LAST_S, _LOOK_S = 0.3, 1.0, 0.02
 _OBSERVERS_S = 5.0
 """Longest wait, at the end, for observers of the requests that were answered."""
 
@@ -56,6 +60,8 @@ class RestServer(RESTServer):
     async def serve(self, listener: socket.socket) -> None:
         """Answer until ``end`` is called; requests in flight are finished."""
         self.create_application()
+        # As long as one descriptor of a socket is open, the kernel keeps the connections that nobody has accepted yet.
+        self._spare = listener.dup()
         # The process's signals are ours: uvicorn would replace the handlers and raise them again at the end.
         self._server.capture_signals = contextlib.nullcontext
         await self._server.serve(sockets=[listener])
@@ -63,6 +69,44 @@ class RestServer(RESTServer):
     def end(self) -> None:
         """Accept no more connections; requests in flight are finished."""
         self._server.should_exit = True
+
+    async def drained(self, deadline_s: float) -> None:
+        """Let every client have its last answer, then listen no more.
+
+        A connection that is kept alive ends with its next answer, which says so. Those that were open when this began
+        and ask nothing more are not waited for longer than the deadline. When nothing listens any more, clients that
+        have connected already are still answered.
+        """
+        end = time.monotonic() + deadline_s
+        state = self._server.server_state
+        earlier = set(state.connections)
+        while time.monotonic() < end and (earlier & state.connections or not self._exchange.ending.told_for(_TOLD_S)):
+            await asyncio.sleep(_LOOK_S)
+        await self._listen_no_more()
+        last = time.monotonic() + _LAST_S
+        while state.connections and time.monotonic() < last:
+            await asyncio.sleep(_LOOK_S)
+
+    async def _listen_no_more(self) -> None:
+        """Stop listening, and take over who is connected by then: closing the socket would reset those connections."""
+        loop, server = asyncio.get_running_loop(), self._server
+        for listening in server.servers:
+            listening.close()
+        with self._spare:
+            self._spare.setblocking(False)
+            accepted = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted.append(self._spare.accept()[0])
+        for connection in accepted:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        state = self._server.lifespan.state
+        protocol: asyncio.Protocol = make(config=self.config, server_state=self._server.server_state, app_state=state)
+        return protocol
 
     async def started(self, serving: asyncio.Task[None]) -> None:
         """Wait until connections are accepted, or the server has ended."""
@@ -126,6 +170,9 @@ class ModelServerProcess(ModelServer):
         finally:
             announce(None)
             stopping.cancel()
+            self.exchange.ending.begin()
+            if not serving.done():
+                await rest.drained(_DRAIN_S)
             rest.end()
             if following:
                 following.cancel()

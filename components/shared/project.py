@@ -708,7 +708,7 @@ class SizeLimits(Section):
 
     columns: int = Field(500, ge=1, description="Largest number of columns of a source.")
     request_rows: int = Field(10_000, ge=1, description="Largest number of rows in a request.")
-    request_mib: float = Field(8.0, gt=0, description="Largest size of a request body, in MiB.")
+    request_mib: float = Field(8.0, gt=0, le=32, description="Largest size of a request body, in MiB.")
 
 
 class Project(Section):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from components.shared import inference
 from pipelines.targets.local import endpoint as local
+from serving.limits import BodyBytes, BytesInFlight
 from serving.refusal import RequestRefused
 from serving.rest import read_body
 from tests.serving import tiny
@@ -200,7 +201,9 @@ def test_a_body_that_does_not_arrive_is_given_up():
         await asyncio.Event().wait()
 
     with pytest.raises(RequestRefused, match=r"did not arrive within 0\.05 s") as refused:
-        asyncio.run(read_body(never, {b"content-length": b"9"}, limit=100, timeout_s=0.05))
+        asyncio.run(
+            read_body(never, {b"content-length": b"9"}, limit=100, held=BodyBytes(BytesInFlight()), timeout_s=0.05)
+        )
 
     assert refused.value.status == 408
 

@@ -1,0 +1,69 @@
+"""How many bytes of requests the server holds at once, whatever its releases and its clients ask for."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serving.refusal import RequestRefused
+
+CEILING_MIB = 32
+"""Largest request that any release may answer."""
+CEILING_BYTES = CEILING_MIB * 2**20
+_BUDGET_BYTES = 128 * 2**20
+
+
+class BytesInFlight:
+    """A budget for the bodies of all requests that are being received or answered.
+
+    Parsed, a body takes several times its size, so the budget is a fraction of a pod's memory.
+
+    Args:
+        budget_bytes: Bytes of all bodies together.
+    """
+
+    def __init__(self, budget_bytes: int = _BUDGET_BYTES) -> None:
+        self._budget, self._held, self._lock = budget_bytes, 0, threading.Lock()
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held now."""
+        return self._held
+
+    @contextmanager
+    def request(self) -> Iterator["BodyBytes"]:
+        """Give back, at the end of a request, all bytes that it has taken."""
+        body = BodyBytes(self)
+        try:
+            yield body
+        finally:
+            self._give(-body.taken)
+
+    def take(self, size: int) -> None:
+        """Take bytes from the budget.
+
+        Raises:
+            RequestRefused: 503 if they are not left; the client may ask again in a moment.
+        """
+        if not self._give(size):
+            raise RequestRefused(
+                503, "the server holds as many bytes of other requests as it may; ask again in a moment.", "busy"
+            )
+
+    def _give(self, size: int) -> bool:
+        with self._lock:
+            if size > 0 and self._held + size > self._budget:
+                return False
+            self._held += size
+            return True
+
+
+class BodyBytes:
+    """What one request has taken."""
+
+    def __init__(self, budget: BytesInFlight) -> None:
+        self._budget, self.taken = budget, 0
+
+    def add(self, size: int) -> None:
+        """Take more bytes; see ``BytesInFlight.take``."""
+        self._budget.take(size)
+        self.taken += size
