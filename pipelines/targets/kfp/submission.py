@@ -135,11 +135,18 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
 
     Raises:
         InputError: If a table is missing or can't be reached from a pod, the bucket refuses, or the pipeline reads the
-            inference log and the target does not say where in a bucket it is.
+            inference log and the target does not say where in a bucket it is, or the cluster can't release as the
+            project says.
     """
     state, project, target = prepared.state, prepared.project, prepared.target
     if prepared.entry.reads_log:
         _check_log(target)
+    if prepared.entry.releases and (project.release.strategy != "basic" or project.release.approvers):
+        raise InputError(
+            f"the project's release (strategy {project.release.strategy!r}, approvers "
+            f"{list(project.release.approvers)}) needs a watching server, which only an endpoint on this machine has; "
+            "a cluster releases with the strategy 'basic' and without approvers."
+        )
     if stranded := sorted(storage.unreachable(project)):
         raise InputError(
             f"the sources {stranded} are database files on this machine, which no pod reaches; "

@@ -115,3 +115,9 @@ def test_a_database_file_on_this_machine_is_no_source_for_a_pod(perennial, tmp_p
     assert "the sources ['rows'] are database files on this machine, which no pod reaches" in perennial(
         "submit", code=2
     )
+
+
+def test_a_strategy_that_a_cluster_cannot_watch_is_refused_before_anything_is_trained(perennial, tmp_path):
+    (tmp_path / "project" / "project.yaml").write_text(PROJECT + "\nrelease: {strategy: canary}\n")
+
+    assert "a cluster releases with the strategy 'basic'" in perennial("submit", code=2)
