@@ -8,8 +8,10 @@ from typing import Any
 from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
+from feast.repo_config import RepoConfig
 
 from components.shared.errors import InputError
+from components.shared.features.asof_store import AsofOfflineStoreConfig
 from components.shared.features.snapshot import require
 from components.shared.project import Project
 
@@ -42,7 +44,15 @@ def open_store(repo: Path) -> FeatureStore:
             f"feature_repo/feature_store.yaml has the offline store {kind!r}, which silently drops rows of a "
             "training set; expected 'duckdb'. Set offline_store: {type: duckdb}."
         )
-    return store
+    return _with_asof_join(store) if kind == "duckdb" else store
+
+
+def _with_asof_join(store: FeatureStore) -> FeatureStore:
+    """Let Feast's DuckDB store join as ours does: the same answers, many times faster."""
+    settings = store.config.offline_store.model_dump(exclude={"type"})
+    config = store.config.model_dump(exclude={"offline_config", "repo_path"}, by_alias=True)
+    ours = AsofOfflineStoreConfig(**settings).model_dump()
+    return FeatureStore(config=RepoConfig(**config, offline_store=ours, repo_path=store.repo_path))
 
 
 def load(repo: Path) -> list[Any]:

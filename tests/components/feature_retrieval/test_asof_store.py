@@ -1,0 +1,118 @@
+"""Our offline store gives the answers of Feast's own DuckDB store, and those of going through every row."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast.types import Float64
+from feast.value_type import ValueType
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.shared.features import asof_store
+from components.shared.features.asof_store import AsofOfflineStore
+
+OURS = f"{asof_store.__name__}.{AsofOfflineStore.__name__}"
+START = datetime(2026, 1, 1)
+WHO = Entity(name="who", join_keys=["who"], value_type=ValueType.STRING)
+
+moments = st.integers(0, 12).map(lambda hours: START + timedelta(hours=hours))
+entities = st.sampled_from(["a", "b", "c"])
+rows = st.lists(st.tuples(entities, moments, moments, st.floats(0, 9) | st.none()), max_size=12)
+asked = st.lists(st.tuples(entities, moments), min_size=1, max_size=8)
+ttls = st.sampled_from([timedelta(0), timedelta(hours=3), timedelta(days=9)])
+
+
+def view(folder: Path, name: str, table: list[tuple[Any, ...]], ttl: timedelta, feature: str = "value") -> FeatureView:
+    """Write the rows (who, moment, created, value) of a view; only one of each (who, moment, created) is kept."""
+    unique = list({row[:3]: row for row in table}.values())
+    columns = list(zip(*unique, strict=True)) or [()] * 4
+    types = (pa.string(), pa.timestamp("us"), pa.timestamp("us"), pa.float64())
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table(arrays, names=["who", "moment", "created", feature]), path)
+    source = FileSource(path=str(path), timestamp_field="moment", created_timestamp_column="created")
+    return FeatureView(
+        name=name, entities=[WHO], ttl=ttl, schema=[Field(name=feature, dtype=Float64)], source=source, online=False
+    )
+
+
+def answers(kind: str, folder: Path, views: list[FeatureView], frame: pd.DataFrame, late: bool) -> list[Any]:
+    """Ask one kind of store for every feature, one tuple per example in their order."""
+    store = FeatureStore(
+        config=RepoConfig(
+            project="p",
+            provider="local",
+            registry=str(folder / f"{kind}.db"),
+            offline_store={"type": kind},
+            entity_key_serialization_version=3,
+        )
+    )
+    store.apply([WHO, *views])
+    refs = [f"{each.name}:{field.name}" for each in views for field in each.features]
+    job = store.get_historical_features(frame.copy(), refs, full_feature_names=True, filter_by_created_timestamp=late)
+    joined = job.to_arrow().to_pandas().sort_values("number")
+    names = [ref.replace(":", "__") for ref in refs]
+    return [tuple(None if pd.isna(v) else v for v in row) for row in joined[names].itertuples(index=False)]
+
+
+def frame_of(examples: list[tuple[str, datetime]]) -> pd.DataFrame:
+    who, times = zip(*examples, strict=True)
+    return pd.DataFrame(
+        {"who": who, "event_timestamp": [t.replace(tzinfo=UTC) for t in times], "number": range(len(examples))}
+    )
+
+
+def by_hand(table: list[tuple[Any, ...]], ttl: timedelta, example: tuple[str, datetime], late: bool) -> float | None:
+    """Go through every row."""
+    who, at = example
+    unique = {row[:3]: row for row in table}.values()
+    usable = [r for r in unique if r[0] == who and r[1] <= at and (not late or r[2] <= at)]
+    alive = [r for r in usable if not ttl or r[1] + ttl >= at]
+    return max(alive, key=lambda r: (r[1], r[2]))[3] if alive else None
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked, rows, rows, ttls, ttls, st.booleans())
+def test_the_answers_are_those_of_feast_s_store_and_of_going_through_every_row(
+    tmp_path_factory: pytest.TempPathFactory, examples, first, second, ttl, other_ttl, late
+):
+    folder = tmp_path_factory.mktemp("store")
+    views = [view(folder, "one", first, ttl), view(folder, "two", second, other_ttl)]
+    frame = frame_of(examples)
+
+    ours = answers(OURS, folder, views, frame, late)
+
+    assert ours == [
+        (by_hand(first, ttl, example, late), by_hand(second, other_ttl, example, late)) for example in examples
+    ]
+    assert ours == answers("duckdb", folder, views, frame, late)
+
+
+@pytest.mark.parametrize("feature", ["value_y", "rn", "entity_row_id", "event_expire_timestamp"])
+def test_names_that_feast_s_join_uses_itself_are_names_like_any_other(tmp_path: Path, feature: str):
+    views = [view(tmp_path, "one", [("a", START, START, 1.5)], timedelta(days=1), feature)]
+
+    assert answers(OURS, tmp_path, views, frame_of([("a", START)]), late=True) == [(1.5,)]
+
+
+def test_a_row_that_arrived_late_is_used_from_then_on_and_a_later_event_still_wins(tmp_path: Path):
+    hours = [START + timedelta(hours=n) for n in range(6)]
+    table = [("a", hours[0], hours[0], 0.0), ("a", hours[1], hours[4], 1.0), ("a", hours[2], hours[2], 2.0)]
+    views = [view(tmp_path, "one", table, timedelta(days=1))]
+
+    found = answers(OURS, tmp_path, views, frame_of([("a", hours[n]) for n in (1, 2, 3, 4, 5)]), late=True)
+
+    assert found == [(0.0,), (2.0,), (2.0,), (2.0,), (2.0,)]
+
+
+def test_no_example_is_lost_or_doubled_whatever_its_entity_and_time(tmp_path: Path):
+    views = [view(tmp_path, "one", [("a", START, START, 1.0)], timedelta(days=1))]
+    examples = [("a", START)] * 3 + [("unknown", START), ("a", START - timedelta(days=1)), ("a", START + timedelta(2))]
+
+    assert answers(OURS, tmp_path, views, frame_of(examples), late=True) == [(1.0,)] * 3 + [(None,)] * 3
