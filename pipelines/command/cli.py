@@ -483,6 +483,17 @@ def rollback(options: TargetOptions, version: str | None) -> int:
     return verb.rollback(options, version)
 
 
+@main.command()
+@shared.any_target
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--version", metavar="VERSION", help="Version to export (default: the champion).")
+def export(options: TargetOptions, folder: Path, version: str | None) -> None:
+    """Write a released model into FOLDER, with a script that scores a CSV file with onnxruntime alone."""
+    from pipelines.command.verbs import export as verb
+
+    verb.export(options, folder, version)
+
+
 @main.group()
 def release() -> None:
     """The candidate that is exposed step by step, or waits for an approval."""

@@ -18,7 +18,7 @@ LAYERS = (
     ("pipelines.definitions", "pipelines.runs", "pipelines.scoring", "pipelines.incidents"),
     ("pipelines.observability", "pipelines.audit"),
     ("pipelines.targets",),
-    ("pipelines.traffic",),
+    ("pipelines.traffic", "pipelines.edge"),
     ("pipelines.command.terminal", "pipelines.command.view"),
     ("pipelines.api",),
     ("pipelines.replay",),
