@@ -1,18 +1,21 @@
 """``python -m serving``: serve an endpoint's folder, or one model package.
 
 On a laptop: ``python -m serving --endpoint DIR --port N --grpc-port N``; the folder names the releases.
-In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0 --port 8080 --grpc-port 8081``.
+In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0 --port 8080 --grpc-port 8081
+--authenticated-by gateway``.
 """
 
 import argparse
 import logging
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared.errors import PerennialError
 from components.shared.release import endpoint_folder
+from components.shared.release.endpoint_folder import EndpointServer
 
 if TYPE_CHECKING:
     from serving.exchange import Exchange
@@ -55,10 +58,15 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         served = Served()
         exchange = Exchange(served)
         exchange.exploration = Exploration(dict(arguments.explore))
+        key = _admit(exchange, arguments)
         _log_requests(exchange, arguments)
         rollout = Rollout(here, served, mirrored(exchange))
         server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
-        server.run(rollout.settle, rollout.follow, lambda where: endpoint_folder.write_server(here, where))
+
+        def announce(where: EndpointServer | None) -> None:
+            endpoint_folder.write_server(here, where and where.model_copy(update={"key": key}))
+
+        server.run(rollout.settle, rollout.follow, announce)
 
 
 def _serve_package(arguments: argparse.Namespace) -> None:
@@ -81,9 +89,26 @@ def _serve_package(arguments: argparse.Namespace) -> None:
 
     exchange = Exchange(served)
     exchange.exploration = Exploration(dict(arguments.explore))
+    _admit(exchange, arguments)
     _log_requests(exchange, arguments)
     server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
     server.run(settle)
+
+
+def _admit(exchange: "Exchange", arguments: argparse.Namespace) -> str | None:
+    """Let clients in by the tokens of the file; return the further one for the commands on this machine.
+
+    Raises:
+        InputError: If the server would answer anybody on a network, or the file has no tokens.
+    """
+    from serving.access import Tokens, check_exposure
+
+    check_exposure(arguments.host, has_tokens=arguments.tokens is not None, authenticated_by=arguments.authenticated_by)
+    if arguments.tokens is None:
+        return None
+    key = secrets.token_hex(32)
+    exchange.admit = Tokens(arguments.tokens, key).admit
+    return key
 
 
 def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
@@ -115,6 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: loopback")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
+    parser.add_argument("--tokens", type=_absolute, metavar="FILE", help="accepted bearer tokens, one a line")
+    parser.add_argument(
+        "--authenticated-by", metavar="WHAT", help="what authenticates in front of a server beyond loopback"
+    )
     parser.add_argument("--log-dir", type=_absolute, help="folder of the inference log; no log without it")
     parser.add_argument("--log-collector", metavar="URL", help="collector that the log is sent to, from --log-dir")
     parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")

@@ -18,6 +18,7 @@ import numpy as np
 
 from serving import entity as entities
 from serving import metrics
+from serving.access import Admission, admit_everybody
 from serving.counting import TrafficCounter
 from serving.ending import Ending
 from serving.entity import Entity
@@ -155,6 +156,8 @@ class Exchange:
         self.log: RequestLog | None = None
         """Takes every answered request before the answer leaves; None logs nothing."""
         self.exploration = Exploration()
+        self.admit: Admission = admit_everybody
+        """Whether a client may ask, by its ``Authorization`` header."""
         self.in_flight = BytesInFlight()
         self.ending = Ending()
         self.counter = TrafficCounter()

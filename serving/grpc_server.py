@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC: KServe's server on our host; inference is decoded, exchanged and encoded."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,8 @@ from serving.signature import Column, Signature
 
 logger = logging.getLogger(__name__)
 
+_OPEN = frozenset({"ServerLive", "ServerReady", "ModelReady"})
+"""Probes have no token."""
 _CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -158,6 +160,30 @@ class GrpcServicer(InferenceServicer):
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, "models are released, not unloaded by request.")
 
 
+class _Gatekeeper(aio.ServerInterceptor):
+    """Refuses calls without a valid token, before their message is read."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """Hand a call on, or refuse it."""
+        if details.method.rpartition("/")[2] in _OPEN or self._exchange.admit(_authorization(details)):
+            return await continuation(details)
+        return grpc.unary_unary_rpc_method_handler(_unauthenticated)
+
+
+def _authorization(details: Any) -> str | None:
+    found = [value for key, value in details.invocation_metadata or () if key == "authorization"]
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else None
+
+
+async def _unauthenticated(request: Any, context: aio.ServicerContext) -> None:
+    await context.abort(
+        grpc.StatusCode.UNAUTHENTICATED, "a valid token is needed: send the metadata 'authorization: Bearer TOKEN'."
+    )
+
+
 async def _answered(context: aio.ServicerContext, answer: Callable[[], Any]) -> Any:
     """Answer a request about the model, which is not counted."""
     try:
@@ -223,13 +249,14 @@ def _contents(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> Colum
 async def start(exchange: Exchange, data_plane: DataPlane, host: str, port: int) -> tuple[aio.Server, str]:
     """Start the server; return it with its address (port 0 takes any free one)."""
     server = aio.server(
+        interceptors=[_Gatekeeper(exchange)],
         options=[
             # A larger message is not read at all; the release's own limit is checked on the message.
             ("grpc.max_receive_message_length", CEILING_BYTES),
             ("grpc.max_send_message_length", CEILING_BYTES),
             # Without this a second server would silently share the port.
             ("grpc.so_reuseport", 0),
-        ]
+        ],
     )
     stubs.add_GRPCInferenceServiceServicer_to_server(GrpcServicer(exchange, data_plane), server)
     bound = server.add_insecure_port(f"{bracketed(host)}:{port}")

@@ -25,6 +25,8 @@ _INFERENCE = re.compile(
     r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"
 )
 _MODEL = re.compile(r"/v2/models/([^/]+)")
+_OPEN = re.compile(r"/|/v2/health/(?:live|ready)|/v2/models/[^/]+(?:/versions/[^/]+)?/ready")
+"""Whether the server and its model are there may be asked by everybody: probes have no token."""
 _STATS = re.compile(r"/v2/models/([^/]+)/stats")
 _VERSION = re.compile(r"/v2/models/([^/]+)/versions/([^/]+)(/ready)?")
 _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?\s*)?;?', re.IGNORECASE)
@@ -56,6 +58,12 @@ class InferenceRoutes:
         if self._exchange.ending.noticed():
             send = _closing(send)
         path: str = scope["path"]
+        is_probe = scope["method"] == "GET" and _OPEN.fullmatch(path)
+        if not is_probe and not self._exchange.admit(_authorization(scope)):
+            refusal = RequestRefused(401, "a valid token is needed: send 'Authorization: Bearer TOKEN'.", "token")
+            self._exchange.refuse("rest", None, refusal)
+            await _send(send, 401, _error(refusal.sentence), further=[(b"www-authenticate", b"Bearer")])
+            return
         if match := _INFERENCE.fullmatch(path):
             if scope["method"] == "POST":
                 await self._infer(match, scope, receive, send)
@@ -121,6 +129,11 @@ class InferenceRoutes:
             if protocol == "v1":
                 return await self._exchange.answer(head, partial(V1Body, body))
             return await self._exchange.answer(head, partial(V2Body, body, json_length))
+
+
+def _authorization(scope: Scope) -> str | None:
+    found = [value for name, value in scope["headers"] if name == b"authorization"]
+    return found[0].decode("latin-1") if len(found) == 1 else None
 
 
 class _ClientLeft(Exception):

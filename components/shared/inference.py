@@ -4,7 +4,7 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from components.shared.errors import InputError, StepFailed
 
@@ -58,7 +58,12 @@ def predict(
     sentence = str(answer.get("error", f"it gave no reason (status {status})"))
     if 400 <= status < 500:
         raise InputError(sentence)
-    raise StepFailed(f"the model server at {rest_url} did not answer: {sentence}")
+    raise StepFailed(f"the model server at {_shown(urlsplit(rest_url))} did not answer: {sentence}")
+
+
+def _shown(address: SplitResult) -> str:
+    """Write an address without its token."""
+    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
 
 
 def call(
@@ -72,6 +77,8 @@ def call(
 ) -> tuple[int, dict[str, Any]]:
     """Send one request; return its status and JSON object.
 
+    A user in the address, as in ``http://TOKEN@host``, is sent as the bearer token.
+
     Raises:
         StepFailed: If nothing answers there, or not in JSON.
     """
@@ -84,17 +91,19 @@ def call(
             headers["Host"] = host
         if request_id is not None:
             headers["X-Request-Id"] = request_id
+        if address.username is not None:
+            headers["Authorization"] = f"Bearer {address.username}"
         connection.request("GET" if body is None else "POST", path, body=body, headers=headers)
         response = connection.getresponse()
         document = json.loads(response.read() or b"{}")
         return response.status, document if isinstance(document, dict) else {"answer": document}
     except (OSError, http.client.HTTPException) as error:
         raise StepFailed(
-            f"no model server answers at {rest_url} ({error}); start one with 'perennial serve'."
+            f"no model server answers at {_shown(address)} ({error}); start one with 'perennial serve'."
         ) from error
     except ValueError as error:
         raise StepFailed(
-            f"the server at {rest_url} is not a model server (its answer is not JSON); check the address."
+            f"the server at {_shown(address)} is not a model server (its answer is not JSON); check the address."
         ) from error
     finally:
         connection.close()

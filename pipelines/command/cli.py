@@ -271,15 +271,21 @@ def simulate(
 @main.command()
 @shared.local_target
 @click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--tokens", type=click.Path(path_type=Path), help="File with the accepted bearer tokens, one a line.")
+@click.option("--authenticated-by", metavar="WHAT", help="What authenticates in front of a server beyond loopback.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one."
 )
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0 takes a free one.")
-def serve(options: TargetOptions, host: str, port: int, grpc_port: int) -> int:
+def serve(
+    options: TargetOptions, host: str, tokens: Path | None, authenticated_by: str | None, port: int, grpc_port: int
+) -> int:
     """Answer requests with the released model until Ctrl-C; later releases take over without a pause."""
     from pipelines.command.verbs import serve as verb
 
-    return verb.serve(options, host=host, port=port, grpc_port=grpc_port)
+    access = [f"--tokens={tokens.absolute()}"] if tokens else []
+    access += [f"--authenticated-by={authenticated_by}"] if authenticated_by else []
+    return verb.serve(options, host=host, port=port, grpc_port=grpc_port, access=access)
 
 
 @main.command()

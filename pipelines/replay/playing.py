@@ -123,7 +123,7 @@ class Player:
             self._asked += 1
             request_id = None if logged else f"{PROBE}replay-{self._asked}"
             answer = inference.predict(
-                server.rest_url,
+                server.url,
                 name,
                 question.rows,
                 entity=question.entities,

@@ -294,9 +294,9 @@ class Backend(ABC):
         self._no_schedules()
 
     def serve(
-        self, observer: RunObserver, *, host: str, port: int, grpc_port: int
+        self, observer: RunObserver, *, host: str, port: int, grpc_port: int, access: Sequence[str] = ()
     ) -> AbstractContextManager[RunningServer]:
-        """Start a model server that belongs to this process."""
+        """Start a model server that belongs to this process; ``access`` are its options that say who may ask."""
         self._lacks("model server that a command could start", "take --target laptop or docker")
 
     def roll_back(self, version: str | None, observer: RunObserver) -> str:

@@ -8,6 +8,7 @@ original, but not its lock.
 
 import contextlib
 import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class EndpointServer(Document):
         started: When the process started, in ticks since boot; pid and start are unique together.
         rest_url: Where it answers HTTP.
         grpc_address: Where it answers gRPC; None where it does not.
+        key: The token of the commands on this machine; None where no token is needed.
     """
 
     FILE: ClassVar[str] = "server.json"
@@ -42,6 +44,12 @@ class EndpointServer(Document):
     started: str | None = None
     rest_url: str
     grpc_address: str | None = None
+    key: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for ``inference.call``, with the key; not to be shown."""
+        return self.rest_url if self.key is None else self.rest_url.replace("://", f"://{self.key}@", 1)
 
 
 @contextlib.contextmanager
@@ -78,7 +86,13 @@ def write_server(endpoint: Path, running: EndpointServer | None) -> None:
     if running is None:
         (endpoint / EndpointServer.FILE).unlink(missing_ok=True)
     else:
-        running.write(endpoint / EndpointServer.FILE)
+        # Only this account may read the key.
+        (endpoint / EndpointServer.FILE).unlink(missing_ok=True)
+        before = os.umask(0o077)
+        try:
+            running.write(endpoint / EndpointServer.FILE)
+        finally:
+            os.umask(before)
 
 
 def starting(endpoint: Path) -> bool:

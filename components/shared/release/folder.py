@@ -88,7 +88,7 @@ class FolderTraffic:
             return None
         path = f"/v2/models/{quote(journal.name)}/stats"
         try:
-            status, content = inference.call(server.rest_url, path)
+            status, content = inference.call(server.url, path)
         except StepFailed:
             return None
         return TrafficCounts.parse(content, path) if status == 200 else None
@@ -121,7 +121,7 @@ class FolderTraffic:
         """Give the server the moment that it needs to follow; one that is gone needs none."""
         server = endpoint_folder.server(self._endpoint)
         if server is not None:
-            url = server.rest_url
+            url = server.url
             self._pace.within(lambda: _dropped(url, journal), deadline_s)
 
     def _loaded(self, journal: ReleaseJournal) -> bool:
@@ -136,7 +136,7 @@ class FolderTraffic:
             raise StepFailed(
                 f"no server runs on the endpoint {self._endpoint}; start one with 'perennial serve' and run again."
             )
-        return server.rest_url
+        return server.url
 
 
 def _ready_path(journal: ReleaseJournal) -> str:

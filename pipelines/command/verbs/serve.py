@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Console
@@ -21,13 +22,13 @@ from pipelines.targets.protocol import Backend, RunningServer
 _LOOK_S = 0.5
 
 
-def serve(options: TargetOptions, *, host: str, port: int, grpc_port: int) -> int:
+def serve(options: TargetOptions, *, host: str, port: int, grpc_port: int, access: Sequence[str]) -> int:
     """Start the endpoint of a project and stay until Ctrl-C or SIGTERM."""
     console, backend = terminal.console(), options.open()
     backend.check_machine()
     name, folder = backend.project.name, backend.state.endpoint
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with backend.serve(View(console), host=host, port=port, grpc_port=grpc_port) as server:
+    with backend.serve(View(console), host=host, port=port, grpc_port=grpc_port, access=access) as server:
         version = routing.answering(folder)
         answers = (
             f"release {version} of {name}" if version else "nothing yet: the first 'perennial run' brings a release"

@@ -47,7 +47,7 @@ def traffic(
             task = progress.add_task("sending", total=len(questions))
             sent = sending.send(
                 questions,
-                server.rest_url,
+                server.url,
                 backend.project.name,
                 rate,
                 lambda done: progress.update(task, completed=done),

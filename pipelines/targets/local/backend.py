@@ -210,12 +210,14 @@ class LocalBackend(Backend):
             return endpoint.ask(folder, rows)
 
     @contextmanager
-    def serve(self, observer: RunObserver, *, host: str, port: int, grpc_port: int) -> Iterator[LocalServer]:
+    def serve(
+        self, observer: RunObserver, *, host: str, port: int, grpc_port: int, access: Sequence[str] = ()
+    ) -> Iterator[LocalServer]:
         """Start the endpoint of the project in the foreground."""
         self.state.create()
         local_release.recover(self.state.endpoint, self.state.registry_uri)
         runtime = self.runtime(["serving"], observer.announced)
-        options = self._server_options()
+        options = [*self._server_options(), *access]
         with runtime.serve(self.state.endpoint, host=host, port=port, grpc_port=grpc_port, options=options) as running:
             yield LocalServer(running)
 

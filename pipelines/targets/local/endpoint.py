@@ -66,7 +66,7 @@ def find(endpoint: Path) -> EndpointServer | None:
     if server is None:
         return None
     try:
-        status, _ = inference.call(server.rest_url, "/v2/health/live")
+        status, _ = inference.call(server.url, "/v2/health/live")
     except StepFailed:
         return None
     return server if status == 200 else None
@@ -171,7 +171,7 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if server is None:
         raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve'.")
     release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
-    return inference.predict(server.rest_url, release.name, rows)
+    return inference.predict(server.url, release.name, rows)
 
 
 def _environment(source: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ VERSION = "perennial/version"
 SERVICE_ACCOUNT = "perennial-models"
 LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-of": "perennial"}
 # What `python -m serving` takes in a pod, where KServe has put the package at /mnt/models.
-_SERVE = ("--model-dir=/mnt/models", "--host=0.0.0.0", "--port=8080", "--grpc-port=8081")
+_SERVE = ("--model-dir=/mnt/models", "--host=0.0.0.0", "--port=8080", "--grpc-port=8081", "--authenticated-by=gateway")
 # Segments wait here for the collector, in the folder that is writable.
 _LOG = "/tmp/log"
 # KServe appends "-predictor" and the like; a label of DNS has 63 characters.

@@ -1,0 +1,127 @@
+"""Who may ask: bearer tokens from a file, which may change while the server runs.
+
+A server on the loopback address needs none. One that listens beyond it does, unless something in front of it
+authenticates, such as a gateway; whoever starts it has to say what that is.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from components.shared.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_SCHEME = "bearer "
+_SHORTEST = 16
+
+
+class Tokens:
+    """The tokens that are accepted.
+
+    Compared are hashes of equal length, in constant time, and with every token, so the time says nothing about a token.
+    The file has one token a line; blank lines and lines that begin with ``#`` are ignored. It is read again when it
+    changes; while it cannot be read, or holds none, the former tokens count.
+
+    Args:
+        path: The file.
+        own: A further token, for the commands on this machine; None is none.
+
+    Raises:
+        InputError: If the file cannot be read, holds no token, or one that is shorter than 16 characters.
+    """
+
+    def __init__(self, path: Path, own: str | None = None) -> None:
+        self._path, self._own = path, own
+        self._stamp = _stamp(path)
+        self._digests = self._read()
+
+    def admit(self, authorization: str | None) -> bool:
+        """Return whether the value of an ``Authorization`` header names an accepted token."""
+        self._follow()
+        if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
+            return False
+        digest = _digest(authorization[len(_SCHEME) :].strip())
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return any(matches)
+
+    def _follow(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._digests = self._read()
+            logger.info("%d tokens are read again from %s", len(self._digests), self._path)
+        except InputError as error:
+            logger.error("the former tokens go on: %s", error)
+
+    def _read(self) -> tuple[bytes, ...]:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self._path} cannot be read ({error}); expected a file with one token a line."
+            ) from error
+        tokens = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        if not tokens:
+            raise InputError(f"{self._path} holds no token; expected one a line, such as from 'openssl rand -hex 32'.")
+        if short := [number for number, token in enumerate(tokens, 1) if len(token) < _SHORTEST]:
+            raise InputError(
+                f"token {short[0]} of {self._path} has less than {_SHORTEST} characters, so it can be guessed; "
+                "'openssl rand -hex 32' makes a good one."
+            )
+        return tuple(_digest(token) for token in [*tokens, *filter(None, [self._own])])
+
+
+Admission = Callable[[str | None], bool]
+"""Whether the value of an ``Authorization`` header is enough."""
+
+
+def admit_everybody(authorization: str | None) -> bool:
+    """Admit without a token."""
+    return True
+
+
+def check_exposure(host: str, *, has_tokens: bool, authenticated_by: str | None) -> None:
+    """Refuse to answer anybody on a network.
+
+    Raises:
+        InputError: If the host is no loopback address, and neither tokens nor anything in front authenticate.
+    """
+    if has_tokens or authenticated_by or is_loopback(host):
+        return
+    raise InputError(
+        f"on {host} the server would answer anybody who reaches it; give it tokens (--tokens FILE), or say with "
+        "--authenticated-by what authenticates in front of it."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "10.0.0.7", "example")]
+    [True, True, True, False, False, False, False]
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
