@@ -9,7 +9,7 @@ from rich.table import Table
 from components.shared import audit
 from components.shared.errors import InputError
 from components.shared.release import analysis, local
-from components.shared.release.driver import Progress
+from components.shared.release.driver import Progress, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Phase
 from pipelines import runs
@@ -85,7 +85,8 @@ def watch(options: TargetOptions, *, once: bool) -> int:
     backend, console = _opened(options), terminal.console()
     if local.waiting(backend.state.endpoint) is None:
         raise InputError("no release is under way; 'perennial status' says what answers.")
-    last = look(backend, console)
+    driver = backend.release_driver()
+    last = look(backend, driver, console)
     if once:
         if last is not None:
             console.print(last.reason, highlight=False, markup=False)
@@ -93,7 +94,7 @@ def watch(options: TargetOptions, *, once: bool) -> int:
     try:
         while local.waiting(backend.state.endpoint) is not None:
             polling.within(lambda: local.waiting(backend.state.endpoint) is None, 1.0, 0.2)
-            look(backend, console)
+            look(backend, driver, console)
     except KeyboardInterrupt:
         console.print("the release goes on; 'perennial serve' or another 'perennial release watch' watches it")
     return runs.OK
@@ -111,11 +112,11 @@ def history(options: TargetOptions, last: int) -> None:
     console.print(table)
 
 
-def look(backend: Backend, console: Console) -> Progress | None:
+def look(backend: Backend, driver: ReleaseDriver, console: Console) -> Progress | None:
     """Go on with the release that waits, record what that led to, and say it; None if another process does so."""
     assert isinstance(backend, LocalBackend)
     try:
-        progress: Progress | None = backend.release_driver().advance(datetime.now(UTC))
+        progress = driver.advance(datetime.now(UTC))
     except ReleaseUnderWay:
         return None
     if progress is not None and progress.outcome in _RECORDED:

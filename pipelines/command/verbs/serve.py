@@ -10,6 +10,7 @@ from rich.console import Console
 from components.shared.errors import PerennialError
 from components.shared.release import local as local_release
 from components.shared.release import routing
+from components.shared.release.driver import ReleaseDriver
 from components.shared.release.file_journal import FileJournalStore
 from pipelines import runs
 from pipelines.command import terminal
@@ -17,6 +18,7 @@ from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import release as releases
 from pipelines.command.view import View
 from pipelines.targets.local import endpoint
+from pipelines.targets.local.backend import LocalBackend
 from pipelines.targets.protocol import Backend, RunningServer
 
 _LOOK_S = 0.5
@@ -46,8 +48,9 @@ def serve(options: TargetOptions, *, host: str, port: int, grpc_port: int, acces
 def _follow(server: RunningServer, console: Console, backend: Backend, version: str | None) -> int:
     """Stay until the server ends and return its exit code; watch releases, and say when another one answers."""
     folder, name = backend.state.endpoint, backend.project.name
+    watch = _Watch(backend, console)
     while (code := server.poll()) is None:
-        _watch(backend, console)
+        watch.look()
         try:
             # While a release is under way, the shares say nothing of who is the champion.
             now = version if FileJournalStore(folder).read() else routing.answering(folder)
@@ -62,10 +65,25 @@ def _follow(server: RunningServer, console: Console, backend: Backend, version: 
     return code
 
 
-def _watch(backend: Backend, console: Console) -> None:
-    """Go on with a release that is exposed; what fails is said, and tried again at the next look."""
-    try:
-        if local_release.waiting(backend.state.endpoint) is not None:
-            releases.look(backend, console)
-    except PerennialError as error:
-        console.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)
+class _Watch:
+    """Goes on with a release that is exposed; what fails is said once, and tried again at the next look."""
+
+    def __init__(self, backend: Backend, console: Console) -> None:
+        self._backend, self._console = backend, console
+        self._driver: ReleaseDriver | None = None
+        self._told: str | None = None
+
+    def look(self) -> None:
+        """Look, if there is such a release; the registry is opened once for each."""
+        try:
+            if local_release.waiting(self._backend.state.endpoint) is None:
+                self._driver = None
+                return
+            assert isinstance(self._backend, LocalBackend)
+            self._driver = self._driver or self._backend.release_driver()
+            releases.look(self._backend, self._driver, self._console)
+            self._told = None
+        except PerennialError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                self._console.print(str(error), style="yellow", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,104 @@
+"""A candidate is exposed step by step while the endpoint is served, or waits for whoever has to approve it."""
+
+import getpass
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines.images.environments import ROOT
+from pipelines.replay.outcome import ReplayOutcome
+from tests.end_to_end.command import PERENNIAL, edit, perennial
+
+EXPOSED = {"soak_s": 0, "min_requests": 30, "deadline_s": 600}
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped example with a released model."""
+    folder = tmp_path_factory.mktemp("released")
+    shutil.copy(ROOT / "project.yaml", folder)
+    shutil.copytree(ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
+    edit(folder, tuning={"trials": 0}, training={"families": ["plain"]})
+    perennial("run", "--simulate", cwd=folder)
+    return folder
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[None]:
+    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout and "serving release" in server.stdout.readline()
+            yield
+        finally:
+            server.terminate()
+
+
+def until(reached: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.3)
+
+
+def status(folder: Path) -> str:
+    return perennial("release", "status", cwd=folder).stdout
+
+
+def test_a_canary_takes_over_step_by_step_and_each_step_is_recorded(example):
+    edit(example, release={"strategy": "canary", "shares": [20, 50], **EXPOSED}, training={"batch_size": 128})
+    with serving(example):
+        begun = perennial("run", cwd=example).stdout
+        assert "version 2 has passed the gate and is exposed step by step" in begun
+        until(lambda: "release 2 gets 20 % of the requests (canary, step 1 of 2); release 1 answers" in status(example))
+        perennial("traffic", "--rate", "400", "--months", "1", cwd=example)
+        until(lambda: "no release is under way; release 2, at http://" in status(example))
+
+    history = perennial("release", "history", cwd=example).stdout
+    assert "release begun" in history and "release step" in history and "no harm in" in history
+    assert "entries, none of them edited" in perennial("audit", "verify", cwd=example).stdout
+
+
+def test_a_shadow_waits_for_its_approval_and_can_be_taken_back(example):
+    me = getpass.getuser()
+    edit(
+        example, release={"strategy": "shadow", "approvers": ["somebody-else"], **EXPOSED}, training={"batch_size": 64}
+    )
+    with serving(example):
+        perennial("run", cwd=example)
+        perennial("traffic", "--rate", "400", "--months", "1", cwd=example)
+        until(lambda: "waits for the approval of somebody-else; release 2 answers" in status(example))
+        refused = perennial("release", "approve", cwd=example, expect=2).stderr
+        assert f"'{me}' may not approve release 3" in refused
+        assert "it waits for the approval of" in perennial("release", "promote", cwd=example).stdout
+        taken = perennial("release", "abort", "--why", "nobody is here", cwd=example).stdout
+        assert "release 3 is taken back, release 2 answers: nobody is here" in taken
+    assert "no release is under way" in status(example)
+    assert "no release is under way" in perennial("release", "promote", cwd=example, expect=2).stderr
+
+
+def test_a_rollback_takes_a_release_back_that_waits(example):
+    edit(example, release={"strategy": "canary", "approvers": [], **EXPOSED}, training={"batch_size": 32})
+    with serving(example):
+        perennial("run", cwd=example)
+        assert "gets 5 % of the requests" in status(example)
+        assert "rolled back: release 2 of churn answers" in perennial("rollback", cwd=example).stdout
+        assert "no release is under way; release 2" in status(example)
+
+
+def test_two_quiet_months_are_played_and_nothing_is_retrained(example):
+    said = perennial("replay", "--scenario", "none", "--months", "2", cwd=example).stdout
+
+    assert "Nothing changed. No new release." in said
+    outcome = ReplayOutcome.read(example / ".perennial" / "replay" / "none")
+    assert len(outcome.weeks) == 8 and all(week.rows > 100 for week in outcome.weeks)
+    assert {week.versions for week in outcome.weeks} == {("1",)}
+    assert [week.gain for week in outcome.weeks] == [week.never for week in outcome.weeks]
+    assert "<svg" in (example / ".perennial" / "replay" / "none" / "replay.html").read_text(encoding="utf-8")
+    absent = perennial("replay", "--scenario", "moon", cwd=example, expect=2).stderr
+    assert "there is no scenario 'moon'" in absent
