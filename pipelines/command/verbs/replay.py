@@ -36,8 +36,9 @@ _QUICK: dict[str, dict[str, Any]] = {
     "tuning": {"trials": 0},
     "training": {"families": ["plain"]},
     "split": {"newest_days": 240, "validation": 0.25, "test": 0.25},
+    "release": {"strategy": "basic", "approvers": []},
 }
-"""What a replay changes in the project file: every training takes seconds, and looks at the newest months."""
+"""What a replay changes in the project file: trainings take seconds and look at the newest months, releases none."""
 _CERTAIN: dict[str, Any] = {"value_positive": False, "min_class_rows": 5}
 """Rules of the gate that whoever knows that the world has changed does not need."""
 
