@@ -143,7 +143,7 @@ def groups(names: set[str]) -> dict[str, list[list[str]]]:
             f"components/shared/{folder}" for folder in ("features", "learning", "measures", "package", "sequential")
         ]
         # Whole runs take so long that they are two processes.
-        apart = [str(tests / "end_to_end" / f"test_{name}.py") for name in ("kills", "monitoring")]
+        apart = [str(tests / "end_to_end" / f"test_{name}.py") for name in ("kills", "monitoring", "releases")]
         commands["command"] = [
             [str(own / "python"), "-m", "pytest", str(tests / "pipelines")],
             [str(own / "python"), "-m", "pytest", str(tests / "end_to_end"), *(f"--ignore={path}" for path in apart)],

@@ -24,6 +24,7 @@ from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.files import sha256, write_json
+from components.shared.project import ReleaseSettings
 from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
 from components.shared.release.endpoint_folder import EndpointServer
@@ -89,7 +90,7 @@ def placed(folder: Path, model: Path, registry_uri: str) -> str:
 
 
 def deploy(folder: Path, registry_uri: str, endpoint: Path) -> str:
-    project: Any = SimpleNamespace(name=NAME)
+    project: Any = SimpleNamespace(name=NAME, release=ReleaseSettings())
     return logic.deploy(project, folder / "release", folder / "verdict.json", registry_uri, str(endpoint))
 
 
