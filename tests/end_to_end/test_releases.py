@@ -86,7 +86,7 @@ def test_a_rollback_takes_a_release_back_that_waits(example):
     edit(example, release={"strategy": "canary", "approvers": [], **EXPOSED}, training={"batch_size": 32})
     with serving(example):
         perennial("run", cwd=example)
-        assert "gets 5 % of the requests" in status(example)
+        assert "release 4 gets 20 % of the requests" in status(example)
         assert "rolled back: release 2 of churn answers" in perennial("rollback", cwd=example).stdout
         assert "no release is under way; release 2" in status(example)
 
