@@ -1,5 +1,6 @@
 """Run pipelines on this machine: what the laptop and the Docker target have in common."""
 
+import dataclasses
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,6 +144,18 @@ class LocalBackend(Backend):
             StepFailed: If a virtualenv or an image cannot be built, or no Docker engine answers.
         """
 
+    def _planned(self, prepared: PreparedRun, request: RunRequest) -> tuple[RunPlan, Run | None]:
+        """Return the plan of a run, and the earlier run that it would only repeat.
+
+        Another window over tables that brought nothing new since an earlier run would only give an equal model.
+        """
+        if request.train_since is not None:
+            everything = prepared.plan(dataclasses.replace(request, train_since=None))
+            if (original := self._original(everything)) is not None:
+                return everything, original
+        plan = prepared.plan(request)
+        return plan, self._original(plan)
+
     @contextmanager
     def start(self, request: RunRequest, observer: RunObserver) -> Iterator[LocalRun | RepeatedRun]:
         """Prepare a run and hold the project's lock and an endpoint until the context is left.
@@ -154,8 +167,7 @@ class LocalBackend(Backend):
             self.state.create()
             local_release.recover(self.state.endpoint, self.state.registry_uri)
             runs.settle(self.state.runs)
-            plan = prepared.plan(request)
-            original = self._original(plan)
+            plan, original = self._planned(prepared, request)
             record = prepared.record(datetime.now(UTC))
             if original is not None:
                 yield RepeatedRun(record, prepared, original, observer)
