@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _OPEN = frozenset({"ServerLive", "ServerReady", "ModelReady"})
 """Probes have no token."""
+_NO_TOKEN = "a valid token is needed: send the metadata 'authorization: Bearer TOKEN'."
 _CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -170,6 +171,7 @@ class _Gatekeeper(aio.ServerInterceptor):
         """Hand a call on, or refuse it."""
         if details.method.rpartition("/")[2] in _OPEN or self._exchange.admit(_authorization(details)):
             return await continuation(details)
+        self._exchange.refuse("grpc", None, RequestRefused(401, _NO_TOKEN, "token"))
         return grpc.unary_unary_rpc_method_handler(_unauthenticated)
 
 
@@ -179,9 +181,7 @@ def _authorization(details: Any) -> str | None:
 
 
 async def _unauthenticated(request: Any, context: aio.ServicerContext) -> None:
-    await context.abort(
-        grpc.StatusCode.UNAUTHENTICATED, "a valid token is needed: send the metadata 'authorization: Bearer TOKEN'."
-    )
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, _NO_TOKEN)
 
 
 async def _answered(context: aio.ServicerContext, answer: Callable[[], Any]) -> Any:

@@ -61,7 +61,7 @@ class InferenceRoutes:
         is_probe = scope["method"] == "GET" and _OPEN.fullmatch(path)
         if not is_probe and not self._exchange.admit(_authorization(scope)):
             refusal = RequestRefused(401, "a valid token is needed: send 'Authorization: Bearer TOKEN'.", "token")
-            self._exchange.refuse("rest", None, refusal)
+            self._exchange.refuse("v1" if path.startswith("/v1/") else "v2", None, refusal)
             await _send(send, 401, _error(refusal.sentence), further=[(b"www-authenticate", b"Bearer")])
             return
         if match := _INFERENCE.fullmatch(path):

@@ -7,6 +7,7 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import grpc
 import pytest
@@ -113,6 +114,9 @@ def test_a_server_with_tokens_answers_probes_and_those_who_have_one(tmp_path: Pa
         assert (refused, headers["www-authenticate"]) == (401, "Bearer")
         assert ask(url, predict, SECOND, body)[0] == 401
         assert ask(url, predict, FIRST, body)[0] == 200
+        request = Request(f"{url}/metrics", headers={"Authorization": f"Bearer {FIRST}"})
+        shown = urlopen(request, timeout=10).read().decode()
+        assert f'perennial_request_errors_total{{model_name="{tiny.NAME}",reason="token"}}' in shown
 
         file.write_text(SECOND)
         until(lambda: ask(url, predict, SECOND, body)[0] == 200)

@@ -212,7 +212,12 @@ class ReleaseDriver:
                 return Progress("waiting", verdict.reason, journal)
 
     def _went_on(self, journal: ReleaseJournal, event: Event, reason: str) -> Progress:
-        """Let the machine go on, past an approval that was given before; say where it is now."""
+        """Let the machine go on, past an approval that was given before; say where it is now.
+
+        Without a server nothing could be queried, and the candidate would be taken back for that.
+        """
+        if not self._traffic.serving():
+            return Progress("waiting", "no server runs, so nothing can take over; start one and try again", journal)
         journal = journal.model_copy(update={"held": None})
         after = self._run(journal, machine.transition(journal.plan, journal.state, event))
         if after.phase is Phase.APPROVE and after.approval is not None:

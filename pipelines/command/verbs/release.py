@@ -159,7 +159,7 @@ def _note(backend: LocalBackend, progress: Progress, console: Console) -> None:
 
 def _headline(journal: ReleaseJournal) -> str:
     """Say where a release is, in one sentence."""
-    who_answers = f"release {journal.former} answers"
+    who_answers = f"release {journal.former} answers" if journal.former else "nothing answers yet"
     if journal.phase is Phase.APPROVE:
         accounts = " or ".join(journal.plan.approvers)
         return f"release {journal.version} waits for the approval of {accounts}; {who_answers}"

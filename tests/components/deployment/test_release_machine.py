@@ -424,6 +424,22 @@ def test_nothing_takes_over_without_the_approval_of_a_named_account():
     assert world.at_rest() == "2"
 
 
+def test_without_a_server_nothing_takes_over_and_nothing_is_taken_back():
+    world = begun(APPROVED)
+    world.serving = False
+
+    assert process(world).promote("ada").reason.startswith("no server runs, so nothing can take over")
+    assert world.journal is not None and world.journal.phase is Phase.WATCH
+    world.serving = True
+    process(world).promote("ada")
+    world.serving = False
+    assert process(world).approve(Approval(who="ada", at=NOW)).outcome == "waiting"
+
+    world.serving = True
+    assert advance(world, 1).reason == "approved by ada", "the approval was kept"
+    assert world.at_rest() == "2"
+
+
 def test_an_approval_before_the_last_step_is_kept_for_it():
     world = begun(APPROVED)
     assert process(world).approve(Approval(who="ada", at=NOW)).outcome == "waiting"
