@@ -38,7 +38,7 @@ _QUICK: dict[str, dict[str, Any]] = {
     "split": {"newest_days": 240, "validation": 0.25, "test": 0.25},
     "release": {"strategy": "basic", "approvers": []},
 }
-"""What a replay changes in the project file: trainings take seconds and look at the newest months, releases none."""
+"""What a replay changes in the project file: trainings take seconds and look at the newest months."""
 _CERTAIN: dict[str, Any] = {"value_positive": False, "min_class_rows": 5}
 """Rules of the gate that whoever knows that the world has changed does not need."""
 
@@ -59,13 +59,17 @@ def replay(options: TargetOptions, name: str, months: int) -> int:
     switches = played.switches(_CHANGE)
     world = World.simulate(folder / "world", _START, _BEFORE_MONTHS + months + 2, switches)
     ours = _project(shipped, folder / "ours", _QUICK)
+    console.print("training the first model", highlight=False)
     trainer = Player(ours, world, pq.read_table(folder / "world" / "labels.parquet"))
     trainer.publish(_FIRST)
     if trainer.train() is None:
         raise StepFailed(f"the first model of the replay was not released; see 'perennial runs' in {folder / 'ours'}.")
     rows = pq.read_table(example.write(ours, months, switches) / example.ROWS)
     spans = list(playing.weeks(_FIRST, last))
-    oracle = _oracle(shipped, played, folder, world, rows, spans)
+    if played.costly:
+        console.print("playing the months with the oracle", highlight=False)
+    oracle = _oracle(played, folder, world, rows, spans)
+    console.print("playing the months with the loop; gains in the project's currency", highlight=False)
     player = Player(ours, world, rows)
     with (folder / "replay.log").open("w", encoding="utf-8") as log, playing.serving(ours):
         quiet = Console(file=log, width=160)
@@ -117,7 +121,6 @@ def _act(backend: Backend, log: Console) -> Acted:
 
 
 def _oracle(
-    shipped: Backend,
     played: Scenario,
     folder: Path,
     world: World,
