@@ -5,6 +5,8 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +65,15 @@ def edit(project: Path, **sections: object) -> None:
     for section, value in sections.items():
         content[section] = content.get(section, {}) | value if isinstance(value, dict) else value
     file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
+
+@contextmanager
+def serving(project: Path, release: str = "") -> Iterator[None]:
+    """Serve a project on free ports while the context lasts; the release is the one that has to answer."""
+    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout and f"serving release {release}" in server.stdout.readline()
+            yield
+        finally:
+            server.terminate()

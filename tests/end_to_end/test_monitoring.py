@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
@@ -14,7 +11,7 @@ import pytest
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
 from pipelines.images.environments import ROOT
 from pipelines.runs import Run, load
-from tests.end_to_end.command import PERENNIAL, edit, perennial
+from tests.end_to_end.command import edit, perennial, serving
 
 LABELS = ".perennial/traffic/labels.parquet"
 
@@ -29,17 +26,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(folder, tuning={"trials": 0}, training={"families": ["plain"]}, monitoring={"owner": "kim", "notify": told})
     perennial("run", "--simulate", cwd=folder)
     return folder
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[None]:
-    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout and "serving release 1" in server.stdout.readline()
-            yield
-        finally:
-            server.terminate()
 
 
 def monitored(folder: Path, *options: str) -> tuple[Run, str]:
@@ -62,7 +48,7 @@ def test_before_any_request_nothing_is_known_and_that_is_said(example):
 
 
 def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(example):
-    with serving(example):
+    with serving(example, "1"):
         perennial("traffic", "--rate", "5000", "--months", "4", cwd=example)
     sent = pq.read_table(example / ".perennial" / "traffic" / "rows.parquet")
     unlabeled, _ = monitored(example)
@@ -89,7 +75,7 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     assert 'id="monitoring"' in page and "Loss by day" in page and "Monitoring says:" in page
 
     forget(example)
-    with serving(example):
+    with serving(example, "1"):
         perennial("traffic", "--rate", "5000", "--months", "4", "--switch", "concept-drift@2025-05", cwd=example)
     perennial("labels", "add", LABELS, cwd=example)
     changed, said = monitored(example)
@@ -115,7 +101,7 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
 
 def test_a_column_in_another_unit_is_named_first(example):
     forget(example)
-    with serving(example):
+    with serving(example, "1"):
         perennial("traffic", "--rate", "5000", "--months", "2", "--switch", "broken-column@2025-04", cwd=example)
     run, said = monitored(example)
 
@@ -127,7 +113,7 @@ def test_a_column_in_another_unit_is_named_first(example):
 def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
     """What a killed server left, and the requests with which releases are tested, change no count."""
     forget(example)
-    with serving(example):
+    with serving(example, "1"):
         perennial("predict", "--sample", cwd=example)
     wal = next((example / ".perennial" / "log" / "wal").glob("*.jsonl"))
     asked = json.loads(wal.read_text().splitlines()[1])["id"]
@@ -151,7 +137,7 @@ def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
 
 def test_a_person_is_forgotten_in_log_and_labels(example):
     forget(example)
-    with serving(example):
+    with serving(example, "1"):
         perennial("traffic", "--rate", "5000", "--months", "1", cwd=example)
     perennial("labels", "add", LABELS, cwd=example)
     sent = pq.read_table(example / ".perennial" / "traffic" / "rows.parquet")
@@ -186,7 +172,7 @@ def test_bad_input_is_one_sentence(example, tmp_path):
     wrong = perennial("monitor", "--start", "2026-02-01", "--end", "2026-01-01", cwd=example, expect=2)
     assert "expected an end after the start" in wrong.stdout + wrong.stderr
     (tmp_path / "rows.csv").write_text("customer_id,plan\n1,basic\n")
-    with serving(example):
+    with serving(example, "1"):
         refused = perennial("traffic", tmp_path / "rows.csv", cwd=example, expect=2).stderr
     assert "lacks the features" in refused and json.dumps("plan").strip('"') in refused
 
@@ -196,7 +182,7 @@ def test_the_loop_replaces_a_model_that_the_world_has_left_behind_and_keeps_quie
     forget(example)
     changed = ("--switch", "concept-drift@2025-05")
     edit(example, split={"newest_days": 240, "validation": 0.25, "test": 0.25})
-    with serving(example):
+    with serving(example, "1"):
         perennial("traffic", "--rate", "5000", "--months", "4", *changed, cwd=example)
         perennial("labels", "add", LABELS, cwd=example)
         perennial("simulate", "--months", "26", *changed, cwd=example)

@@ -2,17 +2,15 @@
 
 import getpass
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipelines.images.environments import ROOT
 from pipelines.replay.outcome import ReplayOutcome
-from tests.end_to_end.command import PERENNIAL, edit, perennial
+from tests.end_to_end.command import edit, perennial, serving
 
 EXPOSED = {"soak_s": 0, "min_requests": 30, "deadline_s": 600}
 
@@ -26,17 +24,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(folder, tuning={"trials": 0}, training={"families": ["plain"]})
     perennial("run", "--simulate", cwd=folder)
     return folder
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[None]:
-    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout and "serving release" in server.stdout.readline()
-            yield
-        finally:
-            server.terminate()
 
 
 def until(reached: Callable[[], bool], seconds: float = 60) -> None:
