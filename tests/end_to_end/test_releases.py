@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from components.shared import inference
+from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.release import RegisteredVersion
+from components.shared.files import from_uri
+from components.shared.release import endpoint_folder
 from pipelines.images.environments import ROOT
 from pipelines.replay.outcome import ReplayOutcome
 from tests.end_to_end.command import edit, perennial, serving
@@ -33,6 +38,18 @@ def until(reached: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.3)
 
 
+def asked(folder: Path, requests: int = 300) -> bool:
+    """Ask the endpoint for the sample again and again: each step of a release needs requests of its own."""
+    endpoint = folder / ".perennial" / "endpoint"
+    server = endpoint_folder.server(endpoint)
+    assert server is not None
+    package = from_uri(RegisteredVersion.read(endpoint_folder.release_folder(endpoint, "1")).storage_uri)
+    rows = PackageSample.read(package).rows
+    for _ in range(requests):
+        inference.predict(server.url, "churn", rows)
+    return True
+
+
 def status(folder: Path) -> str:
     return perennial("release", "status", cwd=folder).stdout
 
@@ -43,8 +60,7 @@ def test_a_canary_takes_over_step_by_step_and_each_step_is_recorded(example):
         begun = perennial("run", cwd=example).stdout
         assert "version 2 has passed the gate and is exposed step by step" in begun
         until(lambda: "release 2 gets 20 % of the requests (canary, step 1 of 2); release 1 answers" in status(example))
-        perennial("traffic", "--rate", "400", "--months", "1", cwd=example)
-        until(lambda: "no release is under way; release 2, at http://" in status(example))
+        until(lambda: asked(example) and "no release is under way; release 2, at http://" in status(example))
 
     history = perennial("release", "history", cwd=example).stdout
     assert "release begun" in history and "release step" in history and "no harm in" in history
@@ -58,8 +74,9 @@ def test_a_shadow_waits_for_its_approval_and_can_be_taken_back(example):
     )
     with serving(example):
         perennial("run", cwd=example)
-        perennial("traffic", "--rate", "400", "--months", "1", cwd=example)
-        until(lambda: "waits for the approval of somebody-else; release 2 answers" in status(example))
+        until(
+            lambda: asked(example) and "waits for the approval of somebody-else; release 2 answers" in status(example)
+        )
         refused = perennial("release", "approve", cwd=example, expect=2).stderr
         assert f"'{me}' may not approve release 3" in refused
         assert "it waits for the approval of" in perennial("release", "promote", cwd=example).stdout
