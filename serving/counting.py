@@ -37,9 +37,14 @@ class TrafficCounter:
         self._first: list[np.ndarray] = []
 
     def follow(self, versions: frozenset[str], primary: str | None) -> None:
-        """Begin anew for other versions; a change of the shares alone goes on counting."""
+        """Begin anew for other versions; a change of the shares alone goes on counting.
+
+        Args:
+            versions: The versions in memory.
+            primary: The one whose first scores make the ranges, if these are other versions than before.
+        """
         with self._lock:
-            if versions == self._versions.keys() and primary == self._primary:
+            if versions == self._versions.keys():
                 return
             self._server = uuid.uuid4().hex
             self._versions = {version: _Version() for version in versions} if len(versions) > 1 else {}

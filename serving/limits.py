@@ -36,7 +36,7 @@ class BytesInFlight:
         try:
             yield body
         finally:
-            self._give(-body.taken)
+            self._change(-body.taken)
 
     def take(self, size: int) -> None:
         """Take bytes from the budget.
@@ -44,12 +44,13 @@ class BytesInFlight:
         Raises:
             RequestRefused: 503 if they are not left; the client may ask again in a moment.
         """
-        if not self._give(size):
+        if not self._change(size):
             raise RequestRefused(
                 503, "the server holds as many bytes of other requests as it may; ask again in a moment.", "busy"
             )
 
-    def _give(self, size: int) -> bool:
+    def _change(self, size: int) -> bool:
+        """Add to what is held, if the budget allows it; giving back is always allowed."""
         with self._lock:
             if size > 0 and self._held + size > self._budget:
                 return False

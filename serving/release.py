@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 
 from components.shared.errors import StepFailed
+from components.shared.package import decisions
 from components.shared.package.model_package import ModelPackage
 from serving.limits import CEILING_BYTES, CEILING_MIB
 from serving.refusal import RequestRefused
@@ -75,12 +76,7 @@ class ServedRelease:
 
     def decide(self, scores: np.ndarray) -> list[Any] | None:
         """Return the decision per row: by the threshold, or the likeliest class; None where the model takes none."""
-        if self.task == "multiclass":
-            return [self.classes[likeliest] for likeliest in scores.argmax(axis=1)]
-        if self.task == "binary" and self.threshold is not None:
-            negative, positive = self.classes
-            return [positive if score >= self.threshold else negative for score in scores.tolist()]
-        return None
+        return decisions.decide(self.task, self.classes, self.threshold, scores)
 
 
 def _labels(task: str, classes: list[Any]) -> dict[str, Any]:

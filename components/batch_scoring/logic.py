@@ -10,16 +10,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
 from components.shared.documents.batch_scores import BatchScores, ScoredPart
 from components.shared.documents.champion import ChampionRecord
-from components.shared.documents.model_facts import ModelFacts
 from components.shared.errors import InputError
-from components.shared.inputs import rows as row_inputs
+from components.shared.package import answers
 from components.shared.package.table_model import TableModel
 from components.shared.project import Project
 
@@ -32,8 +30,7 @@ _log = logging.getLogger(__name__)
 def score(project: Project, rows: Path, champion: Path, folder: str, target: Path) -> BatchScores:
     """Score all rows and write ``scores.json`` beside the files, and into ``target``.
 
-    A part has the columns of the entity and the event time, ``score`` (or ``score.<class>`` of several classes),
-    ``decision`` where the model takes one, and ``version``.
+    A part has the columns of the entity and the event time, and those of ``components.shared.package.answers``.
 
     Args:
         project: Names the entity and the event time.
@@ -94,28 +91,5 @@ def _scored(project: Project, model: TableModel, version: str, rows: pa.Table) -
             f"the rows lack the features {absent}, which version {version} of {facts.name!r} takes; the project has "
             "changed since it was trained. Run 'perennial run' first."
         )
-    scores = model.score(row_inputs.inputs(rows, list(facts.numeric), list(facts.categorical)))
-    columns = {name: rows[name] for name in (project.entity, project.event_time)}
-    if scores.ndim == 1:
-        columns["score"] = pa.array(scores.astype(np.float32))
-    else:
-        assert facts.classes is not None
-        columns |= {f"score.{c}": pa.array(scores[:, i].astype(np.float32)) for i, c in enumerate(facts.classes)}
-    decided = _decisions(facts, scores)
-    if decided is not None:
-        columns["decision"] = pa.array(decided, pa.string())
-    columns["version"] = pa.array([version] * len(rows), pa.string())
-    return pa.table(columns)
-
-
-def _decisions(facts: ModelFacts, scores: np.ndarray) -> list[str] | None:
-    """Decide as the server does: by the threshold, or the likeliest class."""
-    if facts.task == "multiclass":
-        assert facts.classes is not None
-        return [facts.classes[i] for i in scores.argmax(axis=1)]
-    if facts.task == "binary" and facts.threshold is not None:
-        assert facts.classes is not None
-        negative, positive = facts.classes
-        # Served scores are float32; a threshold is compared with the same number.
-        return [positive if s >= facts.threshold else negative for s in scores.astype(np.float32).tolist()]
-    return None
+    identity = {name: rows[name] for name in (project.entity, project.event_time)}
+    return pa.table(identity | answers.columns(facts, model.score(model.inputs(rows)), version))

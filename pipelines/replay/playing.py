@@ -151,7 +151,7 @@ class Player:
 
 
 def weeks(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Divide a time into weeks; a rest that is no whole week is left out."""
+    """Split a period into whole weeks; an incomplete last week is dropped."""
     while start + timedelta(days=7) <= end:
         yield start, start + timedelta(days=7)
         start += timedelta(days=7)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from components.shared.errors import InputError
 from components.shared.inputs.rows import texts
-from components.shared.measures.ranking import Floats
+from components.shared.package import answers
 from components.shared.package.table_model import TableModel
 from pipelines.scoring.new_rows import NewRows
 
@@ -73,7 +73,7 @@ def write(
         out: A CSV or parquet file.
         advance: Is told the number of rows after each batch.
     """
-    made = _columns_made(model)
+    made = answers.names(model.facts)
     kept = [(i, name) for i, name in enumerate(new.columns) if name not in made]
     result = ScoredTable(
         out=out,
@@ -94,10 +94,10 @@ def write(
             features = pa.table({name: table.column(f"f{i}") for i, name in enumerate(new.features)})
             scores = model.score(model.inputs(features))
             unknown.update(_unknown(model, features))
-            answers = _answers(model, scores, version)
-            if "decision" in answers:
-                decided.update(answers["decision"].to_pylist())
-            written = pa.table({name: table.column(f"r{i}") for i, name in kept} | answers)
+            added = answers.columns(model.facts, scores, version)
+            if "decision" in added:
+                decided.update(added["decision"].to_pylist())
+            written = pa.table({name: table.column(f"r{i}") for i, name in kept} | added)
             writer = writer or open_writer(written.schema)
             writer.write_table(written)
             advance(batch.num_rows)
@@ -128,27 +128,6 @@ def _writing(out: Path) -> Iterator[Callable[[pa.Schema], _Writer]]:
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _columns_made(model: TableModel) -> list[str]:
-    facts = model.facts
-    scores = [f"score_{name}" for name in facts.classes or ()] if facts.task == "multiclass" else ["score"]
-    return [*scores, *(["decision"] if facts.task != "regression" else []), "model_version"]
-
-
-def _answers(model: TableModel, scores: Floats, version: str) -> dict[str, pa.Array]:
-    """Return the columns that the model adds."""
-    facts = model.facts
-    classes = np.array(facts.classes or (), object)
-    answers: dict[str, pa.Array] = {}
-    if facts.task == "multiclass":
-        answers |= {f"score_{name}": pa.array(scores[:, i]) for i, name in enumerate(classes)}
-        answers["decision"] = pa.array(classes[scores.argmax(axis=1)], pa.string())
-    else:
-        answers["score"] = pa.array(scores)
-        if facts.threshold is not None:
-            answers["decision"] = pa.array(classes[(scores >= facts.threshold).astype(int)], pa.string())
-    return answers | {"model_version": pa.array([version] * len(scores))}
 
 
 def _unknown(model: TableModel, features: pa.Table) -> dict[str, int]:

@@ -52,6 +52,12 @@ class RunRequest:
     train_since: datetime | None = None
     """Train on rows from this time on, as ``split.since`` of the project file says; None leaves that to the file."""
 
+    def applied_to(self, project: Project) -> Project:
+        """Return the project with what this request asks of its split."""
+        if self.train_since is None:
+            return project
+        return project.model_copy(update={"split": project.split.model_copy(update={"since": self.train_since})})
+
     @property
     def entry(self) -> PipelineEntry:
         """The pipeline's entry in the catalogue.

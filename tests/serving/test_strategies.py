@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from components.shared import inference
@@ -24,6 +25,7 @@ from components.shared.release.pace import Pace
 from components.shared.release.plan import Plan, PlanStep
 from components.shared.release.sample import Sample
 from pipelines.targets.local import endpoint as local
+from serving.counting import TrafficCounter
 from tests.serving import tiny
 from tests.serving.test_rollout import PYTHON, ROOT, until
 
@@ -192,6 +194,22 @@ def test_a_shadow_s_answers_are_logged_and_compared_but_given_to_nobody(tmp_path
     assert {(release, line.get("shadow", False)) for release, line in logged} == {("1", False), ("2", True)}
     assert ids["1"] == {f"r{n}" for n in range(len(answers))} and len(ids["2"]) >= 5
     assert ids["2"] < ids["1"] or ids["2"] == ids["1"], "paired by the request's id"
+
+
+def test_counts_go_on_when_the_shares_change_and_begin_anew_for_other_versions():
+    counter = TrafficCounter()
+    counter.follow(frozenset({"1", "2"}), "1")
+    counter.answered("2", 0.001, np.array([0.5]))
+    before = counter.read()
+
+    # At equal shares the candidate may be the first of the two.
+    counter.follow(frozenset({"1", "2"}), "2")
+    assert counter.read() == before and before.versions["2"].answered == 1
+
+    counter.follow(frozenset({"1"}), "1")
+    assert counter.read().versions == {}
+    counter.answered("1", 0.001, np.array([0.5]))
+    assert counter.read().versions == {}, "one version is not counted"
 
 
 def test_probes_and_requests_for_one_version_are_no_evidence(tmp_path: Path, running: local.Running):

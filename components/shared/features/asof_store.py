@@ -22,7 +22,6 @@ Views are joined one after another: several ASOF joins in one query take many ti
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
@@ -41,6 +40,7 @@ from feast.repo_config import RepoConfig
 
 _ROW = "asof row"
 _TIME = "asof time"
+_USABLE, _RANK = '"asof usable"', '"asof rank"'
 _FACTOR = 2**64
 """More microseconds than any time has."""
 
@@ -161,7 +161,7 @@ def _join(
             examples = entity_df.assign(**{time: times, _ROW: range(len(entity_df))})
             connection.register("examples", examples)
             for number, view in enumerate(views):
-                connection.execute(_query(f"joined{number}", Path(str(config.repo_path)), view, time, late=late))
+                connection.execute(_query(f"joined{number}", view, time, late=late))
             columns = [_quoted(name) for name in entity_df.columns]
             columns += [_quoted(name) for view in views for name in view.features.values()]
             tables = "".join(f" LEFT JOIN joined{number} USING ({_quoted(_ROW)})" for number in range(len(views)))
@@ -169,7 +169,7 @@ def _join(
             return connection.sql(query).to_arrow_table()
 
 
-def _query(name: str, repo: Path, view: _View, time: str, *, late: bool) -> str:
+def _query(name: str, view: _View, time: str, *, late: bool) -> str:
     """Return the statement that joins one view: a table with the number of each example and the view's features."""
     keys = ", ".join(_quoted(key) for key in view.keys)
     moment = f"{_quoted(view.time)}::TIMESTAMPTZ"
@@ -178,20 +178,21 @@ def _query(name: str, repo: Path, view: _View, time: str, *, late: bool) -> str:
     usable = f"greatest({moment}, {cutoff})" if cutoff else moment
     # One number that orders as (event time, created) does.
     order = f"epoch_us({moment})::HUGEINT * {_FACTOR}" + (f" + coalesce(epoch_us({created}), 0)" if created else "")
-    known = f"{_quoted(view.time)} IS NOT NULL" + (f" AND {_quoted(view.created or '')} IS NOT NULL" if cutoff else "")
+    complete = " AND ".join(f"{column} IS NOT NULL" for column in filter(None, (moment, cutoff)))
     inner = {column: f"asof feature {index}" for index, column in enumerate(view.features)}
     picked = "".join(f", {_quoted(column)} AS {_quoted(alias)}" for column, alias in inner.items())
-    path = str((repo / view.path) if not Path(view.path).is_absolute() else view.path).replace("'", "''")
-    last = f"ROW_NUMBER() OVER (PARTITION BY {keys}, usable ORDER BY rank DESC) = 1"
+    # As in Feast's store, a relative path is one below the working directory.
+    path = view.path.replace("'", "''")
+    last = f"ROW_NUMBER() OVER (PARTITION BY {keys}, {_USABLE} ORDER BY {_RANK} DESC) = 1"
     rows = (
-        f"SELECT {keys}, {moment} AS {_quoted(_TIME)}, {usable} AS usable, {order} AS rank{picked}"
-        f" FROM read_parquet('{path}') WHERE {known}"
+        f"SELECT {keys}, {moment} AS {_quoted(_TIME)}, {usable} AS {_USABLE}, {order} AS {_RANK}{picked}"
+        f" FROM read_parquet('{path}') WHERE {complete}"
     )
     if created:
         rows = f"SELECT * FROM ({rows}) QUALIFY {last}"
     if cutoff:
-        earlier = f"PARTITION BY {keys} ORDER BY usable ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
-        rows = f"SELECT * FROM ({rows}) QUALIFY rank > coalesce(max(rank) OVER ({earlier}), rank - 1)"
+        earlier = f"PARTITION BY {keys} ORDER BY {_USABLE} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+        rows = f"SELECT * FROM ({rows}) QUALIFY {_RANK} > coalesce(max({_RANK}) OVER ({earlier}), {_RANK} - 1)"
     alive = "TRUE" if view.ttl is None else f"v.{_quoted(_TIME)} + {_interval(view.ttl)} >= e.{_quoted(time)}"
     features = "".join(
         f", CASE WHEN {alive} THEN v.{_quoted(inner[column])} END AS {_quoted(shown)}"
@@ -200,7 +201,7 @@ def _query(name: str, repo: Path, view: _View, time: str, *, late: bool) -> str:
     on = " AND ".join(f"e.{_quoted(column)} = v.{_quoted(key)}" for key, column in view.keys.items())
     return (
         f"CREATE TEMP TABLE {name} AS SELECT e.{_quoted(_ROW)}{features} FROM examples e"
-        f" ASOF LEFT JOIN ({rows}) v ON {on} AND e.{_quoted(time)} >= v.usable"
+        f" ASOF LEFT JOIN ({rows}) v ON {on} AND e.{_quoted(time)} >= v.{_USABLE}"
     )
 
 

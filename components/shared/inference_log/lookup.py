@@ -42,8 +42,8 @@ def _in_file(path: Path, wanted_hash: int, request_id: str) -> Sequence[pa.Table
         if len(at):
             candidates = file.read_row_group(group).take(pa.array(at))
             # Two ids may have one hash.
-            found = candidates.filter(pc.equal(candidates["request_id"], request_id))
-            if "shadow" in found.column_names:
-                found = found.filter(pc.invert(pc.fill_null(found["shadow"], False)))
-            tables.append(found)
+            rows_of_request = candidates.filter(pc.equal(candidates["request_id"], request_id))
+            if "shadow" in rows_of_request.column_names:
+                rows_of_request = rows_of_request.filter(pc.invert(pc.fill_null(rows_of_request["shadow"], False)))
+            tables.append(rows_of_request)
     return [table for table in tables if table.num_rows]

@@ -170,9 +170,7 @@ class ReleaseDriver:
             InputError: If none does.
         """
         with self._store.hold():
-            journal = self._waiting()
-            self._run(journal, machine.transition(journal.plan, journal.state, Event.FAILED))
-            return Progress("rolled back", reason, journal)
+            return self._take_back(self._waiting(), reason)
 
     def _waiting(self) -> ReleaseJournal:
         self._recover()
@@ -203,13 +201,20 @@ class ReleaseDriver:
                 journal = journal.model_copy(update={"held": verdict.reason})
                 self._store.write(journal)
                 return Progress("held", verdict.reason, journal)
-            case "fail" | "inconclusive":
-                self._run(journal, machine.transition(journal.plan, journal.state, Event.FAILED))
-                if verdict.outcome == "fail":
-                    self._alias.take_back(journal.name, journal.version, verdict.reason)
-                return Progress("rolled back", verdict.reason, journal, harmful=verdict.outcome == "fail")
+            case "fail":
+                return self._take_back(journal.model_copy(update={"harm": verdict.reason}), verdict.reason)
+            case "inconclusive":
+                return self._take_back(journal, verdict.reason)
             case _:
                 return Progress("waiting", verdict.reason, journal)
+
+    def _take_back(self, journal: ReleaseJournal, reason: str) -> Progress:
+        """Undo a release; what fails of that is added to the reason, and the next recovery completes it."""
+        try:
+            self._run(journal, machine.transition(journal.plan, journal.state, Event.FAILED))
+        except PerennialError as problem:
+            reason = f"{reason}; {problem}"
+        return Progress("rolled back", reason, journal, harmful=journal.harm is not None)
 
     def _went_on(self, journal: ReleaseJournal, event: Event, reason: str) -> Progress:
         """Let the machine go on, past an approval that was given before; say where it is now.
@@ -313,6 +318,8 @@ class ReleaseDriver:
             case ReleaseAction.REMOVE:
                 self._traffic.remove(journal)
             case ReleaseAction.CLOSE:
+                if journal.harm is not None:
+                    self._alias.take_back(journal.name, journal.version, journal.harm)
                 self._store.write(None)
         return journal
 

@@ -66,6 +66,7 @@ class ReleaseJournal(Document):
         exposure: What is known of the candidate while it is watched.
         held: Why nothing happens until somebody decides; None otherwise.
         approval: Who let the candidate take over.
+        harm: Why the candidate is taken back and must not be released again unchanged; None otherwise.
     """
 
     FILE: ClassVar[str] = "journal.json"
@@ -82,6 +83,7 @@ class ReleaseJournal(Document):
     exposure: Exposure | None = None
     held: str | None = None
     approval: Approval | None = None
+    harm: str | None = None
 
     @property
     def version(self) -> str:

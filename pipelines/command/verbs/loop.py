@@ -96,7 +96,7 @@ def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, co
 
 
 def _retrain(backend: Backend, decision: MonitoringDecision, console: Console) -> int:
-    """Train anew; where the loss has risen, on rows from the day on which that began, if they are enough."""
+    """Retrain; if the loss has risen, use the rows since the day it began to rise, if there are enough of them."""
     since = datetime.fromisoformat(decision.changed_on).replace(tzinfo=UTC) if decision.changed_on else None
     window = f", preferably on rows from {since:%Y-%m-%d} on" if since else ""
     console.print(f"retraining on the project's tables as they are now{window}", highlight=False)

@@ -76,10 +76,13 @@ class _Watch:
     def look(self) -> None:
         """Look, if there is such a release; the registry is opened once for each."""
         try:
-            if local_release.waiting(self._backend.state.endpoint) is None:
-                self._driver = None
-                return
             assert isinstance(self._backend, LocalBackend)
+            state = self._backend.state
+            if local_release.waiting(state.endpoint) is None:
+                self._driver = None
+                # What a registry that did not answer left undone.
+                local_release.recover(state.endpoint, state.registry_uri)
+                return
             self._driver = self._driver or self._backend.release_driver()
             releases.look(self._backend, self._driver, self._console)
             self._told = None

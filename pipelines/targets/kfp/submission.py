@@ -157,7 +157,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         # A table in a database hides no other: those that are files travel, and ingestion runs in every run.
         source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
         source_root = bucket.put_tables(project, state.root, source_hash or _files_hash(prepared))
-    bundled = bundle.write(project, state.project_file, state.bundles)
+    bundled = bundle.write(request.applied_to(project), state.project_file, state.bundles)
     context = RunContext(
         project_uri=bucket.put_bundle(bundled),
         source_root=source_root,

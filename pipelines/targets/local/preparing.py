@@ -59,11 +59,7 @@ class PreparedRun:
     def plan(self, request: RunRequest) -> RunPlan:
         """Decide what the run is called with, and read what the registry holds; the caller holds the project's lock."""
         registry = registry_reading.read(self.state, self.project.name) if self.entry.reads_registry else None
-        project = self.project
-        if request.train_since is not None:
-            project = project.model_copy(
-                update={"split": project.split.model_copy(update={"since": request.train_since})}
-            )
+        project = request.applied_to(self.project)
         bundled = str(bundle.write(project, self.state.project_file, self.state.bundles))
         arguments = self.entry.arguments(self._context(bundled, registry.digest if registry else "", request))
         key = unchanged.key(self.ir, arguments, self.state.root) if registry else None

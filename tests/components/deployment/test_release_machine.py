@@ -3,7 +3,7 @@
 import contextlib
 import doctest
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -176,7 +176,7 @@ class MemoryAlias:
         self.world.act(f"alias {version}", lambda: setattr(self.world, "champion", version))
 
     def take_back(self, name: str, version: str, reason: str) -> None:
-        self.world.harmful[version] = reason
+        self.world.act("mark", lambda: self.world.harmful.update({version: reason}))
 
 
 class MemoryJournal:
@@ -388,6 +388,28 @@ def test_a_candidate_that_fails_requests_is_taken_back_and_remembered():
     assert progress.reason == "it fails more requests than the champion (40 of 100 against 0 of 500)"
     assert world.at_rest() == "1"
     assert world.harmful == {"2": progress.reason}
+
+
+@pytest.mark.parametrize("fault", ["fail before", "kill before"])
+def test_the_traffic_goes_back_and_the_mark_is_not_lost_whatever_happens_to_the_undo(fault):
+    world = begun()
+    world.request(10, 10)
+    advance(world, 0)
+    actions = len(world.actions)
+    world.request(500, 100, failed=40)
+    clean = replace(world, faults=[], actions=list(world.actions), placed=set(world.placed), harmful={})
+    advance(clean, 1)
+    # The first two effects record the look and the undo; from then on the traffic has gone back.
+    for index in range(3, len(clean.actions) - actions):
+        broken = replace(world, actions=[], placed=set(world.placed), shares=dict(world.shares), harmful={})
+        broken.faults = [*["ok"] * index, fault]
+        progress = attempt(broken, partial(advance, broken, 1))
+
+        assert broken.shares == {"1": 100}
+        if fault == "fail before":
+            assert progress.harmful and "it fails more requests than the champion" in progress.reason
+        process(broken).recover()
+        assert broken.at_rest() == "1" and "2" in broken.harmful, broken.actions
 
 
 @pytest.mark.parametrize("inconclusive", ["abort", "hold"])

@@ -42,7 +42,9 @@ def view(folder: Path, name: str, table: list[tuple[Any, ...]], ttl: timedelta, 
     )
 
 
-def answers(kind: str, folder: Path, views: list[FeatureView], frame: pd.DataFrame, late: bool) -> list[Any]:
+def answers(
+    kind: str, folder: Path, views: list[FeatureView], frame: pd.DataFrame, late: bool, entity: Entity = WHO
+) -> list[Any]:
     """Ask one kind of store for every feature, one tuple per example in their order."""
     store = FeatureStore(
         config=RepoConfig(
@@ -53,7 +55,7 @@ def answers(kind: str, folder: Path, views: list[FeatureView], frame: pd.DataFra
             entity_key_serialization_version=3,
         )
     )
-    store.apply([WHO, *views])
+    store.apply([entity, *views])
     refs = [f"{each.name}:{field.name}" for each in views for field in each.features]
     job = store.get_historical_features(frame.copy(), refs, full_feature_names=True, filter_by_created_timestamp=late)
     joined = job.to_arrow().to_pandas().sort_values("number")
@@ -99,6 +101,22 @@ def test_names_that_feast_s_join_uses_itself_are_names_like_any_other(tmp_path: 
     views = [view(tmp_path, "one", [("a", START, START, 1.5)], timedelta(days=1), feature)]
 
     assert answers(OURS, tmp_path, views, frame_of([("a", START)]), late=True) == [(1.5,)]
+
+
+@pytest.mark.parametrize("key", ["rank", "usable", "order", "asof time"])
+def test_an_entity_may_have_any_name(tmp_path: Path, key: str):
+    times = pa.array([START, START], pa.timestamp("us"))
+    table = pa.table({key: ["a", "b"], "moment": times, "created": times, "value": [1.0, 2.0]})
+    pq.write_table(table, tmp_path / "one.parquet")
+    who = Entity(name="entity", join_keys=[key], value_type=ValueType.STRING)
+    source = FileSource(
+        path=str(tmp_path / "one.parquet"), timestamp_field="moment", created_timestamp_column="created"
+    )
+    schema = [Field(name="value", dtype=Float64)]
+    views = [FeatureView(name="one", entities=[who], ttl=timedelta(days=1), schema=schema, source=source, online=False)]
+    frame = frame_of([("b", START), ("a", START)]).rename(columns={"who": key})
+
+    assert answers(OURS, tmp_path, views, frame, late=True, entity=who) == [(2.0,), (1.0,)]
 
 
 def test_a_row_that_arrived_late_is_used_from_then_on_and_a_later_event_still_wins(tmp_path: Path):

@@ -1,0 +1,33 @@
+"""The columns that a model adds to the rows of a table."""
+
+import pyarrow as pa
+
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.measures.ranking import Floats
+from components.shared.package.decisions import decide
+
+VERSION = "model_version"
+
+
+def names(facts: ModelFacts) -> list[str]:
+    """Name the columns, in their order."""
+    scores = [f"score_{name}" for name in facts.classes or ()] if facts.task == "multiclass" else ["score"]
+    return [*scores, *(["decision"] if facts.task != "regression" else []), VERSION]
+
+
+def columns(facts: ModelFacts, scores: Floats, version: str) -> dict[str, pa.Array]:
+    """Return ``score`` (``score_<class>`` of several classes), ``decision`` if the model takes one, and its version.
+
+    Args:
+        facts: What the package says about the model.
+        scores: (rows,) or (rows, classes).
+        version: The model's version.
+    """
+    if facts.task == "multiclass":
+        made = {f"score_{name}": pa.array(scores[:, i]) for i, name in enumerate(facts.classes or ())}
+    else:
+        made = {"score": pa.array(scores)}
+    decisions = decide(facts.task, facts.classes or (), facts.threshold, scores)
+    if decisions is not None:
+        made["decision"] = pa.array(decisions, pa.string())
+    return made | {VERSION: pa.array([version] * len(scores), pa.string())}
