@@ -96,7 +96,10 @@ class InferenceRoutes:
         """Answer with what each version did while there was more than one."""
         try:
             self._served.pick(model, None)
-            await _send(send, 200, self._exchange.counter.read().model_dump_json().encode())
+            routing = self._served.routing
+            followed = {"shares": routing.shares, "mirrors": routing.mirrors}
+            counts = self._exchange.counter.read().model_copy(update=followed)
+            await _send(send, 200, counts.model_dump_json().encode())
         except RequestRefused as refusal:
             await _send(send, refusal.status, _error(refusal.sentence))
 

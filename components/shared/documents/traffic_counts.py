@@ -53,6 +53,8 @@ class TrafficCounts(Document):
         versions: Version to its counts.
         shadows: Version to what it did as a shadow.
         score_edges: Deciles of the first scores of the version that answered most; empty until there are enough.
+        shares: Version to its percentage of the requests, as the server follows it now.
+        mirrors: Versions that get a copy of each request.
     """
 
     FILE = "stats.json"
@@ -61,3 +63,5 @@ class TrafficCounts(Document):
     versions: dict[str, VersionCounts] = Field(default_factory=dict)
     shadows: dict[str, ShadowCounts] = Field(default_factory=dict)
     score_edges: tuple[float, ...] = ()
+    shares: dict[str, int] = Field(default_factory=dict)
+    mirrors: tuple[str, ...] = ()

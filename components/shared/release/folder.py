@@ -13,6 +13,7 @@ from components.shared.release.routing import Routing
 from components.shared.release.sample import Sample
 
 _APPEAR_S = 2.0
+_FOLLOW_S = 5.0
 _LOG = "; the endpoint's server.log says why."
 
 
@@ -66,7 +67,7 @@ class FolderTraffic:
         """Do nothing: all versions share the one server."""
 
     def route(self, journal: ReleaseJournal, share: int, *, mirrored: bool = False) -> None:
-        """Write the shares; the server follows within a moment."""
+        """Write the shares, and wait for the server to follow them; one of before it could say so gets a moment."""
         if journal.former == journal.version:
             shares = {journal.version: 100}
         elif journal.former is None:
@@ -76,10 +77,10 @@ class FolderTraffic:
             shares = {journal.former: 100 - share, journal.version: share}
         mirrors = (journal.version,) if mirrored else ()
         current = routing.read(self._endpoint)
-        routing.write(
-            self._endpoint,
-            Routing(shares=shares, mirrors=mirrors, sticky_key=current.sticky_key, former=current.former),
-        )
+        changed = Routing(shares=shares, mirrors=mirrors, sticky_key=current.sticky_key, former=current.former)
+        routing.write(self._endpoint, changed)
+        if self.serving():
+            self._pace.within(lambda: self._follows(journal, changed), _FOLLOW_S)
 
     def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
         """Ask the server, if one runs."""
@@ -123,6 +124,10 @@ class FolderTraffic:
         if server is not None:
             url = server.url
             self._pace.within(lambda: _dropped(url, journal), deadline_s)
+
+    def _follows(self, journal: ReleaseJournal, changed: Routing) -> bool:
+        counts = self.counts(journal)
+        return counts is not None and (counts.shares, counts.mirrors) == (changed.shares, changed.mirrors)
 
     def _loaded(self, journal: ReleaseJournal) -> bool:
         status, state = inference.call(self._url(), _ready_path(journal))

@@ -103,7 +103,7 @@ def test_names_that_feast_s_join_uses_itself_are_names_like_any_other(tmp_path: 
     assert answers(OURS, tmp_path, views, frame_of([("a", START)]), late=True) == [(1.5,)]
 
 
-@pytest.mark.parametrize("key", ["rank", "usable", "order", "asof time"])
+@pytest.mark.parametrize("key", ["rank", "usable", "order", "value row"])
 def test_an_entity_may_have_any_name(tmp_path: Path, key: str):
     times = pa.array([START, START], pa.timestamp("us"))
     table = pa.table({key: ["a", "b"], "moment": times, "created": times, "value": [1.0, 2.0]})
