@@ -5,8 +5,9 @@ Use it in ``feature_store.yaml`` by its class path::
     offline_store:
       type: components.shared.features.asof_store.AsofOfflineStore
 
-This module imports nothing else of this project. Names that begin with "asof " are its own. What it does not join itself (a source that is no parquet file, an
-on-demand view in the substrait mode) is left to Feast's store, from which it also inherits everything but the join.
+This module imports nothing else of this project. Columns whose names begin with ``asof`` are its own. What it does not
+join itself (a source that is no parquet file, an on-demand view in the substrait mode) is left to Feast's store, from
+which it also inherits everything but the join.
 
 An ASOF join gives each example the newest row that is not newer than the example. Two things need a preparation:
 
