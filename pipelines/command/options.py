@@ -73,8 +73,8 @@ def target(default: str | None, description: str) -> Callable[[Command], Command
 
 
 local_target = target("laptop", "Target: laptop, docker, or the path of a target file.")
-cluster_target = target("kfp", "Target: kfp, or the path of a target file.")
-any_target = target("laptop", "Target: laptop, docker, kfp, or the path of a target file.")
+cluster_target = target("kfp", "Target: kfp, vertex, or the path of a target file.")
+any_target = target("laptop", "Target: laptop, docker, kfp, vertex, or the path of a target file.")
 
 
 def pipeline(command: Command) -> Command:

@@ -91,9 +91,14 @@ class Auth(Section):
 class Storage(Section):
     """The bucket to which bundles and local tables are uploaded."""
 
-    uri: str = Field(description="s3://bucket/prefix, or minio://bucket/prefix for the server that is part of KFP.")
-    endpoint_url: str | None = Field(None, description="Address of the S3 server, as this command reaches it.")
-    region: str = Field("us-east-1", description="Region of the bucket.")
+    uri: str = Field(
+        description="s3://bucket/prefix, gs://bucket/prefix, or minio://bucket/prefix for the server that is part of "
+        "KFP."
+    )
+    endpoint_url: str | None = Field(
+        None, description="Address of the bucket's server, as this command reaches it; default: the cloud's own."
+    )
+    region: str = Field("us-east-1", description="Region of an S3 bucket.")
 
 
 class Kfp(Section):
@@ -135,4 +140,48 @@ class Kfp(Section):
     )
 
 
-Target = Laptop | Docker | Kfp
+class Vertex(Section):
+    """Vertex AI Pipelines of Google Cloud."""
+
+    kind: Literal["vertex"] = Field(description="Type of the target.")
+    project: str = Field(
+        pattern=r"^$|^[a-z][a-z0-9-]{4,28}[a-z0-9]$", description="Id of the Google Cloud project, not its number."
+    )
+    region: str = Field(pattern=r"^[a-z]+-[a-z]+[0-9]+$", description="Region of runs and endpoints.")
+    services: Services = Field(description="Addresses of the services.")
+    images: Images = Field(description="Where the images of the steps are.")
+    storage: Storage = Field(description="Bucket for bundles, local tables and artifacts.")
+    service_account: str | None = Field(
+        None, description="Email of the steps' service account; default: the project's own for Compute Engine."
+    )
+    network: str | None = Field(
+        None,
+        pattern=r"^projects/[^/]+/global/networks/[^/]+$",
+        description="VPC network that is peered with Vertex AI, as projects/NUMBER/global/networks/NAME.",
+    )
+    encryption_key: str | None = Field(
+        None,
+        pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$",
+        description="Key of Cloud KMS that encrypts what a run keeps.",
+    )
+    labels: dict[
+        Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")], Annotated[str, Field(pattern=r"^[a-z0-9_-]{0,63}$")]
+    ] = Field(default_factory=dict, description="Labels of every run, as for billing.")
+    env: dict[EnvironmentName, str] = Field(default_factory=dict, description="Environment variables of every step.")
+    pipeline_root: str | None = Field(
+        None, pattern=r"^gs://", description="Where runs keep artifacts; default: 'runs' below storage.uri."
+    )
+    registry_url: str | None = Field(
+        None, description="Address of the registry, as this command reaches it; default: services.registry."
+    )
+    experiment: str | None = Field(None, description="Experiment of the runs; default: the project's name.")
+    prices: str | None = Field(None, description="Your price file; default: list prices that are shipped.")
+    api_endpoint: str | None = Field(
+        None, description="Host and port of the API, as behind Private Service Connect; default: the region's."
+    )
+    logging_url: str = Field("https://logging.googleapis.com", description="Address of Cloud Logging.")
+
+
+Remote = Kfp | Vertex
+"""A target whose runs happen at a server."""
+Target = Laptop | Docker | Remote

@@ -26,8 +26,16 @@ def _kfp() -> type[Backend]:
     return KfpBackend
 
 
+def _vertex() -> type[Backend]:
+    from pipelines.targets.vertex.backend import VertexBackend
+
+    return VertexBackend
+
+
 # A backend imports what it talks to (Docker's or kfp's client), which takes seconds, so each is imported when opened.
-BACKENDS: dict[str, Callable[[], type[Backend]]] = {"laptop": _laptop, "docker": _docker, "kfp": _kfp}
+BACKENDS: dict[str, Callable[[], type[Backend]]] = {
+    "laptop": _laptop, "docker": _docker, "kfp": _kfp, "vertex": _vertex,
+}  # fmt: skip
 """Kind of a target -> its backend."""
 
 
@@ -35,7 +43,7 @@ def open_backend(target: str = "laptop", project: Path = Path(), overrides: Sequ
     """Open a target of a project; nothing is connected or built yet.
 
     Args:
-        target: ``laptop``, ``docker``, ``kfp``, a target of the project, or the path of a target file.
+        target: ``laptop``, ``docker``, ``kfp``, ``vertex``, a target of the project, or the path of a target file.
         project: The project's folder, or its project.yaml.
         overrides: ``key=value`` for single keys of the target.
 

@@ -8,10 +8,10 @@ import yaml
 
 from components.shared.errors import InputError
 from pipelines.project import typed_yaml
-from pipelines.targets.model import Docker, Kfp, Laptop, Target
+from pipelines.targets.model import Docker, Kfp, Laptop, Target, Vertex
 
 SHIPPED = Path(__file__).parent
-_KINDS: dict[str, type[Target]] = {"laptop": Laptop, "docker": Docker, "kfp": Kfp}
+_KINDS: dict[str, type[Target]] = {"laptop": Laptop, "docker": Docker, "kfp": Kfp, "vertex": Vertex}
 
 
 def read(name: str, root: Path, overrides: Sequence[str] = ()) -> Target:

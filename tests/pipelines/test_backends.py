@@ -13,13 +13,14 @@ import yaml
 from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.definitions import catalog
-from pipelines.targets.kfp import submission
 from pipelines.targets.opening import BACKENDS, open_backend
 from pipelines.targets.protocol import Backend, RunObserver, RunRequest
+from pipelines.targets.remote import submission
 from tests.engine import base, client_or_skip
 from tests.pipelines import toy
 from tests.pipelines.kfp.conftest import s3  # noqa: F401 - a fixture
 from tests.pipelines.kfp.double import Double
+from tests.pipelines.vertex.conftest import google, vertex_server  # noqa: F401 - fixtures
 
 # A run that was submitted, listed, shown and ended at a real server.
 RECORDING = "a-submitted-run-is-recorded-listed-shown-and-ended"
@@ -69,6 +70,9 @@ def case(request, tmp_path, monkeypatch) -> Iterator[Case]:
     elif request.param == "docker":
         client_or_skip()
         yield Case(open_backend("docker", root, [f"images.base={base()}"]), RunRequest("toy"), follows=True)
+    elif request.param == "vertex":
+        google = request.getfixturevalue("google")
+        yield Case(open_backend("vertex", root, google.settings), RunRequest(), follows=False)
     else:
         address = request.getfixturevalue("s3")
         monkeypatch.setattr(submission, "revision", lambda: "0123456789ab")

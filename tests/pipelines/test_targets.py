@@ -8,11 +8,11 @@ from components.shared.errors import InputError
 from pipelines.targets import model, reading
 
 
-@pytest.mark.parametrize("name", ["laptop", "docker", "kfp"])
+@pytest.mark.parametrize("name", ["laptop", "docker", "kfp", "vertex"])
 def test_a_shipped_target_states_every_default_as_the_types_do(name: str, tmp_path: Path) -> None:
     target = reading.read(name, tmp_path)
     assert target.kind == name
-    if not isinstance(target, model.Kfp):
+    if not isinstance(target, model.Kfp | model.Vertex):
         assert target == type(target).model_validate(
             {"kind": name, "services": {k: v for k, v in target.services.model_dump().items()}}
             | ({"mounts": target.mounts} if isinstance(target, model.Docker) else {})
@@ -39,12 +39,12 @@ def test_one_key_can_be_overridden(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "overrides", "sentence"),
     [
-        ("moon", [], "there is no target 'moon'; known are ['docker', 'kfp', 'laptop']"),
+        ("moon", [], "there is no target 'moon'; known are ['docker', 'kfp', 'laptop', 'vertex']"),
         ("moon.yaml", [], "there is no target file 'moon.yaml'"),
         ("kfp", ["hots=x"], "unknown key 'hots'; did you mean 'host'"),
         ("kfp", ["host"], "is not of the form key=value"),
         ("kfp", ["host.inner=1"], "holds a value, not keys"),
-        ("kfp", ["kind=moon"], "kind is 'moon', expected one of ['docker', 'kfp', 'laptop']"),
+        ("kfp", ["kind=moon"], "kind is 'moon', expected one of ['docker', 'kfp', 'laptop', 'vertex']"),
         ("kfp", ["start_deadline_s=-1"], "start_deadline_s"),
     ],
 )

@@ -1,15 +1,10 @@
-"""Bring what a run on a cluster left to this machine: what its steps wrote of it, and the model package."""
+"""Find where a run on a cluster left what its steps wrote."""
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from pipelines.runs.report import documents
-from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.kfp.workflow import Workflow
-
-MODEL = "training.model"
 
 
 def located(workflow: Workflow) -> dict[str, str]:
@@ -33,29 +28,6 @@ def located(workflow: Workflow) -> dict[str, str]:
         if workflow.task(step).state == "done":
             written |= {f"{step}.{key}": uri for key, uri in _uris(executor["outputs"])}
     return {name.replace("-", "_"): uri for name, uri in (read | written).items()}
-
-
-def bring(uris: Mapping[str, str], bucket: Bucket, folder: Path) -> dict[str, str]:
-    """Copy what says how the run went, and the model package; large tables stay where they are.
-
-    Args:
-        uris: Of all artifacts; see ``located``.
-        bucket: The server that holds them.
-        folder: Takes ``<step>/<output>``.
-
-    Returns:
-        ``step.output`` -> path on this machine.
-
-    Raises:
-        InputError: If the bucket refuses.
-    """
-    brought = {}
-    for name, file in sorted({*documents.places(), (MODEL, "")}):
-        if name in uris:
-            target = folder.joinpath(*name.split("."))
-            if bucket.get(f"{uris[name]}/{file}".rstrip("/"), target / file if file else target):
-                brought[name] = str(target)
-    return brought
 
 
 def _executor_input(command: list[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pipelines import runs
 from pipelines.definitions import catalog
 from pipelines.runs import Run, Step
-from pipelines.targets.kfp import reasons
+from pipelines.targets.kfp import artifacts, reasons
 from pipelines.targets.kfp import workflow as manifest
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.workflow import Pod, Workflow
@@ -72,6 +72,10 @@ class Follower:
         """Read the run's workflow."""
         with self._server.asked("show a run's workflow"):
             return manifest.read(self._server.get(f"/apis/v1beta1/runs/{quote(self._id)}"))
+
+    def artifacts(self) -> dict[str, str]:
+        """Return where the artifacts of the run are: ``step.output`` -> URI."""
+        return artifacts.located(self.workflow())
 
     def log(self, pod: Pod) -> str:
         """Fetch the log of a pod; empty where there is none, or none any more."""

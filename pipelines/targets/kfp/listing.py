@@ -4,11 +4,9 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.definitions import catalog
 from pipelines.definitions.catalog import PipelineEntry
@@ -16,6 +14,7 @@ from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import Follower
 from pipelines.targets.kfp.submission import experiment_of
 from pipelines.targets.protocol import RunSummary
+from pipelines.targets.remote import records
 
 # The server's words for what has the same name on every target.
 _WORDS = {"SUCCEEDED": "finished", "CANCELED": "interrupted"}
@@ -55,15 +54,9 @@ def find(server: Server, name: str, runs_folder: Path, experiment: str) -> str:
     Raises:
         InputError: If there is none, or more than one.
     """
-    remotes = {run.id: run.remote for run in runs.records(runs_folder) if run.remote}
-    remotes |= {remote: remote for remote in remotes.values()}
-    matching = {remote for key, remote in remotes.items() if key.startswith(name)}
-    if not matching and _BEGINNING.fullmatch(name):
-        matching = {run_id for run_id in _ids(server, experiment) if run_id.startswith(name)}
-    if len(matching) > 1:
-        raise InputError(f"{name!r} is the beginning of several runs: {sorted(matching)}; write more of it.")
-    if matching:
-        return matching.pop()
+    ids = (lambda: _ids(server, experiment)) if _BEGINNING.fullmatch(name) else tuple
+    if run_id := records.find(name, runs_folder, ids):
+        return run_id
     with server.asked(f"show the run {name!r}") as client:
         return str(client.get_run(name).run_id)
 
@@ -71,14 +64,7 @@ def find(server: Server, name: str, runs_folder: Path, experiment: str) -> str:
 @contextmanager
 def record_of(server: Server, run_id: str, runs_folder: Path) -> Iterator[tuple[runs.Run, Follower]]:
     """Give a run's record, brought up to date: the local one, or one that exists as long as this context."""
-    for record in runs.records(runs_folder):
-        if record.remote == run_id:
-            yield record, _updated(server, record)
-            return
-    entry = _entry_of(server, run_id)
-    with tempfile.TemporaryDirectory() as folder:
-        record = runs.new("", entry.name, entry.steps, Path(folder), datetime.now(UTC))
-        record.remote = run_id
+    with records.record_of(run_id, runs_folder, lambda: _entry_of(server, run_id)) as record:
         yield record, _updated(server, record)
 
 

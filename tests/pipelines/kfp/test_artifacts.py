@@ -11,8 +11,9 @@ from components.shared.errors import InputError
 from pipelines import api, runs
 from pipelines.targets.kfp import artifacts
 from pipelines.targets.kfp import workflow as manifest
-from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
+from pipelines.targets.remote.artifacts import bring
+from pipelines.targets.remote.storage import Bucket
 from tests import documents
 
 ROOT = "minio://mlpipeline/v2/artifacts/churn-training"
@@ -115,7 +116,7 @@ def test_metrics_verdict_and_model_come_here_and_tables_stay(workflow, bucket, t
     put(uris["training.model"] + "/inner/file", "x")
     put(uris["ingestion.snapshot"] + "/snapshot.json", "{}")
     put(uris["ingestion.snapshot"] + "/rows.parquet", "many")
-    brought = artifacts.bring(uris, place, tmp_path / "artifacts")
+    brought = bring(uris, place, tmp_path / "artifacts")
     record = runs.Run("r", "churn", "training", tmp_path, "now", [], runs.OK, artifacts=brought)
     run = api.Finished(record, tmp_path / "report.html")
 

@@ -23,9 +23,10 @@ from components.shared.inference_log import compaction, remote, segments
 from pipelines.images.environments import ROOT
 from pipelines.targets.kfp import submission
 from pipelines.targets.kfp.backend import KfpBackend
-from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Kfp
 from pipelines.targets.protocol import RunRequest
+from pipelines.targets.remote.storage import Bucket
+from pipelines.targets.remote.submission import arguments
 from pipelines.targets.state import State
 from serving.collector.inbox import Inbox
 from serving.collector.keeper import Keeper
@@ -187,7 +188,7 @@ def test_labels_are_added_to_the_bucket_once_and_read_from_there(client, s3, tmp
     assert [(each.rows, each.is_new) for each in added] == [(1, True), (1, False)]
     [copy] = remote.fetch("s3://collected/labels", tmp_path / "step").glob("*.parquet")
     assert parquet.read_table(copy)["label"].to_pylist() == ["yes"]
-    with pytest.raises(InputError, match=r"services.labels of the target is '/srv', which no pod reaches"):
+    with pytest.raises(InputError, match=r"services.labels of the target is '/srv', which no step reaches"):
         backend(s3, tmp_path, "/srv").add_labels(labels, FIRST)
 
 
@@ -227,7 +228,7 @@ def test_monitoring_on_a_cluster_reads_log_and_labels_from_the_bucket_and_upload
     target = target.model_copy(update={"services": services})
     requested = RunRequest("monitoring")
     prepared = submission.prepare(State(tmp_path, services), target, requested)
-    parameters = submission.arguments(prepared, Bucket(target.storage), requested)
+    parameters = arguments(prepared, Bucket(target.storage), requested)
 
     assert (parameters["inference_log"], parameters["labels"]) == (LOG, "s3://collected/labels")
     assert {key.split("/")[1] for key in keys(client)} == {"bundles"}

@@ -11,8 +11,8 @@ from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.targets.kfp import listing, schedules, submission
 from pipelines.targets.kfp.following import Follower, keep_logs
-from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
+from pipelines.targets.remote.storage import Bucket
 from tests.pipelines.kfp import stubs
 from tests.pipelines.kfp.double import Double
 from tests.pipelines.kfp.place import BUCKET, ENDPOINT, EXPERIMENT, Place

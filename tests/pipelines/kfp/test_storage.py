@@ -12,8 +12,8 @@ from components.ingestion import logic
 from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.project import Project
-from pipelines.targets.kfp.storage import Bucket
 from pipelines.targets.model import Storage
+from pipelines.targets.remote.storage import Bucket
 
 PROJECT = {
     "name": "small",

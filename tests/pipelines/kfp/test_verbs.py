@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.command import cli
-from pipelines.targets.kfp import submission
+from pipelines.targets.remote import submission
 from tests.pipelines.kfp.place import ENDPOINT, forget
 
 PROJECT = """
@@ -103,8 +103,9 @@ def test_a_mistake_is_found_before_anything_is_sent(tmp_path):
 def test_monitoring_is_refused_before_anything_is_uploaded(perennial):
     nowhere = ("--set", "services.inference_log=/srv/log")
 
-    assert "services.inference_log of the target is '/srv/log', which no pod reaches; expected s3://" in perennial(
-        "submit", "--pipeline", "monitoring", *nowhere, code=2
+    assert (
+        "services.inference_log of the target is '/srv/log', which no step reaches; expected a folder in"
+        in perennial("submit", "--pipeline", "monitoring", *nowhere, code=2)
     )
 
 
@@ -112,7 +113,7 @@ def test_a_database_file_on_this_machine_is_no_source_for_a_pod(perennial, tmp_p
     text = PROJECT.replace("path: rows.csv", "database: 'sqlite:///a.db', query: SELECT 1")
     (tmp_path / "project" / "project.yaml").write_text(text)
 
-    assert "the sources ['rows'] are database files on this machine, which no pod reaches" in perennial(
+    assert "the sources ['rows'] are database files on this machine, which no step reaches" in perennial(
         "submit", code=2
     )
 
@@ -120,4 +121,4 @@ def test_a_database_file_on_this_machine_is_no_source_for_a_pod(perennial, tmp_p
 def test_a_strategy_that_a_cluster_cannot_watch_is_refused_before_anything_is_trained(perennial, tmp_path):
     (tmp_path / "project" / "project.yaml").write_text(PROJECT + "\nrelease: {strategy: canary}\n")
 
-    assert "a cluster releases with the strategy 'basic'" in perennial("submit", code=2)
+    assert "of kind 'kfp' releases with the strategy 'basic'" in perennial("submit", code=2)

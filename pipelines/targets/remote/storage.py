@@ -1,11 +1,13 @@
-"""Bring a project's bundle and its local tables into the bucket that the cluster's pods read from, once, by content."""
+"""Bring a project's bundle and its local tables into the bucket that a server's steps read from, once, by content."""
 
 import io
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from components.shared import sources
 from components.shared.errors import InputError
@@ -36,7 +38,14 @@ class Bucket:
             )
         self._system: Any
         if scheme == "gs":
-            self._system = fs.GcsFileSystem()
+            address = urlsplit(storage.endpoint_url or "https://storage.googleapis.com")
+            # Only an emulator speaks without TLS; it gets no credentials.
+            self._system = fs.GcsFileSystem(
+                anonymous=address.scheme == "http",
+                scheme=address.scheme,
+                endpoint_override=address.netloc if storage.endpoint_url else None,
+                retry_time_limit=timedelta(seconds=30),
+            )
         else:
             endpoint = storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
             self._system = fs.S3FileSystem(

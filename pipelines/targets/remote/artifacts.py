@@ -1,0 +1,32 @@
+"""Bring what a run at a server left to this machine: what its steps wrote of it, and the model package."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.runs.report import documents
+from pipelines.targets.remote.storage import Bucket
+
+MODEL = "training.model"
+
+
+def bring(uris: Mapping[str, str], bucket: Bucket, folder: Path) -> dict[str, str]:
+    """Copy what says how the run went, and the model package; large tables stay where they are.
+
+    Args:
+        uris: ``step.output`` -> URI in the bucket.
+        bucket: The server that holds them.
+        folder: Takes ``<step>/<output>``.
+
+    Returns:
+        ``step.output`` -> path on this machine.
+
+    Raises:
+        InputError: If the bucket refuses.
+    """
+    brought = {}
+    for name, file in sorted({*documents.places(), (MODEL, "")}):
+        if name in uris:
+            target = folder.joinpath(*name.split("."))
+            if bucket.get(f"{uris[name]}/{file}".rstrip("/"), target / file if file else target):
+                brought[name] = str(target)
+    return brought

@@ -1,0 +1,54 @@
+"""Local records of runs at a server: find one by what the user wrote, or make one for as long as it is looked at."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components.shared.errors import InputError
+from pipelines import runs
+from pipelines.definitions.catalog import PipelineEntry
+
+
+def find(name: str, runs_folder: Path, ids: Callable[[], Iterable[str]]) -> str | None:
+    """Return the id of a run at the server that is named by its id, its local record's, or the beginning of either.
+
+    Args:
+        name: What the user wrote.
+        runs_folder: The local records; a scheduled run has none.
+        ids: Lists the ids at the server among which to look for a run without a record.
+
+    Returns:
+        The id, or None if no run is known by that name.
+
+    Raises:
+        InputError: If it is the beginning of several.
+    """
+    remotes = {run.id: run.remote for run in runs.records(runs_folder) if run.remote}
+    remotes |= {remote: remote for remote in remotes.values()}
+    matching = {remote for key, remote in remotes.items() if key.startswith(name)}
+    matching = matching or {run_id for run_id in ids() if run_id.startswith(name)}
+    if len(matching) > 1:
+        raise InputError(f"{name!r} is the beginning of several runs: {sorted(matching)}; write more of it.")
+    return matching.pop() if matching else None
+
+
+@contextmanager
+def record_of(run_id: str, runs_folder: Path, entry: Callable[[], PipelineEntry]) -> Iterator[runs.Run]:
+    """Give a run's record: the local one, or one that exists as long as this context.
+
+    Args:
+        run_id: At the server.
+        runs_folder: The local records.
+        entry: Finds out which pipeline the run is of; called if there is no record.
+    """
+    for record in runs.records(runs_folder):
+        if record.remote == run_id:
+            yield record
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        found = entry()
+        record = runs.new("", found.name, found.steps, Path(folder), datetime.now(UTC))
+        record.remote = run_id
+        yield record

@@ -1,0 +1,1 @@
+"""Vertex AI Pipelines, which Google also sells as part of the Gemini Enterprise Agent Platform."""

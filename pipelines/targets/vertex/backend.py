@@ -1,0 +1,193 @@
+"""The Vertex AI target: bring a project there, start runs, follow them, fetch what they left."""
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.shared.errors import InputError
+from components.shared.project import Project
+from pipelines import runs
+from pipelines.definitions import compilation
+from pipelines.definitions.catalog import PipelineEntry
+from pipelines.project import project_file
+from pipelines.runs import Run
+from pipelines.targets.model import Vertex
+from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
+from pipelines.targets.remote import records, submission
+from pipelines.targets.remote.backend import RemoteBackend
+from pipelines.targets.remote.run import RemoteRun
+from pipelines.targets.remote.storage import Bucket
+from pipelines.targets.remote.submission import PreparedSubmission
+from pipelines.targets.state import State
+from pipelines.targets.vertex import jobs, placement, prices, schedules, versions
+from pipelines.targets.vertex.connection import Server
+from pipelines.targets.vertex.following import Follower
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1 import PipelineJob
+
+# The server's words for what has the same name on every target.
+_WORDS = {"SUCCEEDED": "finished", "CANCELLED": "interrupted"}
+
+
+class VertexBackend(RemoteBackend):
+    """Vertex AI Pipelines in one project and region."""
+
+    def __init__(self, name: str, target: Vertex, state: State) -> None:
+        """Keep what the target file says."""
+        super().__init__(name, target, state)
+        self.target: Vertex = target
+
+    @functools.cached_property
+    def server(self) -> Server:
+        """The connection.
+
+        Raises:
+            InputError: If the target names no project, or there are no credentials.
+        """
+        return Server(self.target)
+
+    def compile(self, pipeline: PipelineEntry) -> str:
+        """Compile with pinned images and the machines that the project file asks for."""
+        references = {step: submission.reference(step, self.target) for step in pipeline.steps}
+        project = project_file.read(self.state.project_file)
+        return compilation.as_text(placement.compile_(pipeline.definition, self.target, project, references))
+
+    @contextmanager
+    def start(self, request: RunRequest, observer: RunObserver) -> Iterator[RemoteRun]:
+        """Create a run; it continues when the context is left."""
+        prepared, bucket, described, version = self._described(request)
+        took = prices.seconds(runs.records(self.state.runs), prepared.entry.name)
+        observer.announced(str(prices.estimate(prepared.documents[0], took, self._prices())))
+        now = datetime.now(UTC)
+        run_id = jobs.start(self.server, described, prepared.pipeline, now)
+        record = submission.record(prepared, run_id, now)
+        observer.announced(f"submitted run {run_id}, version {version.name}: {jobs.link(self.server, run_id)}")
+        follower = functools.partial(_follower, self.server, record)
+        yield RemoteRun(record, request.entry, bucket, observer, self.name, follower)
+
+    def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
+        """List the newest runs of the project, and bring their local records up to date."""
+        for record in runs.records(self.state.runs):
+            if record.remote and record.exit_code is None:
+                Follower(self.server, record).look()
+        recorded = {run.remote: run.state for run in runs.records(self.state.runs) if run.remote}
+        listed = itertools.islice(jobs.newest(self.server, self._experiment(experiment)), last)
+        return [_listed(run, recorded.get(jobs.id_of(run))) for run in listed]
+
+    @contextmanager
+    def logs(self, run: str, step: str | None = None) -> Iterator[Run]:
+        """Give the record of a run, with the logs fetched from Cloud Logging where that is allowed."""
+        run_id = self._find(run)
+        with self._record_of(run_id) as (record, follower):
+            follower.keep_logs(step)
+            yield record
+
+    def end(self, run: str) -> str:
+        """End a run at the server and return its id."""
+        run_id = self._find(run)
+        jobs.cancel(self.server, run_id)
+        return run_id
+
+    def upload(self, pipeline: PipelineEntry, revision: str | None) -> Version:
+        """Upload the compiled pipeline to the bucket; the same again does nothing."""
+        prepared = self._prepared(RunRequest(pipeline=pipeline.name))
+        name = revision or submission.revision()
+        return versions.upload(Bucket(self.target.storage), prepared.pipeline, prepared.documents[0], name)
+
+    def create_schedule(self, request: RunRequest, cron: str, name: str | None) -> tuple[Schedule, Version]:
+        """Schedule the pipeline as it is now: its bundle and images stay until it is scheduled again."""
+        schedules.check_cron(cron)
+        prepared, _, described, version = self._described(request)
+        filed = self._experiment(request.experiment)
+        return schedules.create(self.server, name or prepared.pipeline, cron, described, filed), version
+
+    def schedules(self, experiment: str | None = None) -> Sequence[Schedule]:
+        """List the schedules of the project."""
+        return schedules.listing(self.server, self._experiment(experiment))
+
+    def pause_schedule(self, name: str, experiment: str | None = None) -> None:
+        """Start nothing until the schedule is resumed."""
+        schedules.pause(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+
+    def resume_schedule(self, name: str, experiment: str | None = None) -> None:
+        """Start runs again, from now on."""
+        schedules.resume(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+
+    def delete_schedule(self, name: str, experiment: str | None = None) -> None:
+        """Delete a schedule; the runs that it started stay."""
+        schedules.delete(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+
+    def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+        """Refuse: releases to endpoints of Vertex AI do not exist yet."""
+        self._lacks("endpoint that this command reaches", "ask the service that serves its registry's champion")
+
+    def endpoint_state(self) -> str:
+        """Say that no endpoint is known."""
+        return "unknown: this target has no endpoint that the command reaches"
+
+    def _described(self, request: RunRequest) -> "tuple[PreparedSubmission, Bucket, PipelineJob, Version]":
+        """Compile a pipeline, bring what it reads into the bucket, and describe its run."""
+        prepared, server, bucket = self._prepared(request), self.server, Bucket(self.target.storage)
+        parameters = submission.arguments(prepared, bucket, request)
+        ir, filed = prepared.documents[0], self._experiment(request.experiment)
+        described = jobs.job(server, ir, parameters, prepared.entry, filed)
+        return prepared, bucket, described, versions.upload(bucket, prepared.pipeline, ir, submission.revision())
+
+    def _prepared(self, request: RunRequest) -> PreparedSubmission:
+        target = self.target
+        if not target.storage.uri.startswith("gs://"):
+            raise InputError(
+                f"storage.uri of the target is {target.storage.uri!r}; Vertex AI reads gs://bucket/prefix only. "
+                "Correct it in the target file."
+            )
+        if not target.services.registry.startswith(("http://", "https://")):
+            raise InputError(
+                f"services.registry of the target is {target.services.registry!r}, which no step reaches; expected the "
+                "address of an MLflow server."
+            )
+
+        def place(
+            entry: PipelineEntry, project: Project, references: Mapping[str, str], always_run: tuple[str, ...]
+        ) -> list[dict[str, Any]]:
+            return [placement.compile_(entry.definition, target, project, references, always_run)]
+
+        return submission.prepare(self.state, target, request, place)
+
+    def _prices(self) -> prices.Prices:
+        return prices.read(self.state.root / self.target.prices if self.target.prices else prices.SHIPPED)
+
+    def _find(self, name: str) -> str:
+        """Return the id of the run that a user means; an unknown one is asked for as it is."""
+        filed = self._experiment(None)
+        return records.find(name, self.state.runs, lambda: map(jobs.id_of, jobs.newest(self.server, filed))) or name
+
+    @contextmanager
+    def _record_of(self, run_id: str) -> Iterator[tuple[Run, Follower]]:
+        with records.record_of(run_id, self.state.runs, lambda: jobs.entry_of(jobs.get(self.server, run_id))) as record:
+            follower = Follower(self.server, record)
+            if record.exit_code is None:
+                follower.look()
+            yield record, follower
+
+
+def _follower(server: Server, record: Run, changed: Any, announce: Any) -> Follower:
+    """Make what follows a run; Vertex AI says in a step's state all that there is to announce."""
+    return Follower(server, record, changed)
+
+
+def _listed(run: "PipelineJob", recorded: str | None) -> RunSummary:
+    state = run.state.name.removeprefix("PIPELINE_STATE_")
+    seconds = (run.end_time - run.create_time).total_seconds() if run.end_time else None
+    if state == "SUCCEEDED" and recorded is None:
+        entry, found = jobs.entry_of(run), jobs.tasks(run)
+        states = {step: found[name].state for step in entry.steps if (name := step.replace("_", "-")) in found}
+        code = entry.exit_code(states)
+        recorded = Run("", "", "", Path(), "", [], exit_code=runs.OK if code is None else code).state
+    return RunSummary(
+        jobs.id_of(run), run.display_name, recorded or _WORDS.get(state, state.lower()), run.create_time, seconds
+    )
