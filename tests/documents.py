@@ -31,6 +31,8 @@ from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
+from components.shared.documents.tfx_evaluation import TfxEvaluation
+from components.shared.documents.tfx_inputs import TfxInputs
 from components.shared.documents.traffic_counts import ShadowCounts, TrafficCounts, VersionCounts
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.training_set import TrainingSetSummary
@@ -365,6 +367,22 @@ def traffic_counts() -> TrafficCounts:
     return TrafficCounts(server="a", versions=versions, shadows={"2": ShadowCounts(rows=7)}, score_edges=(0.5,))
 
 
+def tfx_inputs() -> TfxInputs:
+    """Return what a TFX pipeline of two classes is made from."""
+    return TfxInputs(
+        project={"name": "made"}, hyperparameters=HYPERPARAMETERS, seed=7, task="binary", classes=PLANS, mean=0.0,
+        scale=1.0, baseline=0.5,
+    )  # fmt: skip
+
+
+def tfx_evaluation() -> TfxEvaluation:
+    """Return what TFX measured of a model that it did not bless."""
+    return TfxEvaluation(
+        metrics={"auc": 0.7, "example_count": 300.0}, slices={"plan = basic": {"auc": 0.6}},
+        anomalies=("train: plan: unexpected values",), blessed=False, failures=("auc is 0.7",),
+    )  # fmt: skip
+
+
 def every() -> list[Document]:
     """Return one sample of each document."""
     manifest = PackageManifest(files={"model.onnx": "0" * 64})
@@ -372,7 +390,7 @@ def every() -> list[Document]:
         evaluation(), model_facts(), package_sample(), training_history(), manifest, snapshot(), findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
-        traffic_counts(), batch_scores(),
+        traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(),
     ]  # fmt: skip
 
 

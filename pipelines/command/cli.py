@@ -80,12 +80,17 @@ def run(options: TargetOptions, request: RunRequest, simulate: bool, ask: bool) 
 @shared.pipelines
 @click.option("--golden", is_flag=True, help="Rewrite the committed pipelines and component.yaml files.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the compiled pipelines here.")
-def compile_(options: TargetOptions | None, pipelines: tuple[str, ...], golden: bool, out: Path | None) -> None:
+@click.option("--tfx", metavar="URI", help="Write TFX's own pipeline instead; its inputs will be in this gs:// folder.")
+def compile_(
+    options: TargetOptions | None, pipelines: tuple[str, ...], golden: bool, out: Path | None, tfx: str | None
+) -> None:
     """Compile the pipelines."""
     from pipelines.command.verbs import compile as verb
 
     if golden:
         verb.rewrite_golden()
+    elif tfx:
+        verb.write_native(out or Path("compiled"), tfx, options)
     else:
         verb.write(out or Path("compiled"), pipelines, options)
 

@@ -153,6 +153,12 @@ def _batch_scoring() -> Any:
     return batch_scoring_pipeline
 
 
+def _tfx_training() -> Any:
+    from pipelines.definitions.tfx_training import tfx_training_pipeline
+
+    return tfx_training_pipeline
+
+
 def _retrieval() -> Any:
     from pipelines.definitions.retrieval import retrieval_pipeline
 
@@ -211,6 +217,14 @@ PIPELINES: dict[str, PipelineEntry] = {
             endings={"batch_scoring": runs.OK},
             sections=("steps", "data", "lineage"),
             closing=closing.scored,
+        ),
+        PipelineEntry(
+            name="tfx-training",
+            load=_tfx_training,
+            module="pipelines.definitions.tfx_training",
+            endings={"tfx_training": runs.OK},
+            sections=("steps", "data", "features", "tuning", "lineage"),
+            closing=closing.trained_by_tfx,
         ),
     )
 }  # fmt: skip

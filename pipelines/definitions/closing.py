@@ -6,6 +6,7 @@ from components.shared.documents.batch_scores import BatchScores
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
+from components.shared.documents.tfx_evaluation import TfxEvaluation
 from pipelines.runs import Run
 
 
@@ -55,6 +56,20 @@ def scored(run: Run) -> tuple[str, ...]:
     done = BatchScores.read(path)
     files = "1 file" if len(done.parts) == 1 else f"{len(done.parts)} files"
     return (f"{done.rows:,} rows scored by version {done.version}", f"scores  {done.folder} ({files})")
+
+
+def trained_by_tfx(run: Run) -> tuple[str, ...]:
+    """Say what TFX measured, what its ExampleValidator found, and where the model is."""
+    folder = run.artifacts.get("tfx_training.model")
+    if folder is None or not TfxEvaluation.at(folder).exists():
+        return finished(run)
+    measured = TfxEvaluation.read(folder)
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(measured.metrics.items()))
+    return (
+        f"TFX blessed the model: {metrics}",
+        *(f"ExampleValidator: {anomaly}" for anomaly in measured.anomalies),
+        f"model   {folder}/saved_model",
+    )
 
 
 def decided(run: Run) -> tuple[str, ...]:

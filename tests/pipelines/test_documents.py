@@ -21,6 +21,8 @@ from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
+from components.shared.documents.tfx_evaluation import TfxEvaluation
+from components.shared.documents.tfx_inputs import TfxInputs
 from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.training_set import TrainingSetSummary
@@ -41,7 +43,16 @@ OLD: dict[type[Document], Path] = {
     RegisteredVersion: VERSION_0, TrainingSetSummary: VERSION_0, Trials: VERSION_0, Verdict: VERSION_0 / "verdict.json",
     ModelFacts: PACKAGE, PackageManifest: PACKAGE, PackageSample: PACKAGE, TrainingHistory: PACKAGE,
 }  # fmt: skip
-NEWER = {LogWindow, DriftReport, PerformanceReport, MonitoringDecision, TrafficCounts, BatchScores}
+NEWER = {
+    LogWindow,
+    DriftReport,
+    PerformanceReport,
+    MonitoringDecision,
+    TrafficCounts,
+    BatchScores,
+    TfxInputs,
+    TfxEvaluation,
+}
 """Documents that have had a version from the first."""
 
 

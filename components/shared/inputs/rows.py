@@ -89,7 +89,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
             f"feature '{name}' is numeric or boolean in the project file, but has the type {column.type}; "
             "declare it as categorical, or cast it in the feature view."
         )
-    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    values = column.cast(pa.float64()).to_numpy()
     # A value outside the range of float32 would become infinite; clipping preserves the order.
     limit = np.finfo(np.float32).max
     clipped: NDArray[np.float32] = np.clip(values, -limit, limit).astype(np.float32)

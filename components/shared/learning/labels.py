@@ -35,7 +35,7 @@ class LabelEncoding:
     def encode(self, table: pa.Table, column: str) -> NDArray[np.float32]:
         """Return the encoded labels as (n,) float32: class numbers, or standardised values."""
         if self.classes is None:
-            values = table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            values = table.column(column).cast(pa.float64()).to_numpy()
             standardised: NDArray[np.float32] = ((values - self.mean) / self.scale).astype(np.float32)
             return standardised
         number = {name: index for index, name in enumerate(self.classes)}
@@ -127,7 +127,7 @@ def _standardised(train: pa.Table, column: str) -> LabelEncoding:
         raise InputError(
             f"label '{column}' has the type {kind}, but the task is regression; cast the label or change the task."
         )
-    values = train.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    values = train.column(column).cast(pa.float64()).to_numpy()
     scale = float(values.std())
     if not scale > 0:
         raise InputError(

@@ -6,8 +6,11 @@ from pathlib import Path
 import click
 import yaml
 
+from components.shared.errors import InputError
+from pipelines import runs
 from pipelines.command.options import TargetOptions
-from pipelines.definitions import catalog, compilation, counting
+from pipelines.definitions import catalog, compilation, counting, tfx_native
+from pipelines.images import digests
 
 
 def rewrite_golden() -> None:
@@ -29,3 +32,24 @@ def write(folder: Path, pipelines: Iterable[str], options: TargetOptions | None)
         # Beside a platform document, the first is the pipeline.
         ir = next(yaml.safe_load_all(text))
         click.echo(f"{folder / f'{name}.yaml'}: {counting.count(ir)}")
+
+
+def write_native(folder: Path, bucket: str, options: TargetOptions | None) -> None:
+    """Write TFX's own pipeline, from what the newest run of the pipeline tfx-training left."""
+    if not bucket.startswith("gs://"):
+        raise InputError(f"--tfx is {bucket!r}; TFX reads gs://bucket/prefix. Name a folder of a bucket.")
+    if options is None:
+        raise InputError("TFX's own pipeline names the image of its steps; name its target, as in --target vertex.")
+    backend = options.open()
+    record = runs.latest_with(backend.state.runs, tfx_native.INPUTS)
+    if record is None:
+        raise InputError(
+            "no run of the pipeline tfx-training has left its inputs here; call 'perennial run --pipeline "
+            "tfx-training' first."
+        )
+    images = backend.images
+    reference = digests.pinned(tfx_native.STEP, images.base, images.registry)
+    folder.mkdir(parents=True, exist_ok=True)
+    file, root = folder / "tfx-native.json", Path(record.artifacts[tfx_native.INPUTS])
+    tfx_native.write(root, bucket, reference, file, lambda name: click.echo(f"installing the virtualenv of {name}"))
+    click.echo(f"{file}: copy {root / 'inputs'} to {bucket.rstrip('/')}/inputs before a run of it")
