@@ -29,6 +29,8 @@ NO_TESTS = 5
 """Exit code of pytest that found no test to run."""
 MOST_JOBS = 4
 """More processes at once than this would fill the memory of a laptop."""
+WAITING_JOBS = 1
+"""Processes beyond the number of cores: whole runs and servers wait a part of their time."""
 WITH_TIMES = ("ingestion", "split", "feature_retrieval")
 """Steps that compare times, whose tests also run where the local time is not UTC."""
 OTHER_ZONE = "America/St_Johns"
@@ -92,7 +94,7 @@ def _with_results(command: list[str], results: Path, pytest_arguments: Sequence[
 
 
 def _run_all(jobs: Sequence[Job]) -> list[str]:
-    """Run as many jobs at once as there are cores, each with its output in one piece; return the groups that failed.
+    """Run a few more jobs at once than there are cores, each with its output in one piece; return the groups that failed.
 
     A single job writes to the terminal while it runs.
     """
@@ -100,7 +102,7 @@ def _run_all(jobs: Sequence[Job]) -> list[str]:
         [job] = jobs
         print(f"== {job.group}: {' '.join(job.command[:6])}", flush=True)
         return [] if _run(job, sys.stdout) else [job.group]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
+    with ThreadPoolExecutor(min((os.cpu_count() or 1) + WAITING_JOBS, MOST_JOBS)) as pool:
         return list(dict.fromkeys(group for group in pool.map(_run_aside, jobs) if group))
 
 
@@ -142,12 +144,16 @@ def groups(names: set[str]) -> dict[str, list[list[str]]]:
         ignored = [
             f"components/shared/{folder}" for folder in ("features", "learning", "measures", "package", "sequential")
         ]
-        # Whole runs take so long that they are two processes.
-        apart = [str(tests / "end_to_end" / f"test_{name}.py") for name in ("kills", "monitoring", "releases")]
+        # Whole runs take so long that they are several processes.
+        apart = [
+            [str(tests / "end_to_end" / f"test_{name}.py") for name in names]
+            for names in (("kills", "monitoring"), ("releases", "tfx"))
+        ]
+        ignored_here = [f"--ignore={path}" for paths in apart for path in paths]
         commands["command"] = [
             [str(own / "python"), "-m", "pytest", str(tests / "pipelines")],
-            [str(own / "python"), "-m", "pytest", str(tests / "end_to_end"), *(f"--ignore={path}" for path in apart)],
-            [str(own / "python"), "-m", "pytest", *apart],
+            [str(own / "python"), "-m", "pytest", str(tests / "end_to_end"), *ignored_here],
+            *([str(own / "python"), "-m", "pytest", *paths] for paths in apart),
             [str(own / "python"), "-m", "pytest", "--doctest-modules", *doctests]
             + [f"--ignore={folder}" for folder in [*ignored, "pipelines/bench"]],
         ]

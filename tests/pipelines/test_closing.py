@@ -10,6 +10,7 @@ from components.shared.documents.release import RegisteredVersion
 from pipelines import runs
 from pipelines.command.verbs.submit import show_end
 from pipelines.definitions import closing
+from tests import documents
 
 
 def registered(folder: Path, *, unchanged: bool) -> runs.Run:
@@ -35,6 +36,19 @@ def test_a_new_version_is_released(tmp_path, outputs):
     run.outputs |= outputs
 
     assert closing.released(run) == ("released version 3",)
+
+
+def test_a_run_of_tfx_says_what_was_measured_and_what_its_validator_found(tmp_path):
+    run = runs.new("churn", "tfx-training", ["tfx_training"], tmp_path / "runs", datetime.now(UTC))
+    assert closing.trained_by_tfx(run) == ("finished",)
+
+    documents.tfx_evaluation().write(tmp_path / "model")
+    run.artifacts["tfx_training.model"] = str(tmp_path / "model")
+    assert closing.trained_by_tfx(run) == (
+        "TFX blessed the model: auc 0.7, example_count 300",
+        "ExampleValidator: train: plan: unexpected values",
+        f"model   {tmp_path}/model/saved_model",
+    )
 
 
 def test_the_command_that_shows_more_asks_for_no_log_that_is_not_there(tmp_path, capsys):

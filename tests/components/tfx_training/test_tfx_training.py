@@ -224,3 +224,10 @@ def test_tfx_compiles_its_own_pipeline_from_what_a_run_left(made):
         "Pusher",
     }  # fmt: skip
     assert "gs://bucket/made/inputs/examples" in json.dumps(spec)
+
+
+def test_a_schema_that_tfx_wrote_can_be_the_reviewed_schema_of_a_source(made, tmp_path):
+    (theirs,) = (made.root / "components" / "ImportSchemaGen").glob("schema/*/schema.pbtxt")
+    written = schema.write(made.project, bundled(tmp_path, made.project, theirs.read_text()), tmp_path)
+
+    assert written.read_text() == (made.root / "inputs" / "schema.pbtxt").read_text()
