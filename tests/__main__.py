@@ -94,7 +94,7 @@ def _with_results(command: list[str], results: Path, pytest_arguments: Sequence[
 
 
 def _run_all(jobs: Sequence[Job]) -> list[str]:
-    """Run a few more jobs at once than there are cores, each with its output in one piece; return the groups that failed.
+    """Run more jobs at once than there are cores, each with its output in one piece; return the groups that failed.
 
     A single job writes to the terminal while it runs.
     """

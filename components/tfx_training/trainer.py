@@ -104,7 +104,7 @@ def _layout(project: Project, transformed: tft.TFTransformOutput, bins: int) -> 
     """Describe the transformed rows; their numbers are TFX's, so those of our own preprocessing are not a number."""
     numbers = len(rows.numeric_names(project))
     unknown = [float("nan")] * numbers
-    names = [transform.vocabulary(name) for name in rows.categorical_names(project)]
+    names = [transform.vocabulary(number) for number in range(len(rows.categorical_names(project)))]
     return Encoding(
         *(unknown,) * 5,
         bucket_feature=[index for index in range(numbers) for _ in range(bins)],

@@ -36,13 +36,13 @@ def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str
     if numeric:
         outputs[NUMBERS] = _numbers([inputs[name] for name in numeric], hyperparameters.bins)
     if categorical:
-        outputs[IDS] = _ids([inputs[name] for name in categorical], categorical, hyperparameters.max_vocabulary)
+        outputs[IDS] = _ids([inputs[name] for name in categorical], hyperparameters.max_vocabulary)
     return outputs
 
 
-def vocabulary(name: str) -> str:
-    """Return the name of a feature's vocabulary file."""
-    return f"vocabulary_{name}"
+def vocabulary(number: int) -> str:
+    """Return the name of the vocabulary of the categorical feature with this number; TensorFlow takes ASCII only."""
+    return f"vocabulary_{number}"
 
 
 def _dense(column: Any, default: Any) -> tf.Tensor:
@@ -81,17 +81,17 @@ def _finite(value: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_finite(value), value, tf.zeros_like(value))
 
 
-def _ids(columns: list[Any], names: list[str], largest: int) -> tf.Tensor:
+def _ids(columns: list[Any], largest: int) -> tf.Tensor:
     """Return (n, features) ids as ``components.shared.learning.encoding.Encoding.keys`` numbers them."""
     known, base = [], tf.constant(1, tf.int64)
-    for column, name in zip(columns, names, strict=True):
+    for number, column in enumerate(columns):
         words = _dense(column, "")
         place = tft.compute_and_apply_vocabulary(
-            words, default_value=-1, top_k=largest, vocab_filename=vocabulary(name)
+            words, default_value=-1, top_k=largest, vocab_filename=vocabulary(number)
         )
         # The first id of a feature is that of a missing value.
         known.append(tf.where(words == "", base, tf.where(place < 0, tf.zeros_like(place), base + 1 + place)))
-        base += 1 + tft.experimental.get_vocabulary_size_by_name(vocabulary(name))
-    unseen = base + tf.range(len(names), dtype=tf.int64)
+        base += 1 + tft.experimental.get_vocabulary_size_by_name(vocabulary(number))
+    unseen = base + tf.range(len(columns), dtype=tf.int64)
     ids = tf.stack(known, axis=1)
     return tf.where(ids == 0, unseen, ids)
