@@ -27,10 +27,10 @@ def write(root: Path, bucket: str, image: str, out: Path, announce: Callable[[st
     Raises:
         StepFailed: If TFX could not.
     """
-    environment = environments.prepare([STEP], announce)[STEP]
-    command = [str(environment.python), "-m", "components.tfx_training.native", str(root / "inputs"), bucket, image]
+    python = environments.virtualenv(environments.lock_of(STEP), announce=announce, name=STEP)
+    command = [str(python), "-m", "components.tfx_training.native", str(root / "inputs"), bucket, image]
     # As kfp's executor: TFX brings protos that are older than those of kfp's compiler.
-    variables = os.environ | telemetry.OFF | {"PYTHONPATH": str(environment.source), "_KFP_RUNTIME": "true"}
+    variables = os.environ | telemetry.OFF | {"PYTHONPATH": str(environments.ROOT), "_KFP_RUNTIME": "true"}
     done = subprocess.run([*command, str(out)], env=variables, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
