@@ -47,7 +47,7 @@ def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
     Names are steps, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``, ``tests``,
-    ``benchmarks``, ``bench`` or ``uv``.
+    ``benchmarks``, ``bench``, ``docs`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
@@ -83,6 +83,7 @@ def locks() -> Mapping[str, Lock]:
         "tests": Lock.of(root / "tests" / "requirements.in"),
         "benchmarks": Lock.of(root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
         "bench": Lock.of(root / "pipelines" / "bench" / "requirements.in"),
+        "docs": Lock.of(root / "docs" / "site" / "requirements.in"),
         "uv": Lock.of(root / "infra" / "uv.in"),
         **{path.parent.name: Lock.of(path) for path in sorted((root / "infra").glob("*/requirements.in"))},
     }

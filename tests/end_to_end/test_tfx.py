@@ -14,8 +14,8 @@ from tests.end_to_end.command import perennial, records, write_table
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A project whose columns have names in other scripts, trained by TFX."""
     folder = tmp_path_factory.mktemp("tfx")
-    write_table(folder / "rows.csv")
-    perennial("init", "rows.csv", "--label", "Churn", "--entity", "customerID", "--out", "vans", cwd=folder)
+    write_table(folder / "vans.csv")
+    perennial("init", "vans.csv", "--label", "Churn", "--entity", "customerID", "--out", "vans", cwd=folder)
     return folder / "vans", perennial("run", "--pipeline", "tfx-training", cwd=folder / "vans").stdout
 
 

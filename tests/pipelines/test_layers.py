@@ -23,6 +23,7 @@ LAYERS = (
     ("pipelines.api",),
     ("pipelines.replay",),
     ("pipelines.command",),
+    ("pipelines.manual",),
     ("pipelines.bench",),
 )
 RANKS = {prefix: rank for rank, prefixes in enumerate(LAYERS) for prefix in prefixes}
