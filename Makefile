@@ -1,6 +1,6 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint format notebook bench bench-models lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test docs changelog clean
+.PHONY: help run serve test lint format notebook bench bench-models lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test audit docs changelog clean
 # Keep bytecode; without it every process compiles its heavy libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
@@ -51,6 +51,8 @@ cluster-test: $(PERENNIAL)  ## Run the example end to end on the cluster of KUBE
 	@missing=; for name in KUBECONFIG KFP_HOST GATEWAY_URL; do printenv $$name >/dev/null || missing="$$missing $$name"; done; \
 	[ -z "$$missing" ] || { echo "make cluster-test needs the variables$$missing; docs/cluster.md says what they name." >&2; exit 2; }
 	.venv/bin/python -m pytest tests/end_to_end/test_cluster.py
+audit: $(PERENNIAL)     ## Look for known vulnerabilities in every lock (asks the OSV database)
+	.venv/bin/python -m pipelines.images.vulnerabilities
 docs: $(PERENNIAL)      ## Build the manual as a site that opens offline (.manual/index.html)
 	.venv/bin/python -m pipelines.manual
 changelog: $(PERENNIAL) ## Move the files of changelog.d/ into CHANGELOG.md, for a release

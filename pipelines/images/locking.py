@@ -11,6 +11,7 @@ from pipelines.images import environments
 
 # kfp's executor needs none of kfp's dependencies in a task, and they cannot be installed together with TFDV.
 _STEP_CONFIG = environments.ROOT / "components" / "uv.toml"
+_COMMAND_CONFIG = environments.ROOT / "pipelines" / "uv.toml"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
     Names are steps, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``, ``tests``,
-    ``benchmarks``, ``bench``, ``docs`` or ``uv``.
+    ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
@@ -78,12 +79,15 @@ def locks() -> Mapping[str, Lock]:
         },
         "serving": Lock.of(root / "serving" / "requirements.in"),
         "collector": Lock.of(root / "serving" / "collector" / "requirements.in"),
-        "command": Lock(root / "requirements.txt", (package,), extras=("test",)),
-        "notebooks": Lock(notebooks.with_suffix(".txt"), (package, notebooks), extras=("test",)),
+        "command": Lock(root / "requirements.txt", (package,), extras=("test",), config=_COMMAND_CONFIG),
+        "notebooks": Lock(
+            notebooks.with_suffix(".txt"), (package, notebooks), extras=("test",), config=_COMMAND_CONFIG
+        ),
         "tests": Lock.of(root / "tests" / "requirements.in"),
         "benchmarks": Lock.of(root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
         "bench": Lock.of(root / "pipelines" / "bench" / "requirements.in"),
         "docs": Lock.of(root / "docs" / "site" / "requirements.in"),
         "uv": Lock.of(root / "infra" / "uv.in"),
+        "pip_audit": Lock.of(root / "infra" / "pip_audit.in"),
         **{path.parent.name: Lock.of(path) for path in sorted((root / "infra").glob("*/requirements.in"))},
     }

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import yaml
 from kfp import compiler, dsl
+from packaging.version import Version
 
 from components.shared.errors import InputError, StepFailed
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import images as verb
 from pipelines.images import builder as images
-from pipelines.images import digests, environments, recipes, registries, sbom
+from pipelines.images import digests, environments, locking, recipes, registries, sbom
 from tests import engine
 
 ROOT = environments.ROOT
@@ -201,6 +202,17 @@ def test_a_flag_goes_before_the_target_file(tmp_path):
 
 
 # The lock of digests.
+
+
+@pytest.mark.parametrize("name", locking.locks())
+def test_no_lock_holds_a_version_with_known_vulnerabilities(name):
+    """Versions below these have advisories, and something in the tree of dependencies asks for them."""
+    fixed = {"urllib3": Version("2.8.0")}
+    pinned = re.findall(r"^([\w.-]+)==([^ ]+)", locking.locks()[name].path.read_text(), re.MULTILINE)
+
+    assert [
+        (package, version) for package, version in pinned if Version(version) < fixed.get(package, Version("0"))
+    ] == []
 
 
 def test_the_committed_lock_names_images_that_there_are_by_digests():
