@@ -12,9 +12,10 @@ import click
 
 from components.shared.errors import DISK_FULL, PerennialError, is_disk_full
 from pipelines import runs
+from pipelines.command import checkout, terminal
 from pipelines.command import options as shared
-from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
+from pipelines.images.recipes import ROOT
 from pipelines.targets.model import Images
 from pipelines.targets.protocol import RunRequest
 
@@ -59,6 +60,7 @@ class _Group(click.Group):
 @click.version_option(package_name="perennial")
 def main() -> None:
     """Keep a tabular model alive in production."""
+    checkout.check(ROOT)
 
 
 @main.command()
