@@ -20,6 +20,7 @@ from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Sche
 from pipelines.targets.remote import submission as remote
 from pipelines.targets.remote.backend import RemoteBackend
 from pipelines.targets.remote.run import RemoteRun
+from pipelines.targets.remote.schedules import named
 from pipelines.targets.remote.storage import Bucket
 from pipelines.targets.state import State
 
@@ -108,16 +109,16 @@ class KfpBackend(RemoteBackend):
 
     def pause_schedule(self, name: str, experiment: str | None = None) -> None:
         """Start nothing until the schedule is resumed."""
-        schedules.pause(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+        schedules.pause(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
     def resume_schedule(self, name: str, experiment: str | None = None) -> None:
         """Start runs again, from now on."""
-        schedules.resume(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+        schedules.resume(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
     def delete_schedule(self, name: str, experiment: str | None = None) -> None:
         """Delete a schedule none of whose runs continues."""
         filed = self._experiment(experiment)
-        schedules.delete(self.server, schedules.named(self.server, name, filed), filed)
+        schedules.delete(self.server, named(schedules.listing(self.server, filed), name), filed)
 
     def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
         """Ask KServe's gateway for the project's model, as anybody outside of the cluster does."""

@@ -16,6 +16,7 @@ from pipelines.definitions import compilation, tracing
 from pipelines.images.environments import steps
 from pipelines.targets.kfp import lint
 from pipelines.targets.model import Kfp
+from pipelines.targets.remote import retries
 
 # Pods of our steps in queries and network policies.
 LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-of": "perennial"}
@@ -102,10 +103,4 @@ def _limit(task: Any, resources: DefaultResources) -> None:
         kubernetes.add_node_selector(task, label, value)
     for toleration in resources.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
-    if resources.retries:
-        task.set_retry(
-            resources.retries,
-            backoff_duration=f"{resources.retry_wait_s}s",
-            backoff_factor=resources.retry_factor,
-            backoff_max_duration=f"{resources.retry_wait_max_s}s",
-        )
+    retries.set_on(task, resources)

@@ -8,6 +8,7 @@ from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import ENDED
 from pipelines.targets.kfp.submission import experiment_of
 from pipelines.targets.protocol import Schedule, Version
+from pipelines.targets.remote.schedules import check_new
 
 _FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 
@@ -42,8 +43,7 @@ def create(
     """
     import kfp_server_api as api
 
-    if any(schedule.name == name for schedule in listing(server, experiment)):
-        raise InputError(f"there is a schedule {name!r} already; delete it first ('perennial schedule delete {name}').")
+    check_new(listing(server, experiment), name)
     target = server.target
     body = api.V2beta1RecurringRun(
         display_name=name,
@@ -76,18 +76,6 @@ def listing(server: Server, experiment: str) -> list[Schedule]:
         page = answer.next_page_token or ""
         if not page:
             return schedules
-
-
-def named(server: Server, name: str, experiment: str) -> Schedule:
-    """Return one schedule.
-
-    Raises:
-        InputError: If there is none of that name.
-    """
-    by_name = {schedule.name: schedule for schedule in listing(server, experiment)}
-    if name not in by_name:
-        raise InputError(f"there is no schedule {name!r}; known are {sorted(by_name)}.")
-    return by_name[name]
 
 
 def pause(server: Server, schedule: Schedule) -> None:

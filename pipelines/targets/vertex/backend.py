@@ -20,6 +20,7 @@ from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Sche
 from pipelines.targets.remote import records, submission
 from pipelines.targets.remote.backend import RemoteBackend
 from pipelines.targets.remote.run import RemoteRun
+from pipelines.targets.remote.schedules import named
 from pipelines.targets.remote.storage import Bucket
 from pipelines.targets.remote.submission import PreparedSubmission
 from pipelines.targets.state import State
@@ -112,15 +113,15 @@ class VertexBackend(RemoteBackend):
 
     def pause_schedule(self, name: str, experiment: str | None = None) -> None:
         """Start nothing until the schedule is resumed."""
-        schedules.pause(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+        schedules.pause(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
     def resume_schedule(self, name: str, experiment: str | None = None) -> None:
         """Start runs again, from now on."""
-        schedules.resume(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+        schedules.resume(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
     def delete_schedule(self, name: str, experiment: str | None = None) -> None:
         """Delete a schedule; the runs that it started stay."""
-        schedules.delete(self.server, schedules.named(self.server, name, self._experiment(experiment)))
+        schedules.delete(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
     def ask(self, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
         """Refuse: releases to endpoints of Vertex AI do not exist yet."""

@@ -9,6 +9,7 @@ from components.shared.project import DefaultResources, Project
 from pipelines.definitions import compilation, tracing
 from pipelines.images.environments import steps
 from pipelines.targets.model import Vertex
+from pipelines.targets.remote import retries
 from pipelines.targets.vertex import lint
 
 
@@ -66,10 +67,4 @@ def _limit(task: Any, step: str, resources: DefaultResources) -> None:
     if resources.gpu:
         task.set_accelerator_type(resources.gpu_type)
         task.set_accelerator_limit(resources.gpu)
-    if resources.retries:
-        task.set_retry(
-            resources.retries,
-            backoff_duration=f"{resources.retry_wait_s}s",
-            backoff_factor=resources.retry_factor,
-            backoff_max_duration=f"{resources.retry_wait_max_s}s",
-        )
+    retries.set_on(task, resources)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared.errors import InputError, StepFailed
 from pipelines.targets.protocol import Schedule
+from pipelines.targets.remote.schedules import check_new
 from pipelines.targets.vertex.connection import TIMEOUT_S, Server
 from pipelines.targets.vertex.jobs import EXPERIMENT
 
@@ -44,8 +45,7 @@ def create(server: Server, name: str, cron: str, described: "PipelineJob", exper
     """
     from google.cloud import aiplatform_v1 as api
 
-    if any(schedule.name == name for schedule in listing(server, experiment)):
-        raise InputError(f"there is a schedule {name!r} already; delete it first ('perennial schedule delete {name}').")
+    check_new(listing(server, experiment), name)
     schedule = api.Schedule(
         display_name=name,
         cron=check_cron(cron),
@@ -65,18 +65,6 @@ def listing(server: Server, experiment: str) -> Sequence[Schedule]:
     # The service filters by names and states only.
     filed = [s for s in schedules if s.create_pipeline_job_request.pipeline_job.labels.get(EXPERIMENT) == experiment]
     return [_schedule(schedule) for schedule in filed]
-
-
-def named(server: Server, name: str, experiment: str) -> Schedule:
-    """Return one schedule.
-
-    Raises:
-        InputError: If there is none of that name.
-    """
-    by_name = {schedule.name: schedule for schedule in listing(server, experiment)}
-    if name not in by_name:
-        raise InputError(f"there is no schedule {name!r}; known are {sorted(by_name)}.")
-    return by_name[name]
 
 
 def pause(server: Server, schedule: Schedule) -> None:

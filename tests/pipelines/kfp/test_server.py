@@ -12,6 +12,7 @@ from pipelines import runs
 from pipelines.targets.kfp import listing, schedules, submission
 from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.model import Storage
+from pipelines.targets.remote.schedules import named
 from pipelines.targets.remote.storage import Bucket
 from tests.pipelines.kfp import stubs
 from tests.pipelines.kfp.double import Double
@@ -230,12 +231,12 @@ def test_a_schedule_is_made_paused_resumed_and_deleted(place):
     with pytest.raises(InputError, match="there is a schedule 'nightly' already; delete it first"):
         schedules.create(server, "nightly", "0 0 7 * * *", version, {"how": "well"}, EXPERIMENT)
     schedules.pause(server, made)
-    assert not schedules.named(server, "nightly", EXPERIMENT).enabled
+    assert not named(schedules.listing(server, EXPERIMENT), "nightly").enabled
     schedules.resume(server, made)
-    assert schedules.named(server, "nightly", EXPERIMENT).enabled
+    assert named(schedules.listing(server, EXPERIMENT), "nightly").enabled
     schedules.delete(server, made, EXPERIMENT)
     with pytest.raises(InputError, match="there is no schedule 'nightly'; known are"):
-        schedules.named(server, "nightly", EXPERIMENT)
+        named(schedules.listing(server, EXPERIMENT), "nightly")
 
 
 def test_a_schedule_whose_run_goes_on_is_paused_and_not_deleted(place):
@@ -256,7 +257,7 @@ def test_a_schedule_whose_run_goes_on_is_paused_and_not_deleted(place):
         match=r"is paused, its run .* goes on; wait for it or end it with 'perennial runs --target kfp --end",
     ):
         schedules.delete(server, made, experiment)
-    assert not schedules.named(server, "often", experiment).enabled
+    assert not named(schedules.listing(server, experiment), "often").enabled
     if ENDPOINT:
         server.client.terminate_run(going[0].id)
         server.client.delete_recurring_run(made.id)
