@@ -28,7 +28,7 @@ def write(root: Path, bucket: str, image: str, out: Path, announce: Callable[[st
         StepFailed: If TFX could not.
     """
     python = environments.virtualenv(environments.lock_of(STEP), announce=announce, name=STEP)
-    command = [str(python), "-m", "components.tfx_training.native", str(root / "inputs"), bucket, image]
+    command = [str(python), "-m", "pipelines.definitions.tfx_compile", str(root / "inputs"), bucket, image]
     # As kfp's executor: TFX brings protos that are older than those of kfp's compiler.
     variables = os.environ | telemetry.OFF | {"PYTHONPATH": str(environments.ROOT), "_KFP_RUNTIME": "true"}
     done = subprocess.run([*command, str(out)], env=variables, capture_output=True, text=True)

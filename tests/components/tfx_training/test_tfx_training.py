@@ -19,7 +19,8 @@ from tfx import v1 as tfx
 from components.shared.documents.tfx_evaluation import TfxEvaluation
 from components.shared.errors import GateRejected, InputError
 from components.shared.project import Project
-from components.tfx_training import chain, logic, native, records, schema
+from components.tfx_training import chain, logic, records, schema
+from pipelines.definitions import tfx_compile
 from tests.components import made_splits
 
 SCHEMA = """
@@ -212,13 +213,12 @@ class TestSchema:
 
 
 def test_tfx_compiles_its_own_pipeline_from_what_a_run_left(made):
-    spec = native.compile_(made.root / "inputs", "gs://bucket/made", "eu-docker.pkg.dev/p/perennial/tfx_training:1")
+    image = "eu-docker.pkg.dev/p/perennial/tfx_training:1"
+    spec = tfx_compile.compile_(made.root / "inputs", "gs://bucket/made", image)
 
     executors = spec["deploymentSpec"]["executors"]
     assert (spec["schemaVersion"], spec["pipelineInfo"]["name"]) == ("2.0.0", "made-tfx")
-    assert {executor["container"]["image"] for executor in executors.values()} == {
-        "eu-docker.pkg.dev/p/perennial/tfx_training:1"
-    }
+    assert {executor["container"]["image"] for executor in executors.values()} == {image}
     assert set(spec["root"]["dag"]["tasks"]) == {
         "ImportExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "Transform", "Trainer", "Evaluator",
         "Pusher",

@@ -1,4 +1,4 @@
-"""Compile TFX's own pipeline with its KubeflowV2DagRunner: ``python -m components.tfx_training.native``.
+"""Compile TFX's own pipeline with its KubeflowV2DagRunner: in the virtualenv of its step.
 
 Arguments: the folder of the inputs that the step left, the bucket's folder in which a run finds them under ``inputs``,
 the image, and the file to write. The file holds the pipeline itself: kfp loads it, and Vertex AI takes it as a spec.
