@@ -52,6 +52,8 @@ class Run:
     artifacts: dict[str, str] = field(default_factory=dict)
     remote: str | None = None
     """The run's id at its server; None for one on this machine."""
+    server: str | None = None
+    """Where it runs, see ``RunRecord``."""
     run_key: str | None = None
     registry_state: str | None = None
     repeats: str | None = None

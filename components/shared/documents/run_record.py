@@ -52,6 +52,9 @@ class RunRecord(Document):
     """``step.output`` -> path."""
     remote: str | None
     """The run's id at its server; None for a run on this machine."""
+    server: str | None = None
+    """Where it runs: "kfp", or Vertex AI's project and region; None on this machine, and in records from before Vertex
+    AI."""
     run_key: str | None = None
     """Digest of all that decided the results, except the registry; None where it was not computed."""
     registry_state: str | None = None

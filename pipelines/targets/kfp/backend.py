@@ -19,6 +19,7 @@ from pipelines.targets.model import Kfp
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.remote import submission as remote
 from pipelines.targets.remote.backend import RemoteBackend
+from pipelines.targets.remote.records import KFP
 from pipelines.targets.remote.run import RemoteRun
 from pipelines.targets.remote.schedules import named
 from pipelines.targets.remote.storage import Bucket
@@ -62,7 +63,7 @@ class KfpBackend(RemoteBackend):
         now = datetime.now(UTC)
         name = f"{prepared.pipeline} {now:%Y-%m-%d %H:%M:%S}"
         run_id = submission.start(server, version, parameters, name, experiment)
-        record = remote.record(prepared, run_id, now)
+        record = remote.record(prepared, run_id, KFP, now)
         observer.announced(f"submitted run {run_id}, version {version.name}, experiment {experiment!r}")
         yield RemoteRun(record, request.entry, bucket, observer, self.name, functools.partial(Follower, server, record))
 

@@ -30,7 +30,7 @@ def newest(server: Server, experiment: str, last: int, runs_folder: Path) -> lis
     For the server, a rejected run has succeeded. So a run that has is in the state that its record says, or, where it
     has none on this machine (a scheduled run), in the one that follows from its steps.
     """
-    recorded = {run.remote: run.state for run in runs.records(runs_folder) if run.remote and run.exit_code is not None}
+    recorded = {run.remote: run.state for run in records.at(runs_folder, records.KFP) if run.exit_code is not None}
     experiment_id = experiment_of(server, experiment)
     with server.asked("list its runs") as client:
         answer = client.list_runs(
@@ -55,7 +55,7 @@ def find(server: Server, name: str, runs_folder: Path, experiment: str) -> str:
         InputError: If there is none, or more than one.
     """
     ids = (lambda: _ids(server, experiment)) if _BEGINNING.fullmatch(name) else tuple
-    if run_id := records.find(name, runs_folder, ids):
+    if run_id := records.find(name, runs_folder, records.KFP, ids):
         return run_id
     with server.asked(f"show the run {name!r}") as client:
         return str(client.get_run(name).run_id)
@@ -64,14 +64,14 @@ def find(server: Server, name: str, runs_folder: Path, experiment: str) -> str:
 @contextmanager
 def record_of(server: Server, run_id: str, runs_folder: Path) -> Iterator[tuple[runs.Run, Follower]]:
     """Give a run's record, brought up to date: the local one, or one that exists as long as this context."""
-    with records.record_of(run_id, runs_folder, lambda: _entry_of(server, run_id)) as record:
+    with records.record_of(run_id, runs_folder, records.KFP, lambda: _entry_of(server, run_id)) as record:
         yield record, _updated(server, record)
 
 
 def update(server: Server, runs_folder: Path) -> None:
     """Bring the local records of runs that continued without the command up to date."""
-    for record in runs.records(runs_folder):
-        if record.remote and record.exit_code is None:
+    for record in records.at(runs_folder, records.KFP):
+        if record.exit_code is None:
             _updated(server, record)
 
 

@@ -128,11 +128,11 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
     return prepared.entry.arguments(context)
 
 
-def record(prepared: PreparedSubmission, run_id: str, now: datetime) -> runs.Run:
-    """Begin the local record of a run at the server."""
+def record(prepared: PreparedSubmission, run_id: str, server: str, now: datetime) -> runs.Run:
+    """Begin the local record of a run at a server, see ``RunRecord.server``."""
     prepared.state.runs.mkdir(parents=True, exist_ok=True)
     run = runs.new(prepared.project.name, prepared.entry.name, prepared.entry.steps, prepared.state.runs, now)
-    run.remote = run_id
+    run.remote, run.server = run_id, server
     run.save()
     return run
 

@@ -62,21 +62,21 @@ class VertexBackend(RemoteBackend):
     def start(self, request: RunRequest, observer: RunObserver) -> Iterator[RemoteRun]:
         """Create a run; it continues when the context is left."""
         prepared, bucket, described, version = self._described(request)
-        took = prices.seconds(runs.records(self.state.runs), prepared.entry.name)
+        took = prices.seconds(self._records(), prepared.entry.name)
         observer.announced(str(prices.estimate(prepared.documents[0], took, self._prices())))
         now = datetime.now(UTC)
         run_id = jobs.start(self.server, described, prepared.pipeline, now)
-        record = submission.record(prepared, run_id, now)
+        record = submission.record(prepared, run_id, self.server.parent, now)
         observer.announced(f"submitted run {run_id}, version {version.name}: {jobs.link(self.server, run_id)}")
         follower = functools.partial(_follower, self.server, record)
         yield RemoteRun(record, request.entry, bucket, observer, self.name, follower)
 
     def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
         """List the newest runs of the project, and bring their local records up to date."""
-        for record in runs.records(self.state.runs):
-            if record.remote and record.exit_code is None:
+        for record in self._records():
+            if record.exit_code is None:
                 Follower(self.server, record).look()
-        recorded = {run.remote: run.state for run in runs.records(self.state.runs) if run.remote}
+        recorded = {run.remote: run.state for run in self._records() if run.exit_code is not None}
         listed = itertools.islice(jobs.newest(self.server, self._experiment(experiment)), last)
         return [_listed(run, recorded.get(jobs.id_of(run))) for run in listed]
 
@@ -165,11 +165,21 @@ class VertexBackend(RemoteBackend):
     def _find(self, name: str) -> str:
         """Return the id of the run that a user means; an unknown one is asked for as it is."""
         filed = self._experiment(None)
-        return records.find(name, self.state.runs, lambda: map(jobs.id_of, jobs.newest(self.server, filed))) or name
+
+        def ids() -> Iterator[str]:
+            return map(jobs.id_of, jobs.newest(self.server, filed))
+
+        return records.find(name, self.state.runs, self.server.parent, ids) or name
+
+    def _records(self) -> Iterator[Run]:
+        return records.at(self.state.runs, self.server.parent)
 
     @contextmanager
     def _record_of(self, run_id: str) -> Iterator[tuple[Run, Follower]]:
-        with records.record_of(run_id, self.state.runs, lambda: jobs.entry_of(jobs.get(self.server, run_id))) as record:
+        def entry() -> PipelineEntry:
+            return jobs.entry_of(jobs.get(self.server, run_id))
+
+        with records.record_of(run_id, self.state.runs, self.server.parent, entry) as record:
             follower = Follower(self.server, record)
             if record.exit_code is None:
                 follower.look()

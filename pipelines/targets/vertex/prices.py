@@ -77,14 +77,14 @@ def read(path: Path) -> Prices:
 
 
 def seconds(records: Iterable[runs.Run], pipeline: str) -> dict[str, float]:
-    """Return how long each step took at a server, as the median of earlier runs, without what came from the cache.
+    """Return how long each step took, as the median of earlier runs, without what came from the cache.
 
     Args:
-        records: Of runs, the newest first.
+        records: Of runs at this server, the newest first.
         pipeline: Whose runs count.
     """
     took: dict[str, list[float]] = {}
-    earlier = [run for run in records if run.remote and run.pipeline == pipeline and run.exit_code is not None]
+    earlier = [run for run in records if run.pipeline == pipeline and run.exit_code is not None]
     for run in earlier[:_RUNS]:
         for step in run.steps:
             if step.state == "done" and step.seconds:

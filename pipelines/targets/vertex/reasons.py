@@ -46,8 +46,13 @@ def ended(message: str, log: Callable[[], str], log_file: Path, region: str) -> 
     if _MEMORY.search(message):
         return runs.FAILED, "it ran out of memory; raise memory_limit under 'resources' in project.yaml."
     if exit_code:
-        # Whatever the process says of itself is better than that it ended.
-        return runs.cause(log_file, int(exit_code[1]))
+        code, sentence = runs.cause(log_file, int(exit_code[1]))
+        if not text and "no traceback" in sentence:
+            sentence = (
+                f"it ended with exit code {exit_code[1]}; its log is empty, or you may not read it (the role is "
+                "roles/logging.viewer)."
+            )
+        return code, sentence
     if _IMAGE.search(said):
         return runs.FAILED, f"its image can't be pulled ({said}); push it with 'perennial images push'."
     if _MACHINE.search(said):

@@ -179,7 +179,7 @@ class TestFailures:
         google.double.logs_allowed = False
         said = perennial("submit", code=5)
 
-        assert "training: it ended with exit code 1 and no traceback." in " ".join(said.split())
+        assert "training: it ended with exit code 1; its log is empty, or you may not read it" in " ".join(said.split())
         assert "https://console.cloud.google.com/vertex-ai/pipelines/locations/europe-west4/runs/small-" in said
 
     @pytest.mark.parametrize(
@@ -293,6 +293,17 @@ class TestRuns:
         perennial("logs", run_id)
         assert "rejection          done" in perennial("logs", run_id)
         assert "rejected" in perennial("runs")
+
+    def test_runs_of_another_server_in_the_same_project_are_left_alone(self, perennial, google, tmp_path):
+        perennial("submit", "--no-wait")
+        (ours,) = (tmp_path / "project").glob(".perennial/runs/*/run.json")
+        theirs = ours.parent.parent / "20260101T000000_000000" / "run.json"
+        theirs.parent.mkdir()
+        content = json.loads(ours.read_text()) | {"server": None, "remote": "0b5a1c2d-0000-4000-8000-000000000000"}
+        theirs.write_text(json.dumps(content))
+
+        assert "small-training" in perennial("runs")
+        assert json.loads(theirs.read_text()) == content
 
     def test_a_run_that_does_not_exist_is_one_sentence(self, perennial):
         assert "The PipelineJob does not exist" in " ".join(perennial("logs", "nothing", code=2).split())
