@@ -38,9 +38,17 @@ from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.training_set import TrainingSetSummary
 from components.shared.documents.trials import Trials
 from components.shared.documents.verdict import Verdict
+from components.shared.project import Project, Training
 
 PLANS = ("basic", "plus")
 SPAN = ("2026-01-01T00:00:00+00:00", "2026-06-01T00:00:00+00:00")
+PROJECT = Project.model_validate(
+    {
+        "name": "made", "task": "binary", "entity": "customer", "event_time": "at",
+        "sources": {"rows": {"path": "rows.parquet"}}, "label": {"source": "rows", "column": "answer"},
+        "features": {"service": "made", "columns": {"usage": {"type": "numeric"}}},
+    }
+)  # fmt: skip
 HYPERPARAMETERS = {"learning_rate": 0.02, "hidden": "32"}
 
 
@@ -370,7 +378,7 @@ def traffic_counts() -> TrafficCounts:
 def tfx_inputs() -> TfxInputs:
     """Return what a TFX pipeline of two classes is made from."""
     return TfxInputs(
-        project={"name": "made"}, hyperparameters=HYPERPARAMETERS, seed=7, task="binary", classes=PLANS, mean=0.0,
+        project=PROJECT, hyperparameters=Training(hidden="32"), seed=7, task="binary", classes=PLANS, mean=0.0,
         scale=1.0, baseline=0.5,
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """TFX's pipeline of a project: its standard components, in the order of Google's template."""
 
-import json
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -44,11 +43,11 @@ def components(described: TfxInputs, inputs: str, pushed: str) -> list[BaseCompo
     Raises:
         InputError: If a floor or ceiling of the gate is of a metric that TFX does not have.
     """
-    project = Project.model_validate(described.project)
+    project = described.project
     splits = [tfx.proto.Input.Split(name=name, pattern=f"{name}/*") for name in PARTS.values()]
     config: dict[str, Any] = {
         "project": project.model_dump_json(),
-        "hyperparameters": json.dumps(described.hyperparameters),
+        "hyperparameters": described.hyperparameters.model_dump_json(),
     }
     example_gen = tfx.components.ImportExampleGen(
         input_base=f"{inputs}/examples", input_config=tfx.proto.Input(splits=splits)
@@ -106,14 +105,14 @@ def evaluation(project: Project, baseline: float) -> tfma.EvalConfig:
     Raises:
         InputError: If a floor or ceiling is of a metric that TFX does not have.
     """
-    known = {ours for ours, theirs in _OURS.items() if theirs in _METRICS[project.task]}
+    bounded = {ours for ours, theirs in _OURS.items() if theirs in _METRICS[project.task]}
     bounds: dict[str, dict[str, float]] = {}
     for side, limits in (("lower_bound", project.gate.floors), ("upper_bound", project.gate.ceilings)):
         for ours, value in limits.items():
-            if ours not in known:
+            if ours not in bounded:
                 raise InputError(
                     f"the gate bounds {ours!r}, which TFX's Evaluator does not have for a {project.task} model; "
-                    f"expected some of {sorted(known)}. Remove it for the pipeline tfx-training."
+                    f"expected some of {sorted(bounded)}. Remove it for the pipeline tfx-training."
                 )
             bounds.setdefault(_OURS[ours], {})[side] = value
     metric, side = _COMPARED[project.task]

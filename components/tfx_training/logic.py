@@ -46,8 +46,8 @@ def train(project_bundle: Path, splits: Path, study: Path, seed: int, out: Path,
     label = records.write(project, splits, inputs / "examples")
     schema.write(project, project_bundle, inputs)
     described = TfxInputs(
-        project=project.model_dump(mode="json"),
-        hyperparameters=project.training.tuned("network", tuned.hyperparameters).model_dump(mode="json"),
+        project=project,
+        hyperparameters=project.training.tuned("network", tuned.hyperparameters),
         seed=seed,
         baseline=label.baseline,
         **asdict(label.encoding),
@@ -93,10 +93,14 @@ def _measured(root: Path) -> TfxEvaluation:
         for listed in validation.metric_validations_per_slice
         for failure in listed.failures
     ]
-    found = _newest(root, "ExampleAnomalies")
+    anomalies = _anomalies(_newest(root, "ExampleAnomalies").uri)
     is_blessed = blessed.custom_properties["blessed"].int_value == 1
     return TfxEvaluation(
-        metrics=metrics, slices=slices, anomalies=_anomalies(found.uri), blessed=is_blessed, failures=tuple(failures)
+        metrics=metrics,
+        slices=slices,
+        anomalies=anomalies,
+        blessed=is_blessed,
+        failures=tuple(failures),
     )
 
 

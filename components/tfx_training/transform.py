@@ -83,15 +83,15 @@ def _finite(value: tf.Tensor) -> tf.Tensor:
 
 def _ids(columns: list[Any], largest: int) -> tf.Tensor:
     """Return (n, features) ids as ``components.shared.learning.encoding.Encoding.keys`` numbers them."""
-    known, base = [], tf.constant(1, tf.int64)
+    columns_of_ids, base = [], tf.constant(1, tf.int64)
     for number, column in enumerate(columns):
         words = _dense(column, "")
         place = tft.compute_and_apply_vocabulary(
             words, default_value=-1, top_k=largest, vocab_filename=vocabulary(number)
         )
         # The first id of a feature is that of a missing value.
-        known.append(tf.where(words == "", base, tf.where(place < 0, tf.zeros_like(place), base + 1 + place)))
+        columns_of_ids.append(tf.where(words == "", base, tf.where(place < 0, tf.zeros_like(place), base + 1 + place)))
         base += 1 + tft.experimental.get_vocabulary_size_by_name(vocabulary(number))
     unseen = base + tf.range(len(columns), dtype=tf.int64)
-    ids = tf.stack(known, axis=1)
+    ids = tf.stack(columns_of_ids, axis=1)
     return tf.where(ids == 0, unseen, ids)

@@ -30,7 +30,7 @@ def compile_(inputs: Path, root: str, image: str) -> dict[str, Any]:
 
     described = TfxInputs.read(inputs)
     pipeline = tfx.dsl.Pipeline(
-        pipeline_name=f"{described.project['name']}-tfx",
+        pipeline_name=f"{described.project.name}-tfx",
         pipeline_root=f"{root}/runs",
         components=chain.components(described, f"{root}/inputs", f"{root}/pushed"),
         beam_pipeline_args=list(chain.BEAM),

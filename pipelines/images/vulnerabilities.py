@@ -56,7 +56,7 @@ def find(packages: Mapping[str, Iterable[str]], osv_url: str | None = None) -> l
         name="pip-audit",
     )
     # Two versions of a package cannot stand in one file.
-    found: list[Vulnerability] = []
+    vulnerabilities: list[Vulnerability] = []
     for part in _without_repeats(packages):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "requirements.txt"
@@ -72,11 +72,12 @@ def find(packages: Mapping[str, Iterable[str]], osv_url: str | None = None) -> l
             raise StepFailed(f"the vulnerability database does not answer ({last}); try again later.") from None
         for dependency in answered:
             package = f"{dependency['name']}=={dependency.get('version', '')}"
-            found += [
-                Vulnerability(package, known["id"], tuple(known["fix_versions"]), tuple(_locks(package, packages)))
-                for known in dependency.get("vulns", ())
+            holders = tuple(_locks(package, packages))
+            vulnerabilities += [
+                Vulnerability(package, advisory["id"], tuple(advisory["fix_versions"]), holders)
+                for advisory in dependency.get("vulns", ())
             ]
-    return found
+    return vulnerabilities
 
 
 def _without_repeats(packages: Iterable[str]) -> list[list[str]]:
@@ -113,11 +114,11 @@ def _normal(name: str) -> str:
 def main() -> int:
     """Print every vulnerability; return 1 if there is one."""
     packages = pinned()
-    found = find(packages)
-    for vulnerability in found:
+    vulnerabilities = find(packages)
+    for vulnerability in vulnerabilities:
         print(vulnerability)
-    print(f"{len(packages)} versions in {len(locking.locks())} locks, {len(found)} known vulnerabilities")
-    return 1 if found else 0
+    print(f"{len(packages)} versions in {len(locking.locks())} locks, {len(vulnerabilities)} known vulnerabilities")
+    return 1 if vulnerabilities else 0
 
 
 if __name__ == "__main__":

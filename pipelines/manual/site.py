@@ -32,15 +32,15 @@ def build(target: Path) -> Path:
         SOURCE / "requirements.txt", announce=lambda name: print(f"installing {name}", flush=True), name="Sphinx"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        source, made = Path(scratch) / "source", Path(scratch) / "html"
+        source, html = Path(scratch) / "source", Path(scratch) / "html"
         _stage(source)
         command = [str(python), "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--builder", "html"]
-        done = subprocess.run([*command, str(source), str(made)], capture_output=True, text=True)
+        done = subprocess.run([*command, str(source), str(html)], capture_output=True, text=True)
         if done.returncode:
             warnings = done.stderr.replace(f"{source}/", "").strip()
             raise StepFailed(f"the manual has broken links or markup; correct the pages:\n{warnings}")
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(made, target, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
+        shutil.copytree(html, target, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
     return target / "index.html"
 
 

@@ -1,8 +1,9 @@
 """``tfx_inputs.json``: what TFX's pipeline of a project was made from, beside the examples and the schema."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from components.shared.documents.document import Document
+from components.shared.project import Project, Training
 
 
 class TfxInputs(Document):
@@ -10,9 +11,9 @@ class TfxInputs(Document):
 
     FILE = "tfx_inputs.json"
 
-    project: dict[str, Any]
+    project: Project
     """The project file with all defaults."""
-    hyperparameters: dict[str, Any]
+    hyperparameters: Training
     """The section ``training`` of the project, with what tuning chose."""
     seed: int
     task: Literal["binary", "multiclass", "regression"]

@@ -24,10 +24,10 @@ def columns(facts: ModelFacts, scores: Floats, version: str) -> dict[str, pa.Arr
         version: The model's version.
     """
     if facts.task == "multiclass":
-        made = {f"score_{name}": pa.array(scores[:, i]) for i, name in enumerate(facts.classes or ())}
+        arrays = {f"score_{name}": pa.array(scores[:, i]) for i, name in enumerate(facts.classes or ())}
     else:
-        made = {"score": pa.array(scores)}
+        arrays = {"score": pa.array(scores)}
     decisions = decide(facts.task, facts.classes or (), facts.threshold, scores)
     if decisions is not None:
-        made["decision"] = pa.array(decisions, pa.string())
-    return made | {VERSION: pa.array([version] * len(scores), pa.string())}
+        arrays["decision"] = pa.array(decisions, pa.string())
+    return arrays | {VERSION: pa.array([version] * len(scores), pa.string())}

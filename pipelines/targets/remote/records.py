@@ -58,7 +58,7 @@ def record_of(run_id: str, runs_folder: Path, server: str, entry: Callable[[], P
             yield record
             return
     with tempfile.TemporaryDirectory() as folder:
-        found = entry()
-        record = runs.new("", found.name, found.steps, Path(folder), datetime.now(UTC))
+        pipeline = entry()
+        record = runs.new("", pipeline.name, pipeline.steps, Path(folder), datetime.now(UTC))
         record.remote, record.server = run_id, server
         yield record

@@ -14,7 +14,7 @@ def named(schedules: Sequence[Schedule], name: str) -> Schedule:
     """
     by_name = {schedule.name: schedule for schedule in schedules}
     if name not in by_name:
-        raise InputError(f"there is no schedule {name!r}; known are {sorted(by_name)}.")
+        raise InputError(f"the schedule {name!r} does not exist; expected one of {sorted(by_name)}.")
     return by_name[name]
 
 
@@ -25,4 +25,4 @@ def check_new(schedules: Sequence[Schedule], name: str) -> None:
         InputError: If one has: two of one name would start the same runs twice.
     """
     if any(schedule.name == name for schedule in schedules):
-        raise InputError(f"there is a schedule {name!r} already; delete it first ('perennial schedule delete {name}').")
+        raise InputError(f"the schedule {name!r} already exists; delete it first ('perennial schedule delete {name}').")

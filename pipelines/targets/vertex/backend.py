@@ -62,8 +62,8 @@ class VertexBackend(RemoteBackend):
     def start(self, request: RunRequest, observer: RunObserver) -> Iterator[RemoteRun]:
         """Create a run; it continues when the context is left."""
         prepared, bucket, described, version = self._described(request)
-        took = prices.seconds(self._records(), prepared.entry.name)
-        observer.announced(str(prices.estimate(prepared.documents[0], took, self._prices())))
+        durations = prices.seconds(self._records(), prepared.entry.name)
+        observer.announced(str(prices.estimate(prepared.documents[0], durations, self._prices())))
         now = datetime.now(UTC)
         run_id = jobs.start(self.server, described, prepared.pipeline, now)
         record = submission.record(prepared, run_id, self.server.parent, now)
@@ -195,8 +195,8 @@ def _listed(run: "PipelineJob", recorded: str | None) -> RunSummary:
     state = run.state.name.removeprefix("PIPELINE_STATE_")
     seconds = (run.end_time - run.create_time).total_seconds() if run.end_time else None
     if state == "SUCCEEDED" and recorded is None:
-        entry, found = jobs.entry_of(run), jobs.tasks(run)
-        states = {step: found[name].state for step in entry.steps if (name := step.replace("_", "-")) in found}
+        entry, tasks = jobs.entry_of(run), jobs.tasks(run)
+        states = {step: tasks[name].state for step in entry.steps if (name := step.replace("_", "-")) in tasks}
         code = entry.exit_code(states)
         recorded = Run("", "", "", Path(), "", [], exit_code=runs.OK if code is None else code).state
     return RunSummary(

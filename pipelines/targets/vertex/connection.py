@@ -162,8 +162,8 @@ class Server:
             )
         if error.reason in ("CONSUMER_INVALID", "USER_PROJECT_DENIED", "RESOURCE_PROJECT_INVALID"):
             return InputError(
-                f"there is no project {target.project!r} that you may use ({message}); expected the id of one. Correct "
-                "'project' in the target file."
+                f"the project {target.project!r} does not exist, or you have no access to it ({message}); correct "
+                "'project' in the target file, or ask for access."
             )
         if isinstance(error, exceptions.TooManyRequests):
             return StepFailed(

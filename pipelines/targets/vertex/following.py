@@ -45,9 +45,9 @@ class Follower:
     def look(self) -> bool:
         """Look once; return whether the run has ended and its record is closed."""
         run = jobs.get(self._server, self._id)
-        found = jobs.tasks(run)
+        tasks = jobs.tasks(run)
         for step in self._record.steps:
-            if (task := found.get(_name(step))) and step.state != task.state:
+            if (task := tasks.get(_name(step))) and step.state != task.state:
                 step.state, step.seconds = task.state, task.seconds
                 if step.state != "failed":
                     self._changed(step)
@@ -55,54 +55,54 @@ class Follower:
         if state not in jobs.ENDED:
             self._record.save()
             return False
-        self._close(state, run, found)
+        self._close(state, run, tasks)
         return True
 
     def artifacts(self) -> dict[str, str]:
         """Return where the artifacts of the run are: ``step.output`` -> URI."""
-        found = jobs.tasks(jobs.get(self._server, self._id))
+        tasks = jobs.tasks(jobs.get(self._server, self._id))
         return {
             f"{step.name}.{output}": uri
             for step in self._record.steps
-            if _name(step) in found
-            for output, uri in found[_name(step)].artifacts.items()
+            if _name(step) in tasks
+            for output, uri in tasks[_name(step)].artifacts.items()
         }
 
     def keep_logs(self, name: str | None = None) -> None:
         """Fetch the log of every step that ran, or of one; those of a run that continues are fetched each time."""
-        found = jobs.tasks(jobs.get(self._server, self._id))
+        tasks = jobs.tasks(jobs.get(self._server, self._id))
         for step in self._record.steps:
-            wanted = name in (None, step.name) and step.log is None and _name(step) in found
-            if wanted and (text := self._log(found[_name(step)])):
+            wanted = name in (None, step.name) and step.log is None and _name(step) in tasks
+            if wanted and (text := self._log(tasks[_name(step)])):
                 file = self._log_file(step.name)
                 file.write_text(text, encoding="utf-8")
                 step.log = str(file)
         if self._record.exit_code is not None:
             self._record.save()
 
-    def _close(self, state: str, run: "PipelineJob", found: dict[str, Task]) -> None:
+    def _close(self, state: str, run: "PipelineJob", tasks: dict[str, Task]) -> None:
         """Close the record with exit code and reason."""
         if state == "SUCCEEDED":
             code = catalog.entry(self._record.pipeline).exit_code({s.name: s.state for s in self._record.steps})
             runs.end(self._record, runs.OK if code is None else code, None)
             return
-        code, reason = self._why(state, run, found)
+        code, reason = self._why(state, run, tasks)
         for step in self._record.steps:
             if step.state == "failed":
                 step.error = step.error or "it was ended with the run."
                 self._changed(step)
         runs.end(self._record, code, reason)
 
-    def _why(self, state: str, run: "PipelineJob", found: dict[str, Task]) -> tuple[int, str]:
+    def _why(self, state: str, run: "PipelineJob", tasks: dict[str, Task]) -> tuple[int, str]:
         """Find what failed first, and say why."""
         if state == "CANCELLED":
             return runs.INTERRUPTED, "it was ended at the server."
-        failed = [step for step in self._record.steps if step.state == "failed" and found[_name(step)].error]
+        failed = [step for step in self._record.steps if step.state == "failed" and tasks[_name(step)].error]
         if not failed:
             said = reasons.inner(run.error.message)
             return runs.FAILED, f"Vertex AI ended the run: {said or 'it gives no reason'}."
         step = failed[0]
-        task, file = found[_name(step)], self._log_file(step.name)
+        task, file = tasks[_name(step)], self._log_file(step.name)
         code, sentence = reasons.ended(task.error or "", lambda: self._log(task), file, self._server.target.region)
         step.error, step.log = sentence, str(file) if file.exists() else None
         return code, sentence

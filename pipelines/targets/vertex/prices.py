@@ -71,33 +71,34 @@ def read(path: Path) -> Prices:
     """
     if not path.is_file():
         raise InputError(
-            f"there is no price file {path}; copy {SHIPPED.name} of the vertex target there, or correct 'prices'."
+            f"the price file {path} does not exist; copy {SHIPPED.name} of the vertex target there, or "
+            "correct 'prices'."
         )
     return typed_yaml.parse(path.name, typed_yaml.load(path), Prices)
 
 
 def seconds(records: Iterable[runs.Run], pipeline: str) -> dict[str, float]:
-    """Return how long each step took, as the median of earlier runs, without what came from the cache.
+    """Return how long each step durations, as the median of earlier runs, without what came from the cache.
 
     Args:
         records: Of runs at this server, the newest first.
         pipeline: Whose runs count.
     """
-    took: dict[str, list[float]] = {}
+    durations: dict[str, list[float]] = {}
     earlier = [run for run in records if run.pipeline == pipeline and run.exit_code is not None]
     for run in earlier[:_RUNS]:
         for step in run.steps:
             if step.state == "done" and step.seconds:
-                took.setdefault(step.name, []).append(step.seconds)
-    return {step: statistics.median(times) for step, times in took.items()}
+                durations.setdefault(step.name, []).append(step.seconds)
+    return {step: statistics.median(times) for step, times in durations.items()}
 
 
-def estimate(ir: Mapping[str, Any], took: Mapping[str, float], prices: Prices) -> Estimate:
+def estimate(ir: Mapping[str, Any], durations: Mapping[str, float], prices: Prices) -> Estimate:
     """Estimate what a run costs.
 
     Args:
         ir: The compiled pipeline.
-        took: Step -> seconds.
+        durations: Step -> seconds.
         prices: The price file.
     """
     cost, total, unknown, hours = prices.run, 0.0, [], {}
@@ -110,9 +111,9 @@ def estimate(ir: Mapping[str, Any], took: Mapping[str, float], prices: Prices) -
             unknown.append(step)
             continue
         hours[machine] = price
-        if step in took:
-            total += took[step]
-            cost += took[step] / 3600 * price
+        if step in durations:
+            total += durations[step]
+            cost += durations[step] / 3600 * price
         else:
             unknown.append(step)
     return Estimate(cost, total, tuple(unknown), hours, prices.currency)

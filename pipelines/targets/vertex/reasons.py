@@ -79,5 +79,5 @@ def inner(message: str) -> str:
     >>> inner("com.google.X: code=INTERNAL, message=The disk is gone., cause=null; Failed to create the job.")
     'The disk is gone'
     """
-    found = _INNER.search(message)
-    return " ".join((found[1] if found else message.partition(";")[0]).split())[:300].rstrip(".")
+    wrapped = _INNER.search(message)
+    return " ".join((wrapped[1] if wrapped else message.partition(";")[0]).split())[:300].rstrip(".")

@@ -228,14 +228,14 @@ def test_a_schedule_is_made_paused_resumed_and_deleted(place):
 
     made = schedules.create(server, "nightly", "0 30 6 * * *", version, {"how": "well"}, EXPERIMENT)
     assert (made.name, made.cron, made.enabled, made.version_id) == ("nightly", "0 30 6 * * *", True, version.id)
-    with pytest.raises(InputError, match="there is a schedule 'nightly' already; delete it first"):
+    with pytest.raises(InputError, match="the schedule 'nightly' already exists; delete it first"):
         schedules.create(server, "nightly", "0 0 7 * * *", version, {"how": "well"}, EXPERIMENT)
     schedules.pause(server, made)
     assert not named(schedules.listing(server, EXPERIMENT), "nightly").enabled
     schedules.resume(server, made)
     assert named(schedules.listing(server, EXPERIMENT), "nightly").enabled
     schedules.delete(server, made, EXPERIMENT)
-    with pytest.raises(InputError, match="there is no schedule 'nightly'; known are"):
+    with pytest.raises(InputError, match="the schedule 'nightly' does not exist; expected one of"):
         named(schedules.listing(server, EXPERIMENT), "nightly")
 
 

@@ -85,7 +85,9 @@ def test_a_schedule_from_the_command_line(perennial):
     assert re.search(r"morning +0 30 6 \* \* \* +paused ", perennial("schedule", "list"))
     assert "resumed morning" in perennial("schedule", "resume", "morning")
     assert "deleted morning" in perennial("schedule", "delete", "morning")
-    assert "there is no schedule 'morning'; known are []" in perennial("schedule", "pause", "morning", code=2)
+    assert "the schedule 'morning' does not exist; expected one of []" in perennial(
+        "schedule", "pause", "morning", code=2
+    )
 
 
 def test_a_mistake_is_found_before_anything_is_sent(tmp_path):

@@ -10,9 +10,12 @@ import grpc
 import pytest
 import yaml
 from click.testing import CliRunner
+from google.api_core.exceptions import InvalidArgument, PermissionDenied
+from google.cloud import aiplatform_v1 as api
 
 from pipelines.command import cli
 from pipelines.definitions import catalog
+from pipelines.targets.opening import open_backend
 from pipelines.targets.vertex import following, schedules
 from tests.pipelines import toy
 from tests.pipelines.vertex.conftest import Google, project_in
@@ -235,7 +238,7 @@ class TestFailures:
     def test_another_project_does_not_exist(self, perennial):
         said = perennial("submit", "--no-wait", code=2, settings=("project=other-project",))
 
-        assert "there is no project 'other-project' that you may use" in " ".join(said.split())
+        assert "the project 'other-project' does not exist, or you have no access" in " ".join(said.split())
 
     def test_a_target_without_a_project_says_where_to_write_it(self, perennial):
         assert "the target names no project" in perennial("runs", code=2, settings=('project=""',))
@@ -254,7 +257,7 @@ class TestFailures:
                 "which no step reaches; expected the address of an MLflow server",
             ),
             ('images.registry=""', "which is in no registry; expected one such as europe-docker.pkg.dev"),
-            ("prices=none.yaml", "there is no price file"),
+            ("prices=none.yaml", "the price file"),
             ("region=mars", "region"),
             ("experiment=Größe", "becomes a label at Vertex AI"),
             ("storage.uri=gs://elsewhere/x", "cannot access gs://elsewhere/x"),
@@ -328,7 +331,7 @@ class TestSchedules:
     def test_a_second_schedule_of_the_same_name_would_overlap_and_is_refused(self, perennial):
         perennial("schedule", "create", "--cron", "0 30 6 * * *")
 
-        assert "there is a schedule 'small-training' already" in perennial(
+        assert "the schedule 'small-training' already exists" in perennial(
             "schedule", "create", "--cron", "0 7 * * *", code=2
         )
 
@@ -360,6 +363,46 @@ def test_upload_keeps_a_version_in_the_bucket_once(perennial):
     assert re.search(r"uploaded small-training version 0123456789ab-[0-9a-f]{8} \(", other)
 
 
+class TestDouble:
+    """The double is as strict as the tests above take it to be."""
+
+    @pytest.fixture
+    def submitted(self, perennial, google, tmp_path):
+        """The client, and a request that was accepted."""
+        perennial("submit", "--no-wait")
+        (request,) = google.double.requests
+        backend = open_backend("vertex", tmp_path / "project", google.settings)
+        return backend.server.pipelines, request
+
+    @pytest.mark.parametrize(
+        "parent", ["", PARENT.replace("europe-west4", "us-central1"), "projects/other/locations/x"]
+    )
+    def test_a_missing_or_another_parent_is_refused(self, submitted, parent):
+        client, request = submitted
+
+        with pytest.raises(PermissionDenied):
+            client.create_pipeline_job(parent=parent, pipeline_job=request.pipeline_job, pipeline_job_id="again")
+
+    def test_an_unknown_field_is_refused_wherever_it_is(self, submitted):
+        client, request = submitted
+        job = api.PipelineJob(request.pipeline_job)
+        # Field 1000, a number.
+        api.PipelineJob.pb(job).runtime_config.MergeFromString(b"\xc0\x3e\x01")
+
+        with pytest.raises(InvalidArgument, match="errors") as refused:
+            client.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id="again")
+        assert "RuntimeConfig.1000" in str(refused.value.details)
+
+    def test_a_parameter_that_the_pipeline_does_not_have_or_of_another_type_is_refused(self, submitted):
+        client, request = submitted
+        for name, value in (("sead", 7), ("seed", "seven")):
+            job = api.PipelineJob(request.pipeline_job)
+            job.runtime_config.parameter_values[name] = value
+            with pytest.raises(InvalidArgument) as refused:
+                client.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id="again")
+            assert name in str(refused.value.details)
+
+
 class TestLint:
     """What Vertex AI would reject is refused when the pipeline is compiled, with the step's name."""
 
@@ -381,8 +424,6 @@ class TestLint:
         assert sentence in " ".join(perennial("upload", code=2).split())
 
     def test_the_shipped_pipelines_pass_as_one_document(self, google, tmp_path):
-        from pipelines.targets.opening import open_backend
-
         backend = open_backend("vertex", project_in(tmp_path / "project", toy.PROJECT), google.settings)
         for entry in catalog.PIPELINES.values():
             (document,) = yaml.safe_load_all(backend.compile(entry))
