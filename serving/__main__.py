@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from components.shared.errors import PerennialError
 from components.shared.release import endpoint_folder
 from components.shared.release.endpoint_folder import EndpointServer
+from serving import open_inference
 
 if TYPE_CHECKING:
     from serving.exchange import Exchange
+    from serving.server import Listening
 
 
 _SHIPPED_SEGMENT_S = 1.0
@@ -28,8 +30,7 @@ def main() -> int:
     """Serve until the process is asked to end; return the exit code."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # KServe parses the command line at import; it must not see ours.
-    sys.argv[1:] = []
+    open_inference.import_alone()
     try:
         if arguments.endpoint:
             _serve_endpoint(arguments)
@@ -61,7 +62,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         key = _admit(exchange, arguments)
         _log_requests(exchange, arguments)
         rollout = Rollout(here, served, mirrored(exchange))
-        server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+        server = ModelServerProcess(exchange, _listening(arguments), owned=arguments.owned)
 
         def announce(where: EndpointServer | None) -> None:
             endpoint_folder.write_server(here, where and where.model_copy(update={"key": key}))
@@ -91,7 +92,7 @@ def _serve_package(arguments: argparse.Namespace) -> None:
     exchange.exploration = Exploration(dict(arguments.explore))
     _admit(exchange, arguments)
     _log_requests(exchange, arguments)
-    server = ModelServerProcess(exchange, arguments.host, arguments.port, arguments.grpc_port, arguments.owned)
+    server = ModelServerProcess(exchange, _listening(arguments), owned=arguments.owned)
     server.run(settle)
 
 
@@ -109,6 +110,14 @@ def _admit(exchange: "Exchange", arguments: argparse.Namespace) -> str | None:
     key = secrets.token_hex(32)
     exchange.admit = Tokens(arguments.tokens, key).admit
     return key
+
+
+def _listening(arguments: argparse.Namespace) -> "Listening":
+    from serving.connection import ConnectionLimits, affordable_connections
+    from serving.server import Listening
+
+    limits = ConnectionLimits(connections=affordable_connections(), per_client=arguments.connections_per_client)
+    return Listening(arguments.host, arguments.port, arguments.grpc_port, arguments.metrics_port, limits)
 
 
 def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
@@ -140,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: loopback")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
+    parser.add_argument(
+        "--metrics-port", type=int, help="port of the metrics, for a network of their own; default: the REST port"
+    )
+    parser.add_argument(
+        "--connections-per-client", type=_positive, metavar="N", help="most connections of one address; default: any"
+    )
     parser.add_argument("--tokens", type=_absolute, metavar="FILE", help="accepted bearer tokens, one a line")
     parser.add_argument(
         "--authenticated-by", metavar="WHAT", help="what authenticates in front of a server beyond loopback"
@@ -169,6 +184,13 @@ def _explored(text: str) -> tuple[str, float]:
     if not decision or not 0 < float(share) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not DECISION=SHARE with a share above 0 and below 1")
     return decision, float(share)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
 
 
 def _share(text: str) -> float:

@@ -160,12 +160,19 @@ class Exchange:
         """Whether a client may ask, by its ``Authorization`` header."""
         self.in_flight = BytesInFlight()
         self.ending = Ending()
+        self.announced = False
+        """Whether the server's address is known to whoever waits for it."""
         self.counter = TrafficCounter()
         """Counts by release while more than one is in memory."""
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
         self._timer_s = timer_s
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-request")
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients may be sent here: a release answers, the address is known, and the end is not near."""
+        return self.served.active is not None and self.announced and not self.ending.began
 
     async def answer(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
         """Answer one request, a large one in a thread.

@@ -1,16 +1,16 @@
-"""The Open Inference Protocol over gRPC: KServe's server on our host; inference is decoded, exchanged and encoded."""
+"""The Open Inference Protocol over gRPC, by KServe's generated messages: decoded, exchanged and encoded."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
-from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
-from kserve.protocol.grpc.servicer import InferenceServicer
 
 from serving import entity, event_time, metadata, request_id, tensors, v2
 from serving.entity import Entity
@@ -18,13 +18,16 @@ from serving.exchange import Exchange, RequestHead, ScoredRequest
 from serving.limits import CEILING_BYTES
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
+from serving.seldom import Seldom
 from serving.signature import Column, Signature
 
 logger = logging.getLogger(__name__)
 
+_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _OPEN = frozenset({"ServerLive", "ServerReady", "ModelReady"})
 """Probes have no token."""
 _NO_TOKEN = "a valid token is needed: send the metadata 'authorization: Bearer TOKEN'."
+_HANDSHAKE_MS, _IDLE_MS, _STREAMS = 10_000, 300_000, 256
 _CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -95,11 +98,14 @@ class GrpcBody:
         return response
 
 
-class GrpcServicer(InferenceServicer):
-    """KServe's servicer, with inference and readiness answered from the releases."""
+class GrpcServicer(stubs.GRPCInferenceServiceServicer):
+    """Answers every call of the protocol from the releases.
 
-    def __init__(self, exchange: Exchange, data_plane: DataPlane) -> None:
-        super().__init__(data_plane, None)
+    Args:
+        exchange: Answers the requests.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._served = exchange.served
 
@@ -127,21 +133,31 @@ class GrpcServicer(InferenceServicer):
             lambda: pb.ModelReadyResponse(ready=self._served.pick(request.name, request.version) is not None),
         )
 
+    async def ServerLive(self, request: pb.ServerLiveRequest, context: aio.ServicerContext) -> pb.ServerLiveResponse:
+        """Tell that the server is there."""
+        return pb.ServerLiveResponse(live=True)
+
     async def ServerReady(self, request: pb.ServerReadyRequest, context: aio.ServicerContext) -> pb.ServerReadyResponse:
-        """Tell whether a release answers."""
-        return pb.ServerReadyResponse(ready=self._served.active is not None)
+        """Tell whether clients may be sent here."""
+        return pb.ServerReadyResponse(ready=self._exchange.ready)
+
+    async def ServerMetadata(
+        self, request: pb.ServerMetadataRequest, context: aio.ServicerContext
+    ) -> pb.ServerMetadataResponse:
+        """Describe the server."""
+        return pb.ServerMetadataResponse(**metadata.SERVER)
 
     async def ModelMetadata(
         self, request: pb.ModelMetadataRequest, context: aio.ServicerContext
     ) -> pb.ModelMetadataResponse:
-        """Describe the tensors of the active release."""
+        """Describe the tensors of a release."""
 
         def described() -> pb.ModelMetadataResponse:
             release = self._served.pick(request.name, request.version)
             return pb.ModelMetadataResponse(
                 name=release.name,
-                versions=[release.version],
-                platform="onnxruntime",
+                versions=self._served.versions(),
+                platform=metadata.PLATFORM,
                 inputs=metadata.inputs(release),
                 # The message has no place for the classes; they are in each answer.
                 outputs=[
@@ -246,7 +262,56 @@ def _contents(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> Colum
     return tensors.from_numbers(tensor.name, values, rows)
 
 
-async def start(exchange: Exchange, data_plane: DataPlane, host: str, port: int) -> tuple[aio.Server, str]:
+class _Unreadable:
+    """Bytes that are no message of their call."""
+
+
+class _Reading:
+    """Reads the message of a call; what is none becomes a value, because gRPC would log an exception with its trace.
+
+    Args:
+        read: The generated reader.
+    """
+
+    def __init__(self, read: Callable[[bytes], Message]) -> None:
+        self._read = read
+
+    def __call__(self, content: bytes) -> Message | _Unreadable:
+        """Read a message."""
+        try:
+            return self._read(content)
+        except DecodeError:
+            return _Unreadable()
+
+
+def _handlers(exchange: Exchange) -> Mapping[str, grpc.RpcMethodHandler]:
+    """Return what answers each call of the protocol, by its name."""
+    servicer, unreadable = GrpcServicer(exchange), Seldom(logger)
+
+    def answering(method: str) -> Callable[[Any, aio.ServicerContext], Awaitable[Any]]:
+        answer = getattr(servicer, method)
+
+        async def answered(request: Any, context: aio.ServicerContext) -> Any:
+            if isinstance(request, _Unreadable):
+                refusal = RequestRefused(400, f"the request is no message of {method}.", "protobuf")
+                exchange.refuse("grpc", None, refusal)
+                unreadable.warning(f"a request over gRPC was refused: {refusal.sentence}")
+                await _abort(context, refusal)
+            return await answer(request, context)
+
+        return answered
+
+    return {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            answering(method.name),
+            request_deserializer=_Reading(GetMessageClass(method.input_type).FromString),
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        )
+        for method in _SERVICE.methods
+    }
+
+
+async def start(exchange: Exchange, host: str, port: int) -> tuple[aio.Server, str]:
     """Start the server; return it with its address (port 0 takes any free one)."""
     server = aio.server(
         interceptors=[_Gatekeeper(exchange)],
@@ -254,11 +319,15 @@ async def start(exchange: Exchange, data_plane: DataPlane, host: str, port: int)
             # A larger message is not read at all; the release's own limit is checked on the message.
             ("grpc.max_receive_message_length", CEILING_BYTES),
             ("grpc.max_send_message_length", CEILING_BYTES),
+            # What REST's connections may do: see ConnectionLimits.
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.max_connection_idle_ms", _IDLE_MS),
+            ("grpc.max_concurrent_streams", _STREAMS),
             # Without this a second server would silently share the port.
             ("grpc.so_reuseport", 0),
         ],
     )
-    stubs.add_GRPCInferenceServiceServicer_to_server(GrpcServicer(exchange, data_plane), server)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE.full_name, _handlers(exchange)),))
     bound = server.add_insecure_port(f"{bracketed(host)}:{port}")
     await server.start()
     return server, f"{bracketed(host)}:{bound}"

@@ -26,12 +26,23 @@ def outputs(release: ServedRelease) -> list[dict[str, Any]]:
     ]
 
 
-def described(release: ServedRelease) -> dict[str, Any]:
-    """Return the answer to a request for the metadata over REST."""
+SERVER = {"name": "perennial", "version": "", "extensions": ["binary_tensor_data"]}
+"""The server; of which version it is says nothing to a client, and much to an attacker."""
+PLATFORM = "onnx_onnxv1"
+"""The protocol's name of a model for ONNX Runtime."""
+
+
+def described(release: ServedRelease, versions: list[str]) -> dict[str, Any]:
+    """Return the answer to a request for the metadata over REST.
+
+    Args:
+        release: Whose tensors.
+        versions: What a request may name.
+    """
     return {
         "name": release.name,
-        "versions": [release.version],
-        "platform": "onnxruntime",
+        "versions": versions,
+        "platform": PLATFORM,
         "inputs": inputs(release),
         "outputs": outputs(release),
     }

@@ -1,17 +1,19 @@
-"""The inference routes of REST in front of KServe's application, and the limits of a request's body."""
+"""The routes of REST, and the limits of a request's body."""
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from serving import metadata, request_id
+from serving import request_id
 from serving.exchange import Exchange, Reply, RequestHead
+from serving.information import JSON, Information, Told
 from serving.limits import BodyBytes
 from serving.refusal import RequestRefused, short
+from serving.rest_content import RestContent
 from serving.v1 import V1Body
 from serving.v2 import V2Body
 
@@ -19,89 +21,88 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
 
 _INFERENCE = re.compile(
     r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"
 )
-_MODEL = re.compile(r"/v2/models/([^/]+)")
-_OPEN = re.compile(r"/|/v2/health/(?:live|ready)|/v2/models/[^/]+(?:/versions/[^/]+)?/ready")
-"""Whether the server and its model are there may be asked by everybody: probes have no token."""
-_STATS = re.compile(r"/v2/models/([^/]+)/stats")
-_VERSION = re.compile(r"/v2/models/([^/]+)/versions/([^/]+)(/ready)?")
 _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?\s*)?;?', re.IGNORECASE)
 _ID_HEADER = request_id.HEADER.encode()
-_HEADERS = frozenset(
-    (b"content-type", b"content-length", b"content-encoding", b"inference-header-content-length", _ID_HEADER)
-)
+_LENGTH_HEADER = b"inference-header-content-length"
+_HEADERS = frozenset((b"content-type", b"content-length", b"content-encoding", _LENGTH_HEADER, _ID_HEADER))
+_TELLING = ("GET", "HEAD")
 _BODY_TIMEOUT_S = 30.0
 
 
-class InferenceRoutes:
-    """ASGI application: answers inference itself and hands everything else to KServe's own.
+class Question(NamedTuple):
+    """A route that tells something; ``is_open``: also to a client without a token, as probes are."""
+
+    path: re.Pattern[str]
+    answer: Callable[..., Told]
+    is_open: bool = False
+
+
+def _questions(information: Information) -> tuple[Question, ...]:
+    """Return every route that is no inference; the groups of its path are the arguments of its answer."""
+    routes = (
+        (r"/", information.alive, True),
+        (r"/v2/health/live", information.live, True),
+        (r"/v2/health/ready", information.ready, True),
+        (r"/v2/models/([^/]+)(?:/versions/([^/]+))?/ready", information.model_ready, True),
+        (r"/v1/models/([^/:]+)", information.model_ready, False),
+        (r"/v[12]/models", information.models, False),
+        (r"/v2/?", information.server, False),
+        (r"/v2/models/([^/]+)(?:/versions/([^/]+))?", information.model, False),
+        (r"/v2/models/([^/]+)/stats", information.counts, False),
+        (r"/metrics", information.metrics, False),
+        (r"/openapi.json", information.openapi, False),
+    )
+    return tuple(Question(re.compile(path), answer, is_open) for path, answer, is_open in routes)
+
+
+class RestRoutes:
+    """The ASGI application.
 
     Args:
-        inner: KServe's application, for health, metadata and metrics.
-        exchange: Answers the requests.
+        exchange: Answers the predictions.
+        information: Answers everything else.
     """
 
-    def __init__(self, inner: App, exchange: Exchange) -> None:
-        self._inner = inner
+    def __init__(self, exchange: Exchange, information: Information) -> None:
         self._exchange = exchange
         self._served = exchange.served
+        self._questions = _questions(information)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request."""
-        if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
+        """Answer one request."""
         if self._exchange.ending.noticed():
             send = _closing(send)
         path: str = scope["path"]
-        is_probe = scope["method"] == "GET" and _OPEN.fullmatch(path)
+        inference = _INFERENCE.fullmatch(path)
+        asked = None if inference else self._asked(path)
+        is_probe = asked is not None and asked[0].is_open and scope["method"] in _TELLING
         if not is_probe and not self._exchange.admit(_authorization(scope)):
             refusal = RequestRefused(401, "a valid token is needed: send 'Authorization: Bearer TOKEN'.", "token")
             self._exchange.refuse("v1" if path.startswith("/v1/") else "v2", None, refusal)
             await _send(send, 401, _error(refusal.sentence), further=[(b"www-authenticate", b"Bearer")])
-            return
-        if match := _INFERENCE.fullmatch(path):
-            if scope["method"] == "POST":
-                await self._infer(match, scope, receive, send)
-            else:
-                await _send(send, 405, _error(f"{short(path)} expects POST, not {short(scope['method'])}."))
-        elif scope["method"] == "POST":
-            await _send(send, 404, _error(f"there is nothing to post to at {short(path)}."))
-        elif match := _VERSION.fullmatch(path):
-            status, sentence = self._served.state(match[2])
-            await _send(send, status, orjson.dumps({"name": match[1], "ready": status == 200, "state": sentence}))
-        elif (match := _MODEL.fullmatch(path)) and scope["method"] == "GET":
-            await self._describe(match[1], send)
-        elif (match := _STATS.fullmatch(path)) and scope["method"] == "GET":
-            await self._count(match[1], send)
-        elif path == "/v2/health/ready":
-            ready = self._served.active is not None and not self._exchange.ending.began
-            await _send(send, 200 if ready else 503, orjson.dumps({"ready": ready}))
+        elif inference:
+            await self._post(inference, scope, receive, send)
+        elif asked:
+            await _tell(asked, scope, send)
         else:
-            await self._inner(scope, receive, send)
+            await _send(send, 404, _error(f"there is nothing at {short(path)}; /openapi.json lists the routes."))
 
-    async def _describe(self, model: str, send: Send) -> None:
-        """Answer with the metadata; KServe's own would drop the classes."""
-        try:
-            body: bytes = orjson.dumps(metadata.described(self._served.pick(model, None)))
-            await _send(send, 200, body)
-        except RequestRefused as refusal:
-            await _send(send, refusal.status, _error(refusal.sentence))
+    def _asked(self, path: str) -> tuple[Question, re.Match[str]] | None:
+        for question in self._questions:
+            if match := question.path.fullmatch(path):
+                return question, match
+        return None
 
-    async def _count(self, model: str, send: Send) -> None:
-        """Answer with what each version did while there was more than one."""
-        try:
-            self._served.pick(model, None)
-            routing = self._served.routing
-            followed = {"shares": routing.shares, "mirrors": routing.mirrors}
-            counts = self._exchange.counter.read().model_copy(update=followed)
-            await _send(send, 200, counts.model_dump_json().encode())
-        except RequestRefused as refusal:
-            await _send(send, refusal.status, _error(refusal.sentence))
+    async def _post(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await self._infer(match, scope, receive, send)
+        else:
+            await _refuse_method(scope, b"POST", send)
 
     async def _infer(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         protocol = "v1" if match[1] else "v2"
@@ -115,13 +116,19 @@ class InferenceRoutes:
             return
         except Exception:
             reply = self._exchange.fail(protocol, header_id)
-        content = reply.content if reply.refusal is None else _error(reply.refusal.sentence)
-        retry = [(b"retry-after", b"1")] if reply.status == 503 else []
-        await _send(send, reply.status, content or b"", reply.request_id, retry)
+        if reply.content is None:
+            retry = [(b"retry-after", b"1")] if reply.status == 503 else []
+            sentence = reply.refusal.sentence if reply.refusal else ""
+            await _send(send, reply.status, _error(sentence), reply.request_id, further=retry)
+        elif reply.content.json_length is None:
+            await _send(send, reply.status, reply.content.body, reply.request_id)
+        else:
+            length = [(_LENGTH_HEADER, b"%d" % reply.content.json_length)]
+            await _send(send, reply.status, reply.content.body, reply.request_id, b"application/octet-stream", length)
 
     async def _reply(
         self, match: re.Match[str], protocol: str, headers: dict[bytes, bytes], header_id: str | None, receive: Receive
-    ) -> Reply[bytes]:
+    ) -> Reply[RestContent]:
         """Read the body and let the exchange answer it."""
         model, version = match[1] or match[3], match[2] or match[4]
         limit = self._served.request_bytes(model, version)
@@ -132,6 +139,20 @@ class InferenceRoutes:
             if protocol == "v1":
                 return await self._exchange.answer(head, partial(V1Body, body))
             return await self._exchange.answer(head, partial(V2Body, body, json_length))
+
+
+async def _tell(asked: tuple[Question, re.Match[str]], scope: Scope, send: Send) -> None:
+    question, match = asked
+    if scope["method"] not in _TELLING:
+        await _refuse_method(scope, b"GET, HEAD", send)
+        return
+    told = question.answer(*match.groups())
+    await _send(send, told.status, told.body, None, told.content_type)
+
+
+async def _refuse_method(scope: Scope, allowed: bytes, send: Send) -> None:
+    sentence = f"{short(scope['path'])} expects {allowed.decode()}, not {short(scope['method'])}."
+    await _send(send, 405, _error(sentence), further=[(b"allow", allowed)])
 
 
 def _authorization(scope: Scope) -> str | None:
@@ -154,7 +175,7 @@ def _check_headers(headers: dict[bytes, bytes], protocol: str) -> int | None:
         raise RequestRefused(
             415, "a compressed body is not supported; send it without Content-Encoding.", "content_type"
         )
-    length = headers.get(b"inference-header-content-length")
+    length = headers.get(_LENGTH_HEADER)
     if length is not None and protocol == "v2":
         if not length.isdigit() or len(length) > 12:
             raise RequestRefused(400, "Inference-Header-Content-Length is not a number of bytes.", "json")
@@ -234,9 +255,10 @@ async def _send(
     status: int,
     content: bytes,
     answered_id: str | None = None,
-    further: Sequence[tuple[bytes, bytes]] = (),
+    content_type: bytes = JSON,
+    further: Headers = (),
 ) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), *further]
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(content)), *further]
     if answered_id is not None:
         headers.append((_ID_HEADER, answered_id.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})

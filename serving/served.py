@@ -54,7 +54,7 @@ class Served:
             raise RequestRefused(
                 404, f"model {short(name)} is unknown; nothing has been released here yet.", "unknown_model"
             )
-        if name not in names:
+        if names and name not in names:
             raise RequestRefused(
                 404, f"model {short(name)} is unknown; this server answers for {sorted(names)}.", "unknown_model"
             )
@@ -77,13 +77,9 @@ class Served:
             return limit
         return max(limit, *(release.signature.request_bytes for release in self.loaded.values()))
 
-    def state(self, version: str) -> tuple[int, str]:
-        """Return whether a version is ready, as HTTP status and sentence."""
-        if version in self.loaded:
-            return 200, f"release {short(version)} is ready."
-        if version in self.failed:
-            return 503, self.failed[version]
-        return 404, f"release {short(version)} is not loaded (yet)."
+    def versions(self) -> list[str]:
+        """Return the versions that a request may name."""
+        return sorted(self.loaded)
 
     def route(self, routing: Routing) -> None:
         """Answer as a routing says from the next request on; requests in flight finish on the release they picked.

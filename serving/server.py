@@ -1,7 +1,8 @@
-"""KServe's ModelServer as one process: our routes in front, our host, and an end that finishes requests in flight."""
+"""The server as one process: REST through uvicorn, gRPC beside it, and an end that finishes requests in flight."""
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -9,20 +10,22 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
+import prometheus_client
+import uvicorn
 import uvloop
 from grpc import aio
-from kserve import ModelServer
-from kserve.protocol.rest.server import RESTServer
 
 from components.shared import processes
 from components.shared.errors import StepFailed
 from components.shared.release.endpoint_folder import EndpointServer
 from serving import grpc_server
+from serving.connection import ConnectionGuard, ConnectionLimits, GuardedConnection
 from serving.exchange import Exchange
-from serving.kserve_model import ServedRepository
-from serving.rest import InferenceRoutes
+from serving.information import Information
+from serving.rest import RestRoutes
 
 logger = logging.getLogger(__name__)
 
@@ -37,33 +40,56 @@ _OBSERVERS_S = 5.0
 """Longest wait, at the end, for observers of the requests that were answered."""
 
 
-class RestServer(RESTServer):
-    """KServe's REST application without its timing middleware, behind our inference routes."""
+@dataclass(frozen=True)
+class Listening:
+    """Where a server listens.
 
-    def __init__(self, server: "ModelServerProcess", host: str, port: int) -> None:
-        super().__init__("", server.dataplane, server.model_repository_extension, port, grace_period=_GRACE_S)
-        self.config.host = host
-        self.config.access_log = self.config.proxy_headers = False
-        self._exchange = server.exchange
+    Attributes:
+        host: The address.
+        port: Of REST; 0 takes any free one.
+        grpc_port: Of gRPC; 0 for any free one, None for no gRPC.
+        metrics_port: Of the metrics; None tells them on REST's port.
+        limits: What a client may do before a route answers it.
+    """
 
-    def _add_middlewares(self, app: object) -> None:
-        """Add none: timing every request costs an eighth of the throughput."""
+    host: str
+    port: int
+    grpc_port: int | None = None
+    metrics_port: int | None = None
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
 
-    def create_application(self) -> None:
-        """Build KServe's application and put the inference routes in front of it."""
-        from kserve.model_server import app
 
-        self._register_endpoints(app)
-        self._add_exception_handlers(app)
-        self.config.app = InferenceRoutes(app, self._exchange)
+class RestServer:
+    """uvicorn with our routes and our connections.
+
+    Args:
+        exchange: Answers the requests.
+        listening: Where, and within which limits.
+    """
+
+    def __init__(self, exchange: Exchange, listening: Listening) -> None:
+        self._exchange = exchange
+        guard = ConnectionGuard(listening.limits, functools.partial(exchange.refuse, "http", None))
+        self._config = uvicorn.Config(
+            RestRoutes(exchange, Information(exchange, has_metrics=listening.metrics_port is None)),
+            http=functools.partial(GuardedConnection, guard),  # type: ignore[arg-type] # whatever returns a protocol
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=int(listening.limits.idle_s),
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._server = uvicorn.Server(self._config)
 
     async def serve(self, listener: socket.socket) -> None:
         """Answer until ``end`` is called; requests in flight are finished."""
-        self.create_application()
         # As long as one descriptor of a socket is open, the kernel keeps the connections that nobody has accepted yet.
         self._spare = listener.dup()
         # The process's signals are ours: uvicorn would replace the handlers and raise them again at the end.
-        self._server.capture_signals = contextlib.nullcontext
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
         await self._server.serve(sockets=[listener])
 
     def end(self) -> None:
@@ -103,9 +129,8 @@ class RestServer(RESTServer):
             await loop.connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        state = self._server.lifespan.state
-        protocol: asyncio.Protocol = make(config=self.config, server_state=self._server.server_state, app_state=state)
+        make: Any = self._config.http_protocol_class
+        protocol: asyncio.Protocol = make(config=self._config, server_state=self._server.server_state, app_state={})
         return protocol
 
     async def started(self, serving: asyncio.Task[None]) -> None:
@@ -114,23 +139,18 @@ class RestServer(RESTServer):
             await asyncio.sleep(0.005)
 
 
-class ModelServerProcess(ModelServer):
+class ModelServerProcess:
     """One process that serves one model's releases on REST and gRPC.
 
     Args:
         exchange: Answers the requests.
-        host: Address to listen on.
-        port: REST port; 0 takes any free one.
-        grpc_port: gRPC port, 0 for any free one, None for no gRPC.
+        listening: Where it listens.
         owned: End when standard input closes, as it does when the process that started this one dies.
     """
 
-    def __init__(self, exchange: Exchange, host: str, port: int, grpc_port: int | None, owned: bool) -> None:
-        super().__init__(http_port=port, registered_models=ServedRepository(exchange), enable_latency_logging=False)
+    def __init__(self, exchange: Exchange, listening: Listening, *, owned: bool) -> None:
         self.exchange = exchange
-        self._host, self._grpc_port, self._owned = host, grpc_port, owned
-        # KServe writes a traceback for every request that it answers with a 404; a bug still reaches uvicorn's log.
-        logging.getLogger("kserve").setLevel(logging.CRITICAL)
+        self._listening, self._owned = listening, owned
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         # uvicorn formats a line per request as soon as this logger has any handler, also an inherited one.
         access = logging.getLogger("uvicorn.access")
@@ -145,7 +165,7 @@ class ModelServerProcess(ModelServer):
             announce: Called with the server's addresses once it listens, and with None when it is about to end.
         """
         with (
-            _listen(self._host, self.http_port) as listener,
+            _listen(self._listening.host, self._listening.port) as listener,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(self._run(listener, settle, follow, announce or (lambda _: None)))
@@ -153,18 +173,21 @@ class ModelServerProcess(ModelServer):
     async def _run(self, listener: socket.socket, settle: Step, follow: Step | None, announce: Announce) -> None:
         stop = asyncio.Event()
         self._stop_by_signals(stop)
+        self._tell_metrics()
         await settle()
         grpc, address = await self._start_grpc()
         port = listener.getsockname()[1]
-        rest = RestServer(self, self._host, port)
+        rest = RestServer(self.exchange, self._listening)
         serving = asyncio.create_task(rest.serve(listener))
         stopping = asyncio.create_task(stop.wait())
         following = asyncio.create_task(follow()) if follow else None
         try:
             await rest.started(serving)
-            url = f"http://{grpc_server.bracketed(self._host)}:{port}"
+            url = f"http://{grpc_server.bracketed(self._listening.host)}:{port}"
             pid = os.getpid()
             announce(EndpointServer(pid=pid, started=processes.started(pid), rest_url=url, grpc_address=address))
+            # Whoever is told that it is ready finds its address.
+            self.exchange.announced = True
             logger.info("listening on %s%s", url, f" and grpc://{address}" if address else "")
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -192,14 +215,28 @@ class ModelServerProcess(ModelServer):
             loop.add_reader(sys.stdin.fileno(), _until_closed, stop)
 
     async def _start_grpc(self) -> tuple[aio.Server | None, str | None]:
-        if self._grpc_port is None:
+        host, port = self._listening.host, self._listening.grpc_port
+        if port is None:
             return None, None
         try:
-            return await grpc_server.start(self.exchange, self.dataplane, self._host, self._grpc_port)
+            return await grpc_server.start(self.exchange, host, port)
         except RuntimeError as error:
             raise StepFailed(
-                f"gRPC can't listen on {self._host}:{self._grpc_port}; the port is in use or not allowed, "
-                "choose another gRPC port."
+                f"gRPC can't listen on {host}:{port}; the port is in use or not allowed, choose another gRPC port."
+            ) from error
+
+    def _tell_metrics(self) -> None:
+        """Tell the metrics on a port of their own, if there is one; nowhere of which versions the server is made."""
+        with contextlib.suppress(KeyError):
+            prometheus_client.REGISTRY.unregister(prometheus_client.PLATFORM_COLLECTOR)
+        host, port = self._listening.host, self._listening.metrics_port
+        if port is None:
+            return
+        try:
+            prometheus_client.start_http_server(port, host)
+        except OSError as error:
+            raise StepFailed(
+                f"the metrics can't be told on {host}:{port} ({error.strerror}); choose another metrics port."
             ) from error
 
 

@@ -122,6 +122,17 @@ def with_missing(name: str, column: Column, rows: Any) -> Column:
     return emptied
 
 
+def to_raw(datatype: str, values: Sequence[Any]) -> bytes:
+    """Encode the values of an answer's tensor, FP32 or BYTES, as little-endian bytes.
+
+    >>> to_raw("FP32", [1.0]).hex(), to_raw("BYTES", ["no"])
+    ('0000803f', b'\\x02\\x00\\x00\\x00no')
+    """
+    if datatype != "BYTES":
+        return np.array(values, dtype=NUMBERS[datatype]).tobytes()
+    return b"".join(struct.pack("<I", len(text)) + text for text in map(str.encode, values))
+
+
 def _split(name: str, raw: bytes) -> list[bytes]:
     values, offset = [], 0
     while offset < len(raw):

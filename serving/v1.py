@@ -9,6 +9,7 @@ from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
+from serving.rest_content import RestContent
 from serving.signature import Column
 
 _KEYS = {"instances", "entity", "event_time", "signature_name"}
@@ -81,10 +82,9 @@ class V1Body(_V1Request):
     def __init__(self, body: bytes) -> None:
         super().__init__(json_body.parse(body), body)
 
-    def encode(self, scored: ScoredRequest) -> bytes:
+    def encode(self, scored: ScoredRequest) -> RestContent:
         """Write the answer as JSON."""
-        body: bytes = orjson.dumps(_described(scored))
-        return body
+        return RestContent(orjson.dumps(_described(scored)))
 
 
 def _described(scored: ScoredRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The Open Inference Protocol over REST: one tensor per feature in; score, decision and flags out.
 
-The binary data extension is understood in requests (``Inference-Header-Content-Length``); answers are JSON.
+The binary data extension is understood in requests and in answers: raw tensors follow the JSON, whose length is in the
+header ``Inference-Header-Content-Length``.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short, shown
 from serving.release import ServedRelease
+from serving.rest_content import RestContent
 from serving.signature import Column, Signature
 
 _INTEGERS = {name for name in tensors.NUMBERS if "INT" in name}
@@ -63,20 +65,30 @@ class _V2Request:
             raise RequestRefused(400, "'parameters' is not an object.", "json")
         return parameters.get(name)
 
-    def described(self, scored: ScoredRequest) -> dict[str, Any]:
-        """Describe the answer's tensors."""
+    def described(self, scored: ScoredRequest) -> tuple[dict[str, Any], list[bytes]]:
+        """Describe the answer's tensors; return those that were requested as raw bytes beside it."""
         requested = self._document.get("outputs")
-        names = {output["name"] for output in requested} if requested else None
-        return {
+        names = {output["name"]: output.get("parameters") or {} for output in requested} if requested else None
+        all_raw = self._parameter("binary_data_output") is True
+        raw: list[bytes] = []
+        written = []
+        for name, (datatype, shape, data) in outputs(scored).items():
+            if names is not None and name not in names:
+                continue
+            output = {"name": name, "datatype": datatype, "shape": shape, **parameters(scored.release, name)}
+            if names[name].get("binary_data", all_raw) if names else all_raw:
+                raw.append(tensors.to_raw(datatype, data))
+                output["parameters"] = output.get("parameters", {}) | {"binary_data_size": len(raw[-1])}
+            else:
+                output["data"] = data
+            written.append(output)
+        document = {
             "model_name": scored.release.name,
             "model_version": scored.release.version,
             "id": scored.request.request_id,
-            "outputs": [
-                {"name": name, "datatype": datatype, "shape": shape, **parameters(scored.release, name), "data": data}
-                for name, (datatype, shape, data) in outputs(scored).items()
-                if names is None or name in names
-            ],
+            "outputs": written,
         }
+        return document, raw
 
     def _check_outputs(self, release: ServedRelease) -> None:
         requested = self._document.get("outputs") or []
@@ -87,6 +99,10 @@ class _V2Request:
         for output in requested:
             if type(output.get("parameters", {})) not in (dict, type(None)):
                 raise RequestRefused(400, f"output {short(output['name'])}: 'parameters' is not an object.", "json")
+            if type((output.get("parameters") or {}).get("binary_data", False)) is not bool:
+                raise RequestRefused(
+                    400, f"output {short(output['name'])}: 'binary_data' is neither true nor false.", "type"
+                )
             if output["name"] not in release.outputs:
                 raise RequestRefused(
                     400,
@@ -103,7 +119,8 @@ class V2Document(_V2Request):
 
     def encode(self, scored: ScoredRequest) -> dict[str, Any]:
         """Return the answer as a JSON object."""
-        return self.described(scored)
+        document, _ = self.described(scored)
+        return document
 
 
 class V2Body(_V2Request):
@@ -118,10 +135,11 @@ class V2Body(_V2Request):
         head = body if json_length is None else body[:json_length]
         super().__init__(json_body.parse(head), None if json_length is None else body[json_length:], head)
 
-    def encode(self, scored: ScoredRequest) -> bytes:
-        """Write the answer as JSON."""
-        body: bytes = orjson.dumps(self.described(scored))
-        return body
+    def encode(self, scored: ScoredRequest) -> RestContent:
+        """Write the answer as JSON, and the raw tensors behind it."""
+        document, raw = self.described(scored)
+        head: bytes = orjson.dumps(document)
+        return RestContent(head + b"".join(raw), len(head)) if raw else RestContent(head)
 
 
 def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]]:

@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 
 from serving import grpc_server
 from serving.exchange import Exchange, ScoredRequest
+from serving.information import Information
 from serving.kserve_model import ServedRepository
 from serving.release import ServedRelease
-from serving.rest import InferenceRoutes
+from serving.rest import RestRoutes
 from serving.served import Served
 from tests.serving import tiny
 
@@ -107,7 +108,7 @@ class ServerInProcess:
         return asyncio.run(self._grpc(question))
 
     async def _grpc(self, question: Question) -> Answer:
-        server, address = await grpc_server.start(self.exchange, self.data_plane, "127.0.0.1", 0)
+        server, address = await grpc_server.start(self.exchange, "127.0.0.1", 0)
         metadata = [("x-request-id", question.header_id)] if question.header_id else []
         try:
             async with grpc.aio.insecure_channel(address) as channel:
@@ -146,7 +147,7 @@ class ServerInProcess:
             sent.append(message)
 
         async def ask() -> None:
-            routes = InferenceRoutes(None, self.exchange)  # type: ignore[arg-type] # inference never reaches the inner one
+            routes = RestRoutes(self.exchange, Information(self.exchange))
             await routes({"type": "http", "path": path, "method": "POST", "headers": headers}, receive, send)
 
         asyncio.run(ask())

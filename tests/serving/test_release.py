@@ -46,7 +46,7 @@ def answer(release: ServedRelease, body: bytes, protocol: str = "v1") -> bytes:
     if reply.refusal is not None:
         raise reply.refusal
     assert reply.content is not None
-    return reply.content
+    return reply.content.body
 
 
 def test_multiclass_answers_a_share_per_class_and_decides_for_the_largest(tmp_path: Path):

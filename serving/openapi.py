@@ -1,0 +1,213 @@
+"""OpenAPI 3.1: the routes of the server, and the features of its model as they are checked.
+
+What a schema cannot say (every tensor of a request has the same number of rows) is in the descriptions.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from components.shared.blank import BLANKS
+from components.shared.documents.model_facts import FeatureFacts
+from serving import entity, request_id, tensors
+from serving.release import ServedRelease
+
+_LARGEST = float(np.finfo(np.float32).max)
+_INT64 = 2**63
+_VISIBLE = f"[^{BLANKS}]"
+_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
+_WHO = {
+    "oneOf": [
+        {"type": "string", "minLength": 1, "maxLength": entity.MAX_LENGTH},
+        {"type": "integer", "minimum": -_INT64, "maximum": _INT64 - 1},
+    ],
+    "description": "Whom the rows describe; never a feature.",
+}
+_WHEN = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": _TIME,
+    "description": "The moment that the features describe, with a time zone; absent: the time of the request.",
+}
+_REFUSED = {
+    status: {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/error"}}},
+    }
+    for status, description in {
+        "400": "The request is refused; the sentence names the field and the row.",
+        "401": "A valid token is needed.",
+        "404": "The model or its version is unknown.",
+        "413": "More rows or bytes than the model takes at once.",
+        "415": "Another Content-Type than JSON, or a compressed body.",
+        "503": "The server is not ready, too busy, or ending; ask again.",
+    }.items()
+}
+
+
+def described(release: ServedRelease | None) -> dict[str, Any]:
+    """Return the document for the active release; before a first release, the routes that need none.
+
+    Args:
+        release: What answers.
+    """
+    paths = {path: {"get": _get(summary)} for path, summary in _SERVER.items()}
+    schemas: dict[str, Any] = {"error": _object({"error": {"type": "string"}})}
+    if release is not None:
+        name = release.name
+        paths |= {path.format(name): {"get": _get(summary)} for path, summary in _MODEL.items()}
+        paths[f"/v1/models/{name}:predict"] = {"post": _post("Predict rows (V1)", "v1_request", "v1_response")}
+        paths[f"/v2/models/{name}/infer"] = {"post": _post("Predict columns (V2)", "v2_request", "v2_response")}
+        schemas |= {
+            "row": _row(release),
+            "v1_request": _v1_request(release),
+            "v1_response": _v1_response(release),
+            "v2_request": _v2_request(release),
+            "v2_response": _v2_response(release),
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Perennial", "version": "" if release is None else release.version},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+_SERVER = {
+    "/": "Alive",
+    "/v2": "Server metadata",
+    "/v2/health/live": "Live",
+    "/v2/health/ready": "Ready",
+    "/v1/models": "Models",
+}
+_MODEL = {
+    "/v1/models/{}": "Ready (V1)",
+    "/v2/models/{}": "Model metadata",
+    "/v2/models/{}/ready": "Model ready",
+    "/v2/models/{}/stats": "What each version answered while there was more than one",
+}
+
+
+def _get(summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    answers = {"200": {"description": "OK", "content": content}} | {s: _REFUSED[s] for s in ("401", "404", "503")}
+    return {"summary": summary, "responses": answers}
+
+
+def _post(summary: str, request: str, response: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": _content(request)},
+        "responses": {"200": {"description": "OK", "content": _content(response)}} | _REFUSED,
+    }
+
+
+def _content(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False} | more
+
+
+def _value(feature: FeatureFacts) -> dict[str, Any]:
+    """Describe one value of a feature."""
+    kinds: dict[str, dict[str, Any]] = {
+        "numeric": {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST},
+        "boolean": {"type": "boolean"},
+        "categorical": {"type": "string"},
+    }
+    schema = kinds[feature.type]
+    if feature.missing:
+        return schema | {"type": [schema["type"], "null"]}
+    # A blank text counts as missing.
+    return schema | ({"pattern": _VISIBLE} if feature.type == "categorical" else {})
+
+
+def _row(release: ServedRelease) -> dict[str, Any]:
+    return _object({name: _value(feature) for name, feature in release.signature.features.items()})
+
+
+def _v1_request(release: ServedRelease) -> dict[str, Any]:
+    rows = {"type": "array", "minItems": 1, "maxItems": release.signature.request_rows}
+    properties = {
+        "instances": rows | {"items": {"$ref": "#/components/schemas/row"}},
+        "entity": _WHO,
+        "event_time": _WHEN,
+    }
+    return _object(properties, optional=("entity", "event_time"))
+
+
+def _v1_response(release: ServedRelease) -> dict[str, Any]:
+    prediction = {
+        "score": _score(release),
+        "decision": {},
+        "out_of_vocabulary": {"type": "array", "items": {"type": "string"}},
+    }
+    labels = {name: {"const": value} for name, value in release.labels.items()}
+    named = {"model_name": {"const": release.name}, "model_version": {"type": "string"}}
+    return _object(named | labels | {"predictions": {"type": "array", "items": _object(prediction)}})
+
+
+def _v2_request(release: ServedRelease) -> dict[str, Any]:
+    features = release.signature.features.values()
+    properties = {
+        "id": {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{request_id.MAX_LENGTH - 2}}}[!-~])?$"},
+        "parameters": {
+            "type": "object",
+            "properties": {"entity": _WHO, "event_time": _WHEN},
+            "additionalProperties": False,
+        },
+        "inputs": {
+            "type": "array",
+            "description": "One tensor per feature, in any order, all with the same number of rows. Besides FP64, "
+            "every number type is accepted.",
+            "prefixItems": [_tensor(feature, release.signature.request_rows) for feature in features],
+            "minItems": len(features),
+            "maxItems": len(features),
+        },
+        "outputs": {
+            "type": "array",
+            "description": "Which tensors the answer holds; all of them if absent.",
+            "items": _object({"name": {"enum": list(release.outputs)}}),
+        },
+    }
+    return _object(properties, optional=("id", "parameters", "outputs"))
+
+
+def _tensor(feature: FeatureFacts, rows: int) -> dict[str, Any]:
+    return _object(
+        {
+            "name": {"const": feature.name},
+            "datatype": {"const": tensors.DATATYPE[feature.type]},
+            "shape": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1, "maximum": rows},
+                "minItems": 1,
+                "maxItems": 1,
+            },
+            "data": {"type": "array", "items": _value(feature), "minItems": 1, "maxItems": rows},
+        }
+    )
+
+
+def _v2_response(release: ServedRelease) -> dict[str, Any]:
+    output = _object(
+        {
+            "name": {"enum": list(release.outputs)},
+            "datatype": {"enum": ["FP32", "BYTES"]},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "parameters": {"type": "object"},
+            "data": {"type": "array"},
+        },
+        optional=("parameters", "data"),
+    )
+    named = {"model_name": {"const": release.name}, "model_version": {"type": "string"}, "id": {"type": "string"}}
+    return _object(named | {"outputs": {"type": "array", "items": output}})
+
+
+def _score(release: ServedRelease) -> dict[str, Any]:
+    if release.task == "multiclass":
+        return {"type": "array", "items": {"type": "number"}}
+    return {"type": "number"}
