@@ -6,6 +6,7 @@ In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import secrets
@@ -13,10 +14,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.shared.errors import PerennialError
+from components.shared.errors import DISK_FULL, PerennialError, StepFailed, is_disk_full
 from components.shared.release import endpoint_folder
 from components.shared.release.endpoint_folder import EndpointServer
 from serving import open_inference
+from serving.server_log import ServerLog
 
 if TYPE_CHECKING:
     from serving.exchange import Exchange
@@ -29,17 +31,34 @@ _SHIPPED_SEGMENT_S = 1.0
 def main() -> int:
     """Serve until the process is asked to end; return the exit code."""
     arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     open_inference.import_alone()
     try:
+        _log_to(arguments.server_log)
         if arguments.endpoint:
             _serve_endpoint(arguments)
         else:
             _serve_package(arguments)
     except PerennialError as reason:
-        print(f"{type(reason).__name__}: {reason}", file=sys.stderr)
-        return reason.exit_code
+        return _say(reason)
+    except OSError as error:
+        if is_disk_full(error):
+            return _say(StepFailed(DISK_FULL))
+        raise
     return 0
+
+
+def _log_to(path: Path | None) -> None:
+    handler = logging.StreamHandler() if path is None else ServerLog(path)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler]
+    )
+
+
+def _say(reason: PerennialError) -> int:
+    """Print a sentence by which whoever started the server knows its class; return the exit code."""
+    with contextlib.suppress(OSError):
+        print(f"{type(reason).__name__}: {reason}", file=sys.stderr, flush=True)
+    return reason.exit_code
 
 
 def _serve_endpoint(arguments: argparse.Namespace) -> None:
@@ -121,6 +140,10 @@ def _listening(arguments: argparse.Namespace) -> "Listening":
 
 
 def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
+    if arguments.access_log is not None:
+        from serving.access_log import AccessLog
+
+        exchange.accesses = AccessLog(None if str(arguments.access_log) == "-" else arguments.access_log.absolute())
     if arguments.log_dir is None:
         return
     from components.shared.inference_log.policy import LogPolicy
@@ -161,6 +184,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-dir", type=_absolute, help="folder of the inference log; no log without it")
     parser.add_argument("--log-collector", metavar="URL", help="collector that the log is sent to, from --log-dir")
+    parser.add_argument(
+        "--access-log", type=Path, metavar="FILE", help="a line per request, without its features; -: standard output"
+    )
+    parser.add_argument(
+        "--server-log", type=_absolute, metavar="FILE", help="what the server says, rotated by size; default: stderr"
+    )
     parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")
     parser.add_argument("--log-redact", action="append", default=[], metavar="FEATURE", help="feature never to log")
     parser.add_argument(

@@ -19,6 +19,7 @@ import numpy as np
 from serving import entity as entities
 from serving import metrics
 from serving.access import Admission, admit_everybody
+from serving.access_log import Access, AccessLog
 from serving.counting import TrafficCounter
 from serving.ending import Ending
 from serving.entity import Entity
@@ -44,7 +45,8 @@ ContentOut = TypeVar("ContentOut", covariant=True)
 class RequestHead(NamedTuple):
     """What is known of a request before its body is read.
 
-    ``protocol`` is "v1", "v2", "grpc" or "kserve"; ``request_id`` comes from a header, None if there is none.
+    ``protocol`` is "v1", "v2", "grpc" or "kserve", or "http" if the request did not get as far; ``request_id`` comes
+    from a header, None if there is none. ``started_s`` is when it began, by the exchange's timer.
     """
 
     protocol: str
@@ -52,6 +54,7 @@ class RequestHead(NamedTuple):
     version: str | None
     request_id: str | None
     size_bytes: int
+    started_s: float
 
 
 class InferenceRequest(NamedTuple):
@@ -155,6 +158,8 @@ class Exchange:
         self.observers = Observers()
         self.log: RequestLog | None = None
         """Takes every answered request before the answer leaves; None logs nothing."""
+        self.accesses: AccessLog | None = None
+        """Takes a line of every request, answered or refused; None logs nothing."""
         self.exploration = Exploration()
         self.admit: Admission = admit_everybody
         """Whether a client may ask, by its ``Authorization`` header."""
@@ -166,7 +171,7 @@ class Exchange:
         """Counts by release while more than one is in memory."""
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
-        self._timer_s = timer_s
+        self.timer_s = timer_s
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-request")
 
     @property
@@ -185,17 +190,42 @@ class Exchange:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, head, read)
         return self._answer(head, read)
 
-    def refuse(self, protocol: str, request_id: str | None, refusal: RequestRefused) -> Reply[Any]:
-        """Refuse and count a request whose body was not read."""
-        metrics.count_refusal(self.served.name, protocol, refusal)
-        return Reply(request_id or self._generate_id(), refusal.status, None, refusal)
+    def head(
+        self, protocol: str, model: str = "", version: str | None = None, request_id: str | None = None, size: int = 0
+    ) -> RequestHead:
+        """Return the head of a request that begins now; ``size`` is that of its body in bytes, as far as known."""
+        return RequestHead(protocol, model, version, request_id, size, self.timer_s())
 
-    def fail(self, protocol: str, request_id: str | None) -> Reply[Any]:
+    def refuse(self, head: RequestHead, refusal: RequestRefused, request_id: str | None = None) -> Reply[Any]:
+        """Refuse, count and log a request."""
+        request_id = request_id or head.request_id or self._generate_id()
+        metrics.count_refusal(self.served.name, head.protocol, refusal)
+        self._accessed(head, request_id, "", refusal.status, refusal.reason, 0)
+        return Reply(request_id, refusal.status, None, refusal)
+
+    def fail(self, head: RequestHead, request_id: str | None = None) -> Reply[Any]:
         """Log the exception being handled, which is a bug, and answer with status 500."""
-        request_id = request_id or self._generate_id()
-        logger.exception("request %r over %s failed unexpectedly", request_id, protocol)
+        request_id = request_id or head.request_id or self._generate_id()
+        logger.exception("request %r over %s failed unexpectedly", request_id, head.protocol)
         bug = RequestRefused(500, f"the server failed unexpectedly; its log has the details of {request_id!r}.", "bug")
-        return self.refuse(protocol, request_id, bug)
+        return self.refuse(head, bug, request_id)
+
+    def _accessed(self, head: RequestHead, request_id: str, release: str, status: int, reason: str, rows: int) -> None:
+        if self.accesses is not None:
+            took_s = self.timer_s() - head.started_s
+            line = Access(
+                self._clock_ns(),
+                request_id,
+                head.protocol,
+                head.model,
+                release,
+                status,
+                reason,
+                rows,
+                head.size_bytes,
+                took_s,
+            )
+            self.accesses.append(line)
 
     def _answer(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
         request_id = head.request_id
@@ -205,13 +235,14 @@ class Exchange:
             scored = self._score(head, request_id, body)
             content = body.encode(scored)
         except RequestRefused as refusal:
-            return self.refuse(head.protocol, request_id, refusal)
+            return self.refuse(head, refusal, request_id)
         except Exception:
-            return self.fail(head.protocol, request_id)
+            return self.fail(head, request_id)
         metrics.count_answer(scored)
         if self.log is not None:
             self.log.append(scored)
         self.observers.publish(scored)
+        self._accessed(head, request_id, scored.release.version, 200, "", scored.request.rows)
         return Reply(request_id, 200, content, None)
 
     def _score(self, head: RequestHead, request_id: str, body: RequestBody[Any]) -> ScoredRequest:
@@ -245,12 +276,12 @@ class Exchange:
         request = InferenceRequest(
             request_id, head.protocol, head.model, head.version, entity, event_time_us, columns, rows
         )
-        received_at_ns, start = self._clock_ns(), self._timer_s()
+        received_at_ns, start = self._clock_ns(), self.timer_s()
         encoded = release.signature.encode(columns, rows)
         scores = release.score(encoded)
         decisions = release.decide(scores)
         explored = decisions and self.exploration.explore(request_id, decisions, release.classes)
-        latency_s = self._timer_s() - start
+        latency_s = self.timer_s() - start
         return ScoredRequest(request, release, encoded, scores, decisions, received_at_ns, latency_s, explored or None)
 
     def _sticky_key(self, entity: Entity | None, request_id: str) -> str:

@@ -14,7 +14,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
 from serving import entity, event_time, metadata, request_id, tensors, v2
 from serving.entity import Entity
-from serving.exchange import Exchange, RequestHead, ScoredRequest
+from serving.exchange import Exchange, ScoredRequest
 from serving.limits import CEILING_BYTES
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
@@ -112,7 +112,8 @@ class GrpcServicer(stubs.GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: pb.ModelInferRequest, context: aio.ServicerContext) -> pb.ModelInferResponse:
         """Answer one request; its id is in the answer and in the trailing metadata."""
         size = request.ByteSize()
-        head = RequestHead("grpc", request.model_name, request.model_version or None, _metadata_id(context), size)
+        model, version = request.model_name, request.model_version or None
+        head = self._exchange.head("grpc", model, version, _metadata_id(context), size)
         try:
             if self._exchange.ending.noticed():
                 raise RequestRefused(503, "the server is ending; ask another one, or again.", "ending")
@@ -120,7 +121,7 @@ class GrpcServicer(stubs.GRPCInferenceServiceServicer):
                 body.add(size)
                 reply = await self._exchange.answer(head, partial(GrpcBody, request))
         except RequestRefused as refusal:
-            reply = self._exchange.refuse("grpc", head.request_id, refusal)
+            reply = self._exchange.refuse(head, refusal)
         context.set_trailing_metadata(((request_id.HEADER, reply.request_id),))
         if reply.refusal is not None:
             await _abort(context, reply.refusal)
@@ -187,7 +188,7 @@ class _Gatekeeper(aio.ServerInterceptor):
         """Hand a call on, or refuse it."""
         if details.method.rpartition("/")[2] in _OPEN or self._exchange.admit(_authorization(details)):
             return await continuation(details)
-        self._exchange.refuse("grpc", None, RequestRefused(401, _NO_TOKEN, "token"))
+        self._exchange.refuse(self._exchange.head("grpc"), RequestRefused(401, _NO_TOKEN, "token"))
         return grpc.unary_unary_rpc_method_handler(_unauthenticated)
 
 
@@ -294,7 +295,7 @@ def _handlers(exchange: Exchange) -> Mapping[str, grpc.RpcMethodHandler]:
         async def answered(request: Any, context: aio.ServicerContext) -> Any:
             if isinstance(request, _Unreadable):
                 refusal = RequestRefused(400, f"the request is no message of {method}.", "protobuf")
-                exchange.refuse("grpc", None, refusal)
+                exchange.refuse(exchange.head("grpc"), refusal)
                 unreadable.warning(f"a request over gRPC was refused: {refusal.sentence}")
                 await _abort(context, refusal)
             return await answer(request, context)

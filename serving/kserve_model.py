@@ -8,7 +8,7 @@ from kserve.model_repository import ModelRepository
 from starlette.exceptions import HTTPException
 
 from serving import json_body, metadata, request_id, v1, v2
-from serving.exchange import Exchange, Reply, RequestHead
+from serving.exchange import Exchange, Reply
 
 _PROTOCOL = "kserve"
 
@@ -32,9 +32,8 @@ class KServeModel(InferenceModel):
         Raises:
             HTTPException: If the request is refused.
         """
-        head = RequestHead(
-            _PROTOCOL, self.name, None, request_id.from_header((headers or {}).get(request_id.HEADER)), 0
-        )
+        header_id = request_id.from_header((headers or {}).get(request_id.HEADER))
+        head = self._exchange.head(_PROTOCOL, self.name, request_id=header_id)
         if isinstance(body, InferRequest):
             reply: Reply[dict[str, Any]] = await self._exchange.answer(head, lambda: _v2_document(body))
         else:

@@ -31,6 +31,7 @@ UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, 
 ACTIVE = Gauge("perennial_release_active", "Share of requests per release, 0 to 1.", ["model_name", "release"])
 UNOBSERVED = Counter("perennial_unobserved_requests", "Answered requests dropped by full observers.", ["model_name"])
 UNLOGGED = Counter("perennial_unlogged_requests", "Answered requests that are not in the log.", ["model_name"])
+DROPPED_LINES = Counter("perennial_dropped_log_lines", "Lines that a full or slow disk did not take.", ["log"])
 OBSERVER_ERRORS = Counter("perennial_observer_errors", "Exceptions raised by observers.", ["model_name"])
 
 

@@ -83,7 +83,7 @@ class RestRoutes:
         is_probe = asked is not None and asked[0].is_open and scope["method"] in _TELLING
         if not is_probe and not self._exchange.admit(_authorization(scope)):
             refusal = RequestRefused(401, "a valid token is needed: send 'Authorization: Bearer TOKEN'.", "token")
-            self._exchange.refuse("v1" if path.startswith("/v1/") else "v2", None, refusal)
+            self._exchange.refuse(self._exchange.head("v1" if path.startswith("/v1/") else "v2"), refusal)
             await _send(send, 401, _error(refusal.sentence), further=[(b"www-authenticate", b"Bearer")])
         elif inference:
             await self._post(inference, scope, receive, send)
@@ -107,15 +107,16 @@ class RestRoutes:
     async def _infer(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         protocol = "v1" if match[1] else "v2"
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS}
-        header_id = _id_of(headers)
+        model, version = match[1] or match[3], match[2] or match[4]
+        head = self._exchange.head(protocol, model, version, _id_of(headers), _declared(headers))
         try:
-            reply = await self._reply(match, protocol, headers, header_id, receive)
+            reply = await self._reply(head, headers, receive)
         except RequestRefused as refusal:
-            reply = self._exchange.refuse(protocol, header_id, refusal)
+            reply = self._exchange.refuse(head, refusal)
         except _ClientLeft:
             return
         except Exception:
-            reply = self._exchange.fail(protocol, header_id)
+            reply = self._exchange.fail(head)
         if reply.content is None:
             retry = [(b"retry-after", b"1")] if reply.status == 503 else []
             sentence = reply.refusal.sentence if reply.refusal else ""
@@ -126,17 +127,14 @@ class RestRoutes:
             length = [(_LENGTH_HEADER, b"%d" % reply.content.json_length)]
             await _send(send, reply.status, reply.content.body, reply.request_id, b"application/octet-stream", length)
 
-    async def _reply(
-        self, match: re.Match[str], protocol: str, headers: dict[bytes, bytes], header_id: str | None, receive: Receive
-    ) -> Reply[RestContent]:
+    async def _reply(self, head: RequestHead, headers: dict[bytes, bytes], receive: Receive) -> Reply[RestContent]:
         """Read the body and let the exchange answer it."""
-        model, version = match[1] or match[3], match[2] or match[4]
-        limit = self._served.request_bytes(model, version)
-        json_length = _check_headers(headers, protocol)
+        limit = self._served.request_bytes(head.model, head.version)
+        json_length = _check_headers(headers, head.protocol)
         with self._exchange.in_flight.request() as held:
             body = await read_body(receive, headers, limit, held)
-            head = RequestHead(protocol, model, version, header_id, len(body))
-            if protocol == "v1":
+            head = head._replace(size_bytes=len(body))
+            if head.protocol == "v1":
                 return await self._exchange.answer(head, partial(V1Body, body))
             return await self._exchange.answer(head, partial(V2Body, body, json_length))
 
@@ -210,8 +208,7 @@ async def read_body(
         RequestRefused: 413 if it is larger than the limit, 408 if it does not arrive in time, 503 if the server holds
             too many bytes of other requests.
     """
-    declared = headers.get(b"content-length", b"0")
-    if not declared.isdigit() or len(declared) > 18 or int(declared) > limit:
+    if _declared(headers) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
@@ -228,6 +225,11 @@ async def read_body(
     except TimeoutError as late:
         raise RequestRefused(408, f"the body did not arrive within {timeout_s:g} s.", "timeout") from late
     raise _ClientLeft
+
+
+def _declared(headers: dict[bytes, bytes]) -> int:
+    """Return the length of the body that a client declares; 0 if it declares none."""
+    return int(headers.get(b"content-length", b"0"))
 
 
 def _too_large(limit: int) -> RequestRefused:

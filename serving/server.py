@@ -69,7 +69,7 @@ class RestServer:
 
     def __init__(self, exchange: Exchange, listening: Listening) -> None:
         self._exchange = exchange
-        guard = ConnectionGuard(listening.limits, functools.partial(exchange.refuse, "http", None))
+        guard = ConnectionGuard(listening.limits, lambda refusal: exchange.refuse(exchange.head("http"), refusal))
         self._config = uvicorn.Config(
             RestRoutes(exchange, Information(exchange, has_metrics=listening.metrics_port is None)),
             http=functools.partial(GuardedConnection, guard),  # type: ignore[arg-type] # whatever returns a protocol
@@ -203,8 +203,9 @@ class ModelServerProcess:
                 await grpc.stop(_GRACE_S)
             await serving
             await asyncio.to_thread(self.exchange.observers.close, _OBSERVERS_S)
-            if self.exchange.log is not None:
-                await asyncio.to_thread(self.exchange.log.close)
+            for log in (self.exchange.log, self.exchange.accesses):
+                if log is not None:
+                    await asyncio.to_thread(log.close)
             logger.info("ended")
 
     def _stop_by_signals(self, stop: asyncio.Event) -> None:

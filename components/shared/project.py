@@ -550,6 +550,9 @@ class Monitoring(Section):
     log: bool = Field(True, description="Whether the server logs every answered request.")
     log_sample: float = Field(1.0, gt=0, le=1, description="Share of the requests to log.")
     redact: tuple[ColumnName, ...] = Field((), description="Features that are never logged.")
+    access_log: bool = Field(
+        False, description="Whether the server writes a line per request, also of refused ones, without features."
+    )
     retention_days: int = Field(180, ge=1, description="Days after which logged requests are deleted.")
     window_days: float = Field(7.0, gt=0, description="Length of the window that is compared with the reference.")
     reference: Literal["test rows", "previous window", "same season"] = Field(

@@ -152,6 +152,10 @@ class RunningServer(Protocol):
     def addresses(self) -> str:
         """Where it answers, for people."""
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Of REST and gRPC."""
+
     def poll(self) -> int | None:
         """Return its exit code; None while it runs."""
 

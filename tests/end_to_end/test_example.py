@@ -1,12 +1,15 @@
 """The shipped example goes from nothing to an answer in one command, and a later release takes over while it serves."""
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from components.shared.files import read_json
+from components.shared.release import endpoint_folder
 from pipelines.images.environments import ROOT
 from tests.end_to_end.command import PERENNIAL, edit, perennial, records
 
@@ -38,6 +41,24 @@ def test_it_is_released_and_answers_a_real_question(example):
         "rejection": "skipped",
     }.items()
     assert measured["metrics"]["auc"]["low"] > 0.7 and measured["value"]["total"] > 0
+
+
+def test_a_server_that_is_killed_is_started_again_at_the_same_address(example):
+    folder, _ = example
+    command = [str(PERENNIAL), "serve", "--port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout
+        before = [served.stdout.readline() for _ in range(2)]
+        first = endpoint_folder.server(folder / ".perennial" / "endpoint")
+        assert first is not None
+        os.kill(first.pid, signal.SIGKILL)
+        after = [served.stdout.readline() for _ in range(3)]
+        answer = perennial("predict", "--sample", cwd=folder).stdout
+        served.terminate()
+
+    assert "the server was killed (SIGKILL) and is started again" in after[0]
+    assert after[1:] == before, "it listens where its clients expect it"
+    assert '"model_version": "1"' in answer
 
 
 def test_a_release_takes_over_in_an_endpoint_that_serves(example):

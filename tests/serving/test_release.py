@@ -40,7 +40,7 @@ def answer(release: ServedRelease, body: bytes, protocol: str = "v1") -> bytes:
     served = Served()
     served.loaded["1"] = release
     served.activate(release)
-    head = RequestHead(protocol, tiny.NAME, None, None, len(body))
+    head = RequestHead(protocol, tiny.NAME, None, None, len(body), 0.0)
     read = V1Body if protocol == "v1" else V2Body
     reply = asyncio.run(Exchange(served).answer(head, lambda: read(body)))
     if reply.refusal is not None:

@@ -22,27 +22,62 @@ from pipelines.targets.local.backend import LocalBackend
 from pipelines.targets.protocol import Backend, RunningServer
 
 _LOOK_S = 0.5
+_MOST_RESTARTS = 3
+_RESTARTS_S = 60.0
+
+
+class Restarts:
+    """How often a server may be started again: three times a minute; one that ends sooner would end for ever.
+
+    >>> restarts = Restarts()
+    >>> [restarts.another(now_s) for now_s in (0, 1, 2, 59, 60, 61)]
+    [True, True, True, False, True, True]
+    """
+
+    def __init__(self) -> None:
+        self._at_s: list[float] = []
+
+    def another(self, now_s: float) -> bool:
+        """Count a restart, if there may be one now.
+
+        Args:
+            now_s: A monotonic clock in seconds.
+        """
+        self._at_s = [at_s for at_s in self._at_s if now_s - at_s < _RESTARTS_S]
+        if len(self._at_s) == _MOST_RESTARTS:
+            return False
+        self._at_s.append(now_s)
+        return True
 
 
 def serve(options: TargetOptions, *, host: str, port: int, grpc_port: int, access: Sequence[str]) -> int:
-    """Start the endpoint of a project and stay until Ctrl-C or SIGTERM."""
+    """Start the endpoint of a project and stay until Ctrl-C or SIGTERM; a server that is killed is started again."""
     console, backend = terminal.console(), options.open()
     backend.check_machine()
     name, folder = backend.project.name, backend.state.endpoint
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with backend.serve(View(console), host=host, port=port, grpc_port=grpc_port, access=access) as server:
-        version = routing.answering(folder)
-        answers = (
-            f"release {version} of {name}" if version else "nothing yet: the first 'perennial run' brings a release"
-        )
-        console.print(f"serving {answers}")
-        console.print(f"{server.addresses}  (Ctrl-C ends it)")
-        try:
-            code = _follow(server, console, backend, version)
-        except KeyboardInterrupt:
-            return runs.OK
-    console.print(f"the server ended with {code}; its log is {folder / endpoint.LOG}")
-    return runs.FAILED
+    restarts, log = Restarts(), folder / endpoint.LOG
+    while True:
+        with backend.serve(View(console), host=host, port=port, grpc_port=grpc_port, access=access) as server:
+            version = routing.answering(folder)
+            answers = (
+                f"release {version} of {name}" if version else "nothing yet: the first 'perennial run' brings a release"
+            )
+            console.print(f"serving {answers}")
+            console.print(f"{server.addresses}  (Ctrl-C ends it)")
+            # Clients know these by now.
+            port, grpc_port = server.ports
+            try:
+                code = _follow(server, console, backend, version)
+            except KeyboardInterrupt:
+                return runs.OK
+        if not code:
+            console.print(f"the server was told to end; its log is {log}")
+            return runs.FAILED
+        if not restarts.another(time.monotonic()):
+            console.print(f"the server {_end(code)}, the {_MOST_RESTARTS + 1}th time within a minute; its log is {log}")
+            return runs.FAILED
+        console.print(f"{_now()}  the server {_end(code)} and is started again; its log is {log}")
 
 
 def _follow(server: RunningServer, console: Console, backend: Backend, version: str | None) -> int:
@@ -59,10 +94,18 @@ def _follow(server: RunningServer, console: Console, backend: Backend, version: 
             now = version
         if now != version:
             instead = f"instead of release {version}" if version else "the first one"
-            console.print(f"{datetime.now().astimezone():%H:%M:%S}  release {now} of {name} answers now, {instead}")
+            console.print(f"{_now()}  release {now} of {name} answers now, {instead}")
             version = now
         time.sleep(_LOOK_S)
     return code
+
+
+def _now() -> str:
+    return f"{datetime.now().astimezone():%H:%M:%S}"
+
+
+def _end(code: int) -> str:
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with {code}"
 
 
 class _Watch:

@@ -100,9 +100,21 @@ class LocalServer:
         """REST and gRPC."""
         return f"REST {self.running.server.rest_url}  gRPC {self.running.server.grpc_address}"
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """REST and gRPC."""
+        rest, grpc = (address.rpartition(":")[2] for address in (self.running.server.rest_url, self._grpc_address))
+        return int(rest), int(grpc)
+
     def poll(self) -> int | None:
         """Return its exit code; None while it runs."""
         return self.running.process.poll()
+
+    @property
+    def _grpc_address(self) -> str:
+        address = self.running.server.grpc_address
+        assert address is not None
+        return address
 
 
 class LocalBackend(Backend):
@@ -264,11 +276,13 @@ class LocalBackend(Backend):
     def _server_options(self) -> list[str]:
         """Return the arguments of the server that the project file decides: what it explores and logs."""
         monitoring = self.project.monitoring
-        explored = [f"--explore={decision}={share}" for decision, share in self.project.explored.items()]
+        options = [f"--explore={decision}={share}" for decision, share in self.project.explored.items()]
+        if monitoring.access_log:
+            options.append(f"--access-log={self.state.endpoint / endpoint.ACCESS_LOG}")
         if not monitoring.log:
-            return explored
+            return options
         redacted = [f"--log-redact={feature}" for feature in monitoring.redact]
-        return [f"--log-dir={self.state.inference_log}", f"--log-sample={monitoring.log_sample}", *redacted, *explored]
+        return [*options, f"--log-dir={self.state.inference_log}", f"--log-sample={monitoring.log_sample}", *redacted]
 
     @contextmanager
     def _server(self, runtime: Runtime, needed: bool) -> Iterator[None]:

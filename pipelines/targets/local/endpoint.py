@@ -6,6 +6,7 @@ belongs to the process that started it and ends when that one does, even by SIGK
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +16,15 @@ from typing import Any, Protocol
 
 from components.shared import inference, polling, processes, telemetry
 from components.shared.documents.release import RegisteredVersion
-from components.shared.errors import InputError, PerennialError, StepFailed
+from components.shared.errors import DISK_FULL, InputError, PerennialError, StepFailed
 from components.shared.release import endpoint_folder, routing
 from components.shared.release.endpoint_folder import EndpointServer
 
 LOG = "server.log"
+ACCESS_LOG = "access.log"
 _POLL_S = 0.05
 _STOP_S = 15.0
+_LEAST_BYTES = 64 * 1024
 
 
 class ServerProcess(Protocol):
@@ -103,7 +106,7 @@ def start(
     def begin(arguments: list[str]) -> ServerProcess:
         with (endpoint / LOG).open("ab") as log:
             return _Owned(
-                [str(python), "-m", "serving", *arguments],
+                [str(python), "-m", "serving", *arguments, "--server-log", str(endpoint / LOG)],
                 cwd=endpoint,
                 env=_environment(source),
                 stdin=subprocess.PIPE,
@@ -212,6 +215,9 @@ def _ended(endpoint: Path, code: int) -> PerennialError:
     kind, _, sentence = _tail(endpoint).partition(": ")
     if kind in ("InputError", "StepFailed"):
         return (InputError if kind == "InputError" else StepFailed)(sentence)
+    if shutil.disk_usage(endpoint).free < _LEAST_BYTES:
+        # Its log has no room for the reason either.
+        return StepFailed(DISK_FULL)
     return StepFailed(
         f"The model server ended with {code} before it answered; its log {endpoint / LOG} ends: {_tail(endpoint)!r}."
     )

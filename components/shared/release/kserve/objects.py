@@ -140,13 +140,16 @@ def _pod(project: Project, version: str) -> dict[str, Any]:
 
 def options(project: Project) -> list[str]:
     """Return the server's options that come from the project: exploration, and what is logged where."""
-    explored = [f"--explore={name}={share}" for name, share in project.explored.items()]
+    chosen = [f"--explore={name}={share}" for name, share in project.explored.items()]
     collector, monitoring = project.serving.collector, project.monitoring
+    if monitoring.access_log:
+        # The cluster keeps and rotates what a pod prints.
+        chosen.append("--access-log=-")
     if collector is None or not monitoring.log:
-        return explored
+        return chosen
     redacted = [f"--log-redact={feature}" for feature in monitoring.redact]
     log = [f"--log-dir={_LOG}", f"--log-collector={collector}", f"--log-sample={monitoring.log_sample}"]
-    return [*explored, *log, *redacted]
+    return [*chosen, *log, *redacted]
 
 
 def serving_runtime(serving: ServingSettings, reference: str, options: Sequence[str] = ()) -> dict[str, Any]:
