@@ -82,11 +82,6 @@ Admission = Callable[[str | None], bool]
 """Whether the value of an ``Authorization`` header is enough."""
 
 
-def admit_everybody(authorization: str | None) -> bool:
-    """Admit without a token."""
-    return True
-
-
 def check_exposure(host: str, *, has_tokens: bool, authenticated_by: str | None) -> None:
     """Refuse to answer anybody on a network.
 

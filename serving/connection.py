@@ -21,6 +21,8 @@ from serving.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
+COMPLETE = "perennial.complete"
+"""Key of a request's scope: its body arrived together with its head."""
 _LAST_S = 1.0
 """How long a refused client may take to read why; closing at once would reset the connection under its answer."""
 _SPARE_DESCRIPTORS = 128
@@ -126,9 +128,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = False
         # Bytes that were neither a complete head, nor body, nor the end of a message.
-        self._unfinished = 0
+        self._unfinished = self._piece = 0
         self._moved = False
-        self._ignoring_offer = self._replaying_head = False
+        self._ignoring_offer = False
 
     # What the transport calls
 
@@ -151,7 +153,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self._refusal is not None:
             return
         self._unset_keepalive_if_required()
-        self._moved = False
+        self._moved, self._piece = False, len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError:
@@ -174,24 +176,11 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        if not self._replaying_head:
-            self._in_head = True
-            super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Take a piece of the target."""
-        if not self._replaying_head:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        if not self._replaying_head:
-            super().on_header(name, value)
+        self._in_head = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Check a complete head, and hand the request on."""
-        if self._replaying_head:
-            return
         self._in_head, self._moved = False, True
         self._stop_timer()
         if refusal := self._head_refusal():
@@ -211,6 +200,7 @@ class GuardedConnection(HttpToolsProtocol):
         if not self._ignoring_offer:
             self._moved = True
             self._stop_timer()
+            self.scope[COMPLETE] = True  # type: ignore[literal-required] # a key of our own
             super().on_message_complete()
 
     # Otherwise
@@ -234,10 +224,11 @@ class GuardedConnection(HttpToolsProtocol):
         """Read what follows the head of a request that offers an upgrade as if it did not: with a new parser."""
         framing = [(name, value) for name, value in self.headers if name in (b"content-length", b"transfer-encoding")]
         head = b"POST / HTTP/1.1\r\n" + b"".join(b"%s: %s\r\n" % header for header in framing) + b"\r\n"
-        self.parser = httptools.HttpRequestParser(self)
-        self._ignoring_offer, self._replaying_head = False, True
+        self._ignoring_offer = False
+        following = _AfterOffer(self)
+        self.parser = httptools.HttpRequestParser(following)
         self.parser.feed_data(head)
-        self._replaying_head = False
+        following.replaying = False
         if rest:
             self._feed(rest)
 
@@ -247,14 +238,18 @@ class GuardedConnection(HttpToolsProtocol):
             return RequestRefused(
                 431, f"the request has {len(headers)} headers; at most {limits.headers} are read.", "head"
             )
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in headers) > limits.head_bytes:
+        # What arrived in small pieces can't be too long; only a large one may hold a body as well.
+        if self._unfinished + self._piece > limits.head_bytes and self._head_bytes() > limits.head_bytes:
             return self._too_long()
-        hosts = sum(name == b"host" for name, _ in headers)
+        hosts = [name for name, _ in headers].count(b"host")
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             return _malformed(f"it has {hosts} Host headers; expected one.")
         if self.parser.get_method() == b"CONNECT":
             return _malformed("its method is CONNECT; this server is no proxy.")
         return None
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
 
     def _too_long(self) -> RequestRefused:
         kib = self._guard.limits.head_bytes // 1024
@@ -297,6 +292,40 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _address(self) -> str:
         return self.client[0] if self.client else ""
+
+
+class _AfterOffer:
+    """What a parser calls that is first given a head which the connection knows already.
+
+    Args:
+        connection: What it stands for.
+    """
+
+    def __init__(self, connection: GuardedConnection) -> None:
+        self._connection = connection
+        self.replaying = True
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+    def on_message_begin(self) -> None:
+        """Begin a head that is new."""
+        if not self.replaying:
+            self._connection.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        if not self.replaying:
+            self._connection.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        if not self.replaying:
+            self._connection.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand on a complete head."""
+        if not self.replaying:
+            self._connection.on_headers_complete()
 
 
 def _answer(refusal: RequestRefused, further: list[tuple[bytes, bytes]]) -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 
 from serving import entity as entities
 from serving import metrics
-from serving.access import Admission, admit_everybody
+from serving.access import Admission
 from serving.access_log import Access, AccessLog
 from serving.counting import TrafficCounter
 from serving.ending import Ending
@@ -161,8 +161,8 @@ class Exchange:
         self.accesses: AccessLog | None = None
         """Takes a line of every request, answered or refused; None logs nothing."""
         self.exploration = Exploration()
-        self.admit: Admission = admit_everybody
-        """Whether a client may ask, by its ``Authorization`` header."""
+        self.admit: Admission | None = None
+        """Whether a client may ask, by its ``Authorization`` header; None admits everybody."""
         self.in_flight = BytesInFlight()
         self.ending = Ending()
         self.announced = False

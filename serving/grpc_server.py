@@ -186,7 +186,8 @@ class _Gatekeeper(aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
         """Hand a call on, or refuse it."""
-        if details.method.rpartition("/")[2] in _OPEN or self._exchange.admit(_authorization(details)):
+        admit = self._exchange.admit
+        if admit is None or details.method.rpartition("/")[2] in _OPEN or admit(_authorization(details)):
             return await continuation(details)
         self._exchange.refuse(self._exchange.head("grpc"), RequestRefused(401, _NO_TOKEN, "token"))
         return grpc.unary_unary_rpc_method_handler(_unauthenticated)

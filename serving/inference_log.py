@@ -207,8 +207,8 @@ def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:
         content["shadow"] = True
     if scored.explored is not None:
         content["action"], content["propensity"] = scored.explored
-    if any(scored.encoded.unseen):
-        content["unseen"] = scored.encoded.unseen
+    if scored.encoded.unseen:
+        content["unseen"] = scored.encoded.unseen_by_row()
     encoded_line: bytes = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
     return encoded_line
 

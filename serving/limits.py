@@ -1,8 +1,6 @@
 """How many bytes of requests the server holds at once, whatever its releases and its clients ask for."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from serving.refusal import RequestRefused
 
@@ -29,14 +27,9 @@ class BytesInFlight:
         """Bytes that are held now."""
         return self._held
 
-    @contextmanager
-    def request(self) -> Iterator["BodyBytes"]:
-        """Give back, at the end of a request, all bytes that it has taken."""
-        body = BodyBytes(self)
-        try:
-            yield body
-        finally:
-            self._change(-body.taken)
+    def request(self) -> "BodyBytes":
+        """Return what takes bytes for one request, and gives them back when its context is left."""
+        return BodyBytes(self)
 
     def take(self, size: int) -> None:
         """Take bytes from the budget.
@@ -44,12 +37,12 @@ class BytesInFlight:
         Raises:
             RequestRefused: 503 if they are not left; the client may ask again in a moment.
         """
-        if not self._change(size):
+        if not self.change(size):
             raise RequestRefused(
                 503, "the server holds as many bytes of other requests as it may; ask again in a moment.", "busy"
             )
 
-    def _change(self, size: int) -> bool:
+    def change(self, size: int) -> bool:
         """Add to what is held, if the budget allows it; giving back is always allowed."""
         with self._lock:
             if size > 0 and self._held + size > self._budget:
@@ -59,10 +52,16 @@ class BytesInFlight:
 
 
 class BodyBytes:
-    """What one request has taken."""
+    """What one request has taken; a context that gives it back."""
 
     def __init__(self, budget: BytesInFlight) -> None:
         self._budget, self.taken = budget, 0
+
+    def __enter__(self) -> "BodyBytes":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._budget.change(-self.taken)
 
     def add(self, size: int) -> None:
         """Take more bytes; see ``BytesInFlight.take``."""

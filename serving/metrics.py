@@ -41,8 +41,9 @@ def count_answer(scored: "ScoredRequest") -> None:
     requests.inc()
     latency.observe(scored.latency_s)
     rows.inc(scored.request.rows)
-    if any(scored.encoded.unseen):
-        for feature, values in collections.Counter(itertools.chain.from_iterable(scored.encoded.unseen)).items():
+    if scored.encoded.unseen:
+        features = itertools.chain.from_iterable(scored.encoded.unseen.values())
+        for feature, values in collections.Counter(features).items():
             UNSEEN.labels(scored.release.name, feature).inc(values)
 
 

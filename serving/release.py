@@ -38,6 +38,8 @@ class ServedRelease:
         self.task = facts.task
         self.classes = list(facts.classes or ())
         self.threshold = facts.threshold
+        self.texts = {decision: _parameter(decision) for decision in self.classes}
+        """Every decision as the text of a tensor."""
         self.labels = _labels(self.task, self.classes)
         self.label_parameters = {name: _parameter(value) for name, value in self.labels.items()}
         self.signature = Signature(facts)

@@ -1,6 +1,8 @@
 """The routes of REST, and the limits of a request's body."""
 
 import asyncio
+import contextlib
+import functools
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from serving import request_id
+from serving.connection import COMPLETE
 from serving.exchange import Exchange, Reply, RequestHead
 from serving.information import JSON, Information, Told
 from serving.limits import BodyBytes
@@ -30,8 +33,26 @@ _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?
 _ID_HEADER = request_id.HEADER.encode()
 _LENGTH_HEADER = b"inference-header-content-length"
 _HEADERS = frozenset((b"content-type", b"content-length", b"content-encoding", _LENGTH_HEADER, _ID_HEADER))
+_NO_TIMEOUT = contextlib.nullcontext()
 _TELLING = ("GET", "HEAD")
 _BODY_TIMEOUT_S = 30.0
+
+
+class _Inference(NamedTuple):
+    """What the path of an inference says."""
+
+    protocol: str
+    model: str
+    version: str | None
+
+
+@functools.lru_cache(maxsize=256)
+def _inference(path: str) -> _Inference | None:
+    """Return what a path of an inference says, None of another path."""
+    match = _INFERENCE.fullmatch(path)
+    if match is None:
+        return None
+    return _Inference("v1", match[1], match[2]) if match[1] else _Inference("v2", match[3], match[4])
 
 
 class Question(NamedTuple):
@@ -78,10 +99,11 @@ class RestRoutes:
         if self._exchange.ending.noticed():
             send = _closing(send)
         path: str = scope["path"]
-        inference = _INFERENCE.fullmatch(path)
+        inference = _inference(path)
         asked = None if inference else self._asked(path)
         is_probe = asked is not None and asked[0].is_open and scope["method"] in _TELLING
-        if not is_probe and not self._exchange.admit(_authorization(scope)):
+        admit = self._exchange.admit
+        if admit is not None and not is_probe and not admit(_authorization(scope)):
             refusal = RequestRefused(401, "a valid token is needed: send 'Authorization: Bearer TOKEN'.", "token")
             self._exchange.refuse(self._exchange.head("v1" if path.startswith("/v1/") else "v2"), refusal)
             await _send(send, 401, _error(refusal.sentence), further=[(b"www-authenticate", b"Bearer")])
@@ -98,19 +120,18 @@ class RestRoutes:
                 return question, match
         return None
 
-    async def _post(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _post(self, asked: _Inference, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            await self._infer(match, scope, receive, send)
+            await self._infer(asked, scope, receive, send)
         else:
             await _refuse_method(scope, b"POST", send)
 
-    async def _infer(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
-        protocol = "v1" if match[1] else "v2"
+    async def _infer(self, asked: _Inference, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS}
-        model, version = match[1] or match[3], match[2] or match[4]
-        head = self._exchange.head(protocol, model, version, _id_of(headers), _declared(headers))
+        head = self._exchange.head(*asked, _id_of(headers), _declared(headers))
+        timeout_s = None if COMPLETE in scope else _BODY_TIMEOUT_S
         try:
-            reply = await self._reply(head, headers, receive)
+            reply = await self._reply(head, headers, receive, timeout_s)
         except RequestRefused as refusal:
             reply = self._exchange.refuse(head, refusal)
         except _ClientLeft:
@@ -127,13 +148,16 @@ class RestRoutes:
             length = [(_LENGTH_HEADER, b"%d" % reply.content.json_length)]
             await _send(send, reply.status, reply.content.body, reply.request_id, b"application/octet-stream", length)
 
-    async def _reply(self, head: RequestHead, headers: dict[bytes, bytes], receive: Receive) -> Reply[RestContent]:
+    async def _reply(
+        self, head: RequestHead, headers: dict[bytes, bytes], receive: Receive, timeout_s: float | None
+    ) -> Reply[RestContent]:
         """Read the body and let the exchange answer it."""
         limit = self._served.request_bytes(head.model, head.version)
         json_length = _check_headers(headers, head.protocol)
         with self._exchange.in_flight.request() as held:
-            body = await read_body(receive, headers, limit, held)
-            head = head._replace(size_bytes=len(body))
+            body = await read_body(receive, headers, limit, held, timeout_s)
+            if len(body) != head.size_bytes:
+                head = head._replace(size_bytes=len(body))
             if head.protocol == "v1":
                 return await self._exchange.answer(head, partial(V1Body, body))
             return await self._exchange.answer(head, partial(V2Body, body, json_length))
@@ -193,7 +217,7 @@ async def read_body(
     headers: dict[bytes, bytes],
     limit: int,
     held: BodyBytes,
-    timeout_s: float = _BODY_TIMEOUT_S,
+    timeout_s: float | None,
 ) -> bytes:
     """Read the body, giving up as soon as it is known to exceed the limit; uvicorn discards what still arrives.
 
@@ -202,7 +226,7 @@ async def read_body(
         headers: May hold the declared length.
         limit: Largest body in bytes.
         held: Takes the bytes from the server's budget as they arrive.
-        timeout_s: Longest wait for the whole body.
+        timeout_s: Longest wait for the whole body; None where it has arrived, so that nobody has to look at a clock.
 
     Raises:
         RequestRefused: 413 if it is larger than the limit, 408 if it does not arrive in time, 503 if the server holds
@@ -213,7 +237,7 @@ async def read_body(
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) if timeout_s is not None else _NO_TIMEOUT:
             while (message := await receive())["type"] == "http.request":
                 parts.append(message["body"])
                 size += len(message["body"])

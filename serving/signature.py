@@ -1,8 +1,8 @@
 """What a request may contain: the features of a model, as a check and an encoder in one."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,16 +13,27 @@ from serving.refusal import RequestRefused, short, shown
 Column = Sequence[Any] | np.ndarray
 """One feature's values: JSON values with None = missing, or floats with NaN = missing."""
 
+_NUMBER_TYPES: frozenset[type] = frozenset({int, float, type(None)})
+_BOOLEAN_TYPES: frozenset[type] = frozenset({bool, type(None)})
+_PLAIN = {
+    "numeric": frozenset({"FP32", "FP64"}),
+    "boolean": frozenset({"BOOL"}),
+    "categorical": frozenset({"BYTES"}),
+}
 _EXPECTED = {"numeric": "a number", "boolean": "true or false", "categorical": "text"}
 _TYPES: dict[str, set[type]] = {"numeric": {int, float}, "boolean": {bool}, "categorical": {str}}
 
 
-@dataclass(frozen=True)
-class EncodedRows:
-    """The model's input tensors, and per row the features whose category was never seen in training."""
+class EncodedRows(NamedTuple):
+    """The model's input tensors, and the features of a row whose category was never seen in training, if it has any."""
 
     tensors: dict[str, np.ndarray]
-    unseen: list[list[str]]
+    unseen: dict[int, list[str]]
+
+    def unseen_by_row(self) -> list[list[str]]:
+        """Return such features of every row."""
+        rows = len(next(iter(self.tensors.values())))
+        return [self.unseen.get(row, []) for row in range(rows)]
 
 
 class Signature:
@@ -35,11 +46,22 @@ class Signature:
     def __init__(self, facts: ModelFacts) -> None:
         self.features = {feature.name: feature for feature in facts.features}
         self.names = frozenset(self.features)
+        self.ordered = tuple(self.features)
+        self.plain_datatypes = {feature.name: _PLAIN[feature.type] for feature in facts.features}
+        """Feature to the datatypes whose JSON values are its values as they are."""
         self.request_rows = facts.limits.request_rows
         self.request_bytes = int(facts.limits.request_mib * 2**20)
         self._numeric = tuple(self.features[name] for name in facts.numeric)
         self._categorical = tuple(self.features[name] for name in facts.categorical)
         self._vocabulary = {name: frozenset(words) | {""} for name, words in facts.vocabulary.items()}
+        self._numbers = tuple(feature.name for feature in self._numeric if feature.type == "numeric")
+        self._booleans = tuple(feature.name for feature in self._numeric if feature.type == "boolean")
+        # What needs no closer look: a missing text is a category of its own, where it may be missing.
+        self._known = {
+            feature.name: frozenset(facts.vocabulary[feature.name]) - {""} | ({""} if feature.missing else frozenset())
+            for feature in self._categorical
+        }
+        self._required = frozenset(feature.name for feature in facts.features if not feature.missing)
 
     def check_names(self, names: Sequence[str] | Mapping[str, Any], where: str) -> None:
         """Refuse absent and unknown features, naming them."""
@@ -74,15 +96,19 @@ class Signature:
         tensors: dict[str, np.ndarray] = {}
         if self._numeric:
             tensors["numeric"] = self._encode_numbers(columns)
-        unseen: list[list[str]] = [[] for _ in range(rows)]
+        unseen: dict[int, list[str]] = {}
         if self._categorical:
             tensors["categorical"] = self._encode_categories(columns, unseen)
         return EncodedRows(tensors, unseen)
 
     def _encode_numbers(self, columns: Mapping[str, Column]) -> np.ndarray:
         values = [columns[feature.name] for feature in self._numeric]
-        for feature, column in zip(self._numeric, values, strict=True):
-            _check(feature, column)
+        if not (
+            self._are_plain(columns, self._numbers, _NUMBER_TYPES)
+            and self._are_plain(columns, self._booleans, _BOOLEAN_TYPES)
+        ):
+            for feature, column in zip(self._numeric, values, strict=True):
+                _check(feature, column)
         with np.errstate(over="ignore"):
             # A number beyond float32 becomes infinite here; the model must never see one.
             matrix = np.array(values, dtype=np.float32)
@@ -96,26 +122,46 @@ class Signature:
             )
         return np.ascontiguousarray(matrix.T)
 
-    def _encode_categories(self, columns: Mapping[str, Column], unseen: list[list[str]]) -> np.ndarray:
-        matrix = np.empty((len(unseen), len(self._categorical)), dtype=object)
-        for index, feature in enumerate(self._categorical):
-            column = columns[feature.name]
-            if _check(feature, column):
-                column = ["" if value is None else value for value in column]
-            vocabulary = self._vocabulary[feature.name]
-            if not vocabulary.issuperset(column):
-                # Training saw clean texts only; a blank one was missing.
-                column = [clean(value) for value in column]
-                _check(feature, column)
-                for row, value in enumerate(column):
-                    if value not in vocabulary:
-                        unseen[row].append(feature.name)
-            matrix[:, index] = column
-        return matrix
+    def _are_plain(self, columns: Mapping[str, Column], names: Sequence[str], types: frozenset[type]) -> bool:
+        """Return whether all columns hold values of these types only, in one pass; otherwise each needs a look."""
+        found = set(map(type, itertools.chain.from_iterable([columns[name] for name in names])))
+        if not found <= types:
+            return False
+        return type(None) not in found or not any(None in columns[name] for name in names if name in self._required)
+
+    def _encode_categories(self, columns: Mapping[str, Column], unseen: dict[int, list[str]]) -> np.ndarray:
+        listed = []
+        for feature in self._categorical:
+            column, known = columns[feature.name], self._known[feature.name]
+            listed.append(column if _holds(known, column) else self._cleaned(feature, column, unseen))
+        return np.array(listed, dtype=object).T
+
+    def _cleaned(self, feature: FeatureFacts, column: Column, unseen: dict[int, list[str]]) -> Column:
+        """Check a column of texts, and note where one is not in the vocabulary."""
+        if _check(feature, column):
+            column = ["" if value is None else value for value in column]
+        vocabulary = self._vocabulary[feature.name]
+        if not vocabulary.issuperset(column):
+            # Training saw clean texts only; a blank one was missing.
+            column = [clean(value) for value in column]
+            _check(feature, column)
+            for row, value in enumerate(column):
+                if value not in vocabulary:
+                    unseen.setdefault(row, []).append(feature.name)
+        return column
 
     def _listed(self) -> str:
         names = sorted(self.names)
         return f"{names}" if len(names) <= 30 else f"{names[:30]} and {len(names) - 30} more"
+
+
+def _holds(known: frozenset[str], column: Column) -> bool:
+    """Return whether a column holds known texts only."""
+    try:
+        return known.issuperset(column)
+    except TypeError:
+        # A list or an object is no text.
+        return False
 
 
 def _check(feature: FeatureFacts, column: Column) -> bool:

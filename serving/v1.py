@@ -1,5 +1,8 @@
 """KServe's V1 protocol: ``{"instances": [{feature: value}, ...]}`` in, ``{"predictions": [...]}`` out."""
 
+import itertools
+import operator
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -10,7 +13,7 @@ from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 from serving.rest_content import RestContent
-from serving.signature import Column
+from serving.signature import Column, Signature
 
 _KEYS = {"instances", "entity", "event_time", "signature_name"}
 
@@ -58,14 +61,10 @@ class _V1Request:
         if type(instances) is not list:
             raise RequestRefused(400, "'instances' is not a list; expected one object of features per row.", "json")
         signature.check_rows(len(instances))
-        for row, instance in enumerate(instances):
-            if type(instance) is not dict:
-                raise RequestRefused(400, f"'instances', row {row}, is not an object of features.", "json")
-            if instance.keys() != signature.names:
-                signature.check_names(instance, f"row {row}: ")
+        columns = _transposed(instances, signature)
         if self._body is not None:
             json_body.check_duplicates(self._body, len(document) + len(instances) * len(signature.names))
-        return {name: [row[name] for row in instances] for name in signature.names}, len(instances)
+        return columns, len(instances)
 
 
 class V1Document(_V1Request):
@@ -87,15 +86,37 @@ class V1Body(_V1Request):
         return RestContent(orjson.dumps(_described(scored)))
 
 
+def _transposed(instances: list[Any], signature: Signature) -> dict[str, Column]:
+    """Turn rows into columns.
+
+    Raises:
+        RequestRefused: If a row is no object with exactly the signature's features.
+    """
+    names = signature.ordered
+    try:
+        # Equal numbers of keys, and every feature in every row: no row has another key.
+        if sum(map(len, instances)) == len(instances) * len(names):
+            return {name: list(map(operator.itemgetter(name), instances)) for name in names}
+    except (KeyError, TypeError, IndexError):
+        pass
+    for row, instance in enumerate(instances):
+        if type(instance) is not dict:
+            raise RequestRefused(400, f"'instances', row {row}, is not an object of features.", "json")
+        signature.check_names(instance, f"row {row}: ")
+    raise AssertionError("rows with other features than the signature's were not refused")
+
+
 def _described(scored: ScoredRequest) -> dict[str, Any]:
-    unseen = scored.encoded.unseen
-    decisions = scored.answered or [None] * len(unseen)
+    unseen: Iterable[list[str]] = itertools.repeat([])
+    if scored.encoded.unseen:
+        unseen = scored.encoded.unseen_by_row()
+    decisions: Iterable[Any] = scored.answered or itertools.repeat(None)
     return {
         "model_name": scored.release.name,
         "model_version": scored.release.version,
         **scored.release.labels,
         "predictions": [
             {"score": score, "decision": decision, "out_of_vocabulary": names}
-            for score, decision, names in zip(scored.scores.tolist(), decisions, unseen, strict=True)
+            for score, decision, names in zip(scored.scores.tolist(), decisions, unseen, strict=False)
         ],
     }

@@ -1,44 +1,46 @@
 """The floor that the model server is measured against: bare FastAPI + uvicorn around the same ONNX model.
 
-Runs in the virtualenv of ``serving``: ``python -m pipelines.bench.bare_fastapi PACKAGE PORT``. It reads columnar V2
-requests without checking them and answers the scores: no limits, no flags, no ids, no metrics.
+Runs in the virtualenv of ``serving``: ``python -m pipelines.bench.bare_fastapi PACKAGE PORT``. It reads V1 and V2
+requests without checking them and answers the scores: no limits, no flags, no ids, no metrics, no log.
 """
 
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import orjson
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from components.shared.package.session import OUTPUT, open_session
+from pipelines.bench.bare_model import BareModel
 
 
 def application(package: Path) -> FastAPI:
     """Return the application for one model package."""
-    model = json.loads((package / "model.json").read_text())
-    session = open_session(package / "model.onnx")
+    model = BareModel(package)
     app = FastAPI()
 
     @app.post("/v2/models/{name}/infer")
     async def infer(name: str, request: Request) -> Response:
         """Score the columns."""
         columns = {tensor["name"]: tensor["data"] for tensor in orjson.loads(await request.body())["inputs"]}
-        tensors = {}
-        if model["numeric"]:
-            values = np.array([columns[feature] for feature in model["numeric"]], dtype=np.float32)
-            tensors["numeric"] = np.ascontiguousarray(values.T)
-        if model["categorical"]:
-            texts = [["" if text is None else text for text in columns[feature]] for feature in model["categorical"]]
-            tensors["categorical"] = np.array(texts, dtype=object).T
-        scores = session.run([OUTPUT], tensors)[0]
-        output = {"name": OUTPUT, "datatype": "FP32", "shape": list(scores.shape), "data": scores.ravel().tolist()}
-        answer = {"model_name": name, "id": "", "outputs": [output]}
-        return Response(orjson.dumps(answer), media_type="application/json")
+        scores = model.score(columns)
+        output = {"name": "score", "datatype": "FP32", "shape": list(scores.shape), "data": scores.ravel().tolist()}
+        return _answer({"model_name": name, "id": "", "outputs": [output]})
+
+    @app.post("/v1/models/{name}:predict")
+    async def predict(name: str, request: Request) -> Response:
+        """Score the rows."""
+        rows: Sequence[Mapping[str, Any]] = orjson.loads(await request.body())["instances"]
+        scores = model.score({feature: [row[feature] for row in rows] for feature in model.features})
+        return _answer({"predictions": scores.tolist()})
 
     return app
+
+
+def _answer(content: Mapping[str, Any]) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
 
 
 def main() -> None:
