@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from serving import entity as entities
-from serving import metrics
+from serving import finite, metrics
 from serving.access import Admission
 from serving.access_log import Access, AccessLog
 from serving.counting import TrafficCounter
@@ -34,7 +34,7 @@ from serving.signature import Column, EncodedRows
 
 logger = logging.getLogger(__name__)
 
-_LARGE_BYTES = 128 * 1024
+LARGE_BYTES = 128 * 1024
 """A larger request is answered in a thread, so that it does not delay the small ones."""
 
 # The values below are named tuples: as immutable as frozen dataclasses, and built four times as fast.
@@ -172,7 +172,10 @@ class Exchange:
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
         self.timer_s = timer_s
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-request")
+        finite.ignore_overflow()
+        self._threads = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="large-request", initializer=finite.ignore_overflow
+        )
 
     @property
     def ready(self) -> bool:
@@ -186,9 +189,9 @@ class Exchange:
             head: What is known of the request.
             read: Parses the body; may raise RequestRefused.
         """
-        if head.size_bytes > _LARGE_BYTES:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, head, read)
-        return self._answer(head, read)
+        if head.size_bytes > LARGE_BYTES:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self.answer_now, head, read)
+        return self.answer_now(head, read)
 
     def head(
         self, protocol: str, model: str = "", version: str | None = None, request_id: str | None = None, size: int = 0
@@ -227,7 +230,8 @@ class Exchange:
             )
             self.accesses.append(line)
 
-    def _answer(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
+    def answer_now(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
+        """Answer one request in this thread; ``answer`` does not, for a large one."""
         request_id = head.request_id
         try:
             body = read()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from components.shared import polling
-from serving import metrics
+from serving import finite, metrics
 
 if TYPE_CHECKING:
     from serving.exchange import ScoredRequest
@@ -73,6 +73,8 @@ class Observers:
         return polling.within(lambda: self._waiting_rows == 0, timeout_s, poll_s=0.005)
 
     def _deliver(self) -> None:
+        # Shadows encode numbers here.
+        finite.ignore_overflow()
         while (scored := self._waiting.get()) is not None:
             for observer in self._observers:
                 self._call(observer, scored)

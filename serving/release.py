@@ -9,6 +9,7 @@ import orjson
 from components.shared.errors import StepFailed
 from components.shared.package import decisions
 from components.shared.package.model_package import ModelPackage
+from serving import finite
 from serving.limits import CEILING_BYTES, CEILING_MIB
 from serving.refusal import RequestRefused
 from serving.signature import EncodedRows, Signature
@@ -69,7 +70,7 @@ class ServedRelease:
             RequestRefused: If a score is not finite.
         """
         scores = self.package.score(encoded.tensors)
-        if not np.isfinite(scores).all():
+        if not finite.all_finite(scores):
             row = int(np.argwhere(~np.isfinite(scores))[0][0])
             raise RequestRefused(
                 400, f"row {row}: the model has no finite score for values so extreme; send smaller ones.", "infinite"

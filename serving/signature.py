@@ -8,6 +8,7 @@ import numpy as np
 
 from components.shared.blank import clean
 from components.shared.documents.model_facts import FeatureFacts, ModelFacts
+from serving import finite
 from serving.refusal import RequestRefused, short, shown
 
 Column = Sequence[Any] | np.ndarray
@@ -109,10 +110,9 @@ class Signature:
         ):
             for feature, column in zip(self._numeric, values, strict=True):
                 _check(feature, column)
-        with np.errstate(over="ignore"):
-            # A number beyond float32 becomes infinite here; the model must never see one.
-            matrix = np.array(values, dtype=np.float32)
-        if np.isinf(matrix).any():
+        # A number beyond float32 becomes infinite here; the model must never see one.
+        matrix = np.array(values, dtype=np.float32)
+        if finite.has_infinity(matrix):
             index, row = np.argwhere(np.isinf(matrix))[0]
             raise RequestRefused(
                 400,

@@ -63,7 +63,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def answer(exchange: Exchange, body: V2Body | V1Body) -> tuple[int, Any]:
-    reply = exchange._answer(exchange.head("v2", tiny.NAME), lambda: body)
+    reply = exchange.answer_now(exchange.head("v2", tiny.NAME), lambda: body)
     return reply.status, reply.content.body if reply.content else (reply.refusal and reply.refusal.sentence)
 
 
