@@ -10,6 +10,9 @@ Entity = str | tuple[str, ...]
 """One entity for the whole request, or one per row."""
 
 MAX_LENGTH = 256
+LOWEST, HIGHEST = -(2**63), 2**64 - 1
+"""Integers that are read as such."""
+_INEXACT = 2**53
 _EXPECTED = "expected text, an integer, or a list of these with one per row"
 
 
@@ -21,8 +24,8 @@ def from_json(value: Any) -> Entity | None:
     Raises:
         RequestRefused: If it is neither text nor an integer nor a list of these, or a text is empty or too long.
 
-    >>> from_json(17), from_json(["a", 2]), from_json(None)
-    ('17', ('a', '2'), None)
+    >>> from_json(17), from_json(17.0), from_json(["a", 2]), from_json(None)
+    ('17', '17', ('a', '2'), None)
     """
     if value is None:
         return None
@@ -51,8 +54,9 @@ def check_rows(entity: Entity | None, rows: int) -> None:
 
 
 def _text(value: Any, subject: str) -> str:
-    if type(value) is int:
-        return str(value)
+    # In JSON, 17.0 is the integer 17.
+    if type(value) is int or (type(value) is float and value.is_integer() and abs(value) < _INEXACT):
+        return str(int(value))
     if type(value) is not str:
         raise RequestRefused(400, f"{subject} {shown(value)}; {_EXPECTED}.", "entity")
     if not 0 < len(value) <= MAX_LENGTH:

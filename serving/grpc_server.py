@@ -85,12 +85,18 @@ class GrpcBody:
         return _plain(self._request, release.signature) or _columns(self._request, release.signature)
 
     def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:
-        """Write the answer as a message."""
+        """Write the answer as a message: in raw tensors if the request came in those.
+
+        The protocol leaves the choice to the server, and Triton's client reads no others.
+        """
+        is_raw = bool(self._request.raw_input_contents)
         response = pb.ModelInferResponse(id=scored.request.request_id)
         response.MergeFrom(_unfilled(scored.release))
         for output, (datatype, shape, data) in zip(response.outputs, v2.outputs(scored).values(), strict=True):
             output.shape.extend(shape)
-            if datatype == "BYTES":
+            if is_raw:
+                response.raw_output_contents.append(tensors.to_raw(datatype, data))
+            elif datatype == "BYTES":
                 output.contents.bytes_contents.extend(list(map(str.encode, data)))
             else:
                 output.contents.fp32_contents.extend(data)

@@ -5,30 +5,31 @@ What a schema cannot say (every tensor of a request has the same number of rows)
 
 from typing import Any
 
-import numpy as np
-
 from components.shared.blank import BLANKS
 from components.shared.documents.model_facts import FeatureFacts
 from serving import entity, request_id, tensors
 from serving.release import ServedRelease
 
-_LARGEST = float(np.finfo(np.float32).max)
-_INT64 = 2**63
+_INFINITE = float(2**128 - 2**103)
+"""From here on, a number is an infinity of 32 bits: the largest one, and half of its last digit."""
 _VISIBLE = f"[^{BLANKS}]"
 _TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
 _WHO = {
     "oneOf": [
         {"type": "string", "minLength": 1, "maxLength": entity.MAX_LENGTH},
-        {"type": "integer", "minimum": -_INT64, "maximum": _INT64 - 1},
+        {"type": "integer", "minimum": entity.LOWEST, "maximum": entity.HIGHEST},
+        {"type": "null"},
     ],
     "description": "Whom the rows describe; never a feature.",
 }
 _WHEN = {
-    "type": "string",
+    "type": ["string", "null"],
     "format": "date-time",
     "pattern": _TIME,
     "description": "The moment that the features describe, with a time zone; absent: the time of the request.",
 }
+_BYTES: dict[str, Any] = {"application/octet-stream": {}}
+_RAW = {"type": "boolean", "description": "Whether the tensor follows the JSON as raw bytes."}
 _REFUSED = {
     status: {
         "description": description,
@@ -56,8 +57,8 @@ def described(release: ServedRelease | None) -> dict[str, Any]:
     if release is not None:
         name = release.name
         paths |= {path.format(name): {"get": _get(summary)} for path, summary in _MODEL.items()}
-        paths[f"/v1/models/{name}:predict"] = {"post": _post("Predict rows (V1)", "v1_request", "v1_response")}
-        paths[f"/v2/models/{name}/infer"] = {"post": _post("Predict columns (V2)", "v2_request", "v2_response")}
+        paths[f"/v1/models/{name}:predict"] = {"post": _post("Predict rows (V1)", "v1_request", "v1_response", {})}
+        paths[f"/v2/models/{name}/infer"] = {"post": _post("Predict columns (V2)", "v2_request", "v2_response", _BYTES)}
         schemas |= {
             "row": _row(release),
             "v1_request": _v1_request(release),
@@ -94,11 +95,11 @@ def _get(summary: str) -> dict[str, Any]:
     return {"summary": summary, "responses": answers}
 
 
-def _post(summary: str, request: str, response: str) -> dict[str, Any]:
+def _post(summary: str, request: str, response: str, raw: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": _content(request)},
-        "responses": {"200": {"description": "OK", "content": _content(response)}} | _REFUSED,
+        "responses": {"200": {"description": "OK", "content": _content(response) | raw}} | _REFUSED,
     }
 
 
@@ -106,15 +107,16 @@ def _content(schema: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = (), more: bool = False) -> dict[str, Any]:
+    """Describe an object; ``more`` says whether other keys are ignored instead of refused."""
     required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False} | more
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": more}
 
 
 def _value(feature: FeatureFacts) -> dict[str, Any]:
     """Describe one value of a feature."""
     kinds: dict[str, dict[str, Any]] = {
-        "numeric": {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST},
+        "numeric": {"type": "number", "exclusiveMinimum": -_INFINITE, "exclusiveMaximum": _INFINITE},
         "boolean": {"type": "boolean"},
         "categorical": {"type": "string"},
     }
@@ -152,44 +154,45 @@ def _v1_response(release: ServedRelease) -> dict[str, Any]:
 
 def _v2_request(release: ServedRelease) -> dict[str, Any]:
     features = release.signature.features.values()
+    said = {"entity": _WHO, "event_time": _WHEN, "binary_data_output": _RAW | {"type": ["boolean", "null"]}}
+    output = {"name": {"enum": list(release.outputs)}, "parameters": _parameters({"binary_data": _RAW})}
     properties = {
-        "id": {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{request_id.MAX_LENGTH - 2}}}[!-~])?$"},
-        "parameters": {
-            "type": "object",
-            "properties": {"entity": _WHO, "event_time": _WHEN},
-            "additionalProperties": False,
-        },
+        "id": {"type": ["string", "null"], "pattern": f"^([!-~]([ -~]{{0,{request_id.MAX_LENGTH - 2}}}[!-~])?)?$"},
+        "parameters": _parameters(said),
         "inputs": {
             "type": "array",
             "description": "One tensor per feature, in any order, all with the same number of rows. Besides FP64, "
-            "every number type is accepted.",
+            "every number type is accepted; serving/README.md describes raw tensors and the parameter 'missing'.",
             "prefixItems": [_tensor(feature, release.signature.request_rows) for feature in features],
             "minItems": len(features),
             "maxItems": len(features),
         },
         "outputs": {
-            "type": "array",
+            "type": ["array", "null"],
             "description": "Which tensors the answer holds; all of them if absent.",
-            "items": _object({"name": {"enum": list(release.outputs)}}),
+            "items": _object(output, optional=("parameters",), more=True),
         },
     }
-    return _object(properties, optional=("id", "parameters", "outputs"))
+    return _object(properties, optional=("id", "parameters", "outputs"), more=True)
+
+
+def _parameters(named: dict[str, Any]) -> dict[str, Any]:
+    """Describe parameters; those with another name are ignored."""
+    return {"type": ["object", "null"], "properties": named}
 
 
 def _tensor(feature: FeatureFacts, rows: int) -> dict[str, Any]:
-    return _object(
-        {
-            "name": {"const": feature.name},
-            "datatype": {"const": tensors.DATATYPE[feature.type]},
-            "shape": {
-                "type": "array",
-                "items": {"type": "integer", "minimum": 1, "maximum": rows},
-                "minItems": 1,
-                "maxItems": 1,
-            },
-            "data": {"type": "array", "items": _value(feature), "minItems": 1, "maxItems": rows},
-        }
-    )
+    sizes = [{"type": "integer", "minimum": 1, "maximum": rows}, {"const": 1}]
+    shape = {"type": "array", "prefixItems": sizes, "minItems": 1, "maxItems": 2}
+    tensor = {
+        "name": {"const": feature.name},
+        "datatype": {"const": tensors.DATATYPE[feature.type]},
+        "shape": shape,
+        "data": {"type": "array", "items": _value(feature), "minItems": 1, "maxItems": rows},
+        # Both say where values are that are not here.
+        "parameters": _parameters({"missing": False, "binary_data_size": False}),
+    }
+    return _object(tensor, optional=("parameters",), more=True)
 
 
 def _v2_response(release: ServedRelease) -> dict[str, Any]:

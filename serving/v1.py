@@ -18,17 +18,15 @@ from serving.signature import Column, Signature
 _KEYS = {"instances", "entity", "event_time", "signature_name"}
 
 
-class _V1Request:
-    """One parsed request; its id can only be in a header.
+class V1Body:
+    """One request as bytes, answered as bytes; its id can only be in a header.
 
     Args:
-        document: The JSON object.
-        body: The bytes it was parsed from, to find keys that are given twice; None where there are none.
+        body: A JSON object.
     """
 
-    def __init__(self, document: dict[str, Any], body: bytes | None = None) -> None:
-        self._document = document
-        self._body = body
+    def __init__(self, body: bytes) -> None:
+        self._document, self._body = json_body.parse(body), body
 
     def request_id(self) -> str | None:
         """Return None: the protocol has no id."""
@@ -62,24 +60,8 @@ class _V1Request:
             raise RequestRefused(400, "'instances' is not a list; expected one object of features per row.", "json")
         signature.check_rows(len(instances))
         columns = _transposed(instances, signature)
-        if self._body is not None:
-            json_body.check_duplicates(self._body, len(document) + len(instances) * len(signature.names))
+        json_body.check_duplicates(self._body, len(document) + len(instances) * len(signature.names))
         return columns, len(instances)
-
-
-class V1Document(_V1Request):
-    """One request that is parsed already, answered as a JSON object."""
-
-    def encode(self, scored: ScoredRequest) -> dict[str, Any]:
-        """Describe each row's score, decision and flags."""
-        return _described(scored)
-
-
-class V1Body(_V1Request):
-    """One request as bytes, answered as bytes."""
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__(json_body.parse(body), body)
 
     def encode(self, scored: ScoredRequest) -> RestContent:
         """Write the answer as JSON."""

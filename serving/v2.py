@@ -23,19 +23,18 @@ _PLAIN = operator.itemgetter(*_PLAIN_KEYS)
 _INTEGERS = {name for name in tensors.NUMBERS if "INT" in name}
 
 
-class _V2Request:
-    """One parsed request.
+class V2Body:
+    """One request as bytes, answered as bytes.
 
     Args:
-        document: The JSON object.
-        binary: Raw tensors that follow it; None in a request without the binary data extension.
-        head: The bytes of the JSON, to find keys that are given twice; None where there are none.
+        body: JSON, followed by raw tensors if ``json_length`` is given.
+        json_length: Bytes of JSON at the start of the body.
     """
 
-    def __init__(self, document: dict[str, Any], binary: bytes | None, head: bytes | None) -> None:
-        self._document = document
-        self._binary = binary
-        self._head = head
+    def __init__(self, body: bytes, json_length: int | None = None) -> None:
+        self._head = body if json_length is None else body[:json_length]
+        self._binary = None if json_length is None else body[json_length:]
+        self._document = json_body.parse(self._head)
 
     def request_id(self) -> str | None:
         """Take the id from the field ``id``."""
@@ -55,9 +54,14 @@ class _V2Request:
         plain = _plain(self._document, signature) if self._binary is None else None
         columns, rows = plain or _columns(_inputs(self._document, signature), signature, self._binary)
         self._check_outputs(release)
-        if self._head is not None:
-            json_body.check_duplicates(self._head, self._keys())
+        json_body.check_duplicates(self._head, self._keys())
         return columns, rows
+
+    def encode(self, scored: ScoredRequest) -> RestContent:
+        """Write the answer as JSON, and the raw tensors behind it."""
+        document, raw = self._described(scored)
+        head: bytes = orjson.dumps(document)
+        return RestContent(head + b"".join(raw), len(head)) if raw else RestContent(head)
 
     def _keys(self) -> int:
         """Return how many keys the document has."""
@@ -72,11 +76,11 @@ class _V2Request:
             raise RequestRefused(400, "'parameters' is not an object.", "json")
         return parameters.get(name)
 
-    def described(self, scored: ScoredRequest) -> tuple[dict[str, Any], list[bytes]]:
+    def _described(self, scored: ScoredRequest) -> tuple[dict[str, Any], list[bytes]]:
         """Describe the answer's tensors; return those that were requested as raw bytes beside it."""
         requested = self._document.get("outputs")
         names = {output["name"]: output.get("parameters") or {} for output in requested} if requested else None
-        all_raw = self._parameter("binary_data_output") is True
+        all_raw = self._parameter("binary_data_output")
         raw: list[bytes] = []
         written = []
         for name, (datatype, shape, data) in outputs(scored).items():
@@ -98,7 +102,11 @@ class _V2Request:
         return document, raw
 
     def _check_outputs(self, release: ServedRelease) -> None:
-        requested = self._document.get("outputs") or []
+        if type(self._parameter("binary_data_output")) not in (bool, type(None)):
+            raise RequestRefused(400, "parameter 'binary_data_output' is neither true nor false.", "type")
+        requested = self._document.get("outputs")
+        if requested is None:
+            return
         if type(requested) is not list or not all(
             type(output) is dict and type(output.get("name")) is str for output in requested
         ):
@@ -116,37 +124,6 @@ class _V2Request:
                     f"output {short(output['name'])} is unknown; expected one of {sorted(release.outputs)}.",
                     "unknown_output",
                 )
-
-
-class V2Document(_V2Request):
-    """One request that is parsed already, answered as a JSON object."""
-
-    def __init__(self, document: dict[str, Any], binary: bytes | None = None) -> None:
-        super().__init__(document, binary, None)
-
-    def encode(self, scored: ScoredRequest) -> dict[str, Any]:
-        """Return the answer as a JSON object."""
-        document, _ = self.described(scored)
-        return document
-
-
-class V2Body(_V2Request):
-    """One request as bytes, answered as bytes.
-
-    Args:
-        body: JSON, followed by raw tensors if ``json_length`` is given.
-        json_length: Bytes of JSON at the start of the body.
-    """
-
-    def __init__(self, body: bytes, json_length: int | None = None) -> None:
-        head = body if json_length is None else body[:json_length]
-        super().__init__(json_body.parse(head), None if json_length is None else body[json_length:], head)
-
-    def encode(self, scored: ScoredRequest) -> RestContent:
-        """Write the answer as JSON, and the raw tensors behind it."""
-        document, raw = self.described(scored)
-        head: bytes = orjson.dumps(document)
-        return RestContent(head + b"".join(raw), len(head)) if raw else RestContent(head)
 
 
 def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]]:

@@ -128,6 +128,12 @@ BAD_V2 = {
     "an id that is no text": (tensors()[:-1] + b', "id": 3}', 400, "'id'"),
     "an unknown output": (tensors()[:-1] + b', "outputs": [{"name": "price"}]}', 400, "'price'"),
     "outputs that are no list": (tensors()[:-1] + b', "outputs": 7}', 400, "'outputs'"),
+    "outputs that are an empty object": (tensors()[:-1] + b', "outputs": {}}', 400, "'outputs'"),
+    "a raw output that is neither": (
+        tensors()[:-1] + b', "outputs": [{"name": "score", "parameters": {"binary_data": 1}}]}',
+        400,
+        "'binary_data'",
+    ),
 }
 
 

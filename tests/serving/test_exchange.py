@@ -1,6 +1,5 @@
 """One exchange answers every protocol: ids, entities, routing, metrics and observers are the same on all of them."""
 
-import asyncio
 import logging
 import re
 import threading
@@ -12,16 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
-from kserve import InferInput, InferRequest
 from prometheus_client import REGISTRY, generate_latest
 
 from components.shared.release.routing import Routing
 from serving.exchange import Exchange, ScoredRequest
 from serving.observers import Observers
 from tests.serving import tiny
-from tests.serving.five_protocols import PROTOCOLS, WITH_ID_FIELD, Question, ServerInProcess
+from tests.serving.four_protocols import PROTOCOLS, WITH_ID_FIELD, Question, ServerInProcess
 from tests.serving.test_request_id import HOSTILE
 
 ROWS = [*tiny.SAMPLE, {"usage": 3.0, "active": False, "plan": "東京"}]
@@ -233,21 +230,6 @@ def test_the_latency_covers_encoding_and_scoring_but_not_parsing(tmp_path: Path)
 
     # The clock is read when the request begins, after decoding, and after the decisions.
     assert list(increase(before, counted("perennial_request_seconds_sum")).values()) == [pytest.approx(0.25)]
-
-
-def test_kserves_data_plane_takes_v2_requests_too(server: ServerInProcess):
-    rows = [ROWS[0], ROWS[2]]
-    for binary in (False, True):
-        inputs = []
-        for name, datatype, kind in (("usage", "FP64", float), ("active", "BOOL", bool), ("plan", "BYTES", object)):
-            inputs.append(InferInput(name, [2], datatype))
-            inputs[-1].set_data_from_numpy(np.array([row[name] for row in rows], dtype=kind), binary_data=binary)
-        request = InferRequest(tiny.NAME, inputs, request_id="q7")
-
-        response, headers = asyncio.run(server.data_plane.infer(tiny.NAME, request, {}))
-
-        assert (response.id, headers["x-request-id"]) == ("q7", "q7")
-        assert response.outputs[0].data == pytest.approx([tiny.score(row) for row in rows], abs=1e-6)
 
 
 def key_of(routing: Routing, version: str) -> str:

@@ -13,7 +13,7 @@ from components.shared.inference import PROBE
 from serving.exploration import Exploration
 from serving.inference_log import line
 from tests.serving import tiny
-from tests.serving.five_protocols import PROTOCOLS, Question, ServerInProcess
+from tests.serving.four_protocols import PROTOCOLS, Question, ServerInProcess
 
 ROWS = [*tiny.SAMPLE] * 50
 OWN = ["yes" if tiny.score(row) >= tiny.THRESHOLD else "no" for row in ROWS]

@@ -17,7 +17,7 @@ from components.shared.inference_log.segments import LoggedFeature, SegmentHeade
 from serving import inference_log
 from serving.inference_log import InferenceLog
 from tests.serving import tiny
-from tests.serving.five_protocols import PROTOCOLS, Question, ServerInProcess
+from tests.serving.four_protocols import PROTOCOLS, Question, ServerInProcess
 
 ROWS = [*tiny.SAMPLE, {"usage": 0.1, "active": False, "plan": "東京"}]
 FEATURES = (

@@ -22,7 +22,7 @@ from serving.collector.inbox import Inbox
 from serving.inference_log import InferenceLog
 from serving.shipping import CollectedLog, Shipper
 from tests.serving import tiny
-from tests.serving.five_protocols import Question, ServerInProcess
+from tests.serving.four_protocols import Question, ServerInProcess
 
 HEADER = SegmentHeader("tiny", "1", (LoggedFeature("usage", "numeric"),), ("usage",)).line()
 

@@ -9,21 +9,18 @@ from typing import Any
 
 import grpc
 import numpy as np
-from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from starlette.exceptions import HTTPException
 
 from serving import grpc_server
 from serving.exchange import Exchange, ScoredRequest
 from serving.information import Information
-from serving.kserve_model import ServedRepository
 from serving.release import ServedRelease
 from serving.rest import RestRoutes
 from serving.served import Served
 from tests.serving import tiny
 
-PROTOCOLS = {"v1": "v1", "v2_json": "v2", "v2_binary": "v2", "grpc": "grpc", "kserve": "kserve"}
+PROTOCOLS = {"v1": "v1", "v2_json": "v2", "v2_binary": "v2", "grpc": "grpc"}
 """The methods of ``ServerInProcess`` and the labels of their protocols in the metrics."""
 WITH_ID_FIELD = ("v2_json", "v2_binary", "grpc")
 
@@ -70,7 +67,6 @@ class ServerInProcess:
         self.served.activate(self.served.loaded["1"])
         self.exchange = Exchange(self.served)
         self.seen: list[ScoredRequest] = []
-        self.data_plane = DataPlane(ServedRepository(self.exchange))
 
     def v1(self, question: Question) -> Answer:
         document = {"instances": question.rows} | question.beside_features
@@ -94,15 +90,6 @@ class ServerInProcess:
         head = json.dumps(_v2_head(question) | {"inputs": inputs}).encode()
         length = [(b"inference-header-content-length", str(len(head)).encode())]
         return _v2_answer(*self._post(f"/v2/models/{tiny.NAME}/infer", head + raw, question, length))
-
-    def kserve(self, question: Question) -> Answer:
-        document = {"instances": question.rows} | question.beside_features
-        headers = {"x-request-id": question.header_id} if question.header_id else {}
-        try:
-            content, answered = asyncio.run(self.data_plane.infer(tiny.NAME, document, headers))
-        except HTTPException as refused:
-            return Answer(refused.status_code, (refused.headers or {})["x-request-id"], error=refused.detail)
-        return self._v1_answer(200, answered["x-request-id"], content)
 
     def grpc(self, question: Question) -> Answer:
         return asyncio.run(self._grpc(question))
