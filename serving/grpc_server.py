@@ -87,9 +87,10 @@ class GrpcBody:
     def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:
         """Write the answer as a message: in raw tensors if the request came in those.
 
-        The protocol leaves the choice to the server, and Triton's client reads no others.
+        The protocol leaves the choice to the server, and Triton's client reads no others. The parameter
+        ``binary_data_output`` may be false to prevent it.
         """
-        is_raw = bool(self._request.raw_input_contents)
+        is_raw = bool(self._request.raw_input_contents) and self._parameter("binary_data_output") is not False
         response = pb.ModelInferResponse(id=scored.request.request_id)
         response.MergeFrom(_unfilled(scored.release))
         for output, (datatype, shape, data) in zip(response.outputs, v2.outputs(scored).values(), strict=True):

@@ -233,3 +233,25 @@ def test_schemathesis_finds_nothing_in_the_protocols_definition_but_what_is_expl
     done = subprocess.run([*command, *further], cwd=tmp_path, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_raw_tensors_over_grpc_are_answered_in_raw_tensors_unless_they_are_unwanted(running: local.Running):
+    request = pb.ModelInferRequest(model_name=tiny.NAME)
+    for name, datatype, raw in (
+        ("usage", "FP64", struct.pack("<d", 1.5)),
+        ("active", "BOOL", b"\x01"),
+        ("plan", "BYTES", struct.pack("<I", 5) + b"basic"),
+    ):
+        request.inputs.add(name=name, datatype=datatype, shape=[1])
+        request.raw_input_contents.append(raw)
+    with grpc.insecure_channel(running.server.grpc_address) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        raw_answer = stub.ModelInfer(request, timeout=10)
+        request.parameters["binary_data_output"].bool_param = False
+        typed = stub.ModelInfer(request, timeout=10)
+
+    [score] = typed.outputs[0].contents.fp32_contents
+    assert raw_answer.raw_output_contents[0] == struct.pack("<f", score)
+    assert raw_answer.raw_output_contents[1] == struct.pack("<I", 3) + b"yes"
+    assert not any(output.contents.ListFields() for output in raw_answer.outputs)
+    assert not typed.raw_output_contents

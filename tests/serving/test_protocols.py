@@ -181,7 +181,8 @@ def test_kserves_own_clients_are_understood_and_understand(running: local.Runnin
         return [*over_rest, await rpc.infer(kserve_request(True))]
 
     for answer in asyncio.run(ask()):
-        assert answer.outputs[0].data == pytest.approx([tiny.score(row) for row in (ROWS[0], ROWS[2])], abs=1e-6)
+        scores = answer.outputs[0].as_numpy().tolist()
+        assert scores == pytest.approx([tiny.score(row) for row in (ROWS[0], ROWS[2])], abs=1e-6)
 
 
 def kserve_request(binary: bool) -> InferRequest:
