@@ -1,6 +1,6 @@
-"""Ask a server over gRPC for some seconds: ``python -m pipelines.bench.grpc_load PACKAGE PORT ROWS CONNECTIONS SECONDS``.
+"""Ask a server over gRPC for some seconds, and print how many requests it answered per second.
 
-Runs in the virtualenv of ``serving``, and prints how many requests were answered per second.
+Runs in the virtualenv of ``serving``: ``python -m pipelines.bench.grpc_load PACKAGE PORT ROWS CONNECTIONS SECONDS``.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from components.shared import telemetry
 from components.shared.errors import ExitCode, StepFailed
 from pipelines import runs
-from pipelines.bench import logging_cost, serving
+from pipelines.bench import beside, serving, starting
 from pipelines.bench.detected import Detected
 from pipelines.images import environments
 
@@ -214,31 +214,45 @@ def tuning(workspace: Workspace) -> list[Row]:
 
 
 def throughput(workspace: Workspace) -> list[Row]:
-    """Compare the model server with bare FastAPI around the same model."""
-    python = environments.virtualenv(TOOLS, environments.lock_of("serving"), name="bench")
+    """Compare the model server's CPU time with that of bare servers, and KServe's, around the same model."""
+    python, package = _serving(workspace)
     return [
         Row(
-            f"requests of {load.rows} row{'s' if load.rows > 1 else ''}, {load.connections} connections",
-            f"{load.served_per_s:.0f} /s",
-            f"bare FastAPI + uvicorn: {load.floor_per_s:.0f} /s",
+            f"{load.protocol}, {load.rows} row{'s' if load.rows > 1 else ''}, {load.connections} connections: "
+            f"{load.server}",
+            f"{load.cpu_us:.0f} us of CPU, {load.per_s:.0f} /s",
+            f"{load.floor}: {load.floor_cpu_us:.0f} us",
             f"{load.share:.2f}",
         )
-        for load in serving.measure(python, Path(workspace.example.artifacts["training.model"]))
+        for load in serving.measure(python, package)
     ]
 
 
-def log(workspace: Workspace) -> list[Row]:
-    """Compare the CPU time of a request with the inference log on with that without."""
+def start(workspace: Workspace) -> list[Row]:
+    """Compare how soon the model server is ready, and the memory that it takes then, with others."""
+    measured = starting.measure(*_serving(workspace))
+    ours = measured.pop(serving.LOGGED)
+    rows = []
+    for name, other in measured.items():
+        seconds, mib = f"{name}: {other.ready_s:.2f} s", f"{name}: {other.rss_mib:.0f} MiB"
+        rows += [
+            Row("server ready", f"{ours.ready_s:.2f} s", seconds, f"{ours.ready_s / other.ready_s:.2f}"),
+            Row("server's memory", f"{ours.rss_mib:.0f} MiB", mib, f"{ours.rss_mib / other.rss_mib:.2f}"),
+        ]
+    return rows
+
+
+def waiting(workspace: Workspace) -> list[Row]:
+    """Measure how long one row waits beside two clients that send 10,000 rows at once."""
+    waited = beside.measure(*_serving(workspace))
+    shown, alone = f"p99 {waited.beside_ms:.1f} ms", f"alone: {waited.alone_ms:.1f} ms"
+    return [Row("one row beside requests of 10,000", shown, alone, f"{waited.beside_ms / waited.alone_ms:.1f}")]
+
+
+def _serving(workspace: Workspace) -> tuple[Path, Path]:
+    """Return the interpreter for the servers, and the example's model."""
     python = environments.virtualenv(TOOLS, environments.lock_of("serving"), name="bench")
-    return [
-        Row(
-            f"requests of {load.rows} row{'s' if load.rows > 1 else ''}, {load.connections} connections, logged",
-            f"{load.cpu_us * load.ratio:.0f} us of CPU",
-            f"without the log: {load.cpu_us:.0f} us",
-            f"{load.ratio:.2f}",
-        )
-        for load in logging_cost.measure(python, Path(workspace.example.artifacts["training.model"]))
-    ]
+    return python, Path(workspace.example.artifacts["training.model"])
 
 
 PARTS: Mapping[str, BenchPart] = {
@@ -252,6 +266,7 @@ PARTS: Mapping[str, BenchPart] = {
     "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": BenchPart(tuning),
     "serving": BenchPart(throughput),
-    "log": BenchPart(log),
+    "start": BenchPart(start),
+    "waiting": BenchPart(waiting),
 }
 """Every part by its name, in the order of the table."""

@@ -1,19 +1,24 @@
-"""Requests per second of the model server, as a share of bare FastAPI + uvicorn around the same model.
+"""CPU time per request of the model server beside that of others around the same model.
 
-Both run side by side and are asked in turns, so that what else the machine does hits both alike.
-``python -m pipelines.bench.serving PYTHON PACKAGE`` prints the shares; PYTHON is the interpreter of ``serving``.
+All of them run side by side and are asked in turns, so that what else the machine does hits them alike. CPU time is
+what counts: on a shared machine, requests per second say as much about the neighbours.
 """
 
+import contextlib
 import json
+import os
 import re
 import selectors
 import socket
 import statistics
 import subprocess
-import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_sample import PackageSample
@@ -21,6 +26,13 @@ from components.shared.errors import StepFailed
 from components.shared.inference import call
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OURS, LOGGED, BARE, KSERVE, BARE_GRPC = (
+    "perennial",
+    "perennial with the inference log",
+    "bare FastAPI + uvicorn",
+    "KServe's ModelServer",
+    "bare grpc.aio",
+)
 LOADS = ((1, 1), (1, 16), (256, 1), (256, 8))
 """Rows per request and connections."""
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -28,46 +40,161 @@ _TYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One load: requests per second of both, and their ratio (median over the rounds)."""
+class Server:
+    """A server that runs, with its two ports; one that has no gRPC ignores the second."""
 
+    process: subprocess.Popen[bytes]
+    port: int
+    grpc_port: int
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that its process has taken."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One load on one server: CPU time per request, requests per second, and its share of the floor's CPU time.
+
+    ``share`` is above 1 where it takes less than the floor; the median of the rounds.
+    """
+
+    protocol: str
     rows: int
     connections: int
-    served_per_s: float
-    floor_per_s: float
+    server: str
+    floor: str
+    cpu_us: float
+    floor_cpu_us: float
+    per_s: float
     share: float
 
 
-def measure(
-    python: Path, package: Path, *, source: Path = ROOT, rounds: int = 9, seconds: float = 0.6
-) -> list[Measured]:
-    """Measure every load.
+Ask = Callable[[Server, int, int, float], float]
+"""Ask a server with so many rows per request, on so many connections, for some seconds; returns requests per second."""
+
+
+def measure(python: Path, package: Path, *, rounds: int = 7, seconds: float = 0.6) -> list[Measured]:
+    """Measure every load of every protocol.
 
     Args:
-        python: Interpreter of the virtualenv of ``serving``.
+        python: Interpreter of the virtualenv of ``serving``, with FastAPI.
         package: A model package.
-        source: Folder that holds ``serving``, ``components`` and ``pipelines``.
         rounds: Turns per load; the median of the rounds' ratios counts.
         seconds: Length of one server's turn.
     """
-    served_port, floor_port = free_port(), free_port()
-    model_server = server(package, served_port)
-    floor: list[str | Path] = ["-m", "pipelines.bench.bare_fastapi", package, str(floor_port)]
-    processes = [subprocess.Popen([python, *command], cwd=source) for command in (model_server, floor)]
-    try:
-        for port, process in zip((served_port, floor_port), processes, strict=True):
-            await_server(port, process)
-        return [_measure(served_port, floor_port, package, load, rounds, seconds) for load in LOADS]
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
+    with _servers(python, package, (OURS, LOGGED, BARE, KSERVE, BARE_GRPC)) as servers:
+        asks: dict[str, tuple[Ask, Sequence[str]]] = {
+            "V2": (_over_http(v2_request, package), (BARE, OURS, LOGGED, KSERVE)),
+            "V1": (_over_http(v1_request, package), (BARE, OURS, LOGGED)),
+            "gRPC": (_over_grpc(python, package), (BARE_GRPC, OURS, LOGGED)),
+        }
+        measured = []
+        for protocol, (ask, names) in asks.items():
+            for rows, connections in LOADS:
+                chosen = {name: servers[name] for name in names}
+                measured += _measure(protocol, chosen, ask, rows, connections, rounds, seconds)
+        return measured
 
 
-def server(package: Path, port: int) -> list[str | Path]:
-    """Return the arguments that start the model server on a package."""
-    return ["-m", "serving", "--model-dir", package, "--name", "bench", "--port", str(port)]
+def _measure(
+    protocol: str, servers: Mapping[str, Server], ask: Ask, rows: int, connections: int, rounds: int, seconds: float
+) -> list[Measured]:
+    """Measure one load; the first server is the floor."""
+    for server in servers.values():
+        ask(server, rows, connections, seconds / 4)
+    turns = [
+        {name: _turn(server, ask, rows, connections, seconds) for name, server in servers.items()}
+        for _ in range(rounds)
+    ]
+    floor, *others = servers
+    return [
+        Measured(
+            protocol,
+            rows,
+            connections,
+            name,
+            floor,
+            statistics.median(turn[name][0] for turn in turns) * 1e6,
+            statistics.median(turn[floor][0] for turn in turns) * 1e6,
+            statistics.median(turn[name][1] for turn in turns),
+            statistics.median(turn[floor][0] / turn[name][0] for turn in turns),
+        )
+        for name in others
+    ]
+
+
+def _turn(server: Server, ask: Ask, rows: int, connections: int, seconds: float) -> tuple[float, float]:
+    """Return the CPU time of one request in seconds, and requests per second."""
+    before = server.cpu_s()
+    per_s = ask(server, rows, connections, seconds)
+    return (server.cpu_s() - before) / (per_s * seconds), per_s
+
+
+@contextlib.contextmanager
+def _servers(python: Path, package: Path, names: Sequence[str]) -> Iterator[dict[str, Server]]:
+    """Start servers, and end them when the context is left."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = {}
+        for name in names:
+            servers[name] = start(python, name, package, folder)
+            stack.callback(_end, servers[name].process)
+        for name, server in servers.items():
+            await_server(server, has_http=name != BARE_GRPC)
+        yield servers
+
+
+def start(python: Path, name: str, package: Path, folder: Path) -> Server:
+    """Start one of the servers, which need not answer yet.
+
+    Args:
+        python: Interpreter of the virtualenv of ``serving``, with FastAPI.
+        name: Which one.
+        package: A model package.
+        folder: Its logs go here.
+    """
+    port, grpc_port = free_port(), free_port()
+    ours: list[object] = ["-m", "serving", "--model-dir", package, "--name", "bench", "--port", port]
+    ours += ["--grpc-port", grpc_port, "--access-log", folder / f"access-{port}.log"]
+    commands: dict[str, list[object]] = {
+        OURS: ours,
+        LOGGED: [*ours, "--log-dir", folder / "log"],
+        BARE: ["-m", "pipelines.bench.bare_fastapi", package, port],
+        KSERVE: ["-m", "pipelines.bench.kserve_stock", package, port, grpc_port],
+        BARE_GRPC: ["-m", "pipelines.bench.bare_grpc", package, grpc_port],
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(
+        [str(python), *map(str, commands[name])],
+        cwd=ROOT,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return Server(process, port, grpc_port)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(30)
+
+
+def _over_http(request_of: Callable[[Path, int], bytes], package: Path) -> Ask:
+    def ask(server: Server, rows: int, connections: int, seconds: float) -> float:
+        return requests_per_s(server.port, request_of(package, rows), connections, seconds)
+
+    return ask
+
+
+def _over_grpc(python: Path, package: Path) -> Ask:
+    def ask(server: Server, rows: int, connections: int, seconds: float) -> float:
+        load = [package, server.grpc_port, rows, connections, seconds]
+        command = [str(python), "-m", "pipelines.bench.grpc_load", *map(str, load)]
+        return float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+    return ask
 
 
 def requests_per_s(port: int, request: bytes, connections: int, seconds: float) -> float:
@@ -83,7 +210,7 @@ def requests_per_s(port: int, request: bytes, connections: int, seconds: float) 
             for key, _ in selector.select(timeout=1):
                 connection, received = key.data
                 received += connection.recv(1 << 18)
-                if _complete(received):
+                if is_complete(received):
                     if not received.startswith(b"HTTP/1.1 200"):
                         raise StepFailed(f"A server under measurement answered {bytes(received[:300])!r}.")
                     answered += 1
@@ -94,25 +221,9 @@ def requests_per_s(port: int, request: bytes, connections: int, seconds: float) 
         return answered / passed
 
 
-def _measure(served: int, floor: int, package: Path, load: tuple[int, int], rounds: int, seconds: float) -> Measured:
-    rows, connections = load
-    body = request(package, rows)
-    for port in (served, floor):
-        requests_per_s(port, body, connections, seconds / 4)
-    pairs = [tuple(requests_per_s(port, body, connections, seconds) for port in (served, floor)) for _ in range(rounds)]
-    return Measured(
-        rows,
-        connections,
-        statistics.median(pair[0] for pair in pairs),
-        statistics.median(pair[1] for pair in pairs),
-        statistics.median(pair[0] / pair[1] for pair in pairs),
-    )
-
-
-def request(package: Path, rows: int) -> bytes:
+def v2_request(package: Path, rows: int) -> bytes:
     """Return a V2 request with so many rows of the package's sample."""
-    sample = PackageSample.read(package).rows
-    repeated = (sample * (rows // len(sample) + 1))[:rows]
+    repeated = _sample(package, rows)
     inputs = [
         {
             "name": feature.name,
@@ -122,12 +233,29 @@ def request(package: Path, rows: int) -> bytes:
         }
         for feature in ModelFacts.read(package).features
     ]
-    body = json.dumps({"inputs": inputs}).encode()
-    head = "POST /v2/models/bench/infer HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return _post("/v2/models/bench/infer", {"inputs": inputs})
 
 
-def _complete(received: bytearray) -> bool:
+def v1_request(package: Path, rows: int) -> bytes:
+    """Return a V1 request with so many rows of the package's sample."""
+    return _post("/v1/models/bench:predict", {"instances": _sample(package, rows)})
+
+
+def _sample(package: Path, rows: int) -> Sequence[Mapping[str, object]]:
+    sample = PackageSample.read(package).rows
+    return (sample * (rows // len(sample) + 1))[:rows]
+
+
+def _post(path: str, document: Mapping[str, object]) -> bytes:
+    body = json.dumps(document).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def is_complete(received: bytearray) -> bool:
+    """Return whether an answer has arrived as a whole."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return False
@@ -141,30 +269,22 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def await_server(port: int, process: subprocess.Popen[bytes], deadline_s: float = 60.0) -> None:
+def await_server(server: Server, *, has_http: bool = True, deadline_s: float = 60.0) -> None:
     """Wait until a server answers.
 
     Raises:
         StepFailed: If it does not in time.
     """
     end = time.monotonic() + deadline_s
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and server.process.poll() is None:
         try:
-            call(f"http://127.0.0.1:{port}", "/openapi.json")
-            return
-        except StepFailed:
-            time.sleep(0.1)
-    raise StepFailed(f"A server to measure did not come up on port {port}; its messages are above.")
-
-
-def main() -> None:
-    """Print one line per load."""
-    for load in measure(Path(sys.argv[1]), Path(sys.argv[2])):
-        print(
-            f"{load.rows:4d} rows, {load.connections:2d} connections: {load.served_per_s:6.0f}/s, "
-            f"bare FastAPI {load.floor_per_s:6.0f}/s, share {load.share:.2f}"
-        )
-
-
-if __name__ == "__main__":
-    main()
+            if not has_http:
+                socket.create_connection(("127.0.0.1", server.grpc_port)).close()
+                return
+            # The floor has no such route, and is ready as soon as it says so.
+            if call(f"http://127.0.0.1:{server.port}", "/v2/health/ready")[0] != 503:
+                return
+        except (StepFailed, OSError):
+            pass
+        time.sleep(0.02)
+    raise StepFailed(f"A server to measure did not come up on port {server.port}.")
