@@ -76,7 +76,7 @@ def _questions(information: Information) -> tuple[Question, ...]:
         (r"/v2/models/([^/]+)(?:/versions/([^/]+))?", information.model, False),
         (r"/v2/models/([^/]+)/stats", information.counts, False),
         (r"/metrics", information.metrics, False),
-        (r"/openapi.json", information.openapi, False),
+        (r"/openapi\.json", information.openapi, False),
     )
     return tuple(Question(re.compile(path), answer, is_open) for path, answer, is_open in routes)
 
