@@ -81,7 +81,8 @@ class GrpcBody:
         return getattr(parameters[name], kind) if kind else ""
 
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
-        """Turn the tensors into columns."""
+        """Turn the tensors into columns, and check which outputs the answer must hold."""
+        v2.check_outputs([output.name for output in self._request.outputs], release)
         return _plain(self._request, release.signature) or _columns(self._request, release.signature)
 
     def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:
@@ -92,8 +93,12 @@ class GrpcBody:
         """
         is_raw = bool(self._request.raw_input_contents) and self._parameter("binary_data_output") is not False
         response = pb.ModelInferResponse(id=scored.request.request_id)
-        response.MergeFrom(_unfilled(scored.release))
-        for output, (datatype, shape, data) in zip(response.outputs, v2.outputs(scored).values(), strict=True):
+        release, requested = scored.release, {output.name for output in self._request.outputs}
+        names = tuple([name for name in release.outputs if name in requested]) if requested else release.outputs
+        response.MergeFrom(_unfilled(release.name, release.version, names, release.label_items))
+        values = v2.outputs(scored)
+        for output in response.outputs:
+            datatype, shape, data = values[output.name]
             output.shape.extend(shape)
             if is_raw:
                 response.raw_output_contents.append(tensors.to_raw(datatype, data))
@@ -104,13 +109,16 @@ class GrpcBody:
         return response
 
 
-@functools.lru_cache(maxsize=16)
-def _unfilled(release: ServedRelease) -> pb.ModelInferResponse:
-    """Return what all answers of a release have in common; copying it is faster than writing it anew."""
-    response = pb.ModelInferResponse(model_name=release.name, model_version=release.version)
-    for described in metadata.outputs(release):
-        output = response.outputs.add(name=described["name"], datatype=described["datatype"])
-        for key, text in described.get("parameters", {}).items():
+@functools.lru_cache(maxsize=64)
+def _unfilled(model: str, version: str, outputs: tuple[str, ...], labels: tuple[tuple[str, str], ...]) -> Message:
+    """Return what answers of a release have in common; copying it is faster than writing it anew.
+
+    The arguments are not the release itself, which would be kept in memory for as long as this is.
+    """
+    response = pb.ModelInferResponse(model_name=model, model_version=version)
+    for name in outputs:
+        output = response.outputs.add(name=name, datatype=metadata.datatype(name))
+        for key, text in labels if name == "score" else ():
             output.parameters[key].string_param = text
     return response
 

@@ -18,7 +18,7 @@ def outputs(release: ServedRelease) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "datatype": "FP32" if name == "score" else "BYTES",
+            "datatype": datatype(name),
             "shape": shapes.get(name, [-1]),
             **v2.parameters(release, name),
         }
@@ -30,6 +30,11 @@ SERVER = {"name": "perennial", "version": "", "extensions": ["binary_tensor_data
 """The server; of which version it is says nothing to a client, and much to an attacker."""
 PLATFORM = "onnx_onnxv1"
 """The protocol's name of a model for ONNX Runtime."""
+
+
+def datatype(output: str) -> str:
+    """Return the datatype of an output."""
+    return "FP32" if output == "score" else "BYTES"
 
 
 def described(release: ServedRelease, versions: list[str]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class ServedRelease:
         """Every decision as the text of a tensor."""
         self.labels = _labels(self.task, self.classes)
         self.label_parameters = {name: _parameter(value) for name, value in self.labels.items()}
+        self.label_items = tuple(self.label_parameters.items())
         self.signature = Signature(facts)
         if self.signature.request_bytes > CEILING_BYTES:
             raise StepFailed(

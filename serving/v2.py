@@ -6,6 +6,7 @@ header ``Inference-Header-Content-Length``.
 
 import itertools
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -118,12 +119,16 @@ class V2Body:
                 raise RequestRefused(
                     400, f"output {short(output['name'])}: 'binary_data' is neither true nor false.", "type"
                 )
-            if output["name"] not in release.outputs:
-                raise RequestRefused(
-                    400,
-                    f"output {short(output['name'])} is unknown; expected one of {sorted(release.outputs)}.",
-                    "unknown_output",
-                )
+        check_outputs([output["name"] for output in requested], release)
+
+
+def check_outputs(names: Sequence[str], release: ServedRelease) -> None:
+    """Refuse a requested output that the release does not have."""
+    for name in names:
+        if name not in release.outputs:
+            raise RequestRefused(
+                400, f"output {short(name)} is unknown; expected one of {sorted(release.outputs)}.", "unknown_output"
+            )
 
 
 def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]]:

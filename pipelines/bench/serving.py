@@ -5,6 +5,7 @@ what counts: on a shared machine, requests per second say as much about the neig
 """
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -23,16 +24,18 @@ import psutil
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_sample import PackageSample
 from components.shared.errors import StepFailed
-from components.shared.inference import call
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OURS, LOGGED, BARE, KSERVE, BARE_GRPC = (
+OURS, LOGGED, BARE, KSERVE, MLSERVER, BARE_GRPC = (
     "perennial",
     "perennial with the inference log",
     "bare FastAPI + uvicorn",
     "KServe's ModelServer",
+    "MLServer",
     "bare grpc.aio",
 )
+MLSERVER_VARIABLE = "PERENNIAL_MLSERVER"
+"""Names the program ``mlserver`` of a virtualenv with ONNX Runtime; without it, MLServer is not measured."""
 LOADS = ((1, 1), (1, 16), (256, 1), (256, 8))
 """Rows per request and connections."""
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -84,9 +87,10 @@ def measure(python: Path, package: Path, *, rounds: int = 7, seconds: float = 0.
         rounds: Turns per load; the median of the rounds' ratios counts.
         seconds: Length of one server's turn.
     """
-    with _servers(python, package, (OURS, LOGGED, BARE, KSERVE, BARE_GRPC)) as servers:
+    optional = (MLSERVER,) if os.environ.get(MLSERVER_VARIABLE) else ()
+    with _servers(python, package, (OURS, LOGGED, BARE, KSERVE, BARE_GRPC, *optional)) as servers:
         asks: dict[str, tuple[Ask, Sequence[str]]] = {
-            "V2": (_over_http(v2_request, package), (BARE, OURS, LOGGED, KSERVE)),
+            "V2": (_over_http(v2_request, package), (BARE, OURS, LOGGED, KSERVE, *optional)),
             "V1": (_over_http(v1_request, package), (BARE, OURS, LOGGED)),
             "gRPC": (_over_grpc(python, package), (BARE_GRPC, OURS, LOGGED)),
         }
@@ -165,15 +169,29 @@ def start(python: Path, name: str, package: Path, folder: Path) -> Server:
         KSERVE: ["-m", "pipelines.bench.kserve_stock", package, port, grpc_port],
         BARE_GRPC: ["-m", "pipelines.bench.bare_grpc", package, grpc_port],
     }
+    if name == MLSERVER:
+        python = Path(os.environ[MLSERVER_VARIABLE])
+        commands[name] = ["start", _mlserver_folder(folder, package, port, grpc_port)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(
         [str(python), *map(str, commands[name])],
         cwd=ROOT,
-        env=environment | {"OMP_NUM_THREADS": "1"},
+        env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     return Server(process, port, grpc_port)
+
+
+def _mlserver_folder(folder: Path, package: Path, port: int, grpc_port: int) -> Path:
+    """Write what MLServer reads: one process, as the others are."""
+    settings = {"http_port": port, "grpc_port": grpc_port, "metrics_port": free_port(), "parallel_workers": 0}
+    model = {"name": "bench", "implementation": "pipelines.bench.mlserver_model.Scorer"}
+    target = folder / f"mlserver-{port}"
+    target.mkdir()
+    (target / "settings.json").write_text(json.dumps(settings | {"debug": False}))
+    (target / "model-settings.json").write_text(json.dumps(model | {"parameters": {"uri": str(package)}}))
+    return target
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -281,10 +299,12 @@ def await_server(server: Server, *, has_http: bool = True, deadline_s: float = 6
             if not has_http:
                 socket.create_connection(("127.0.0.1", server.grpc_port)).close()
                 return
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+            connection.request("GET", "/v2/health/ready")
             # The floor has no such route, and is ready as soon as it says so.
-            if call(f"http://127.0.0.1:{server.port}", "/v2/health/ready")[0] != 503:
+            if connection.getresponse().status in (200, 404):
                 return
-        except (StepFailed, OSError):
+        except (http.client.HTTPException, OSError):
             pass
         time.sleep(0.02)
     raise StepFailed(f"A server to measure did not come up on port {server.port}.")

@@ -25,6 +25,7 @@ from serving.release import ServedRelease
 from serving.seldom import Seldom
 from serving.served import Served
 from tests.serving import in_thread, tiny
+from tests.serving.test_rollout import ROOT
 
 LIMITS = ConnectionLimits(head_bytes=4096, headers=20, head_s=0.3, idle_s=1.0, connections=8)
 PREDICT = f"/v1/models/{tiny.NAME}:predict"
@@ -232,6 +233,21 @@ def test_the_metrics_may_have_a_port_of_their_own(exchange: Exchange):
         connection.request("GET", "/metrics")
         elsewhere = connection.getresponse()
         assert (elsewhere.status, b"port of their own" in elsewhere.read()) == (404, True)
+
+
+def test_the_metrics_are_told_on_that_port_and_not_elsewhere(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        metrics_port = listener.getsockname()[1]
+    options = ["--metrics-port", str(metrics_port)]
+    with local.start(tiny.released(tmp_path), python=Path(sys.executable), source=ROOT, options=options) as running:
+        told = {}
+        for netloc in (running.server.rest_url.removeprefix("http://"), f"127.0.0.1:{metrics_port}"):
+            connection = HTTPConnection(netloc, timeout=5)
+            connection.request("GET", "/metrics")
+            told[netloc] = connection.getresponse().read()
+
+    elsewhere, here = told.values()
+    assert b"perennial_release_active" in here and b"perennial_release_active" not in elsewhere
 
 
 def test_the_server_tells_nobody_which_versions_it_is_made_of(running: local.Running):

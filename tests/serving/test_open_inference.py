@@ -21,7 +21,7 @@ from components.shared.release import endpoint_folder, routing
 from components.shared.release.routing import Routing
 from pipelines.targets.local import endpoint as local
 from tests.serving import tiny
-from tests.serving.test_protocols import ROWS, expected_scores, v2_inputs
+from tests.serving.test_protocols import ROWS, expected_scores, grpc_request, v2_inputs
 from tests.serving.test_rollout import PYTHON, ROOT, place, ready, until
 
 MODEL = f"/v2/models/{tiny.NAME}"
@@ -255,3 +255,24 @@ def test_raw_tensors_over_grpc_are_answered_in_raw_tensors_unless_they_are_unwan
     assert raw_answer.raw_output_contents[1] == struct.pack("<I", 3) + b"yes"
     assert not any(output.contents.ListFields() for output in raw_answer.outputs)
     assert not typed.raw_output_contents
+
+
+def test_both_transports_give_the_outputs_that_are_requested_and_refuse_unknown_ones(running: local.Running):
+    def requested(*names: str) -> tuple[list[str], list[str]]:
+        document = {"inputs": v2_inputs(ROWS), "outputs": [{"name": name} for name in names]}
+        rest = json.loads(ask(running, f"{MODEL}/infer", "POST", json.dumps(document).encode())[2])
+        request = grpc_request()
+        for name in names:
+            request.outputs.add(name=name)
+        with grpc.insecure_channel(running.server.grpc_address) as channel:
+            answer = GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
+        assert all(output.shape == [4] and output.contents.ListFields() for output in answer.outputs)
+        return [output["name"] for output in rest["outputs"]], [output.name for output in answer.outputs]
+
+    for names in (["decision"], ["score", "out_of_vocabulary"], []):
+        assert requested(*names) == ((names or ["score", "decision", "out_of_vocabulary"],) * 2)
+    unknown = grpc_request()
+    unknown.outputs.add(name="price")
+    with grpc.insecure_channel(running.server.grpc_address) as channel:
+        code, sentence = refusal(lambda: GRPCInferenceServiceStub(channel).ModelInfer(unknown, timeout=10))
+    assert (code, "'price' is unknown" in sentence) == (grpc.StatusCode.INVALID_ARGUMENT, True)
