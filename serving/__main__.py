@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.shared.errors import DISK_FULL, PerennialError, StepFailed, is_disk_full
+from components.shared.errors import DISK_FULL, InputError, PerennialError, StepFailed, is_disk_full
 from components.shared.release import endpoint_folder
 from components.shared.release.endpoint_folder import EndpointServer
 from serving import open_inference
@@ -121,13 +121,17 @@ def _admit(exchange: "Exchange", arguments: argparse.Namespace) -> str | None:
     Raises:
         InputError: If the server would answer anybody on a network, or the file has no tokens.
     """
-    from serving.access import Tokens, check_exposure
+    from serving.access import Admission, Tokens, check_exposure
+    from serving.rates import Rate, Rates
 
     check_exposure(arguments.host, has_tokens=arguments.tokens is not None, authenticated_by=arguments.authenticated_by)
     if arguments.tokens is None:
+        if arguments.rate or arguments.rate_mib:
+            raise InputError("a rate is that of a token; give the server tokens (--tokens FILE) to limit them.")
         return None
     key = secrets.token_hex(32)
-    exchange.admit = Tokens(arguments.tokens, key).admit
+    rate = Rate(arguments.rate, None if arguments.rate_mib is None else arguments.rate_mib * 2**20)
+    exchange.admission = Admission(Tokens(arguments.tokens, key), None if rate == Rate() else Rates(rate))
     return key
 
 
@@ -179,6 +183,8 @@ def _parser() -> argparse.ArgumentParser:
         "--connections-per-client", type=_positive, metavar="N", help="most connections of one address; default: any"
     )
     parser.add_argument("--tokens", type=_absolute, metavar="FILE", help="accepted bearer tokens, one a line")
+    parser.add_argument("--rate", type=_above_zero, metavar="N", help="most requests per second of each token")
+    parser.add_argument("--rate-mib", type=_above_zero, metavar="N", help="most MiB of bodies per second of each token")
     parser.add_argument(
         "--authenticated-by", metavar="WHAT", help="what authenticates in front of a server beyond loopback"
     )
@@ -213,6 +219,13 @@ def _explored(text: str) -> tuple[str, float]:
     if not decision or not 0 < float(share) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not DECISION=SHARE with a share above 0 and below 1")
     return decision, float(share)
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
 
 
 def _positive(text: str) -> int:

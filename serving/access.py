@@ -9,10 +9,11 @@ import hmac
 import ipaddress
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from components.shared.errors import InputError
+from serving.rates import Rates
+from serving.refusal import RequestRefused
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +41,18 @@ class Tokens:
         self._stamp = _stamp(path)
         self._digests = self._read()
 
-    def admit(self, authorization: str | None) -> bool:
-        """Return whether the value of an ``Authorization`` header names an accepted token."""
+    def client(self, authorization: str | None) -> bytes | None:
+        """Return who a header ``Authorization`` names, as the hash of an accepted token; None if it names nobody."""
         self._follow()
         if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
-            return False
+            return None
         digest = _digest(authorization[len(_SCHEME) :].strip())
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return any(matches)
+        return digest if any(matches) else None
+
+    def is_own(self, client: bytes) -> bool:
+        """Return whether a client is one of the commands on this machine."""
+        return self._own is not None and client == _digest(self._own)
 
     def _follow(self) -> None:
         stamp = _stamp(self._path)
@@ -78,8 +83,40 @@ class Tokens:
         return tuple(_digest(token) for token in [*tokens, *filter(None, [self._own])])
 
 
-Admission = Callable[[str | None], bool]
-"""Whether the value of an ``Authorization`` header is enough."""
+class Admission:
+    """Lets clients in by their tokens, as often as each may ask.
+
+    Args:
+        tokens: Who is known.
+        rates: What each may ask; None sets no limit. The commands on this machine have none either.
+    """
+
+    def __init__(self, tokens: Tokens, rates: Rates | None = None) -> None:
+        self._tokens, self._rates = tokens, rates
+
+    def enter(self, authorization: str | None, *, how: str) -> None:
+        """Let a request in.
+
+        Args:
+            authorization: The value of its header ``Authorization``, None without one.
+            how: How a client sends a token, for the sentence.
+
+        Raises:
+            RequestRefused: 401 if it names no accepted token, 429 if its client has asked too much.
+        """
+        client = self._tokens.client(authorization)
+        if client is None:
+            raise RequestRefused(401, f"a valid token is needed: send {how}.", "token")
+        if self._rates is not None and not self._tokens.is_own(client):
+            self._rates.take(client)
+
+    def charge(self, authorization: str | None, size: int) -> None:
+        """Count the bytes of a request that was let in."""
+        if self._rates is None:
+            return
+        client = self._tokens.client(authorization)
+        if client is not None and not self._tokens.is_own(client):
+            self._rates.charge(client, size)
 
 
 def check_exposure(host: str, *, has_tokens: bool, authenticated_by: str | None) -> None:

@@ -330,7 +330,7 @@ class _AfterOffer:
 
 def _answer(refusal: RequestRefused, further: list[tuple[bytes, bytes]]) -> bytes:
     body = orjson.dumps({"error": refusal.sentence})
-    retry = [(b"retry-after", b"1")] if refusal.status == 503 else []
+    retry = [] if refusal.retry_s is None else [(b"retry-after", b"%d" % refusal.retry_s)]
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
@@ -348,4 +348,4 @@ def _malformed(what: str) -> RequestRefused:
 
 
 def _busy(sentence: str) -> RequestRefused:
-    return RequestRefused(503, sentence, "connections")
+    return RequestRefused(503, sentence, "connections", retry_s=1)

@@ -161,8 +161,8 @@ class Exchange:
         self.accesses: AccessLog | None = None
         """Takes a line of every request, answered or refused; None logs nothing."""
         self.exploration = Exploration()
-        self.admit: Admission | None = None
-        """Whether a client may ask, by its ``Authorization`` header; None admits everybody."""
+        self.admission: Admission | None = None
+        """Lets clients in; None lets everybody in."""
         self.in_flight = BytesInFlight()
         self.ending = Ending()
         self.announced = False

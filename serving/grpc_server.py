@@ -29,11 +29,13 @@ logger = logging.getLogger(__name__)
 _SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _OPEN = frozenset({"ServerLive", "ServerReady", "ModelReady"})
 """Probes have no token."""
-_NO_TOKEN = "a valid token is needed: send the metadata 'authorization: Bearer TOKEN'."
+_HOW = "the metadata 'authorization: Bearer TOKEN'"
 _HANDSHAKE_MS, _IDLE_MS, _STREAMS = 10_000, 300_000, 256
 _CODES = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     500: grpc.StatusCode.INTERNAL,
 }
@@ -144,6 +146,8 @@ class GrpcServicer(stubs.GRPCInferenceServiceServicer):
                 raise RequestRefused(503, "the server is ending; ask another one, or again.", "ending")
             with self._exchange.in_flight.request() as body:
                 body.add(size)
+                if self._exchange.admission is not None:
+                    self._exchange.admission.charge(_authorization(context.invocation_metadata()), size)
                 read = partial(GrpcBody, request)
                 if size > LARGE_BYTES:
                     reply = await self._exchange.answer(head, read)
@@ -208,31 +212,34 @@ class GrpcServicer(stubs.GRPCInferenceServiceServicer):
 
 
 class _Gatekeeper(aio.ServerInterceptor):
-    """Refuses calls without a valid token, before their message is read.
+    """Refuses calls of clients that may not ask, before their message is read.
 
     Args:
-        admit: Whether a client may ask.
-        exchange: Counts the others.
+        admission: Lets the others in.
+        exchange: Counts those that are refused.
     """
 
-    def __init__(self, admit: Admission, exchange: Exchange) -> None:
-        self._admit, self._exchange = admit, exchange
+    def __init__(self, admission: Admission, exchange: Exchange) -> None:
+        self._admission, self._exchange = admission, exchange
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
         """Hand a call on, or refuse it."""
-        if details.method.rpartition("/")[2] in _OPEN or self._admit(_authorization(details)):
-            return await continuation(details)
-        self._exchange.refuse(self._exchange.head("grpc"), RequestRefused(401, _NO_TOKEN, "token"))
-        return grpc.unary_unary_rpc_method_handler(_unauthenticated)
+        if details.method.rpartition("/")[2] not in _OPEN:
+            try:
+                self._admission.enter(_authorization(details.invocation_metadata), how=_HOW)
+            except RequestRefused as refusal:
+                self._exchange.refuse(self._exchange.head("grpc"), refusal)
+                return grpc.unary_unary_rpc_method_handler(functools.partial(_refused, refusal))
+        return await continuation(details)
 
 
-def _authorization(details: Any) -> str | None:
-    found = [value for key, value in details.invocation_metadata or () if key == "authorization"]
+def _authorization(sent: Any) -> str | None:
+    found = [value for key, value in sent or () if key == "authorization"]
     return found[0] if len(found) == 1 and isinstance(found[0], str) else None
 
 
-async def _unauthenticated(request: Any, context: aio.ServicerContext) -> None:
-    await context.abort(grpc.StatusCode.UNAUTHENTICATED, _NO_TOKEN)
+async def _refused(refusal: RequestRefused, request: Any, context: aio.ServicerContext) -> None:
+    await _abort(context, refusal)
 
 
 async def _answered(context: aio.ServicerContext, answer: Callable[[], Any]) -> Any:
@@ -383,7 +390,7 @@ async def start(exchange: Exchange, host: str, port: int) -> tuple[aio.Server, s
     """Start the server; return it with its address (port 0 takes any free one)."""
     server = aio.server(
         # It costs a tenth of a request, so there is none where everybody is admitted.
-        interceptors=[] if exchange.admit is None else [_Gatekeeper(exchange.admit, exchange)],
+        interceptors=[] if exchange.admission is None else [_Gatekeeper(exchange.admission, exchange)],
         options=[
             # A larger message is not read at all; the release's own limit is checked on the message.
             ("grpc.max_receive_message_length", CEILING_BYTES),

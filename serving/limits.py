@@ -39,7 +39,10 @@ class BytesInFlight:
         """
         if not self.change(size):
             raise RequestRefused(
-                503, "the server holds as many bytes of other requests as it may; ask again in a moment.", "busy"
+                503,
+                "the server holds as many bytes of other requests as it may; ask again in a moment.",
+                "busy",
+                retry_s=1,
             )
 
     def change(self, size: int) -> bool:

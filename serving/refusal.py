@@ -8,10 +8,12 @@ class RequestRefused(Exception):
         status: HTTP status; gRPC maps it to its own code.
         sentence: What is wrong, what was expected; lower case at its start.
         reason: A short constant for the error counter; serving/README.md lists them.
+        retry_s: After how many seconds the client may ask again; None says nothing of that.
     """
 
-    def __init__(self, status: int, sentence: str, reason: str) -> None:
+    def __init__(self, status: int, sentence: str, reason: str, *, retry_s: int | None = None) -> None:
         super().__init__(sentence)
+        self.retry_s = retry_s
         self.status = status
         self.sentence = sentence
         self.reason = reason

@@ -102,12 +102,15 @@ class RestRoutes:
         inference = _inference(path)
         asked = None if inference else self._asked(path)
         is_probe = asked is not None and asked[0].is_open and scope["method"] in _TELLING
-        admit = self._exchange.admit
-        if admit is not None and not is_probe and not admit(_authorization(scope)):
-            refusal = RequestRefused(401, "a valid token is needed: send 'Authorization: Bearer TOKEN'.", "token")
-            self._exchange.refuse(self._exchange.head("v1" if path.startswith("/v1/") else "v2"), refusal)
-            await _send(send, 401, _error(refusal.sentence), further=[(b"www-authenticate", b"Bearer")])
-        elif inference:
+        admission = self._exchange.admission
+        if admission is not None and not is_probe:
+            try:
+                admission.enter(_authorization(scope), how="'Authorization: Bearer TOKEN'")
+            except RequestRefused as refusal:
+                self._exchange.refuse(self._exchange.head("v1" if path.startswith("/v1/") else "v2"), refusal)
+                await _send(send, refusal.status, _error(refusal.sentence), further=_advice(refusal))
+                return
+        if inference:
             await self._post(inference, scope, receive, send)
         elif asked:
             await _tell(asked, scope, send)
@@ -129,33 +132,35 @@ class RestRoutes:
     async def _infer(self, asked: _Inference, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS}
         head = self._exchange.head(*asked, _id_of(headers), _declared(headers))
-        timeout_s = None if COMPLETE in scope else _BODY_TIMEOUT_S
         try:
-            reply = await self._reply(head, headers, receive, timeout_s)
+            reply = await self._reply(head, headers, scope, receive)
         except RequestRefused as refusal:
             reply = self._exchange.refuse(head, refusal)
         except _ClientLeft:
             return
         except Exception:
             reply = self._exchange.fail(head)
-        if reply.content is None:
-            retry = [(b"retry-after", b"1")] if reply.status == 503 else []
-            sentence = reply.refusal.sentence if reply.refusal else ""
-            await _send(send, reply.status, _error(sentence), reply.request_id, further=retry)
-        elif reply.content.json_length is None:
-            await _send(send, reply.status, reply.content.body, reply.request_id)
+        content = reply.content
+        if content is None:
+            why = reply.refusal or RequestRefused(500, "the server failed unexpectedly.", "bug")
+            await _send(send, reply.status, _error(why.sentence), reply.request_id, further=_advice(why))
+        elif content.json_length is None:
+            await _send(send, reply.status, content.body, reply.request_id)
         else:
-            length = [(_LENGTH_HEADER, b"%d" % reply.content.json_length)]
-            await _send(send, reply.status, reply.content.body, reply.request_id, b"application/octet-stream", length)
+            length = [(_LENGTH_HEADER, b"%d" % content.json_length)]
+            await _send(send, reply.status, content.body, reply.request_id, b"application/octet-stream", length)
 
     async def _reply(
-        self, head: RequestHead, headers: dict[bytes, bytes], receive: Receive, timeout_s: float | None
+        self, head: RequestHead, headers: dict[bytes, bytes], scope: Scope, receive: Receive
     ) -> Reply[RestContent]:
         """Read the body and let the exchange answer it."""
         limit = self._served.request_bytes(head.model, head.version)
         json_length = _check_headers(headers, head.protocol)
+        timeout_s = None if COMPLETE in scope else _BODY_TIMEOUT_S
         with self._exchange.in_flight.request() as held:
             body = await read_body(receive, headers, limit, held, timeout_s)
+            if self._exchange.admission is not None:
+                self._exchange.admission.charge(_authorization(scope), len(body))
             if len(body) != head.size_bytes:
                 head = head._replace(size_bytes=len(body))
             if head.protocol == "v1":
@@ -258,6 +263,13 @@ def _declared(headers: dict[bytes, bytes]) -> int:
 
 def _too_large(limit: int) -> RequestRefused:
     return RequestRefused(413, f"the body is larger than the limit of {limit} bytes; split the request.", "bytes")
+
+
+def _advice(refusal: RequestRefused) -> Headers:
+    """Return the headers that tell a refused client what it may do."""
+    if refusal.status == 401:
+        return [(b"www-authenticate", b"Bearer")]
+    return [] if refusal.retry_s is None else [(b"retry-after", b"%d" % refusal.retry_s)]
 
 
 def _error(sentence: str) -> bytes:

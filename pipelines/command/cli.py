@@ -275,24 +275,37 @@ def simulate(
         click.echo(f"{out / table}.parquet: {count:,} rows")
 
 
+_ABOVE_ZERO = click.FloatRange(0, min_open=True)
+
+
 @main.command()
 @shared.local_target
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--tokens", type=click.Path(path_type=Path), help="File with the accepted bearer tokens, one a line.")
+@click.option("--rate", type=_ABOVE_ZERO, metavar="N", help="Most requests per second of each token.")
+@click.option("--rate-mib", type=_ABOVE_ZERO, metavar="N", help="Most MiB of bodies per second of each token.")
 @click.option("--authenticated-by", metavar="WHAT", help="What authenticates in front of a server beyond loopback.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Port of the metrics (default: that of REST).")
+@click.option("--connections-per-client", type=click.IntRange(1), metavar="N", help="Most connections of one address.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one."
 )
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0 takes a free one.")
 def serve(
-    options: TargetOptions, host: str, tokens: Path | None, authenticated_by: str | None, port: int, grpc_port: int
+    options: TargetOptions,
+    host: str,
+    tokens: Path | None,
+    port: int,
+    grpc_port: int,
+    **access: float | str | None,
 ) -> int:
     """Answer requests with the released model until Ctrl-C; later releases take over without a pause."""
     from pipelines.command.verbs import serve as verb
 
-    access = [f"--tokens={tokens.absolute()}"] if tokens else []
-    access += [f"--authenticated-by={authenticated_by}"] if authenticated_by else []
-    return verb.serve(options, host=host, port=port, grpc_port=grpc_port, access=access)
+    # The server knows these by the same names.
+    named = [f"--{name.replace('_', '-')}={value}" for name, value in access.items() if value is not None]
+    file = [f"--tokens={tokens.absolute()}"] if tokens else []
+    return verb.serve(options, host=host, port=port, grpc_port=grpc_port, access=[*file, *named])
 
 
 @main.command()

@@ -51,7 +51,8 @@ def test_beyond_loopback_somebody_has_to_authenticate():
 def test_only_a_known_token_is_admitted(file: Path):
     tokens = Tokens(file, own="c" * 32)
 
-    assert tokens.admit(f"Bearer {FIRST}") and tokens.admit(f"bearer  {FIRST} ") and tokens.admit("Bearer " + "c" * 32)
+    for right in (f"Bearer {FIRST}", f"bearer  {FIRST} ", "Bearer " + "c" * 32):
+        assert tokens.client(right) is not None, right
     for wrong in (
         None,
         "",
@@ -63,17 +64,17 @@ def test_only_a_known_token_is_admitted(file: Path):
         f"Bearer {FIRST[:-1]}",
         "Bearer \udcff",
     ):
-        assert not tokens.admit(wrong), wrong
+        assert tokens.client(wrong) is None, wrong
 
 
 def test_a_changed_file_counts_from_the_next_request_and_a_broken_one_does_not(file: Path):
     tokens = Tokens(file)
     file.write_text(SECOND)
     os.utime(file, ns=(1, 1))
-    assert tokens.admit(f"Bearer {SECOND}") and not tokens.admit(f"Bearer {FIRST}")
+    assert tokens.client(f"Bearer {SECOND}") and tokens.client(f"Bearer {FIRST}") is None
 
     file.unlink()
-    assert tokens.admit(f"Bearer {SECOND}"), "the former tokens go on"
+    assert tokens.client(f"Bearer {SECOND}"), "the former tokens go on"
 
 
 @pytest.mark.parametrize(
