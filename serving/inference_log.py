@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -79,8 +79,8 @@ class InferenceLog:
             if not self._policy.includes(scored.request.request_id):
                 return
             release = scored.release
-            waiting = self._waiting.get(release.version) or _Waiting(release.name, _header(release, self._policy))
-            content = line(scored, waiting.header.features)
+            waiting = self._waiting.get(release.version) or _Waiting.of(release, self._policy)
+            content = waiting.writer.line(scored)
         except Exception:
             self._failed("request", scored.release.name, 1)
             return
@@ -151,7 +151,14 @@ class _Waiting:
 
     name: str
     header: SegmentHeader
+    writer: "LineWriter"
     lines: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, release: ServedRelease, policy: LogPolicy) -> "_Waiting":
+        """Return an empty list for the lines of a release."""
+        header = _header(release, policy)
+        return cls(release.name, header, LineWriter(release, header.features))
 
     def taken(self) -> list[bytes]:
         """Take the lines out."""
@@ -178,46 +185,51 @@ class _Segment:
             raise OSError(f"only {written} of {len(content)} bytes could be written")
 
 
-def line(scored: ScoredRequest, features: tuple[LoggedFeature, ...]) -> bytes:
-    """Return one request as a line of JSON; every value of a column is in one list.
+class LineWriter:
+    """Writes the requests that a release answers as lines of JSON; every value of a column is in one list.
 
     Args:
-        scored: The request and its answer.
+        release: Who answers.
         features: The columns to write.
     """
-    request, release = scored.request, scored.release
-    numeric = scored.encoded.tensors.get("numeric")
-    content: LoggedRequest = {
-        "id": request.request_id,
-        "at_ns": scored.received_at_ns,
-        "protocol": request.protocol,
-        "rows": request.rows,
-        "latency_us": round(scored.latency_s * 1e6, 1),
-        "received": {feature.name: request.columns[feature.name] for feature in features},
-        "encoded": b64encode(_logged_numbers(numeric, release, features)).decode() if numeric is not None else "",
-        "score": scored.scores,
-    }
-    if request.event_time_us is not None:
-        content["event_time_us"] = request.event_time_us
-    if request.entity is not None:
-        content["entity"] = [request.entity] if isinstance(request.entity, str) else request.entity
-    if scored.decisions is not None:
-        content["decision"] = scored.decisions
-    if scored.shadow:
-        content["shadow"] = True
-    if scored.explored is not None:
-        content["action"], content["propensity"] = scored.explored
-    if scored.encoded.unseen:
-        content["unseen"] = scored.encoded.unseen_by_row()
-    encoded_line: bytes = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-    return encoded_line
 
+    def __init__(self, release: ServedRelease, features: Sequence[LoggedFeature]) -> None:
+        self._names = [feature.name for feature in features]
+        logged = [name in self._names for name in release.package.facts.numeric]
+        self._numbers = None if all(logged) else np.array(logged)
 
-def _logged_numbers(numeric: np.ndarray, release: ServedRelease, features: tuple[LoggedFeature, ...]) -> bytes:
-    """Return the numbers as the model saw them, without those of redacted features, row by row."""
-    logged = {feature.name for feature in features}
-    is_logged = [name in logged for name in release.package.facts.numeric]
-    return (numeric if all(is_logged) else numeric[:, is_logged]).tobytes()
+    def line(self, scored: ScoredRequest) -> bytes:
+        """Return one request and its answer as a line."""
+        request, columns = scored.request, scored.request.columns
+        numeric = scored.encoded.tensors.get("numeric")
+        content: LoggedRequest = {
+            "id": request.request_id,
+            "at_ns": scored.received_at_ns,
+            "protocol": request.protocol,
+            "rows": request.rows,
+            "latency_us": round(scored.latency_s * 1e6, 1),
+            "received": {name: columns[name] for name in self._names},
+            "encoded": "" if numeric is None else b64encode(self._logged(numeric).tobytes()).decode(),
+            "score": scored.scores,
+        }
+        if request.event_time_us is not None:
+            content["event_time_us"] = request.event_time_us
+        if request.entity is not None:
+            content["entity"] = [request.entity] if isinstance(request.entity, str) else request.entity
+        if scored.decisions is not None:
+            content["decision"] = scored.decisions
+        if scored.shadow:
+            content["shadow"] = True
+        if scored.explored is not None:
+            content["action"], content["propensity"] = scored.explored
+        if scored.encoded.unseen:
+            content["unseen"] = scored.encoded.unseen_by_row()
+        line: bytes = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        return line
+
+    def _logged(self, numeric: np.ndarray) -> np.ndarray:
+        """Return the numbers as the model saw them, without those of redacted features."""
+        return numeric if self._numbers is None else numeric[:, self._numbers]
 
 
 def _header(release: ServedRelease, policy: LogPolicy) -> SegmentHeader:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.shared.inference import PROBE
 from serving.exploration import Exploration
-from serving.inference_log import line
+from serving.inference_log import LineWriter
 from tests.serving import tiny
 from tests.serving.four_protocols import PROTOCOLS, Question, ServerInProcess
 
@@ -32,7 +32,7 @@ def test_a_share_of_one_decision_is_answered_otherwise_and_logged(tmp_path: Path
     kept = [own == answered for own, answered in zip(OWN, answer.decisions, strict=True)]
     assert np.mean(reversed_rows) == pytest.approx(0.3 * OWN.count("no") / len(OWN), abs=0.12)
     assert all(a or b for a, b in zip(reversed_rows, kept, strict=True))
-    logged = json.loads(line(server.seen[0], ()))
+    logged = json.loads(LineWriter(server.seen[0].release, ()).line(server.seen[0]))
     assert (logged["decision"], logged["action"]) == (OWN, answer.decisions)
     expected = [0.3 if r else 0.7 if own == "no" else 1.0 for r, own in zip(reversed_rows, OWN, strict=True)]
     assert logged["propensity"] == pytest.approx(expected)
@@ -46,7 +46,7 @@ def test_without_exploration_the_log_has_neither_action_nor_propensity(tmp_path:
 
     assert server.exchange.observers.drained(5)
     assert answer.decisions == OWN
-    assert not {"action", "propensity"} & set(json.loads(line(server.seen[0], ())))
+    assert not {"action", "propensity"} & set(json.loads(LineWriter(server.seen[0].release, ()).line(server.seen[0])))
 
 
 def test_a_release_is_tested_with_its_own_decisions():

@@ -211,6 +211,6 @@ def test_a_request_that_can_not_be_written_as_a_line_is_answered_and_counted(
 ):
     before = unlogged()
     log_to(server, tmp_path / "log")
-    monkeypatch.setattr(inference_log, "_logged_numbers", lambda *what: 1 / 0)
+    monkeypatch.setattr(inference_log.LineWriter, "line", lambda *what: 1 / 0)
     assert server.v1(Question(ROWS)).status == 200
     assert unlogged() - before == 1
