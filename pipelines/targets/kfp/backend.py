@@ -44,7 +44,8 @@ class KfpBackend(RemoteBackend):
         """The connection.
 
         Raises:
-            InputError: If nothing or something else answers, or it refuses us.
+            InputError: If something else answers, or it refuses us.
+            StepFailed: If nothing answers.
         """
         return Server(self.target)
 

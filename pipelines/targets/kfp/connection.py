@@ -40,7 +40,8 @@ class Server:
         """Connect.
 
         Raises:
-            InputError: If nothing or something else answers, it refuses us, or it is too old.
+            InputError: If something else answers, it refuses us, or it is too old.
+            StepFailed: If nothing answers.
         """
         self.target, self.host = target, _with_scheme(target.host)
         # It would tell of each retry, in the midst of the run's view.
@@ -69,8 +70,8 @@ class Server:
         """Give kfp's client for one request; ``what`` it is for completes "the server would not ...".
 
         Raises:
-            InputError: If it can't be reached any more, or refuses us.
-            StepFailed: If it fails.
+            InputError: If it refuses us.
+            StepFailed: If it fails, or can't be reached any more.
         """
         import kfp_server_api
 
@@ -153,10 +154,10 @@ class Server:
             raise InputError(f"the variable {name} is not set; expected the {auth.kind} for {self.host}. Set it.")
         return value
 
-    def _unreachable(self, error: Exception) -> InputError:
+    def _unreachable(self, error: Exception) -> StepFailed:
         reason = " ".join(str(getattr(error, "reason", None) or error).split())
         reason = reason.rpartition(": ")[2] or type(error).__name__
-        return InputError(
+        return StepFailed(
             f"no server answers at {self.host} ({reason}); expected Kubeflow Pipelines. Check 'host' in the target "
             f"file; without an ingress also run 'kubectl -n {self.target.namespace} port-forward svc/ml-pipeline 8888'."
         )

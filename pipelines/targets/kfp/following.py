@@ -47,7 +47,7 @@ class Follower:
         """Wait until the run has ended; a pod that can't start ends it after the target's ``start_deadline_s``.
 
         Raises:
-            InputError: If the server can't be reached any more; the run goes on there.
+            StepFailed: If the server can't be reached any more; the run goes on there.
         """
         while not self.look():
             time.sleep(poll_s)

@@ -52,14 +52,14 @@ def target(host: str, *overrides: str) -> Kfp:
 
 def test_an_address_where_nobody_answers(tmp_path):
     with pytest.raises(
-        InputError, match=r"no server answers at http://127.0.0.1:9 \(.*refused\); .*port-forward"
+        StepFailed, match=r"no server answers at http://127.0.0.1:9 \(.*refused\); .*port-forward"
     ) as it:
         Server(target("http://127.0.0.1:9"))
     assert "\n" not in str(it.value)
 
 
 def test_a_name_that_nobody_knows():
-    with pytest.raises(InputError, match=r"no server answers at https://kfp.invalid"):
+    with pytest.raises(StepFailed, match=r"no server answers at https://kfp.invalid"):
         Server(target("kfp.invalid"))
 
 

@@ -99,7 +99,7 @@ def test_a_mistake_is_found_before_anything_is_sent(tmp_path):
     laptop = CliRunner().invoke(cli.main, ["submit", "--target", "laptop", "--project", str(tmp_path)])
     assert (laptop.exit_code, "use 'perennial run' there" in laptop.output) == (2, True)
     away = CliRunner().invoke(cli.main, ["submit", "--project", str(tmp_path), *nobody])
-    assert (away.exit_code, "no server answers at http://127.0.0.1:9" in away.output) == (2, True)
+    assert (away.exit_code, "no server answers at http://127.0.0.1:9" in away.output) == (5, True)
 
 
 def test_monitoring_is_refused_before_anything_is_uploaded(perennial):
