@@ -19,8 +19,8 @@ serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
 	$(PERENNIAL) serve
 notebook: $(PERENNIAL)  ## Open the notebook that submits runs, compares them and queries the endpoint
 	.venv/bin/python -m pipelines.command.notebook
-test: $(PERENNIAL)      ## Everything that CI requires, or some test groups (make test ROOM=gate); no Docker, no network once set up
-	.venv/bin/python -m tests $(ROOM)
+test: $(PERENNIAL)      ## Everything that CI requires, or some test groups (make test GROUP=gate); no Docker, no network once set up
+	.venv/bin/python -m tests $(GROUP)
 lint: $(PERENNIAL)      ## Check style and types
 	.venv/bin/python -m tests lint
 format: $(PERENNIAL)    ## Format the code, and fix what ruff can fix

@@ -68,7 +68,7 @@ if [ -n "$api_only" ]; then
   apply -f "$kserve/kserve-crds.yaml"
   k wait --for=condition=established --timeout=60s crd/inferenceservices.serving.kserve.io crd/httproutes.gateway.networking.k8s.io
   [ -z "$dry" ] || finished
-  echo "The API server is ready: KUBECONFIG=~/.kube/config make test ROOM='deployment infra'"
+  echo "The API server is ready: KUBECONFIG=~/.kube/config make test GROUP='deployment infra'"
   exit
 fi
 

@@ -168,9 +168,9 @@ def recipe(name: str, root: Path = ROOT) -> Recipe:
     """Return the recipe of an image."""
     if name in _SERVERS:
         return Recipe(name, root, _SERVERS[name], (f"{'.'.join(_SERVERS[name].parts)}.__main__",))
-    face = root / "components" / name / "component.py"
-    if face.exists():
-        return Recipe(name, root, face.parent.relative_to(root), tuple(imported_by_functions(face, root)))
+    component = root / "components" / name / "component.py"
+    if component.exists():
+        return Recipe(name, root, component.parent.relative_to(root), tuple(imported_by_functions(component, root)))
     return Recipe(name, root, Path("infra") / name, ())
 
 

@@ -106,8 +106,8 @@ def test_templates_beside_an_imported_module_come_along_and_papers_do_not(tmp_pa
 
 
 def test_a_component_needs_what_its_function_imports_and_not_what_its_file_does(tmp_path):
-    face = "from a import decorator\n\n@decorator.step\ndef step(x):\n    from a import logic, missing\n"
-    root = tree(tmp_path, a__step=face, a__logic="", a__decorator="")
+    step_file = "from a import decorator\n\n@decorator.step\ndef step(x):\n    from a import logic, missing\n"
+    root = tree(tmp_path, a__step=step_file, a__logic="", a__decorator="")
 
     assert imported_by_functions(root / "a" / "step.py", root) == ["a", "a.logic"]
 

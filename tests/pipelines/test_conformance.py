@@ -27,7 +27,7 @@ FILES = (
     "requirements.txt",
     "README.md",
 )
-# Beyond the face's two own lines, what a task may import in its body.
+# Beyond the step function's two own lines, what a task may import in its body.
 GOLDEN = compilation.golden()
 ALLOWED_IN_BODY = {"pathlib", "components"}
 
@@ -41,26 +41,26 @@ def test_a_component_has_the_files_of_a_component_and_tests(step):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_face_is_thin(step):
+def test_a_component_is_thin(step):
     """At most fifteen lines, no decision, no loop, no default that logic might hold otherwise."""
     tree = ast.parse((ROOT / "components" / step / "component.py").read_text())
-    face = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == step)
-    statements = face.body[1:]
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == step)
+    statements = function.body[1:]
     imported = {
         (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name
-        for node in ast.walk(face)
+        for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
 
-    assert ast.get_docstring(face)
+    assert ast.get_docstring(function)
     assert statements[-1].end_lineno - statements[0].lineno + 1 <= 15
-    assert not [n for n in ast.walk(face) if isinstance(n, ast.If | ast.For | ast.While | ast.Try | ast.ListComp)]
-    assert face.args.defaults == [] and face.args.kw_defaults == []
+    assert not [n for n in ast.walk(function) if isinstance(n, ast.If | ast.For | ast.While | ast.Try | ast.ListComp)]
+    assert function.args.defaults == [] and function.args.kw_defaults == []
     assert imported <= ALLOWED_IN_BODY
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_face_installs_nothing_and_names_its_image(step):
+def test_a_component_installs_nothing_and_names_its_image(step):
     ir = compilation.component(step)
     [executor] = ir["deploymentSpec"]["executors"].values()
     command = " ".join(executor["container"]["command"])
@@ -73,26 +73,26 @@ def test_imports_go_one_way():
     """components/shared <- components/<step> <- pipelines; serving takes components/shared, feature_repo nothing."""
     wrong = []
     for path in PYTHON:
-        room = path.relative_to(ROOT).parts
+        location = path.relative_to(ROOT).parts
         for module in imports(path):
             parts = module.split(".")
-            if parts[0] not in ("components", "pipelines", "serving", "feature_repo") or room[0] in (
+            if parts[0] not in ("components", "pipelines", "serving", "feature_repo") or location[0] in (
                 "tests",
                 "notebooks",
             ):
                 continue
             allowed = {
-                "components": [["components", "shared"], ["components", room[1]]],
+                "components": [["components", "shared"], ["components", location[1]]],
                 "pipelines": [["components"], ["pipelines"]],
                 "serving": [["serving"], ["components", "shared"]],
-            }.get(room[0], [])
+            }.get(location[0], [])
             if not any(parts[: len(prefix)] == prefix for prefix in allowed):
                 wrong.append(f"{path.relative_to(ROOT)} imports {module}")
 
     assert wrong == []
 
 
-def test_a_step_imports_no_kfp_outside_its_face():
+def test_a_step_imports_no_kfp_outside_its_component():
     wrong = [
         str(path.relative_to(ROOT))
         for path in PYTHON

@@ -1,6 +1,5 @@
 """A folder that may only be read is one sentence where something must be written, and no matter where nothing must."""
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -12,25 +11,25 @@ import pytest
 from pipelines.images.environments import ROOT
 from tests.end_to_end.command import PERENNIAL, perennial, write_table
 
-_PR_CAPBSET_DROP = 24
-_OVERRIDES = (1, 3)  # CAP_DAC_OVERRIDE and CAP_FOWNER: without them root is stopped by modes like anybody else.
-
-
-def bound_by_modes() -> None:
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in _OVERRIDES:
-            assert libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+# Without CAP_DAC_OVERRIDE and CAP_FOWNER (1 and 3), root is stopped by modes like anybody else. A program of its own
+# drops them: what runs between fork and exec runs beside the threads of gRPC, and may be aborted there.
+_BOUND_BY_MODES = """
+import ctypes, os, sys
+if os.geteuid() == 0:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (1, 3):
+        assert libc.prctl(24, capability, 0, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 def run(*command: object, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        list(map(str, command)),
+        [sys.executable, "-c", _BOUND_BY_MODES, *map(str, command)],
         cwd=cwd,
         env=os.environ | env,
         capture_output=True,
         text=True,
-        preexec_fn=bound_by_modes,
     )
 
 

@@ -202,8 +202,8 @@ def test_requests_beyond_what_may_wait_are_dropped_and_counted(server: ServerInP
     assert statuses == [200] * 20
     assert kept == [f"r{number}" for number in range(len(kept))] and 0 < len(kept) < 20
     assert unlogged() - before == 20 - len(kept)
-    server.v1(Question(ROWS[:1], header_id="room again"))
-    assert logged(server, tmp_path / "log")[-1]["id"] == "room again"
+    server.v1(Question(ROWS[:1], header_id="space again"))
+    assert logged(server, tmp_path / "log")[-1]["id"] == "space again"
 
 
 def test_a_request_that_can_not_be_written_as_a_line_is_answered_and_counted(

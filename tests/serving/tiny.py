@@ -1,6 +1,6 @@
 """A model package small enough to check by hand: a logistic score of one number, one switch and one category.
 
-``python -m tests.serving.tiny FOLDER [BIAS]`` writes one, for rooms whose virtualenv has no onnx.
+``python -m tests.serving.tiny FOLDER [BIAS]`` writes one, for test groups whose virtualenv has no onnx.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Labels that the model's own decisions hide or change mislead; a small random share of other decisions mends that."""
+"""Labels that the model's own decisions hide or change mislead; a few random other decisions correct that."""
 
 from datetime import UTC, datetime, timedelta
 

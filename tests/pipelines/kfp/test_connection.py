@@ -89,10 +89,10 @@ def test_something_else_that_answers(ingress, status, body, type_):
 )
 def test_a_proof_that_is_not_taken(ingress, monkeypatch, status, auth, sentence):
     monkeypatch.setenv("OURS", "old")
-    door = ingress(status, "no", "text/plain", Location="https://dex.example.com/auth")
+    proxy = ingress(status, "no", "text/plain", Location="https://dex.example.com/auth")
 
     with pytest.raises(InputError, match=sentence):
-        Server(target(door.url, f"auth={auth}"))
+        Server(target(proxy.url, f"auth={auth}"))
 
 
 def test_a_server_that_breaks_is_no_bad_input(ingress):
@@ -111,15 +111,15 @@ def test_a_server_that_breaks_is_no_bad_input(ingress):
 def test_each_kind_of_proof_is_sent_with_every_request(ingress, monkeypatch, tmp_path, auth, header, value):
     monkeypatch.setenv("OURS", "secret")
     (tmp_path / "token").write_text("secret\n")
-    door = ingress()
+    proxy = ingress()
 
-    server = Server(target(door.url, f"auth={auth.replace('TOKEN', str(tmp_path / 'token'))}"))
+    server = Server(target(proxy.url, f"auth={auth.replace('TOKEN', str(tmp_path / 'token'))}"))
     with server.asked("list its runs") as client:
         client.list_runs(namespace="team")
     server.get("/apis/v1beta1/runs/1")
 
-    assert len(door.sent) >= 3
-    assert {sent.get(header) for sent in door.sent} == {value}
+    assert len(proxy.sent) >= 3
+    assert {sent.get(header) for sent in proxy.sent} == {value}
 
 
 @pytest.mark.parametrize(
