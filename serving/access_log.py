@@ -110,16 +110,16 @@ class AccessLog:
 
     def flush(self) -> None:
         """Write what waits; called by the thread only."""
-        taken = []
+        entries: list[Access] = []
         # One element at a time, since requests are appended meanwhile.
         while self._waiting:
-            taken.append(self._waiting.popleft())
-        if not taken:
+            entries.append(self._waiting.popleft())
+        if not entries:
             return
         try:
-            self._write(b"".join(map(Access.line, taken)))
+            self._write(b"".join(map(Access.line, entries)))
         except OSError as error:
-            metrics.DROPPED_LINES.labels("access").inc(len(taken))
+            metrics.DROPPED_LINES.labels("access").inc(len(entries))
             if not self._failed:
                 self._failed = True
                 logger.error("the access log cannot be written (%s); its lines are counted and dropped", error.strerror)

@@ -14,7 +14,7 @@ from typing import Any
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.refusal import RequestRefused
 from serving.seldom import Seldom
@@ -28,7 +28,6 @@ _LAST_S = 1.0
 _SPARE_DESCRIPTORS = 128
 """Descriptors that are kept for gRPC, logs and model files."""
 _MOST_CONNECTIONS = 20_000
-_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Unavailable"}
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ class GuardedConnection(HttpToolsProtocol):
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             return _malformed(f"it has {hosts} Host headers; expected one.")
         if self.parser.get_method() == b"CONNECT":
-            return _malformed("its method is CONNECT; this server is no proxy.")
+            return _malformed("CONNECT asks for a proxy, and this server is not one.")
         return None
 
     def _head_bytes(self) -> int:
@@ -338,9 +337,8 @@ def _answer(refusal: RequestRefused, further: list[tuple[bytes, bytes]]) -> byte
         *retry,
         *further,
     ]
-    status = f"HTTP/1.1 {refusal.status} {_PHRASES[refusal.status]}\r\n".encode()
     head = b"".join(b"%s: %s\r\n" % header for header in headers)
-    return b"%s%s\r\n%s" % (status, head, body)
+    return b"%s%s\r\n%s" % (STATUS_LINE[refusal.status], head, body)
 
 
 def _malformed(what: str) -> RequestRefused:

@@ -34,6 +34,7 @@ from serving.signature import Column, EncodedRows
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_NAME = 128
 LARGE_BYTES = 128 * 1024
 """A larger request is answered in a thread, so that it does not delay the small ones."""
 
@@ -216,11 +217,13 @@ class Exchange:
     def _accessed(self, head: RequestHead, request_id: str, release: str, status: int, reason: str, rows: int) -> None:
         if self.accesses is not None:
             took_s = self.timer_s() - head.started_s
+            # The client chose the name, which may be as long as the longest message.
+            model = head.model[:_LONGEST_NAME]
             line = Access(
                 self._clock_ns(),
                 request_id,
                 head.protocol,
-                head.model,
+                model,
                 release,
                 status,
                 reason,

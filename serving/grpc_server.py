@@ -233,9 +233,9 @@ class _Gatekeeper(aio.ServerInterceptor):
         return await continuation(details)
 
 
-def _authorization(sent: Any) -> str | None:
-    found = [value for key, value in sent or () if key == "authorization"]
-    return found[0] if len(found) == 1 and isinstance(found[0], str) else None
+def _authorization(metadata_: Any) -> str | None:
+    values = [value for key, value in metadata_ or () if key == "authorization"]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
 async def _refused(refusal: RequestRefused, request: Any, context: aio.ServicerContext) -> None:
@@ -338,11 +338,11 @@ def _contents(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> Colum
 
 
 class _Unreadable:
-    """Bytes that are no message of their call."""
+    """Bytes that could not be parsed as the message of their call."""
 
 
 class _Reading:
-    """Reads the message of a call; what is none becomes a value, because gRPC would log an exception with its trace.
+    """Parses the message of a call; a failure becomes a value, because gRPC would log an exception with its traceback.
 
     Args:
         read: The generated reader.
@@ -368,7 +368,7 @@ def _handlers(exchange: Exchange) -> Mapping[str, grpc.RpcMethodHandler]:
 
         async def answered(request: Any, context: aio.ServicerContext) -> Any:
             if isinstance(request, _Unreadable):
-                refusal = RequestRefused(400, f"the request is no message of {method}.", "protobuf")
+                refusal = RequestRefused(400, f"the request could not be parsed as a {method} message.", "protobuf")
                 exchange.refuse(exchange.head("grpc"), refusal)
                 unreadable.warning(f"a request over gRPC was refused: {refusal.sentence}")
                 await _abort(context, refusal)

@@ -13,7 +13,7 @@ from serving.refusal import RequestRefused, short
 JSON = b"application/json"
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     """An answer about the server or its model."""
 
     status: int
@@ -22,7 +22,7 @@ class Told(NamedTuple):
 
 
 class Information:
-    """Answers every question that is not for a prediction.
+    """Answers every question other than a prediction.
 
     Args:
         exchange: Answers the predictions.
@@ -33,41 +33,41 @@ class Information:
         self._exchange, self._served = exchange, exchange.served
         self._has_metrics = has_metrics
 
-    def alive(self) -> Told:
+    def alive(self) -> Answer:
         """Tell that the server is there."""
-        return _told({"status": "alive"})
+        return _json({"status": "alive"})
 
-    def live(self) -> Told:
+    def live(self) -> Answer:
         """Tell that the server is there, in the words of the Open Inference Protocol."""
-        return _told({"live": True})
+        return _json({"live": True})
 
-    def ready(self) -> Told:
+    def ready(self) -> Answer:
         """Tell whether a release answers."""
         ready = self._exchange.ready
-        return _told({"ready": ready}, 200 if ready else 503)
+        return _json({"ready": ready}, 200 if ready else 503)
 
-    def server(self) -> Told:
+    def server(self) -> Answer:
         """Describe the server."""
-        return _told(metadata.SERVER)
+        return _json(metadata.SERVER)
 
-    def models(self) -> Told:
+    def models(self) -> Answer:
         """Name the model, if there is one."""
-        return _told({"models": [] if self._served.active is None else [self._served.name]})
+        return _json({"models": [] if self._served.active is None else [self._served.name]})
 
-    def model_ready(self, model: str, version: str | None = None) -> Told:
+    def model_ready(self, model: str, version: str | None = None) -> Answer:
         """Tell whether a model, or one version of it, answers."""
         try:
             release = self._served.pick(model, version)
         except RequestRefused as refusal:
             state = self._served.failed.get(version or "", refusal.sentence)
-            return _told({"name": model, "ready": False, "state": state, "error": refusal.sentence}, refusal.status)
-        return _told({"name": model, "ready": True, "state": f"release {short(release.version)} is ready."})
+            return _json({"name": model, "ready": False, "state": state, "error": refusal.sentence}, refusal.status)
+        return _json({"name": model, "ready": True, "state": f"release {short(release.version)} is ready."})
 
-    def model(self, model: str, version: str | None = None) -> Told:
+    def model(self, model: str, version: str | None = None) -> Answer:
         """Describe the tensors of a release."""
         return self._answered(lambda: metadata.described(self._served.pick(model, version), self._served.versions()))
 
-    def counts(self, model: str) -> Told:
+    def counts(self, model: str) -> Answer:
         """Tell what each version did while there was more than one."""
 
         def read() -> dict[str, object]:
@@ -78,22 +78,22 @@ class Information:
 
         return self._answered(read)
 
-    def openapi(self) -> Told:
+    def openapi(self) -> Answer:
         """Describe the routes and the features of the active release."""
-        return _told(openapi.described(self._served.active))
+        return _json(openapi.described(self._served.active))
 
-    def metrics(self) -> Told:
+    def metrics(self) -> Answer:
         """Tell the metrics in Prometheus' text format."""
         if not self._has_metrics:
-            return _told({"error": "the metrics have a port of their own."}, 404)
-        return Told(200, generate_latest(REGISTRY), CONTENT_TYPE_PLAIN_0_0_4.encode())
+            return _json({"error": "the metrics have a port of their own."}, 404)
+        return Answer(200, generate_latest(REGISTRY), CONTENT_TYPE_PLAIN_0_0_4.encode())
 
-    def _answered(self, read: Callable[[], object]) -> Told:
+    def _answered(self, read: Callable[[], object]) -> Answer:
         try:
-            return _told(read())
+            return _json(read())
         except RequestRefused as refusal:
-            return _told({"error": refusal.sentence}, refusal.status)
+            return _json({"error": refusal.sentence}, refusal.status)
 
 
-def _told(content: object, status: int = 200) -> Told:
-    return Told(status, orjson.dumps(content))
+def _json(content: object, status: int = 200) -> Answer:
+    return Answer(status, orjson.dumps(content))

@@ -154,11 +154,15 @@ def _v1_response(release: ServedRelease) -> dict[str, Any]:
 
 def _v2_request(release: ServedRelease) -> dict[str, Any]:
     features = release.signature.features.values()
-    said = {"entity": _WHO, "event_time": _WHEN, "binary_data_output": _RAW | {"type": ["boolean", "null"]}}
+    request_parameters = {
+        "entity": _WHO,
+        "event_time": _WHEN,
+        "binary_data_output": _RAW | {"type": ["boolean", "null"]},
+    }
     output = {"name": {"enum": list(release.outputs)}, "parameters": _parameters({"binary_data": _RAW})}
     properties = {
         "id": {"type": ["string", "null"], "pattern": f"^([!-~]([ -~]{{0,{request_id.MAX_LENGTH - 2}}}[!-~])?)?$"},
-        "parameters": _parameters(said),
+        "parameters": _parameters(request_parameters),
         "inputs": {
             "type": "array",
             "description": "One tensor per feature, in any order, all with the same number of rows. Besides FP64, "

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ import orjson
 from serving import request_id
 from serving.connection import COMPLETE
 from serving.exchange import Exchange, Reply, RequestHead
-from serving.information import JSON, Information, Told
+from serving.information import JSON, Answer, Information
 from serving.limits import BodyBytes
 from serving.refusal import RequestRefused, short
 from serving.rest_content import RestContent
@@ -34,7 +33,7 @@ _ID_HEADER = request_id.HEADER.encode()
 _LENGTH_HEADER = b"inference-header-content-length"
 _HEADERS = frozenset((b"content-type", b"content-length", b"content-encoding", _LENGTH_HEADER, _ID_HEADER))
 _NO_TIMEOUT = contextlib.nullcontext()
-_TELLING = ("GET", "HEAD")
+_READING = ("GET", "HEAD")
 _BODY_TIMEOUT_S = 30.0
 
 
@@ -46,7 +45,6 @@ class _Inference(NamedTuple):
     version: str | None
 
 
-@functools.lru_cache(maxsize=256)
 def _inference(path: str) -> _Inference | None:
     """Return what a path of an inference says, None of another path."""
     match = _INFERENCE.fullmatch(path)
@@ -56,15 +54,15 @@ def _inference(path: str) -> _Inference | None:
 
 
 class Question(NamedTuple):
-    """A route that tells something; ``is_open``: also to a client without a token, as probes are."""
+    """A route that is not a prediction; ``is_open``: clients need no token, as for probes."""
 
     path: re.Pattern[str]
-    answer: Callable[..., Told]
+    answer: Callable[..., Answer]
     is_open: bool = False
 
 
 def _questions(information: Information) -> tuple[Question, ...]:
-    """Return every route that is no inference; the groups of its path are the arguments of its answer."""
+    """Return the routes other than predictions; the groups of a path are the arguments of its answer."""
     routes = (
         (r"/", information.alive, True),
         (r"/v2/health/live", information.live, True),
@@ -101,7 +99,7 @@ class RestRoutes:
         path: str = scope["path"]
         inference = _inference(path)
         asked = None if inference else self._asked(path)
-        is_probe = asked is not None and asked[0].is_open and scope["method"] in _TELLING
+        is_probe = asked is not None and asked[0].is_open and scope["method"] in _READING
         admission = self._exchange.admission
         if admission is not None and not is_probe:
             try:
@@ -113,7 +111,7 @@ class RestRoutes:
         if inference:
             await self._post(inference, scope, receive, send)
         elif asked:
-            await _tell(asked, scope, send)
+            await _inform(asked, scope, send)
         else:
             await _send(send, 404, _error(f"there is nothing at {short(path)}; /openapi.json lists the routes."))
 
@@ -168,13 +166,13 @@ class RestRoutes:
             return await self._exchange.answer(head, partial(V2Body, body, json_length))
 
 
-async def _tell(asked: tuple[Question, re.Match[str]], scope: Scope, send: Send) -> None:
+async def _inform(asked: tuple[Question, re.Match[str]], scope: Scope, send: Send) -> None:
     question, match = asked
-    if scope["method"] not in _TELLING:
+    if scope["method"] not in _READING:
         await _refuse_method(scope, b"GET, HEAD", send)
         return
-    told = question.answer(*match.groups())
-    await _send(send, told.status, told.body, None, told.content_type)
+    answer = question.answer(*match.groups())
+    await _send(send, answer.status, answer.body, None, answer.content_type)
 
 
 async def _refuse_method(scope: Scope, allowed: bytes, send: Send) -> None:
@@ -183,8 +181,8 @@ async def _refuse_method(scope: Scope, allowed: bytes, send: Send) -> None:
 
 
 def _authorization(scope: Scope) -> str | None:
-    found = [value for name, value in scope["headers"] if name == b"authorization"]
-    return found[0].decode("latin-1") if len(found) == 1 else None
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    return values[0].decode("latin-1") if len(values) == 1 else None
 
 
 class _ClientLeft(Exception):

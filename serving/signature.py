@@ -124,10 +124,10 @@ class Signature:
 
     def _are_plain(self, columns: Mapping[str, Column], names: Sequence[str], types: frozenset[type]) -> bool:
         """Return whether all columns hold values of these types only, in one pass; otherwise each needs a look."""
-        found = set(map(type, itertools.chain.from_iterable([columns[name] for name in names])))
-        if not found <= types:
+        present = set(map(type, itertools.chain.from_iterable([columns[name] for name in names])))
+        if not present <= types:
             return False
-        return type(None) not in found or not any(None in columns[name] for name in names if name in self._required)
+        return type(None) not in present or not any(None in columns[name] for name in names if name in self._required)
 
     def _encode_categories(self, columns: Mapping[str, Column], unseen: dict[int, list[str]]) -> np.ndarray:
         listed = []

@@ -74,7 +74,9 @@ def test_pythons_clients_are_answered(running: local.Running):
 def test_a_body_in_chunks_is_answered(running: local.Running):
     pieces = (BODY[start : start + 7].encode() for start in range(0, len(BODY), 7))
 
-    check(*(lambda r: (r.status_code, r.text))(requests.post(url(running), data=pieces, timeout=10)))
+    answer = requests.post(url(running), data=pieces, timeout=10)
+
+    check(answer.status_code, answer.text)
 
 
 def test_tritons_clients_are_answered_over_both_transports(running: local.Running):

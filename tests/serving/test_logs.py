@@ -134,6 +134,36 @@ def test_the_servers_log_is_rotated_and_a_crash_is_still_in_it(tmp_path: Path):
     assert max(file.stat().st_size for file in tmp_path.iterdir()) <= 500 + len("the last words")
 
 
+def test_a_line_of_the_servers_log_that_a_full_disk_does_not_take_is_counted():
+    program = (
+        "import logging, pathlib, sys, prometheus_client\n"
+        "from serving.server_log import ServerLog\n"
+        "logging.basicConfig(level='INFO', handlers=[ServerLog(pathlib.Path('/dev/full'))])\n"
+        "logging.info('lost'); logging.info('lost, too')\n"
+        "labels = {'log': 'server'}\n"
+        "value = prometheus_client.REGISTRY.get_sample_value('perennial_dropped_log_lines_total', labels)\n"
+        "sys.exit(int(value or 0))\n"
+    )
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+    assert done.returncode == 2
+
+
+def test_the_name_of_a_model_that_a_client_made_up_does_not_fill_the_access_log(tmp_path: Path):
+    path = tmp_path / "access.log"
+    options = ["--access-log", str(path)]
+    with local.start(tiny.released(tmp_path), python=PYTHON, source=ROOT, options=options) as running:
+        request = grpc_request()
+        request.model_name = "x" * 5_000_000
+        with grpc.insecure_channel(running.server.grpc_address) as channel, pytest.raises(grpc.RpcError):
+            GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
+
+    [line] = path.read_text().splitlines()
+    assert len(line) < 1000 and json.loads(line)["reason"] == "unknown_model"
+
+
 def test_a_disk_that_is_full_at_the_start_is_one_sentence(tmp_path: Path):
     program = (
         "import pathlib, sys\n"

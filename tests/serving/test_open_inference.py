@@ -37,7 +37,7 @@ def ask(
     return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
 
-def told(running: local.Running, path: str) -> Any:
+def read_json(running: local.Running, path: str) -> Any:
     status, _, body = ask(running, path)
     assert status == 200, body
     return json.loads(body)
@@ -45,15 +45,15 @@ def told(running: local.Running, path: str) -> Any:
 
 def test_the_server_names_the_extensions_that_it_has(running: local.Running):
     for path in ("/v2", "/v2/"):
-        assert told(running, path) == {"name": "perennial", "version": "", "extensions": ["binary_tensor_data"]}
+        assert read_json(running, path) == {"name": "perennial", "version": "", "extensions": ["binary_tensor_data"]}
 
 
 def test_the_model_has_a_platform_of_the_protocol_and_its_versions(running: local.Running):
-    described = told(running, MODEL)
+    described = read_json(running, MODEL)
 
     assert described["platform"] == "onnx_onnxv1"
     assert described["versions"] == ["1"]
-    assert described == told(running, f"{MODEL}/versions/1")
+    assert described == read_json(running, f"{MODEL}/versions/1")
 
 
 @pytest.mark.parametrize("path", ["", "/versions/1", "/versions/1/ready", "/ready", "/stats"])
@@ -139,7 +139,7 @@ def with_candidate(tmp_path: Path) -> Iterator[local.Running]:
 
 
 def test_both_transports_describe_a_version_that_is_loaded_and_not_active(with_candidate: local.Running):
-    described = told(with_candidate, f"{MODEL}/versions/2")
+    described = read_json(with_candidate, f"{MODEL}/versions/2")
     with grpc.insecure_channel(with_candidate.server.grpc_address) as channel:
         stub = GRPCInferenceServiceStub(channel)
         same = stub.ModelMetadata(pb.ModelMetadataRequest(name=tiny.NAME, version="2"), timeout=10)
@@ -164,7 +164,7 @@ def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
 
 
 def test_the_description_has_the_features_as_they_are_checked(running: local.Running):
-    document = told(running, "/openapi.json")
+    document = read_json(running, "/openapi.json")
     schemas = document["components"]["schemas"]
     row = schemas["row"]
 
