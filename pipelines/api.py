@@ -257,6 +257,7 @@ def ask(
     project: str | Path,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
+    explains: bool = False,
     target: str = "laptop",
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -265,15 +266,17 @@ def ask(
     Args:
         project: Its folder, or its project.yaml.
         rows: One object of features per row; None sends the first row that training kept as a sample.
+        explains: Ask what each feature contributed to a score, too; at most 16 rows at once.
         target: Whose endpoint.
         overrides: ``key=value`` for single keys of the target.
 
     Returns:
         ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
         "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
+        A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``.
 
     Raises:
         InputError: If nothing was released or a row is refused; the sentence names the field.
         StepFailed: If no server can be started, or it does not answer.
     """
-    return open_backend(target, Path(project), overrides).ask(rows)
+    return open_backend(target, Path(project), overrides).ask(rows, explains=explains)

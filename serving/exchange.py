@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from components.shared.package.contributions import Contributions
 from serving import entity as entities
 from serving import finite, metrics
 from serving.access import Admission
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_NAME = 128
 LARGE_BYTES = 128 * 1024
 """A larger request is answered in a thread, so that it does not delay the small ones."""
+MOST_EXPLAINED = 16
+"""Rows that are explained at once: each costs as much as thousands of rows that are only scored."""
 
 # The values below are named tuples: as immutable as frozen dataclasses, and built four times as fast.
 Content = TypeVar("Content")
@@ -44,7 +47,7 @@ ContentOut = TypeVar("ContentOut", covariant=True)
 
 
 class RequestHead(NamedTuple):
-    """What is known of a request before its body is read.
+    """What is known of a request before its body is read; ``explains`` says that it asks for contributions.
 
     ``protocol`` is "v1", "v2" or "grpc", or "http" if the request did not get as far; ``request_id`` comes
     from a header, None if there is none. ``started_s`` is when it began, by the exchange's timer.
@@ -56,6 +59,7 @@ class RequestHead(NamedTuple):
     request_id: str | None
     size_bytes: int
     started_s: float
+    explains: bool = False
 
 
 class InferenceRequest(NamedTuple):
@@ -77,7 +81,7 @@ class InferenceRequest(NamedTuple):
 class ScoredRequest(NamedTuple):
     """A request and its answer: the encoded features, the release that scored them, and the time that took.
 
-    ``shadow`` says that another release answered the client.
+    ``shadow`` says that another release answered the client; ``contributions`` is None unless they were requested.
     ``scores`` is (rows,) or (rows, classes); ``decisions`` is the model's, None where it takes none; ``explored`` is
     what is answered instead, None where decisions are not explored. ``received_at_ns`` is
     nanoseconds since 1970 in UTC; ``latency_s`` covers encoding the features, scoring and deciding.
@@ -92,6 +96,7 @@ class ScoredRequest(NamedTuple):
     latency_s: float
     explored: Explored | None = None
     shadow: bool = False
+    contributions: list[Contributions] | None = None
 
     @property
     def answered(self) -> list[Any] | None:
@@ -184,21 +189,28 @@ class Exchange:
         return self.served.active is not None and self.announced and not self.ending.began
 
     async def answer(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
-        """Answer one request, a large one in a thread.
+        """Answer one request, a large or expensive one in a thread.
 
         Args:
             head: What is known of the request.
             read: Parses the body; may raise RequestRefused.
         """
-        if head.size_bytes > LARGE_BYTES:
+        if head.size_bytes > LARGE_BYTES or head.explains:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self.answer_now, head, read)
         return self.answer_now(head, read)
 
     def head(
-        self, protocol: str, model: str = "", version: str | None = None, request_id: str | None = None, size: int = 0
+        self,
+        protocol: str,
+        model: str = "",
+        version: str | None = None,
+        request_id: str | None = None,
+        size: int = 0,
+        *,
+        explains: bool = False,
     ) -> RequestHead:
         """Return the head of a request that begins now; ``size`` is that of its body in bytes, as far as known."""
-        return RequestHead(protocol, model, version, request_id, size, self.timer_s())
+        return RequestHead(protocol, model, version, request_id, size, self.timer_s(), explains)
 
     def refuse(self, head: RequestHead, refusal: RequestRefused, request_id: str | None = None) -> Reply[Any]:
         """Refuse, count and log a request."""
@@ -234,7 +246,7 @@ class Exchange:
             self.accesses.append(line)
 
     def answer_now(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
-        """Answer one request in this thread; ``answer`` does not, for a large one."""
+        """Answer one request in this thread; ``answer`` does not, for a large or expensive one."""
         request_id = head.request_id
         try:
             body = read()
@@ -245,10 +257,14 @@ class Exchange:
             return self.refuse(head, refusal, request_id)
         except Exception:
             return self.fail(head, request_id)
-        metrics.count_answer(scored)
-        if self.log is not None:
-            self.log.append(scored)
-        self.observers.publish(scored)
+        if head.explains:
+            # It asks about a score and does not act on one: it is no traffic of the model.
+            metrics.count_explanation(scored)
+        else:
+            metrics.count_answer(scored)
+            if self.log is not None:
+                self.log.append(scored)
+            self.observers.publish(scored)
         self._accessed(head, request_id, scored.release.version, 200, "", scored.request.rows)
         return Reply(request_id, 200, content, None)
 
@@ -258,7 +274,7 @@ class Exchange:
         limit = release.signature.request_bytes
         if head.size_bytes > limit:
             raise RequestRefused(413, f"the request has {head.size_bytes} bytes; the limit is {limit}.", "bytes")
-        counted = not head.version and self.counter.counts(release.version, request_id)
+        counted = not head.version and not head.explains and self.counter.counts(release.version, request_id)
         try:
             scored = self._score_with(release, head, request_id, body, entity, event_time_us)
         except Exception as error:
@@ -280,6 +296,10 @@ class Exchange:
     ) -> ScoredRequest:
         columns, rows = body.columns(release)
         entities.check_rows(entity, rows)
+        if head.explains and rows > MOST_EXPLAINED:
+            raise RequestRefused(
+                413, f"the request has {rows} rows; at most {MOST_EXPLAINED} are explained at once, split it.", "rows"
+            )
         request = InferenceRequest(
             request_id, head.protocol, head.model, head.version, entity, event_time_us, columns, rows
         )
@@ -287,9 +307,20 @@ class Exchange:
         encoded = release.signature.encode(columns, rows)
         scores = release.score(encoded)
         decisions = release.decide(scores)
-        explored = decisions and self.exploration.explore(request_id, decisions, release.classes)
+        contributions = release.contributions(encoded, rows) if head.explains else None
+        explored = decisions and not head.explains and self.exploration.explore(request_id, decisions, release.classes)
         latency_s = self.timer_s() - start
-        return ScoredRequest(request, release, encoded, scores, decisions, received_at_ns, latency_s, explored or None)
+        return ScoredRequest(
+            request,
+            release,
+            encoded,
+            scores,
+            decisions,
+            received_at_ns,
+            latency_s,
+            explored or None,
+            contributions=contributions,
+        )
 
     def _sticky_key(self, entity: Entity | None, request_id: str) -> str:
         """Return what the routing chooses by: a request with one entity per row is not split."""

@@ -84,7 +84,7 @@ class GrpcBody:
 
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns, and check which outputs the answer must hold."""
-        v2.check_outputs([output.name for output in self._request.outputs], release)
+        v2.check_outputs([output.name for output in self._request.outputs], release.outputs)
         return _plain(self._request, release.signature) or _columns(self._request, release.signature)
 
     def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:

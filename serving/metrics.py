@@ -26,6 +26,12 @@ LATENCY = Histogram(
     ["model_name"],
     buckets=[edge / 1000 for edge in LATENCY_EDGES_MS],
 )
+EXPLANATION = Histogram(
+    "perennial_explanation_seconds",
+    "Time from the decoded request to the contributions of all its rows.",
+    ["model_name"],
+    buckets=[edge / 1000 for edge in LATENCY_EDGES_MS],
+)
 ROWS = Counter("perennial_rows", "Rows answered, by release.", ["model_name", "release"])
 UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"])
 ACTIVE = Gauge("perennial_release_active", "Share of requests per release, 0 to 1.", ["model_name", "release"])
@@ -45,6 +51,12 @@ def count_answer(scored: "ScoredRequest") -> None:
         features = itertools.chain.from_iterable(scored.encoded.unseen.values())
         for feature, values in collections.Counter(features).items():
             UNSEEN.labels(scored.release.name, feature).inc(values)
+
+
+def count_explanation(scored: "ScoredRequest") -> None:
+    """Count an explained request and its time; its rows are not traffic."""
+    REQUESTS.labels(scored.release.name, scored.request.protocol, "200").inc()
+    EXPLANATION.labels(scored.release.name).observe(scored.latency_s)
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.shared.blank import BLANKS
 from components.shared.documents.model_facts import FeatureFacts
-from serving import entity, request_id, tensors
+from serving import entity, exchange, explanation, request_id, tensors
 from serving.release import ServedRelease
 
 _INFINITE = float(2**128 - 2**103)
@@ -59,7 +59,13 @@ def described(release: ServedRelease | None) -> dict[str, Any]:
         paths |= {path.format(name): {"get": _get(summary)} for path, summary in _MODEL.items()}
         paths[f"/v1/models/{name}:predict"] = {"post": _post("Predict rows (V1)", "v1_request", "v1_response", {})}
         paths[f"/v2/models/{name}/infer"] = {"post": _post("Predict columns (V2)", "v2_request", "v2_response", _BYTES)}
+        paths[f"/v1/models/{name}:explain"] = {"post": _post("Explain rows (V1)", "v1_few", "v1_explained", {})}
+        paths[f"/v2/models/{name}/explain"] = {"post": _post("Explain columns (V2)", "v2_few", "v2_explained", _BYTES)}
         schemas |= {
+            "v1_few": _v1_request(release, explains=True),
+            "v1_explained": _v1_response(release, explains=True),
+            "v2_few": _v2_request(release, explains=True),
+            "v2_explained": _v2_response(release, explains=True),
             "row": _row(release),
             "v1_request": _v1_request(release),
             "v1_response": _v1_response(release),
@@ -131,8 +137,13 @@ def _row(release: ServedRelease) -> dict[str, Any]:
     return _object({name: _value(feature) for name, feature in release.signature.features.items()})
 
 
-def _v1_request(release: ServedRelease) -> dict[str, Any]:
-    rows = {"type": "array", "minItems": 1, "maxItems": release.signature.request_rows}
+def _most_rows(release: ServedRelease, *, explains: bool) -> int:
+    most = release.signature.request_rows
+    return min(most, exchange.MOST_EXPLAINED) if explains else most
+
+
+def _v1_request(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
+    rows = {"type": "array", "minItems": 1, "maxItems": _most_rows(release, explains=explains)}
     properties = {
         "instances": rows | {"items": {"$ref": "#/components/schemas/row"}},
         "entity": _WHO,
@@ -141,25 +152,30 @@ def _v1_request(release: ServedRelease) -> dict[str, Any]:
     return _object(properties, optional=("entity", "event_time"))
 
 
-def _v1_response(release: ServedRelease) -> dict[str, Any]:
+def _v1_response(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
     prediction = {
         "score": _score(release),
         "decision": {},
         "out_of_vocabulary": {"type": "array", "items": {"type": "string"}},
     }
+    if explains:
+        per_feature = _object(dict.fromkeys(release.signature.ordered, _score(release)))
+        prediction |= {"margin": _score(release), "base": _score(release)}
+        prediction |= dict.fromkeys(explanation.BY_FEATURE, per_feature)
     labels = {name: {"const": value} for name, value in release.labels.items()}
     named = {"model_name": {"const": release.name}, "model_version": {"type": "string"}}
     return _object(named | labels | {"predictions": {"type": "array", "items": _object(prediction)}})
 
 
-def _v2_request(release: ServedRelease) -> dict[str, Any]:
+def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
+    names, rows = _outputs(release, explains=explains), _most_rows(release, explains=explains)
     features = release.signature.features.values()
     request_parameters = {
         "entity": _WHO,
         "event_time": _WHEN,
         "binary_data_output": _RAW | {"type": ["boolean", "null"]},
     }
-    output = {"name": {"enum": list(release.outputs)}, "parameters": _parameters({"binary_data": _RAW})}
+    output = {"name": {"enum": names}, "parameters": _parameters({"binary_data": _RAW})}
     properties = {
         "id": {"type": ["string", "null"], "pattern": f"^([!-~]([ -~]{{0,{request_id.MAX_LENGTH - 2}}}[!-~])?)?$"},
         "parameters": _parameters(request_parameters),
@@ -167,7 +183,7 @@ def _v2_request(release: ServedRelease) -> dict[str, Any]:
             "type": "array",
             "description": "One tensor per feature, in any order, all with the same number of rows. Besides FP64, "
             "every number type is accepted; serving/README.md describes raw tensors and the parameter 'missing'.",
-            "prefixItems": [_tensor(feature, release.signature.request_rows) for feature in features],
+            "prefixItems": [_tensor(feature, rows) for feature in features],
             "minItems": len(features),
             "maxItems": len(features),
         },
@@ -199,11 +215,15 @@ def _tensor(feature: FeatureFacts, rows: int) -> dict[str, Any]:
     return _object(tensor, optional=("parameters",), more=True)
 
 
-def _v2_response(release: ServedRelease) -> dict[str, Any]:
+def _outputs(release: ServedRelease, *, explains: bool) -> list[str]:
+    return [*release.outputs, *(explanation.OUTPUTS if explains else ())]
+
+
+def _v2_response(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
     output = _object(
         {
-            "name": {"enum": list(release.outputs)},
-            "datatype": {"enum": ["FP32", "BYTES"]},
+            "name": {"enum": _outputs(release, explains=explains)},
+            "datatype": {"enum": ["FP32", "FP64", "BYTES"] if explains else ["FP32", "BYTES"]},
             "shape": {"type": "array", "items": {"type": "integer"}},
             "parameters": {"type": "object"},
             "data": {"type": "array"},

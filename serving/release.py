@@ -8,10 +8,11 @@ import orjson
 
 from components.shared.errors import StepFailed
 from components.shared.package import decisions
+from components.shared.package.contributions import Contributions
 from components.shared.package.model_package import ModelPackage
 from serving import finite
 from serving.limits import CEILING_BYTES, CEILING_MIB
-from serving.refusal import RequestRefused
+from serving.refusal import RequestRefused, short
 from serving.signature import EncodedRows, Signature
 
 
@@ -51,6 +52,7 @@ class ServedRelease:
                 f"{CEILING_MIB}; lower 'request_mib' under 'limits' of the project file, and train again."
             )
         decides = self.task == "multiclass" or (self.task == "binary" and self.threshold is not None)
+        self._explainer = self.package.explainer()
         self.outputs = ("score", "decision", "out_of_vocabulary") if decides else ("score", "out_of_vocabulary")
 
     def warm(self) -> None:
@@ -81,6 +83,29 @@ class ServedRelease:
     def decide(self, scores: np.ndarray) -> list[Any] | None:
         """Return the decision per row: by the threshold, or the likeliest class; None where the model takes none."""
         return decisions.decide(self.task, self.classes, self.threshold, scores)
+
+    def contributions(self, encoded: EncodedRows, rows: int) -> list[Contributions]:
+        """Return what each feature contributed to the margin of each of the encoded rows.
+
+        Raises:
+            RequestRefused: If the model came without reference rows, or a margin is not finite.
+        """
+        if self._explainer is None:
+            raise RequestRefused(
+                404,
+                f"release {short(self.version)} cannot be explained: it was trained before that was possible; "
+                "train it again.",
+                "unexplained",
+            )
+        explained = [self._explainer.explain(encoded.tensors, row) for row in range(rows)]
+        for row, one in enumerate(explained):
+            if not np.isfinite(one.by_feature).all():
+                raise RequestRefused(
+                    400,
+                    f"row {row}: the model has no finite margin for values so extreme; send smaller ones.",
+                    "infinite",
+                )
+        return explained
 
 
 def _labels(task: str, classes: list[Any]) -> dict[str, Any]:

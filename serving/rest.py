@@ -26,7 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 _INFERENCE = re.compile(
-    r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict|/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"
+    r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:(predict|explain)"
+    r"|/v2/models/([^/]+)(?:/versions/([^/]+))?/(infer|explain)"
 )
 _JSON = re.compile(rb'application/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-?8"?\s*)?;?', re.IGNORECASE)
 _ID_HEADER = request_id.HEADER.encode()
@@ -43,6 +44,7 @@ class _Inference(NamedTuple):
     protocol: str
     model: str
     version: str | None
+    explains: bool
 
 
 def _inference(path: str) -> _Inference | None:
@@ -50,7 +52,8 @@ def _inference(path: str) -> _Inference | None:
     match = _INFERENCE.fullmatch(path)
     if match is None:
         return None
-    return _Inference("v1", match[1], match[2]) if match[1] else _Inference("v2", match[3], match[4])
+    protocol, (model, version, verb) = ("v1", match.groups()[:3]) if match[1] else ("v2", match.groups()[3:])
+    return _Inference(protocol, model, version, verb == "explain")
 
 
 class Question(NamedTuple):
@@ -129,7 +132,9 @@ class RestRoutes:
 
     async def _infer(self, asked: _Inference, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS}
-        head = self._exchange.head(*asked, _id_of(headers), _declared(headers))
+        head = self._exchange.head(
+            asked.protocol, asked.model, asked.version, _id_of(headers), _declared(headers), explains=asked.explains
+        )
         try:
             reply = await self._reply(head, headers, scope, receive)
         except RequestRefused as refusal:
@@ -163,7 +168,7 @@ class RestRoutes:
                 head = head._replace(size_bytes=len(body))
             if head.protocol == "v1":
                 return await self._exchange.answer(head, partial(V1Body, body))
-            return await self._exchange.answer(head, partial(V2Body, body, json_length))
+            return await self._exchange.answer(head, partial(V2Body, body, json_length, explains=head.explains))
 
 
 async def _inform(asked: tuple[Question, re.Match[str]], scope: Scope, send: Send) -> None:

@@ -48,6 +48,8 @@ class Signature:
         self.features = {feature.name: feature for feature in facts.features}
         self.names = frozenset(self.features)
         self.ordered = tuple(self.features)
+        self.inputs = (*facts.numeric, *facts.categorical)
+        """The features in the order of the columns of the model's input tensors."""
         self.plain_datatypes = {feature.name: _PLAIN[feature.type] for feature in facts.features}
         """Feature to the datatypes whose JSON values are its values as they are."""
         self.request_rows = facts.limits.request_rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from serving import entity, event_time, json_body
+from serving import entity, event_time, explanation, json_body
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short
@@ -65,7 +65,11 @@ class V1Body:
 
     def encode(self, scored: ScoredRequest) -> RestContent:
         """Write the answer as JSON."""
-        return RestContent(orjson.dumps(_described(scored)))
+        document = _described(scored)
+        if scored.contributions is not None:
+            for prediction, explained in zip(document["predictions"], explanation.objects(scored), strict=True):
+                prediction.update(explained)
+        return RestContent(orjson.dumps(document))
 
 
 def _transposed(instances: list[Any], signature: Signature) -> dict[str, Column]:

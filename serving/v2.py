@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from serving import entity, event_time, json_body, request_id, tensors
+from serving import entity, event_time, explanation, json_body, request_id, tensors
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short, shown
@@ -30,9 +30,11 @@ class V2Body:
     Args:
         body: JSON, followed by raw tensors if ``json_length`` is given.
         json_length: Bytes of JSON at the start of the body.
+        explains: Whether the answer holds the tensors of an explanation, too.
     """
 
-    def __init__(self, body: bytes, json_length: int | None = None) -> None:
+    def __init__(self, body: bytes, json_length: int | None = None, *, explains: bool = False) -> None:
+        self._further = explanation.OUTPUTS if explains else ()
         self._head = body if json_length is None else body[:json_length]
         self._binary = None if json_length is None else body[json_length:]
         self._document = json_body.parse(self._head)
@@ -84,7 +86,10 @@ class V2Body:
         all_raw = self._parameter("binary_data_output")
         raw: list[bytes] = []
         written = []
-        for name, (datatype, shape, data) in outputs(scored).items():
+        described = outputs(scored)
+        if scored.contributions is not None:
+            described |= explanation.tensors(scored)
+        for name, (datatype, shape, data) in described.items():
             if names is not None and name not in names:
                 continue
             output = {"name": name, "datatype": datatype, "shape": shape, **parameters(scored.release, name)}
@@ -119,15 +124,15 @@ class V2Body:
                 raise RequestRefused(
                     400, f"output {short(output['name'])}: 'binary_data' is neither true nor false.", "type"
                 )
-        check_outputs([output["name"] for output in requested], release)
+        check_outputs([output["name"] for output in requested], (*release.outputs, *self._further))
 
 
-def check_outputs(names: Sequence[str], release: ServedRelease) -> None:
-    """Refuse a requested output that the release does not have."""
+def check_outputs(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a requested output that an answer does not have."""
     for name in names:
-        if name not in release.outputs:
+        if name not in known:
             raise RequestRefused(
-                400, f"output {short(name)} is unknown; expected one of {sorted(release.outputs)}.", "unknown_output"
+                400, f"output {short(name)} is unknown; expected one of {sorted(known)}.", "unknown_output"
             )
 
 
@@ -146,7 +151,9 @@ def outputs(scored: ScoredRequest) -> dict[str, tuple[str, list[int], list[Any]]
 
 
 def parameters(release: ServedRelease, output: str) -> dict[str, Any]:
-    """Return the parameters of an output: the classes, of the scores; empty for other outputs."""
+    """Return the parameters of an output: the classes, of the scores; the features, of contributions."""
+    if output in explanation.BY_FEATURE:
+        return {"parameters": {"features": orjson.dumps(release.signature.ordered).decode()}}
     if output != "score" or not release.label_parameters:
         return {}
     return {"parameters": release.label_parameters}

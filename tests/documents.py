@@ -26,6 +26,7 @@ from components.shared.documents.monitoring import (
     SegmentLoss,
 )
 from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_reference import PackageReference
 from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
@@ -173,6 +174,12 @@ def package_sample(plans: Sequence[str] = PLANS, **changes: Any) -> PackageSampl
     """Return three rows with their scores."""
     rows = ({"usage": 1.0, "plan": plans[0]}, {"usage": None, "plan": plans[0]}, {"usage": 9.0, "plan": "unseen"})
     return PackageSample(**({"rows": rows, "scores": (0.1, 0.2, 0.3)} | changes))
+
+
+def package_reference(**changes: Any) -> PackageReference:
+    """Return two rows of a model of one number and one category."""
+    sample = {"numeric": ((1.0,), (None,)), "categorical": (("basic",), ("plus",))}
+    return PackageReference(**(sample | changes))
 
 
 def training_history(**changes: Any) -> TrainingHistory:
@@ -395,7 +402,8 @@ def every() -> list[Document]:
     """Return one sample of each document."""
     manifest = PackageManifest(files={"model.onnx": "0" * 64})
     return [
-        evaluation(), model_facts(), package_sample(), training_history(), manifest, snapshot(), findings(),
+        evaluation(), model_facts(), package_sample(), package_reference(), training_history(), manifest, snapshot(),
+        findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
         traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(),

@@ -22,6 +22,7 @@ def predict(
     request_id: str | None = None,
     entity: Sequence[str] | None = None,
     event_time: str | None = None,
+    explains: bool = False,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """Request the predictions of rows.
@@ -35,11 +36,13 @@ def predict(
         request_id: Id of the request; None lets the server choose.
         entity: Whom each row describes, for the log.
         event_time: The time that the rows describe, ISO 8601 with a time zone; None is the time of the request.
+        explains: Ask what each feature contributed, too.
         timeout_s: Longest wait for the answer.
 
     Returns:
         ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
         "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
+        A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``.
 
     Raises:
         InputError: If the server refuses the rows; the message is the server's.
@@ -52,13 +55,28 @@ def predict(
         body = json.dumps(document, allow_nan=False).encode()
     except ValueError as error:
         raise InputError(f"a row contains NaN or an infinity ({error}); send null for a missing value.") from error
-    status, answer = call(rest_url, f"{path}:predict", body=body, host=host, request_id=request_id, timeout_s=timeout_s)
+    path += ":explain" if explains else ":predict"
+    status, answer = call(rest_url, path, body=body, host=host, request_id=request_id, timeout_s=timeout_s)
     if status == 200:
         return answer
     sentence = str(answer.get("error", f"it gave no reason (status {status})"))
     if 400 <= status < 500:
         raise InputError(sentence)
     raise StepFailed(f"the model server at {_shown(urlsplit(rest_url))} did not answer: {sentence}")
+
+
+def largest_first(contributions: Mapping[str, Any]) -> dict[str, Any]:
+    """Order what features contributed by its size, whatever its sign and the class.
+
+    >>> largest_first({"age": 0.1, "plan": -0.7})
+    {'plan': -0.7, 'age': 0.1}
+    """
+
+    def size(name: str) -> float:
+        value = contributions[name]
+        return max(map(abs, value)) if isinstance(value, list) else float(abs(value))
+
+    return {name: contributions[name] for name in sorted(contributions, key=size, reverse=True)}
 
 
 def _shown(address: SplitResult) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.shared import files
 from components.shared.documents.model_facts import FeatureFacts, LearnedRows, ModelFacts, RequestLimits
 from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_reference import REFERENCE_ROWS, PackageReference
 from components.shared.documents.package_sample import SAMPLE_ROWS, PackageSample, SampleRow
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import rows
@@ -68,6 +69,7 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
     facts = _facts(trained, LearnedRows(train=tables[0].num_rows, validation=tables[1].num_rows))
     facts.write(out)
     _sample(trained, tables[1]).write(out)
+    _reference(trained, tables[0]).write(out)
     pq.write_table(_seen(trained.project, tables), out / "seen.parquet")
     progress = trained.fitted.progress
     TrainingHistory(
@@ -106,6 +108,7 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
         ranges={name: (low, high) for name, low, high in zip(numeric, encoding.low, encoding.high, strict=True)},
         family=fitted.family,
         description=fitted.description,
+        is_additive=fitted.learned.is_additive(),
         hyperparameters=fitted.hyperparameters,
         seed=trained.seed,
         weights_hash=weights_hash(encoding, fitted.learned),
@@ -130,6 +133,19 @@ def _sample(trained: Trained, validation: pa.Table) -> PackageSample:
         for row, text in zip(sent, inputs.categorical[:, column], strict=True):
             row[name] = text or None
     return PackageSample(rows=tuple(sent), scores=trained.answer(inputs).tolist())
+
+
+def _reference(trained: Trained, train: pa.Table) -> PackageReference:
+    """Return training rows chosen at random, to compare the rows of requests with."""
+    project = trained.project
+    count = min(REFERENCE_ROWS, train.num_rows)
+    chosen = np.random.default_rng(trained.seed).choice(train.num_rows, count, replace=False)
+    some = train.take(pa.array(np.sort(chosen)))
+    inputs = rows.inputs(some, rows.numeric_names(project), rows.categorical_names(project))
+    numbers = [[None if math.isnan(value) else value for value in row] for row in inputs.numeric.tolist()]
+    return PackageReference(
+        numeric=tuple(map(tuple, numbers)), categorical=tuple(map(tuple, inputs.categorical.tolist()))
+    )
 
 
 def _seen(project: Project, tables: list[pa.Table]) -> pa.Table:

@@ -312,6 +312,7 @@ def serve(
 @shared.target("laptop", "Target: laptop, docker, kfp, or the path of a target file.")
 @click.argument("row", required=False)
 @click.option("--sample", is_flag=True, help="Send a row that training kept as a sample.")
+@click.option("--explain", "explains", is_flag=True, help="Show what each feature contributed to the score.")
 @click.option(
     "--table",
     type=click.Path(path_type=Path),
@@ -322,18 +323,24 @@ def serve(
 )
 @click.option("--version", metavar="VERSION", help="Version that scores the table (default: the champion).")
 def predict(
-    options: TargetOptions, row: str | None, sample: bool, table: Path | None, out: Path | None, version: str | None
+    options: TargetOptions,
+    row: str | None,
+    sample: bool,
+    explains: bool,
+    table: Path | None,
+    out: Path | None,
+    version: str | None,
 ) -> int:
     """Send a row (JSON object, list of them, or - for standard input) to the endpoint, or score a table."""
     from pipelines.command.verbs import predict as verb
 
     if table is not None:
-        if row is not None or sample:
-            raise click.UsageError("--table excludes a row and --sample.")
+        if row is not None or sample or explains:
+            raise click.UsageError("--table excludes a row, --sample and --explain.")
         return verb.predict_table(options, table, out, version)
     if out is not None or version is not None:
         raise click.UsageError("--out and --version need --table.")
-    return verb.predict(options, sys.stdin.read() if row == "-" else row, sample=sample)
+    return verb.predict(options, sys.stdin.read() if row == "-" else row, sample=sample, explains=explains)
 
 
 @main.command()

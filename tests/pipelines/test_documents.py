@@ -16,6 +16,7 @@ from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
 from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_reference import PackageReference
 from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
@@ -44,6 +45,7 @@ OLD: dict[type[Document], Path] = {
     ModelFacts: PACKAGE, PackageManifest: PACKAGE, PackageSample: PACKAGE, TrainingHistory: PACKAGE,
 }  # fmt: skip
 NEWER = {
+    PackageReference,
     LogWindow,
     DriftReport,
     PerformanceReport,

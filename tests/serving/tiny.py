@@ -27,6 +27,7 @@ SAMPLE: tuple[dict[str, Any], ...] = (
     {"usage": None, "active": False, "plan": None},
     {"usage": -20.0, "active": True, "plan": "Prämie"},
 )
+REFERENCE = (((0.5, 1.0), (None, 0.0), (10.0, 1.0)), (("basic",), ("",), ("plus",)))
 THRESHOLD = 0.6
 
 
@@ -84,6 +85,7 @@ def package(
         logits = [0.1 * factor * (row["usage"] or 0.0) + logit({**row, "usage": None}) for row in SAMPLE]
         expected = [1 / (1 + math.exp(-z)) for z in ([0.0] * 3 if fault == "constant" else logits)]
     documents.package_sample(rows=SAMPLE, scores=expected).write(folder)
+    documents.package_reference(numeric=REFERENCE[0], categorical=REFERENCE[1]).write(folder)
     documents.seal(folder)
     return folder
 
@@ -144,7 +146,10 @@ def _graph(bias: float, task: str, fault: Fault | None = None) -> onnx.ModelProt
             helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", 2]),
             helper.make_tensor_value_info("categorical", TensorProto.STRING, ["n", 1]),
         ],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 3] if task == "multiclass" else ["n"])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3] if task == "multiclass" else ["n"])
+            for name in ("score", "margin")
+        ],
         weights,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
@@ -190,12 +195,11 @@ def _ends(task: str) -> list[onnx.NodeProto]:
         return [
             helper.make_node("Neg", ["logit"], ["down"]),
             helper.make_node("Sub", ["logit", "logit"], ["flat"]),
-            helper.make_node("Concat", ["logit", "flat", "down"], ["logits"], axis=1),
-            helper.make_node("Softmax", ["logits"], ["score"], axis=1),
+            helper.make_node("Concat", ["logit", "flat", "down"], ["margin"], axis=1),
+            helper.make_node("Softmax", ["margin"], ["score"], axis=1),
         ]
-    last = "logit" if task == "regression" else "column"
-    squeezed = helper.make_node("Squeeze", [last, "axis"], ["score"])
-    return [squeezed] if task == "regression" else [helper.make_node("Sigmoid", ["logit"], ["column"]), squeezed]
+    squeezed = helper.make_node("Squeeze", ["logit", "axis"], ["margin"])
+    return [squeezed, helper.make_node("Identity" if task == "regression" else "Sigmoid", ["margin"], ["score"])]
 
 
 if __name__ == "__main__":

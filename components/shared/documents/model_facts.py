@@ -57,6 +57,8 @@ class ModelFacts(Document):
     """Family of the model; older packages hold networks."""
     description: str = ""
     """One clause on what the model is; empty in older packages."""
+    is_additive: bool = False
+    """Whether the margin is a sum of one function per feature; unknown of older packages."""
     hyperparameters: dict[str, Hyperparameter]
     seed: int
     weights_hash: str

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
+from components.shared.package.session import MARGIN, OUTPUT
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"
 """The inputs of a graph: (rows, features) float32 with NaN where missing, and text with \"\" where missing."""
@@ -62,7 +63,9 @@ class GraphBuilder:
 
 
 def graph(encoding: Encoding, target: LabelEncoding, logits: Callable[[GraphBuilder], str]) -> onnx.ModelProto:
-    """Return the model as ONNX: inputs ``numeric`` and ``categorical`` (if they have columns), output ``score``.
+    """Return the model as ONNX: inputs ``numeric`` and ``categorical`` (if any), outputs ``score`` and ``margin``.
+
+    A runtime computes only the outputs that are requested; ``margin`` explains a score.
 
     Args:
         encoding: Has the number of columns of the inputs.
@@ -75,9 +78,9 @@ def graph(encoding: Encoding, target: LabelEncoding, logits: Callable[[GraphBuil
     if encoding.vocabulary:
         columns = len(encoding.vocabulary)
         inputs.append(helper.make_tensor_value_info(CATEGORICAL, TensorProto.STRING, ["rows", columns]))
-    score = _score(builder, target, logits(builder))
+    score, margin = _outputs(builder, target, logits(builder))
     shape = ["rows", target.units] if target.task == "multiclass" else ["rows"]
-    outputs = [helper.make_tensor_value_info(score, TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape) for output in (score, margin)]
     model = helper.make_model(
         helper.make_graph(builder.nodes, "perennial", inputs, outputs, builder.constants),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()],
@@ -88,11 +91,15 @@ def graph(encoding: Encoding, target: LabelEncoding, logits: Callable[[GraphBuil
     return model
 
 
-def _score(builder: GraphBuilder, target: LabelEncoding, logits: str) -> str:
+def _outputs(builder: GraphBuilder, target: LabelEncoding, logits: str) -> tuple[str, str]:
+    """Add the nodes from the logits to the score; return the names of the score and of the margin."""
     if target.task == "multiclass":
-        return builder.add("Softmax", logits, axis=1, name="score")
-    column = builder.add("Reshape", logits, builder.constant([-1], np.int64))
+        margin = builder.add("Identity", logits, name=MARGIN)
+        return builder.add("Softmax", margin, axis=1, name=OUTPUT), margin
+    column = builder.constant([-1], np.int64)
     if target.task == "binary":
-        return builder.add("Sigmoid", column, name="score")
-    scaled = builder.add("Mul", column, builder.constant(target.scale))
-    return builder.add("Add", scaled, builder.constant(target.mean), name="score")
+        margin = builder.add("Reshape", logits, column, name=MARGIN)
+        return builder.add("Sigmoid", margin, name=OUTPUT), margin
+    scaled = builder.add("Mul", builder.add("Reshape", logits, column), builder.constant(target.scale))
+    margin = builder.add("Add", scaled, builder.constant(target.mean), name=MARGIN)
+    return builder.add("Identity", margin, name=OUTPUT), margin

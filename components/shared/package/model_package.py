@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.package_reference import PackageReference
 from components.shared.documents.package_sample import PackageSample, SampleRow
 from components.shared.files import sha256
 from components.shared.package import integrity
-from components.shared.package.session import OUTPUT, open_session
+from components.shared.package.contributions import Explainer, tensors_of
+from components.shared.package.session import MARGIN, OUTPUT, open_session
 
 MODEL = "model.onnx"
 """The exported model in the package."""
@@ -66,3 +68,14 @@ class ModelPackage:
         """
         scores: NDArray[np.float32] = self.session.run([OUTPUT], tensors)[0]
         return scores
+
+    def margins(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return what the scores are made from, before they are: see ``contributions``; shaped like the scores."""
+        margins: NDArray[np.float32] = self.session.run([MARGIN], tensors)[0]
+        return margins
+
+    def explainer(self) -> Explainer | None:
+        """Return what explains the model's scores; None of a package from before there were explanations."""
+        if not PackageReference.at(self.folder).is_file():
+            return None
+        return Explainer(self.margins, tensors_of(PackageReference.read(self.folder)), self.facts.is_additive)

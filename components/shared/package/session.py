@@ -5,7 +5,9 @@ from pathlib import Path
 import onnxruntime
 
 OUTPUT = "score"
-"""Name of the model's only output."""
+"""Name of the output with the scores."""
+MARGIN = "margin"
+"""Name of the output with what the scores are made from; see ``contributions``. Older models have none."""
 _ERRORS_ONLY = 3
 
 

@@ -66,6 +66,10 @@ class LearnedBlend:
         of_members = [member.edges() for member in self.members.values()]
         return [np.concatenate(parts) for parts in zip(*of_members, strict=True)]
 
+    def is_additive(self) -> bool:
+        """Return whether all members are."""
+        return all(member.is_additive() for member in self.members.values())
+
 
 def fit(data: RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
     """Choose the weights with the lowest validation loss; a member with hardly any weight is left out.

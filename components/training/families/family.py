@@ -35,6 +35,9 @@ class Learned(Protocol):
     def edges(self) -> list[NDArray[np.float32]]:
         """Return, for each numeric feature, the values at which the function may jump or bend."""
 
+    def is_additive(self) -> bool:
+        """Return whether the function is a sum of one function per feature."""
+
 
 @dataclass(frozen=True)
 class Progress:

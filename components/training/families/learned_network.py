@@ -47,3 +47,7 @@ class LearnedNetwork:
             np.array([*lows[feature == number], low, high], np.float32)
             for number, (low, high) in enumerate(zip(self.encoding.low, self.encoding.high, strict=True))
         ]
+
+    def is_additive(self) -> bool:
+        """Return whether there is no hidden layer, in which features could meet."""
+        return not self.core.kernels

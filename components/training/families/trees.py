@@ -46,6 +46,10 @@ class LearnedTrees:
         """Return the values on both sides of every threshold."""
         return onnx_trees.cuts(self.forest, self.numbers)
 
+    def is_additive(self) -> bool:
+        """Return False: a tree may split by several features."""
+        return False
+
 
 def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
     """Boost until the validation loss stops falling, and keep the trees up to the best round.

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import pyarrow as pa
 
-from components.shared import audit, label_store, registry
+from components.shared import audit, inference, label_store, registry
 from components.shared.documents.verdict import Verdict
-from components.shared.errors import InputError
+from components.shared.errors import InputError, StepFailed
 from components.shared.evidence import COMMIT
 from components.shared.inference_log import lookup
 from components.shared.inference_log.columns import ENCODED, RECEIVED
 from components.shared.measures.metric_names import PRIMARY
+from components.shared.release import endpoint_folder
 from components.shared.wording import number, significant
 from pipelines.command.options import TargetOptions
 from pipelines.targets.protocol import Backend
@@ -45,6 +46,8 @@ def explain(options: TargetOptions, request_id: str) -> None:
     labels = label_store.of_request(backend.state.labels, logged_rows)
     for row in logged_rows.to_pylist():
         for name, text in _row(row, logged_rows, labels.get(row["row"])):
+            _say(name, text)
+        for name, text in _because(backend, row):
             _say(name, text)
     for name, text in _released(backend, logged_rows["release"][0].as_py()):
         _say(name, text)
@@ -87,6 +90,26 @@ def _row(row: dict[str, Any], table: pa.Table, label: str | None) -> Iterator[tu
     if label is not None:
         yield "label", label
     yield "release", row["release"]
+
+
+def _because(backend: Backend, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say what the features contributed to the score, largest first, if a server still has the release."""
+    features = {name.removeprefix(RECEIVED): value for name, value in row.items() if name.startswith(RECEIVED)}
+    server = endpoint_folder.server(backend.state.endpoint)
+    if server is None:
+        yield "because", "unknown while no server runs; start one with 'perennial serve'"
+        return
+    try:
+        answer = inference.predict(server.url, backend.project.name, [features], version=row["release"], explains=True)
+    except (InputError, StepFailed) as refused:
+        yield "because", f"unknown: {refused}"
+        return
+    [explained] = answer["predictions"]
+    for name, value in inference.largest_first(explained["contributions"]).items():
+        values = value if isinstance(value, list) else [value]
+        yield "because", f"{name} contributed {', '.join(f'{one:+.4f}' for one in values)}"
+    for name, text in (("base", explained["base"]), ("margin", explained["margin"])):
+        yield name, ", ".join(map(_value, text if isinstance(text, list) else [text]))
 
 
 def _released(backend: Backend, version: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from components.shared import sources
+from components.shared import inference, sources
 from components.shared.errors import InputError
 from components.shared.wording import quoted
 from pipelines import api, runs
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from pipelines.scoring.scored_table import ScoredTable
 
 
-def predict(options: TargetOptions, text: str | None, *, sample: bool) -> int:
+def predict(options: TargetOptions, text: str | None, *, sample: bool, explains: bool) -> int:
     """Ask the endpoint for the predictions of rows; start it for the question where none runs."""
     if sample and text is not None:
         raise InputError("a row and --sample were both given; give one of them.")
     backend = options.open()
-    answer = backend.ask(None if sample else _rows(text))
+    answer = backend.ask(None if sample else _rows(text), explains=explains)
+    for prediction in answer["predictions"]:
+        if "contributions" in prediction:
+            prediction["contributions"] = inference.largest_first(prediction["contributions"])
     if sample:
         # Standard output holds the answer alone, for scripts.
         [row, *_] = samples.last(backend.state)

@@ -157,11 +157,12 @@ def stop(server: EndpointServer) -> None:
         polling.within(lambda: not processes.alive(server.pid, server.started), _STOP_S, _POLL_S)
 
 
-def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Ask the release that answers for the rows' predictions.
+def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = False) -> dict[str, Any]:
+    """Ask the release that answers for the rows' predictions, and what each feature contributed if it ``explains``.
 
     Returns:
-        ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``.
+        ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``; see
+        ``inference.predict``.
 
     Raises:
         InputError: If nothing was released or a row is refused; the sentence names the field.
@@ -174,7 +175,7 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if server is None:
         raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve'.")
     release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
-    return inference.predict(server.url, release.name, rows)
+    return inference.predict(server.url, release.name, rows, explains=explains)
 
 
 def _environment(source: Path) -> dict[str, str]:
