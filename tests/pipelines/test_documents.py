@@ -88,6 +88,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert document.pop("families") == {}
     elif kind is ModelFacts:
         assert (document.pop("family"), document.pop("description")) == ("network", "")
+        assert document.pop("is_additive") is False
     elif kind is Trials:
         document = document["trials"]
         assert {trial.pop("family") for trial in document} == {"network"}

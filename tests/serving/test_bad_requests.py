@@ -164,7 +164,7 @@ def test_v2_refuses(connection: HTTPConnection, name: str):
         ("/v2/models/other/infer", {}, 404, "'other'"),
         (f"/v2/models/{tiny.NAME}/versions/77/infer", {}, 404, "'77'"),
         ("/v1/models/%00:predict", {}, 404, "unknown"),
-        (f"/v1/models/{tiny.NAME}:explain", {}, 404, "nothing at"),
+        (f"/v1/models/{tiny.NAME}:clarify", {}, 404, "nothing at"),
         ("/v3/anything", {}, 404, "nothing at"),
         (V1, {"Content_Type": "text/csv"}, 415, "text/csv"),
         (V1, {"Content_Type": "application/json; charset=latin-1"}, 415, "latin-1"),

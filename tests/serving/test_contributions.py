@@ -153,7 +153,7 @@ def contributions(row: dict[str, Any]) -> dict[str, float]:
     usages, actives = zip(*numbers, strict=True)
     return {
         "usage": 0.1 * (row["usage"] or 0) - 0.1 * sum(value or 0 for value in usages) / 3,
-        "active": 2.0 * row["active"] - 2.0 * sum(actives) / 3,
+        "active": 2.0 * row["active"] - 2.0 * sum(value or 0 for value in actives) / 3,
         "plan": tiny.PLANS.get(row["plan"] or "", tiny.UNSEEN) - sum(tiny.PLANS[plan] for (plan,) in plans) / 3,
     }
 
