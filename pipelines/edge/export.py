@@ -22,7 +22,7 @@ cell; booleans are `true` and `false`. The first rows of `sample.csv` must score
 
 | file | holds |
 |---|---|
-| `model.onnx` | `numeric` (rows, {numeric}) float32 with NaN, `categorical` (rows, {categorical}) text -> `score`, `margin` |
+| `model.onnx` | `numeric` (rows, {numeric}) float32 with NaN, `categorical` (rows, {categorical}) text -> `score` |
 | `model.json` | the order of the features in the inputs, classes, threshold, ranges, vocabulary |
 | `manifest.json`, `sample.json` | SHA-256 of the files as registered; sample rows with their scores |
 | `reference.json` | training rows that explanations compare with; `model.onnx` answers them with the output `margin` |
