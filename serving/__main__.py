@@ -80,7 +80,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         exchange.exploration = Exploration(dict(arguments.explore))
         key = _admit(exchange, arguments)
         _log_requests(exchange, arguments)
-        rollout = Rollout(here, served, mirrored(exchange))
+        rollout = Rollout(here, served, mirrored(exchange), arguments.signed_by)
         server = ModelServerProcess(exchange, _listening(arguments), owned=arguments.owned)
 
         def announce(where: EndpointServer | None) -> None:
@@ -102,7 +102,9 @@ def _serve_package(arguments: argparse.Namespace) -> None:
 
     async def settle() -> None:
         version = arguments.version or sha256(arguments.model_dir / MANIFEST)[:12]
-        release = ServedRelease(arguments.model_dir, arguments.name, version, arguments.manifest_sha256)
+        release = ServedRelease(
+            arguments.model_dir, arguments.name, version, arguments.manifest_sha256, arguments.signed_by
+        )
         release.warm()
         served.loaded[version] = release
         served.activate(release)
@@ -172,6 +174,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", help="version of the model of --model-dir; default: from its manifest's hash")
     parser.add_argument(
         "--manifest-sha256", help="hash of the manifest of --model-dir as registered; refused if it differs"
+    )
+    parser.add_argument(
+        "--signed-by",
+        action="append",
+        default=[],
+        metavar="PEM",
+        help="public key, one of which must have signed every model; default: unsigned ones are served, too",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: loopback")
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")

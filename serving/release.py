@@ -1,5 +1,6 @@
 """One release in memory: a model package with its version, its signature and its decisions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,25 @@ class ServedRelease:
         name: Name of the served model.
         version: The version that answers name.
         manifest_sha256: Hash of the package's manifest as released; None skips that one check.
+        signed_by: Public keys in PEM, one of which must have signed the package; none skips that check.
 
     ``labels`` says what a score is about (``classes``, and ``positive`` of a binary task), as JSON;
     ``label_parameters`` says the same as parameters of a tensor.
 
     Raises:
-        StepFailed: If the package differs from its manifest, or takes larger requests than the server.
+        StepFailed: If the package differs from its manifest, was not signed by one of the keys, or takes larger
+            requests than the server.
     """
 
-    def __init__(self, folder: Path, name: str, version: str, manifest_sha256: str | None = None) -> None:
-        self.package = ModelPackage.open(folder, manifest_sha256=manifest_sha256)
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        version: str,
+        manifest_sha256: str | None = None,
+        signed_by: Sequence[str] = (),
+    ) -> None:
+        self.package = ModelPackage.open(folder, manifest_sha256=manifest_sha256, signed_by=signed_by)
         facts = self.package.facts
         self.name = name
         self.version = version

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -29,11 +29,17 @@ class Rollout:
         endpoint: The folder.
         served: The releases in memory.
         routed: Told of every routing before it is in effect.
+        signed_by: Public keys in PEM, one of which must have signed a release; none loads unsigned ones.
     """
 
     def __init__(
-        self, endpoint: Path, served: Served, routed: Callable[[Routing], None] = lambda routing: None
+        self,
+        endpoint: Path,
+        served: Served,
+        routed: Callable[[Routing], None] = lambda routing: None,
+        signed_by: Sequence[str] = (),
     ) -> None:
+        self._signed_by = signed_by
         self._endpoint = endpoint
         self._served = served
         self._routed = routed
@@ -75,15 +81,15 @@ class Rollout:
         """Load and warm one release in a thread, so that the others keep answering."""
         served = self._served
         try:
-            served.loaded[version] = await asyncio.to_thread(load, self._endpoint, version)
+            served.loaded[version] = await asyncio.to_thread(load, self._endpoint, version, self._signed_by)
             logger.info("release %s is loaded and warm", version)
         except Exception as error:
             served.failed[version] = _reason(error)
             logger.error("release %s could not be loaded: %s", version, error)
 
 
-def load(endpoint: Path, version: str) -> ServedRelease:
-    """Load and warm the release whose manifests are in the endpoint's folder."""
+def load(endpoint: Path, version: str, signed_by: Sequence[str] = ()) -> ServedRelease:
+    """Load and warm the release whose manifests are in the endpoint's folder; one of the keys must have signed it."""
     folder = endpoint_folder.release_folder(endpoint, version)
     try:
         service = yaml.safe_load((folder / "inferenceservice.yaml").read_text(encoding="utf-8"))
@@ -100,6 +106,7 @@ def load(endpoint: Path, version: str) -> ServedRelease:
         registered.name,
         version,
         registered.manifest_sha256,
+        signed_by,
     )
     release.warm()
     return release

@@ -5,6 +5,7 @@ last marks the version as complete. The next registration deletes incomplete ver
 """
 
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from components.shared import files, registry
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.errors import GateRejected
 from components.shared.evidence import COMMIT, OUTCOME, Candidate, finish_run, log, start_run
+from components.shared.package import signing
+from components.shared.package.integrity import SIGNATURE
 from components.shared.registry import Evidence
 from components.shared.release.kserve import objects
 
@@ -54,6 +57,7 @@ def register(
 
     Raises:
         GateRejected: If the verdict does not promote the candidate.
+        InputError: If the project's releases are signed, and the environment has no key to sign with.
         StepFailed: If the registry cannot be opened, or the package does not match its manifest.
     """
     candidate = Candidate.read(evidence, code)
@@ -86,7 +90,8 @@ def _new_version(
 ) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
-    name = candidate.project.name
+    name, trusted = candidate.project.name, candidate.project.release.signed_by
+    key = signing.private_key(os.environ, trusted) if trusted else None
     run_id = start_run(client, registry_uri, candidate, "promoted")
     log(client, run_id, evidence, candidate)
     client.log_artifacts(run_id, str(evidence.model), "model")
@@ -100,6 +105,9 @@ def _new_version(
         registry.SNAPSHOT: candidate.snapshot.content_hash,
         COMMIT: candidate.code.get("commit", "unknown"),
     }
+    if key is not None:
+        client.log_text(run_id, signing.sign(evidence.model, key, name), f"model/{SIGNATURE}")
+        tags[registry.SIGNED_BY] = signing.identifier(key.public_key())
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     version = client.create_model_version(name, source, run_id, tags=tags)
     client.log_text(run_id, card.markdown(candidate, version, former), "card.md")

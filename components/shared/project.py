@@ -428,6 +428,9 @@ class Validation(Section):
     )
 
 
+_PUBLIC_KEY = r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"
+
+
 class ReleaseSettings(Section):
     """How a promoted model is released."""
 
@@ -461,6 +464,11 @@ class ReleaseSettings(Section):
     )
     approvers: tuple[str, ...] = Field(
         (), description="Accounts one of which must approve a candidate before it takes over; none is needed if empty."
+    )
+    signed_by: tuple[Annotated[str, Field(pattern=_PUBLIC_KEY)], ...] = Field(
+        (),
+        description="Public keys in PEM: a version is signed when it is registered, and served only if one of these "
+        "keys has signed it; versions are not signed if empty.",
     )
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ COMPLETE = "perennial.complete"
 FINGERPRINT = "perennial.fingerprint"
 TAKEN_BACK = "perennial.taken_back"
 SNAPSHOT = "perennial.snapshot_hash"
+SIGNED_BY = "perennial.signed_by"
 
 _SQLITE = "sqlite:///"
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}

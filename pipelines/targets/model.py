@@ -71,11 +71,12 @@ class Docker(Section):
 
 
 class Secret(Section):
-    """A Kubernetes Secret whose keys become environment variables of every step."""
+    """A Kubernetes Secret whose keys become environment variables of steps."""
 
     name: str = Field(description="Name of the Secret.")
     env: dict[EnvironmentName, str] = Field(description="Keys of the Secret, by environment variable.")
     optional: bool = Field(False, description="Whether a pod starts without the Secret.")
+    steps: tuple[str, ...] = Field((), description="Steps that get it; every step if empty.")
 
 
 class Auth(Section):
@@ -113,7 +114,7 @@ class Kfp(Section):
     storage: Storage = Field(description="Bucket for bundles and local tables.")
     service_account: str = Field("pipeline-runner", description="Kubernetes service account of the steps.")
     env: dict[EnvironmentName, str] = Field(default_factory=dict, description="Environment variables of every step.")
-    secrets: tuple[Secret, ...] = Field((), description="Kubernetes Secrets that every step reads.")
+    secrets: tuple[Secret, ...] = Field((), description="Kubernetes Secrets that steps read.")
     run_as_user: int | None = Field(
         None, ge=1, description="User id of the steps; default: that of the image, which is not root."
     )

@@ -7,6 +7,10 @@ from components.shared.errors import StepFailed
 from components.shared.files import sha256
 
 MANIFEST = PackageManifest.FILE
+SIGNATURE = "model.sig"
+"""The package's signature, if it has one; it comes after the manifest, which therefore does not list it."""
+SIGNING_KEY = "PERENNIAL_SIGNING_KEY"
+"""Environment variable with the private key that signs packages: PEM, or the path of a PEM file."""
 
 
 def verify(folder: Path, manifest_sha256: str | None = None) -> None:
@@ -25,7 +29,10 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> None:
     if manifest_sha256 is not None and sha256(manifest) != manifest_sha256:
         raise StepFailed(f"{manifest} is not the manifest that was released (its SHA-256 differs); register it again.")
     listed = PackageManifest.read(manifest).files
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {
+        MANIFEST,
+        SIGNATURE,
+    }
     if differing := sorted(present ^ listed.keys()):
         raise StepFailed(f"The model package {folder} and its manifest differ in {differing}; register it again.")
     if altered := sorted(name for name, digest in listed.items() if sha256(folder / name) != digest):

@@ -128,6 +128,8 @@ def _lineage(backend: Backend, client: "MlflowClient", version: "ModelVersion") 
     yield "made by", f"run {version.run_id} of the registry, {_moment(created)}"
     dirty = " with uncommitted changes" if tags.get("perennial.code_dirty") == "true" else ""
     yield "code", f"commit {tags.get(COMMIT, 'unknown')}{dirty}"
+    signer = version.tags.get(registry.SIGNED_BY)
+    yield "signed", f"by the key {signer}" if signer else "by no key"
     yield "data", f"snapshot {tags.get(registry.SNAPSHOT, 'unknown')}"
     yield "weights", tags.get("perennial.weights_hash", "unknown")
     for name, digest in sorted(tags.items()):

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.shared import telemetry
 from components.shared.errors import InputError
+from components.shared.package.integrity import SIGNING_KEY
 from components.shared.project import Project
 from pipelines.targets.local.limits import Limits
 from pipelines.targets.model import Docker
@@ -103,9 +104,14 @@ def common(target: Docker, state: State, environment: Mapping[str, str]) -> dict
 
 
 def passed_on(target: Docker, project: Project, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's variables that steps get: the sources' credentials, and what the target names."""
+    """Return the caller's variables that steps get: the sources' credentials, the signing key, the target's own."""
     names = {source.credentials_env for source in project.sources.values()} | {*target.pass_env}
-    return {name: inherited[name] for name in sorted(filter(None, names)) if name in inherited}
+    passed = {name: inherited[name] for name in sorted(filter(None, names)) if name in inherited}
+    key = inherited.get(SIGNING_KEY, "") if project.release.signed_by else ""
+    if key:
+        # A container does not see the file.
+        passed[SIGNING_KEY] = key if key.startswith("-----") else Path(key).expanduser().read_text(encoding="utf-8")
+    return passed
 
 
 def within(limits: Limits, cpus_here: int) -> dict[str, Any]:

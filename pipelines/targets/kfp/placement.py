@@ -71,7 +71,7 @@ def place_task(task: Any, step: str, target: Kfp, resources: DefaultResources) -
 
     for variable, value in sorted(target.env.items()):
         task.set_env_variable(variable, value)
-    for secret in target.secrets:
+    for secret in (secret for secret in target.secrets if not secret.steps or step in secret.steps):
         keys = {key: variable for variable, key in secret.env.items()}
         kubernetes.use_secret_as_env(task, secret.name, keys, optional=secret.optional)
     kubernetes.set_security_context(task, run_as_user=target.run_as_user, run_as_non_root=True)

@@ -259,7 +259,8 @@ class LocalBackend(Backend):
             if endpoint.find(folder):
                 rollback.roll_back(folder, client, release)
             else:
-                with self.runtime(["serving"], observer.announced).serve(folder, grpc_port=None):
+                serving = self.runtime(["serving"], observer.announced)
+                with serving.serve(folder, grpc_port=None, options=self._server_options()):
                     rollback.roll_back(folder, client, release)
             self.audit.record("rollback", {"version": release.version, "from": before}, client)
         return release.version
@@ -274,9 +275,10 @@ class LocalBackend(Backend):
         return AuditLog(self.state.audit, self.state.endpoint, self.project.name)
 
     def _server_options(self) -> list[str]:
-        """Return the arguments of the server that the project file decides: what it explores and logs."""
+        """Return the arguments of the server that the project file decides: what it explores, trusts and logs."""
         monitoring = self.project.monitoring
         options = [f"--explore={decision}={share}" for decision, share in self.project.explored.items()]
+        options += [f"--signed-by={key}" for key in self.project.release.signed_by]
         if monitoring.access_log:
             options.append(f"--access-log={self.state.endpoint / endpoint.ACCESS_LOG}")
         if not monitoring.log:

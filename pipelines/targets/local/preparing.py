@@ -1,5 +1,6 @@
 """Prepare a run on this machine: read the project, compile the pipeline, build what the steps run in."""
 
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
@@ -131,11 +132,16 @@ def prepare(
         announce: Receives a sentence for whatever takes a while.
 
     Raises:
-        InputError: If the project file, the target or the platform is not valid, or the disk is nearly full.
+        InputError: If the project file, the target or the platform is not valid, the disk is nearly full, or releases
+            are signed and this process has no key for that.
         StepFailed: If a virtualenv or an image cannot be built, or there is no engine for containers.
     """
     project = project_file.read(state.project_file)
     _check_disk(state.folder if state.folder.exists() else state.root)
+    if entry.releases and project.release.signed_by:
+        from components.shared.package import signing
+
+        signing.private_key(os.environ, project.release.signed_by)
     source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
     runtime = build([*entry.steps, *(["serving"] if entry.releases else [])], announce)
     references = {step: runtime.references[step] for step in entry.steps}

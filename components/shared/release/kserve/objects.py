@@ -91,7 +91,11 @@ def inference_service(
                     "modelFormat": {"name": MODEL_FORMAT, "version": "1"},
                     "runtime": runtime,
                     "storageUri": _storage(storage_uri),
-                    "args": [f"--version={version}", f"--manifest-sha256={manifest_sha256}"],
+                    "args": [
+                        f"--version={version}",
+                        f"--manifest-sha256={manifest_sha256}",
+                        *(f"--signed-by={key}" for key in project.release.signed_by),
+                    ],
                     "resources": {
                         "requests": {"cpu": project.serving.cpu, "memory": project.serving.memory},
                         "limits": {"memory": project.serving.memory_limit},
