@@ -165,6 +165,19 @@ def test_a_container_gets_the_variables_that_are_meant_for_it_and_no_others(clie
     assert "PASSWORD_OF_ANOTHER" not in names
 
 
+def test_a_container_gets_the_signing_key_itself_where_releases_are_signed(state, tmp_path):
+    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----")
+    public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+    unsigned = a_project({"rows": {"path": "rows.csv"}})
+    release = unsigned.release.model_copy(update={"signed_by": (public,)})
+    signed = unsigned.model_copy(update={"release": release})
+    environment = {"PERENNIAL_SIGNING_KEY": str(tmp_path / "key.pem")}
+
+    target = read(state.root)
+    assert settings.passed_on(target, signed, environment) == {"PERENNIAL_SIGNING_KEY": "-----BEGIN PRIVATE KEY-----"}
+    assert settings.passed_on(target, unsigned, environment) == {}
+
+
 def test_process_numbers_and_loopback_are_those_of_this_machine(client, containers, state):
     code, log = run(containers, client, state, f"grep -q pytest /proc/{os.getpid()}/cmdline && cat /proc/self/stat")
 

@@ -42,9 +42,15 @@ def compile_(
         Two documents: the pipeline and its platform, as KFP takes them in one file.
 
     Raises:
-        InputError: If the result breaks a rule of KFP's backend.
+        InputError: If the result breaks a rule of KFP's backend, or a secret is for a step that does not exist.
     """
     by_image = {image(step): step for step in steps()}
+    for secret in target.secrets:
+        if unknown := sorted(set(secret.steps) - set(by_image.values())):
+            raise InputError(
+                f"the secret {secret.name!r} is for the steps {unknown}, but there is no such step; expected some of "
+                f"{sorted(by_image.values())}."
+            )
 
     def place(task: Any) -> None:
         if task.container_spec is not None:

@@ -116,6 +116,18 @@ def test_the_server_takes_the_arguments_of_the_runtime(documents):
     assert (taken.name, str(taken.model_dir), taken.port) == ("{{.Name}}", "/mnt/models", 8080)
 
 
+def test_the_server_of_signed_releases_is_told_whom_it_may_trust(tmp_path):
+    keys = tuple(f"-----BEGIN PUBLIC KEY-----\n{letter}\n-----END PUBLIC KEY-----\n" for letter in "AB")
+    named = made_candidate.project(release={"signed_by": keys})
+    candidate = Candidate.read(made_candidate.evidence(tmp_path / "candidate", named=named), made_candidate.CODE)
+    version = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
+    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64)
+
+    service = yaml.safe_load((tmp_path / "release" / "inferenceservice.yaml").read_text())
+    taken = _parser().parse_args(["--model-dir", "x", *service["spec"]["predictor"]["model"]["args"]])
+    assert taken.signed_by == list(keys)
+
+
 @pytest.mark.parametrize("kind", ["inferenceservice", "servingruntime"])
 def test_the_published_schema_knows_every_field(documents, kind):
     path = Path(SCHEMAS) / f"{kind}.crd.yaml"

@@ -11,10 +11,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from components.registration import logic
 from components.shared import files, registry
-from components.shared.errors import GateRejected, StepFailed
+from components.shared.errors import GateRejected, InputError, StepFailed
+from components.shared.package import integrity, signing
 from tests import documents
 from tests.components import made_candidate
 from tests.components.made_candidate import CODE, empty_registry
@@ -59,6 +62,35 @@ def test_the_run_holds_what_the_version_came_from(tmp_path):
     assert (artifacts / "statistics" / "rows.pb").exists()
     assert files.read_json(artifacts / "evaluation" / "evaluation.json")["primary"] == "auc"
     assert run.info.status == "FINISHED"
+
+
+def test_a_signed_projects_version_carries_the_signature_of_its_key(tmp_path, monkeypatch):
+    key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    form, secret = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.NoEncryption()
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+    evidence = made_candidate.evidence(tmp_path / "c", named=made_candidate.project(release={"signed_by": (public,)}))
+    uri = empty_registry(tmp_path / "state")
+    client = registry.open(uri)
+
+    def give(given: ec.EllipticCurvePrivateKey) -> None:
+        pkcs8 = given.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+        monkeypatch.setenv("PERENNIAL_SIGNING_KEY", pkcs8.decode())
+
+    monkeypatch.delenv("PERENNIAL_SIGNING_KEY", raising=False)
+    with pytest.raises(InputError, match="PERENNIAL_SIGNING_KEY is not set"):
+        _register(evidence, uri, tmp_path / "out")
+    give(other)
+    with pytest.raises(InputError, match="belongs to none of the 1 public keys"):
+        _register(evidence, uri, tmp_path / "out")
+    assert registry.versions(client, "made") == [] == registry.runs(client, "made", "")
+
+    give(key)
+    version, release = _register(evidence, uri, tmp_path / "out")
+    package = files.from_uri(release["storage_uri"])
+    assert signing.verify(package, [key.public_key()]) == signing.identifier(key.public_key())
+    registered = registry.version(client, "made", version)
+    assert registered.tags["perennial.signed_by"] == signing.identifier(key.public_key())
+    integrity.verify(package, release["manifest_sha256"])
 
 
 class _Refusing(BaseHTTPRequestHandler):

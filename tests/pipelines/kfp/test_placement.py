@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.shared.errors import InputError
 from components.shared.images import image
 from components.shared.project import Project, Resources
 from pipelines.definitions import compilation
@@ -51,9 +52,11 @@ def test_every_step_and_only_a_step_has_its_place():
     for name, each in placed.items():
         assert each["securityContext"] == {"runAsNonRoot": True}
         assert each["imagePullPolicy"] == "IfNotPresent"
+        signs = [("perennial-signing", True)] if name == "exec-registration" else []
         assert [(secret["secretName"], secret["optional"]) for secret in each["secretAsEnv"]] == [
             ("perennial-s3", False),
             ("perennial-redis", True),
+            *signs,
         ]
         assert each["podMetadata"]["labels"]["app.kubernetes.io/component"] == name.removeprefix("exec-").replace(
             "-", "_"
@@ -65,6 +68,11 @@ def test_no_secret_stands_in_the_pipeline():
 
     assert "secretKey: AWS_SECRET_ACCESS_KEY" in text
     assert "minio123" not in text
+
+
+def test_a_secret_for_a_step_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match=r"secret 'x' is for the steps \['register'\].*no such step"):
+        compiled("secrets=[{name: x, env: {A: a}, steps: [register]}]")
 
 
 def test_resources_reach_the_steps_that_they_are_for():
