@@ -43,7 +43,12 @@ class ServedRelease:
         manifest_sha256: str | None = None,
         signed_by: Sequence[str] = (),
     ) -> None:
-        self.package = ModelPackage.open(folder, manifest_sha256=manifest_sha256, signed_by=signed_by)
+        if signed_by:
+            # Most packages are not signed, and cryptography takes a while to import.
+            from components.shared.package import signing
+
+            signing.verify(folder, [signing.public_key(key) for key in signed_by])
+        self.package = ModelPackage.open(folder, manifest_sha256=manifest_sha256)
         facts = self.package.facts
         self.name = name
         self.version = version

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from components.shared.errors import InputError, StepFailed
 from components.shared.package import signing
 from components.shared.package.integrity import SIGNATURE, SIGNING_KEY
-from components.shared.package.model_package import ModelPackage
+from serving.release import ServedRelease
 from tests import documents
 from tests.serving import tiny
 
@@ -46,9 +47,9 @@ def test_a_package_that_a_trusted_key_signed_is_loaded(tmp_path, curve):
     key = ec.generate_private_key(curve())
     package = signed(tmp_path / "model", key)
 
-    assert ModelPackage.open(package, signed_by=[pem(OTHER), pem(key)]).facts.name == tiny.NAME
+    assert ServedRelease(package, tiny.NAME, "1", signed_by=[pem(OTHER), pem(key)]).task == "binary"
     assert signing.verify(package, [OTHER.public_key(), key.public_key()]) == signing.identifier(key.public_key())
-    assert ModelPackage.open(package).facts.name == tiny.NAME
+    assert ServedRelease(package, tiny.NAME, "1").task == "binary"
 
 
 def flip(package: Path) -> None:
@@ -67,13 +68,13 @@ def flip_and_seal(package: Path) -> None:
     (package / SIGNATURE).write_text(signature)
 
 
-def edit(package: Path, change: Callable[[dict], None]) -> None:
+def edit(package: Path, change: Callable[[dict[str, Any]], None]) -> None:
     bundle = json.loads((package / SIGNATURE).read_text())
     change(bundle)
     (package / SIGNATURE).write_text(json.dumps(bundle))
 
 
-def other_payload(bundle: dict) -> None:
+def other_payload(bundle: dict[str, Any]) -> None:
     payload = bundle["dsseEnvelope"]["payload"]
     bundle["dsseEnvelope"]["payload"] = ("A" if payload[0] != "A" else "B") + payload[1:]
 
@@ -112,7 +113,7 @@ def test_what_is_not_what_was_signed_is_refused(tmp_path, fault, sentence):
     fault(package)
 
     with pytest.raises(StepFailed, match=sentence) as refused:
-        ModelPackage.open(package, signed_by=[pem(KEY)])
+        ServedRelease(package, tiny.NAME, "1", signed_by=[pem(KEY)])
     assert "\n" not in str(refused.value)
 
 

@@ -1,6 +1,6 @@
 """A model package: verified, opened, and ready to score tensors. Imports neither pyarrow nor pandas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,25 +32,17 @@ class ModelPackage:
     session: onnxruntime.InferenceSession
 
     @staticmethod
-    def open(
-        folder: Path, *, manifest_sha256: str | None = None, signed_by: Sequence[str] = (), threads: int = 1
-    ) -> "ModelPackage":
+    def open(folder: Path, *, manifest_sha256: str | None = None, threads: int = 1) -> "ModelPackage":
         """Verify a package and load its model.
 
         Args:
             folder: The package.
             manifest_sha256: Expected SHA-256 of the manifest itself; None skips that one check.
-            signed_by: Public keys in PEM, one of which must have signed the package; none skips that check.
             threads: Threads of one call; 0 lets ONNX Runtime decide.
 
         Raises:
-            StepFailed: If the package differs from its manifest, or was not signed by one of the keys.
+            StepFailed: If the package differs from its manifest.
         """
-        if signed_by:
-            # Most packages are not signed, and the cryptography takes a while to import.
-            from components.shared.package import signing
-
-            signing.verify(folder, [signing.public_key(key) for key in signed_by])
         integrity.verify(folder, manifest_sha256)
         return ModelPackage(
             folder,
