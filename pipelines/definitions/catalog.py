@@ -147,6 +147,12 @@ def _monitoring_alibi() -> Any:
     return monitoring_alibi_pipeline
 
 
+def _loop() -> Any:
+    from pipelines.definitions.loop import loop_pipeline
+
+    return loop_pipeline
+
+
 def _batch_scoring() -> Any:
     from pipelines.definitions.batch_scoring import batch_scoring_pipeline
 
@@ -202,6 +208,17 @@ PIPELINES: dict[str, PipelineEntry] = {
             endings={"decision": runs.OK},
             sections=("steps", "monitoring", "lineage"),
             closing=closing.decided,
+        ),
+        PipelineEntry(
+            name="loop",
+            load=_loop,
+            module="pipelines.definitions.loop",
+            endings={"rejection": runs.REJECTED, "deployment": runs.OK, "decision": runs.OK},
+            sections=(
+                "steps", "monitoring", "gate", "data", "features", "tuning", "metrics", "slices", "fairness",
+                "robustness", "value", "card", "lineage",
+            ),
+            closing=closing.looped,
         ),
         PipelineEntry(
             name="retrieval",

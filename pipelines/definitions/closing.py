@@ -72,6 +72,13 @@ def trained_by_tfx(run: Run) -> tuple[str, ...]:
     )
 
 
+def looped(run: Run) -> tuple[str, ...]:
+    """Say what monitoring decided and, if that was to retrain, what came of it."""
+    states = {step.name: step.state for step in run.steps}
+    trained = released(run) if states.get("deployment") in ("done", "cached") else ()
+    return (*decided(run), *trained)
+
+
 def decided(run: Run) -> tuple[str, ...]:
     """Say what monitoring advises, and why."""
     path = run.artifacts.get("decision.outcome")

@@ -1,7 +1,7 @@
 """The steps of the monitoring pipelines, with any library of drift tests."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 from kfp.dsl import Artifact
@@ -12,6 +12,14 @@ from components.log_window.component import log_window
 from components.performance.component import performance
 
 
+class Monitored(NamedTuple):
+    """What a pipeline goes on with: the project's bundle, and the tasks of the steps champion and decision."""
+
+    project: Any
+    incumbent: Any
+    decided: Any
+
+
 def join(
     compare: Callable[..., Any],
     project_uri: str,
@@ -20,7 +28,7 @@ def join(
     labels: str,
     window_start: str,
     window_end: str,
-) -> None:
+) -> Monitored:
     """Join the steps; ``compare`` is the component with the drift tests."""
     project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output
     incumbent = champion(project=project, registry_uri=registry_uri, registry_state="")
@@ -33,4 +41,5 @@ def join(
     measured = incumbent.outputs["measured"]
     drifted = compare(project=project, window=window.output, measured=measured)
     performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
-    decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
+    decided = decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
+    return Monitored(project, incumbent, decided)

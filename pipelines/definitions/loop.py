@@ -1,0 +1,40 @@
+"""The pipeline that closes the loop: monitoring and, where it decides so, training."""
+
+from typing import Dict
+
+from kfp import dsl
+
+from components.drift.component import drift
+from components.ingestion.component import ingestion
+from pipelines.definitions import monitoring_steps, training_steps
+
+
+@dsl.pipeline(name="perennial-loop", description="From late labels to a new model, when it is time.")
+def loop_pipeline(
+    project_uri: str,
+    source_root: str,
+    source_hash: str,
+    registry_uri: str,
+    study_storage: str,
+    endpoint: str,
+    code: Dict[str, str],
+    inference_log: str,
+    labels: str,
+    seed: int = 7,
+    window_start: str = "",
+    window_end: str = "",
+) -> None:
+    """Look at a window of the inference log; retrain if monitoring decides so, and release what passes the gate."""
+    looked = monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, window_start, window_end)
+    with dsl.If(looked.decided.outputs["Output"] == "retrain", name="retrain"):
+        snapshot = ingestion(project=looked.project, source_root=source_root, source_hash=source_hash).output
+        training_steps.join(
+            looked.project,
+            snapshot,
+            looked.incumbent,
+            registry_uri=registry_uri,
+            study_storage=study_storage,
+            endpoint=endpoint,
+            code=code,
+            seed=seed,
+        )
