@@ -1,5 +1,7 @@
 """KFP component of the decision: what to do after a look at the window."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
 
@@ -13,11 +15,11 @@ def decision(
     drift: Input[Artifact],
     performance: Input[Artifact],
     outcome: Output[Artifact],
-) -> str:
-    """Decide from all signals: nothing, watch, retrain or roll back."""
+) -> NamedTuple("Decided", action=str, calls_for_model=bool):  # type: ignore[valid-type]
+    """Decide from all signals: nothing, watch, retrain or roll back; the last two call for another model."""
     from components.decision import logic
     from components.shared import bundle
 
     decided = logic.decide(bundle.project(project.path), window.path, drift.path, performance.path)
     decided.write(outcome.path)
-    return decided.action
+    return decided.action, decided.action in ("retrain", "roll back")

@@ -46,6 +46,12 @@ def test_before_any_request_nothing_is_known_and_that_is_said(example):
     assert "drift is unknown: nothing was logged between the beginning and now" in said
     assert "performance is unknown" in said
 
+    perennial("run", "--pipeline", "loop", cwd=example)
+    looped = load(max((example / ".perennial" / "runs").iterdir()) / "run.json")
+    states = {step.name: step.state for step in looped.steps}
+    assert (states["decision"], states["ingestion"], states["deployment"]) == ("done", "skipped", "skipped")
+    assert looped.exit_code == 0 and "registration.release" not in looped.artifacts
+
 
 def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(example):
     with serving(example, "1"):
@@ -197,6 +203,23 @@ def test_the_loop_replaces_a_model_that_the_world_has_left_behind_and_keeps_quie
     perennial("labels", "add", LABELS, cwd=example)
     quiet = perennial("loop", "--once", cwd=example).stdout
     assert "retrain" not in quiet and "rolled back" not in quiet
+
+
+def test_the_pipeline_of_the_loop_replaces_a_model_once_the_world_has_changed_back(example):
+    """As a schedule on a cluster runs it: one run, from the log to the next release."""
+    forget(example)
+    perennial("simulate", "--months", "15", cwd=example)
+    with serving(example, "2"):
+        perennial("traffic", "--rate", "5000", "--months", "4", cwd=example)
+        perennial("labels", "add", LABELS, cwd=example)
+        perennial("simulate", "--months", "26", cwd=example)
+        closed = perennial("run", "--pipeline", "loop", cwd=example).stdout
+
+    run = load(max((example / ".perennial" / "runs").iterdir()) / "run.json")
+    assert "the loss has risen" in closed and "released version 3" in closed
+    assert all(step.state == "done" for step in run.steps if step.name != "rejection")
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "Monitoring says: roll back. Version 3 was released." in page
 
     record = perennial("audit", "show", cwd=example).stdout
     assert "release 1, run " in record and "monitoring retrain, run " in record and "release 2, run " in record

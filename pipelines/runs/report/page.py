@@ -75,8 +75,8 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
 
 
 def _tone(state: str, written: Documents) -> str:
-    """Return the color of the headline: how the run ended, or what monitoring says."""
-    if state == "finished" and written.decision:
+    """Return the color of the headline: how the run ended, or what monitoring says if nothing came of it yet."""
+    if state == "finished" and written.decision and not written.release:
         return _ACTION_TONES[written.decision.action]
     return _TONES.get(state, "plain")
 
@@ -93,7 +93,8 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
             )
         if written.release.unchanged:
             return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
-        return f"Version {version} was released."
+        because = f"Monitoring says: {written.decision.action}. " if written.decision else ""
+        return f"{because}Version {version} was released."
     if state == "finished" and written.decision:
         return f"Monitoring says: {written.decision.action}. {'; '.join(written.decision.reasons)}."
     if state == "rejected":
