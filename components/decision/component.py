@@ -1,7 +1,5 @@
 """KFP component of the decision: what to do after a look at the window."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output
 
@@ -15,11 +13,11 @@ def decision(
     drift: Input[Artifact],
     performance: Input[Artifact],
     outcome: Output[Artifact],
-) -> NamedTuple("Decided", action=str, calls_for_model=bool):  # type: ignore[valid-type]
-    """Decide from all signals: nothing, watch, retrain or roll back; the last two call for another model."""
+) -> bool:
+    """Decide from all signals: nothing, watch, retrain or roll back; return whether another model is called for."""
     from components.decision import logic
     from components.shared import bundle
 
     decided = logic.decide(bundle.project(project.path), window.path, drift.path, performance.path)
     decided.write(outcome.path)
-    return decided.action, decided.action in ("retrain", "roll back")
+    return decided.action in ("retrain", "roll back")

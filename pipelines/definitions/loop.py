@@ -24,10 +24,10 @@ def loop_pipeline(
     window_start: str = "",
     window_end: str = "",
 ) -> None:
-    """Look at a window of the inference log; retrain if monitoring calls for another model, and release what passes the gate."""
+    """Look at a window of the inference log; where it calls for another model, train one and judge it."""
     looked = monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, window_start, window_end)
     # A cluster keeps no manifests of former versions, so a release that should be rolled back is replaced, too.
-    with dsl.If(looked.decided.outputs["calls_for_model"] == True, name="retrain"):  # noqa: E712
+    with dsl.If(looked.decided.outputs["Output"] == True, name="retrain"):  # noqa: E712
         snapshot = ingestion(project=looked.project, source_root=source_root, source_hash=source_hash).output
         training_steps.join(
             looked.project,

@@ -219,7 +219,7 @@ def test_the_pipeline_of_the_loop_replaces_a_model_once_the_world_has_changed_ba
     assert "the loss has risen" in closed and "released version 3" in closed
     assert all(step.state == "done" for step in run.steps if step.name != "rejection")
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert "Monitoring says: roll back. Version 3 was released." in page
+    assert "Monitoring says: retrain. Version 3 was released." in page
 
     record = perennial("audit", "show", cwd=example).stdout
     assert "release 1, run " in record and "monitoring retrain, run " in record and "release 2, run " in record

@@ -44,6 +44,15 @@ def test_an_entry_names_steps_and_sections_that_exist(entry):
     assert compilation.images_of(compilation.symbolic(entry.name)) == sorted(entry.steps)
 
 
+@pytest.mark.parametrize("name", catalog.PIPELINES)
+def test_a_condition_is_on_what_a_step_returns(name):
+    """kfp's local runner finds no other output of a step: such a condition would be false, without an error."""
+    conditions = re.findall(r"condition: .*pipelinechannel--([\w-]+)", compilation.as_text(compilation.symbolic(name)))
+
+    assert all(condition.endswith("-Output") for condition in conditions)
+    assert len(conditions) == {"training": 2, "loop": 3}.get(name, 0)
+
+
 @pytest.mark.parametrize(
     ("states", "code"),
     [
@@ -58,7 +67,7 @@ def test_the_steps_that_finished_say_what_a_run_ended_with(states, code):
 
 def test_a_pipeline_that_does_not_exist_is_one_sentence():
     with pytest.raises(
-        InputError, match=r"there is no pipeline 'moon'; expected one of \['batch-scoring', 'materialization', "
+        InputError, match=r"there is no pipeline 'moon'; expected one of \['batch-scoring', 'loop', 'materialization', "
     ):
         catalog.entry("moon")
 
