@@ -636,6 +636,17 @@ def show(options: TargetOptions, version: str | None, card: bool) -> None:
 
 @main.command()
 @shared.local_target
+@click.argument("run")
+@click.option("--with-this-code", is_flag=True, help="Go on if the code of a step has changed since the run.")
+def reproduce(options: TargetOptions, run: str, with_this_code: bool) -> int:
+    """Make the candidate of RUN again from its recorded data and seed, and say which digits differ."""
+    from pipelines.command.verbs import reproduce as verb
+
+    return verb.reproduce(options, run, with_this_code=with_this_code)
+
+
+@main.command()
+@shared.local_target
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
 def compare(options: TargetOptions, first: str, second: str) -> None:

@@ -41,6 +41,10 @@ class RunContext:
     """Folder of the labels that became known later."""
     scores: str
     """Folder of the batches of scores; an empty text keeps them in the run's artifact."""
+    snapshot_uri: str
+    """The snapshot of an earlier run, empty if a run takes none."""
+    champion_uri: str
+    """The champion that an earlier run compared its candidate with; likewise."""
     code: Mapping[str, str]
     """The commit and the image references that the run uses."""
     seed: int
@@ -114,7 +118,15 @@ class PipelineEntry:
         return "inference_log" in self.parameters
 
     def arguments(self, context: RunContext) -> dict[str, Any]:
-        """Return the pipeline's arguments: the fields of the context that it has a parameter for."""
+        """Return the pipeline's arguments: the fields of the context that it has a parameter for.
+
+        Raises:
+            InputError: If the pipeline makes an earlier run again, and the context names none.
+        """
+        if "snapshot_uri" in self.parameters and not context.snapshot_uri:
+            raise InputError(
+                f"the pipeline {self.name!r} makes an earlier run again; name the run: perennial reproduce RUN."
+            )
         values = {parameter.name: getattr(context, parameter.name) for parameter in dataclasses.fields(context)}
         return {name: value for name, value in values.items() if name in self.parameters}
 
@@ -151,6 +163,12 @@ def _loop() -> Any:
     from pipelines.definitions.loop import loop_pipeline
 
     return loop_pipeline
+
+
+def _reproduction() -> Any:
+    from pipelines.definitions.reproduction import reproduction_pipeline
+
+    return reproduction_pipeline
 
 
 def _batch_scoring() -> Any:
@@ -219,6 +237,16 @@ PIPELINES: dict[str, PipelineEntry] = {
                 "robustness", "value", "card", "lineage",
             ),
             closing=closing.looped,
+        ),
+        PipelineEntry(
+            name="reproduction",
+            load=_reproduction,
+            module="pipelines.definitions.reproduction",
+            endings={"gate": runs.OK},
+            sections=(
+                "steps", "gate", "features", "tuning", "metrics", "slices", "fairness", "robustness", "value",
+                "lineage",
+            ),
         ),
         PipelineEntry(
             name="retrieval",

@@ -57,6 +57,9 @@ class Run:
     run_key: str | None = None
     registry_state: str | None = None
     repeats: str | None = None
+    seed: int | None = None
+    commit: str | None = None
+    contents: dict[str, str] = field(default_factory=dict)
 
     def step(self, name: str) -> Step:
         """Return a step by its name."""

@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class RecordedInputs:
+    """What a run was made from; each field has the name of the pipeline parameter that takes it."""
+
+    project_uri: str
+    snapshot_uri: str
+    champion_uri: str
+    study_storage: str
+    """An empty folder: a study of the same rows would be found in that of the project, and not be made again."""
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """Which pipeline to run, and how; every backend takes the same request."""
 
@@ -49,6 +60,8 @@ class RunRequest:
     """Where a server files the run; None is the target's, or the project's name."""
     source_root: str | None = None
     """A folder in a bucket that already has the tables; None uses those next to the project file."""
+    recorded: RecordedInputs | None = None
+    """What an earlier run was made from, to make it again; None takes what the project has now."""
     train_since: datetime | None = None
     """Train on rows from this time on, as ``split.since`` of the project file says; None leaves that to the file."""
 

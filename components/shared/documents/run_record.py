@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from components.shared import relative
 from components.shared.documents.document import Document, Part
 
@@ -61,6 +63,12 @@ class RunRecord(Document):
     """Digest of the registry as the run left it; None if the run came to no verdict."""
     repeats: str | None = None
     """The id of the earlier run whose results this one has, because nothing had changed; None if it ran."""
+    seed: int | None = None
+    """Of splits, search and training; None if the pipeline has none, and in older records."""
+    commit: str | None = None
+    """Of the code, or "unknown" outside a checkout; None in older records and for runs at a server."""
+    contents: dict[str, str] = Field(default_factory=dict)
+    """Step to the hash of its code and packages; empty in older records and for runs at a server."""
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any]:

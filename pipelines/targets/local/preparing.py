@@ -1,5 +1,6 @@
 """Prepare a run on this machine: read the project, compile the pipeline, build what the steps run in."""
 
+import dataclasses
 import os
 import shutil
 import uuid
@@ -17,6 +18,7 @@ from pipelines import runs
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry, RunContext
 from pipelines.images import lineage
+from pipelines.images.recipes import recipe
 from pipelines.project import project_file
 from pipelines.targets.local import execution, registry_reading, unchanged
 from pipelines.targets.local.runtime import Runtime
@@ -62,7 +64,10 @@ class PreparedRun:
         registry = registry_reading.read(self.state, self.project.name) if self.entry.reads_registry else None
         project = request.applied_to(self.project)
         bundled = str(bundle.write(project, self.state.project_file, self.state.bundles))
-        arguments = self.entry.arguments(self._context(bundled, registry.digest if registry else "", request))
+        context = self._context(bundled, registry.digest if registry else "", request)
+        if request.recorded is not None:
+            context = dataclasses.replace(context, **vars(request.recorded))
+        arguments = self.entry.arguments(context)
         key = unchanged.key(self.ir, arguments, self.state.root) if registry else None
         return RunPlan(arguments, registry, key, self.state.cache if request.use_cache else None)
 
@@ -74,6 +79,9 @@ class PreparedRun:
         """
         run.outputs["bundle"] = plan.arguments["project_uri"]
         run.run_key = plan.key
+        run.seed = plan.arguments.get("seed")
+        run.contents = {step: recipe(step).tag(None) for step in self.entry.steps}
+        run.commit = lineage.code({})["commit"]
         ir = compilation.cached_by(self.ir, "registry_state") if plan.registry else self.ir
         references = {step: self.runtime.references[step] for step in self.entry.steps}
         recorder = runs.Recorder(run, changed)
@@ -101,6 +109,8 @@ class PreparedRun:
             inference_log=str(self.state.inference_log),
             labels=str(self.state.labels),
             scores=str(self.state.scores),
+            snapshot_uri="",
+            champion_uri="",
             code=lineage.code(self.runtime.references),
             seed=request.seed,
             window_start=iso(request.start),

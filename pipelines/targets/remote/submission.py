@@ -120,6 +120,8 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         inference_log=services.inference_log,
         labels=services.labels,
         scores="",
+        snapshot_uri="",
+        champion_uri="",
         code=lineage.code(prepared.references),
         seed=request.seed,
         window_start=iso(request.start),
