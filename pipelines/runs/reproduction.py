@@ -37,7 +37,13 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[li
     first, second = documents.read(before), documents.read(after)
     pairs = {name: (_plain(first, name), _plain(second, name)) for name in COMPARED}
     compared = [name for name, pair in pairs.items() if None not in pair]
+    # A document that only one run has, or that cannot be read, is a difference and no reason to compare less.
     different = [
+        Difference(name, "", *("absent" if document is None else "present" for document in pair))
+        for name, pair in pairs.items()
+        if (pair[0] is None) != (pair[1] is None)
+    ]
+    different += [
         Difference(name, path, one, other)
         for name in compared
         for path, one, other in _walk(pairs[name][0], pairs[name][1], ())

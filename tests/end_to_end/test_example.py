@@ -1,5 +1,6 @@
 """The shipped example goes from nothing to an answer in one command, and a later release takes over while it serves."""
 
+import json
 import os
 import shutil
 import signal
@@ -41,6 +42,24 @@ def test_it_is_released_and_answers_a_real_question(example):
         "rejection": "skipped",
     }.items()
     assert measured["metrics"]["auc"]["low"] > 0.7 and measured["value"]["total"] > 0
+
+
+def test_the_run_is_reproduced_to_the_last_digit_and_an_altered_record_shows(example):
+    folder, _ = example
+    [record] = records(folder)
+
+    said = perennial("reproduce", record["id"][:15], cwd=folder).stdout
+    assert "every number in training set, split, best, trials, model, training, evaluation, verdict is the same" in said
+
+    path = Path(record["artifacts"]["evaluation.report"]) / "evaluation.json"
+    whole = path.read_text()
+    document = json.loads(whole)
+    document["metrics"]["auc"]["value"] += 1e-12
+    path.chmod(0o644)
+    path.write_text(json.dumps(document))
+    again = perennial("reproduce", record["id"], cwd=folder, expect=3).stdout
+    path.write_text(whole)
+    assert "1 value differs" in again and "metrics.auc.value" in again
 
 
 def test_a_server_that_is_killed_is_started_again_at_the_same_address(example):

@@ -113,7 +113,8 @@ def _show(original: Run, again: Run, console: Console) -> int:
     table = Table("document", "value", "recorded", "again", box=None)
     for one in different[:_SHOWN]:
         table.add_row(one.document, escape(one.path), escape(str(one.before)), escape(str(one.after)))
-    console.print(f"{len(different):,} values differ from run {original.id}:", style="bold red", highlight=False)
+    count = "1 value differs" if len(different) == 1 else f"{len(different):,} values differ"
+    console.print(f"{count} from run {original.id}:", style="bold red", highlight=False)
     console.print(table)
     if len(different) > _SHOWN:
         console.print(f"and {len(different) - _SHOWN:,} more", highlight=False)
