@@ -16,6 +16,7 @@ from pipelines.targets.kfp import listing, schedules, submission
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.model import Kfp
+from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.remote import submission as remote
 from pipelines.targets.remote.backend import RemoteBackend
@@ -66,6 +67,7 @@ class KfpBackend(RemoteBackend):
         run_id = submission.start(server, version, parameters, name, experiment)
         record = remote.record(prepared, run_id, KFP, now)
         observer.announced(f"submitted run {run_id}, version {version.name}, experiment {experiment!r}")
+        observer = openlineage.observed(observer, self.project, self.state.root)
         yield RemoteRun(record, request.entry, bucket, observer, self.name, functools.partial(Follower, server, record))
 
     def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:

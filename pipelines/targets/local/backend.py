@@ -26,6 +26,7 @@ from pipelines.targets.local.preparing import PreparedRun, RunPlan
 from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
 from pipelines.targets.model import Docker, Laptop
+from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import Backend, RunObserver, RunRequest, RunSummary
 from pipelines.targets.state import State
 
@@ -174,6 +175,7 @@ class LocalBackend(Backend):
 
         A run that would only repeat an earlier one needs no endpoint and starts none.
         """
+        observer = openlineage.observed(observer, self.project, self.state.root)
         prepared = preparing.prepare(self.state, request.entry, self.runtime, observer.announced)
         with state.exclusive(self.state, "run", wait=request.wait_for_lock):
             self.state.create()

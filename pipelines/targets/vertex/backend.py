@@ -16,6 +16,7 @@ from pipelines.definitions.catalog import PipelineEntry
 from pipelines.project import project_file
 from pipelines.runs import Run
 from pipelines.targets.model import Vertex
+from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.remote import records, submission
 from pipelines.targets.remote.backend import RemoteBackend
@@ -69,6 +70,7 @@ class VertexBackend(RemoteBackend):
         record = submission.record(prepared, run_id, self.server.parent, now)
         observer.announced(f"submitted run {run_id}, version {version.name}: {jobs.link(self.server, run_id)}")
         follower = functools.partial(_follower, self.server, record)
+        observer = openlineage.observed(observer, self.project, self.state.root)
         yield RemoteRun(record, request.entry, bucket, observer, self.name, follower)
 
     def runs(self, experiment: str | None = None, last: int = 10) -> Sequence[RunSummary]:
