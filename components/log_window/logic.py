@@ -8,7 +8,6 @@ one kind may become known earlier than those of another (a customer who leaves i
 
 import logging
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +15,9 @@ from typing import Any
 
 import duckdb
 
-from components.shared import label_store
-from components.shared.documents.monitoring import LabelJoin, LogWindow
+from components.shared.documents.monitoring import LogWindow
 from components.shared.errors import InputError
-from components.shared.inference import PROBE
-from components.shared.inference_log import compaction, remote
+from components.shared.inference_log import compaction, labeled, remote
 from components.shared.inference_log.columns import RECEIVED
 from components.shared.project import Monitoring, Project
 from components.shared.sql import identifier, literal
@@ -32,7 +29,6 @@ ROWS_MAX = 1_000_000
 """More rows of a window than this are sampled: no comparison becomes better by them."""
 _MEMORY = "1500MB"
 """Most memory of the queries; what does not fit goes to a file for the time being."""
-_CLOCK_TOLERANCE = timedelta(days=1)
 _NO_TIME = "NULL::TIMESTAMPTZ"
 _YEAR = timedelta(weeks=52)
 """As many weeks as a year has, so that weekdays stay where they are."""
@@ -99,9 +95,11 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         settings = {"temp_directory": scratch, "memory_limit": _MEMORY}
         with duckdb.connect(config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            future = _log_view(connection, compaction.files(log), project.name)
-            joined = _join_labels(connection, labels, max(timedelta(days=project.label.delay_days), _CLOCK_TOLERANCE))
-            now = _clock(connection)
+            future = labeled.log_view(connection, compaction.files(log), project.name)
+            joined = labeled.join_labels(
+                connection, labels, max(timedelta(days=project.label.delay_days), labeled.CLOCK_TOLERANCE)
+            )
+            now = labeled.clock(connection)
             end = min(filter(None, (span.end, now)), default=None)
             start = span.start or (end and end - timedelta(days=project.monitoring.window_days))
             due_until = now and now - timedelta(days=project.label.delay_days)
@@ -155,7 +153,7 @@ def _write_earlier(
         return
     back = _YEAR if monitoring.reference == "same season" else end - start
     inside = f"event_time > {_time(start - back)} AND event_time <= {_time(end - back)}"
-    rows = _number(connection, f"SELECT count(*) FROM logged WHERE {inside}")
+    rows = labeled.number(connection, f"SELECT count(*) FROM logged WHERE {inside}")
     shown = f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside} AND {_sampled(rows)}"
     _copy(connection, shown, target / EARLIER)
 
@@ -189,98 +187,6 @@ def _history_columns(project: Project, connection: duckdb.DuckDBPyConnection) ->
     return ", ".join(identifier(name) for name in (*plain, *(name for name in logged if name in names)))
 
 
-def _log_view(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], model: str) -> int:
-    """Make the view ``logged`` of a model's rows; return how many are left out because they are from the future.
-
-    A view, because a log may be larger than the memory: every query reads the columns that it needs.
-    """
-    listed = ", ".join(literal(str(path)) for path in files)
-    source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)" if listed else _EMPTY
-    names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
-    # Logs of before requests could say their event time.
-    event_time = 'coalesce(event_time, "at")' if "event_time" in names else '"at"'
-    answered = "AND shadow IS NOT TRUE" if "shadow" in names else ""
-    received = "".join(f", {identifier(name)}" for name in names if name.startswith(RECEIVED))
-    connection.execute(f"""
-        CREATE VIEW complete AS
-        SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision,
-               action, propensity {received}
-        FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)}) {answered}
-    """)
-    is_future = f'event_time > "at" + {_interval(_CLOCK_TOLERANCE)}'
-    connection.execute(f"CREATE VIEW logged AS SELECT * FROM complete WHERE NOT ({is_future})")
-    return _number(connection, f"SELECT count(*) FROM complete WHERE {is_future}")
-
-
-_EMPTY = """(
-    SELECT NULL::VARCHAR AS request_id, NULL::INTEGER AS "row", NULL::TIMESTAMPTZ AS "at", NULL::VARCHAR AS protocol,
-           NULL::VARCHAR AS model, NULL::VARCHAR AS release, NULL::VARCHAR AS entity, NULL::FLOAT AS score,
-           NULL::FLOAT[] AS scores, NULL::VARCHAR AS decision, NULL::VARCHAR AS action, NULL::DOUBLE AS propensity
-    WHERE false
-)"""
-
-
-def _join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: timedelta) -> LabelJoin:
-    """Make the table ``labeled``: the logged rows with ``label`` and ``known_at``, null where no label is known.
-
-    A label names its request, or an entity and the event time. One whose time is that of no row of the entity belongs
-    to the entity's last row before it, if that is no longer ago than ``reach``; one without a time belongs to the
-    entity's newest row.
-    """
-    connection.execute(f"CREATE TABLE known AS {label_store.query(labels)}")
-    # Only rows of people who have a label are sorted or grouped.
-    connection.execute("CREATE TABLE people AS SELECT DISTINCT entity FROM known WHERE entity IS NOT NULL")
-    theirs = 'SELECT request_id, "row", "at", event_time, entity FROM logged SEMI JOIN people USING (entity)'
-    connection.execute(f"CREATE TABLE theirs AS {theirs}")
-    connection.execute(f"""
-        CREATE TABLE joined AS
-        SELECT l.request_id, l."row", k.label, k.known_at
-        FROM logged l JOIN known k ON k.request_id = l.request_id AND (k."row" IS NULL OR k."row" = l."row")
-        UNION ALL
-        SELECT l.request_id, l."row", k.label, coalesce(k.known_at, k.event_time)
-        FROM (SELECT * FROM known WHERE entity IS NOT NULL AND event_time IS NOT NULL) k
-        ASOF JOIN theirs l ON k.entity = l.entity AND k.event_time >= l.event_time
-        WHERE k.event_time - l.event_time <= {_interval(reach)}
-        UNION ALL
-        SELECT l.request_id, l."row", k.label, k.known_at
-        FROM (SELECT * FROM known WHERE entity IS NOT NULL AND event_time IS NULL) k
-        JOIN (
-            SELECT entity, last(request_id ORDER BY event_time, "at") AS request_id,
-                   last("row" ORDER BY event_time, "at") AS "row"
-            FROM theirs GROUP BY entity
-        ) l ON k.entity = l.entity
-    """)
-    connection.execute("""
-        CREATE TABLE chosen AS
-        SELECT request_id, "row", last(label ORDER BY known_at NULLS FIRST) AS label, max(known_at) AS known_at
-        FROM joined GROUP BY request_id, "row"
-    """)
-    connection.execute("""
-        CREATE VIEW labeled AS
-        SELECT logged.*, chosen.label, chosen.known_at
-        FROM logged LEFT JOIN chosen ON logged.request_id = chosen.request_id AND logged."row" = chosen."row"
-    """)
-    early = """
-        SELECT count(*) FROM known
-        JOIN (SELECT entity, min(event_time) AS first FROM theirs GROUP BY entity) seen ON seen.entity = known.entity
-        WHERE known.event_time < seen.first
-    """
-    return LabelJoin(
-        known=_number(connection, "SELECT count(*) FROM known"),
-        joined=_number(connection, "SELECT count(*) FROM joined"),
-        revised=_number(connection, "SELECT count(*) FROM known WHERE revised"),
-        early=_number(connection, early),
-    )
-
-
-def _clock(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """Return the newest event time or label."""
-    # A time with a zone would need pytz.
-    newest = "(SELECT max(event_time) FROM logged), (SELECT max(known_at) FROM chosen)"
-    row: Any = connection.execute(f"SELECT epoch_us(greatest({newest}))").fetchone()
-    return None if row[0] is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[0])
-
-
 def _release(connection: duckdb.DuckDBPyConnection, end: datetime | None) -> str | None:
     newest = f"(SELECT max(event_time) FROM logged WHERE event_time <= {_time(end)})"
     found = connection.execute(
@@ -291,15 +197,6 @@ def _release(connection: duckdb.DuckDBPyConnection, end: datetime | None) -> str
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
     connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row: Any = connection.execute(query).fetchone()
-    return int(row[0])
-
-
-def _interval(span: timedelta) -> str:
-    return f"to_microseconds({span // timedelta(microseconds=1)})"
 
 
 def _time(moment: datetime | None) -> str:

@@ -462,6 +462,17 @@ class ReleaseSettings(Section):
     score_odds: float = Field(
         3.0, ge=1, description="How many times as high or low as the champion's the odds of a range of scores may be."
     )
+    labels: Literal["none", "better", "not worse"] = Field(
+        "none",
+        description="shadow: what labels must show before the candidate takes over: that it is right more often than "
+        "the champion, or less often by at most 'labels_margin'.",
+    )
+    labels_margin: float = Field(
+        0.01, ge=0, lt=1, description="By how much less often a candidate may be right that is 'not worse'."
+    )
+    labels_error: float = Field(
+        0.05, gt=0, lt=1, description="Probability with which a candidate takes over that is not as 'labels' says."
+    )
     approvers: tuple[str, ...] = Field(
         (), description="Accounts one of which must approve a candidate before it takes over; none is needed if empty."
     )
@@ -475,6 +486,11 @@ class ReleaseSettings(Section):
     def _in_order(self) -> "ReleaseSettings":
         if any(later <= earlier for earlier, later in pairwise(self.shares)):
             raise ValueError(f"'shares' {list(self.shares)} do not grow; each step needs a larger share")
+        if self.labels != "none" and self.strategy != "shadow":
+            raise ValueError(
+                f"'labels' is {self.labels!r}, but only the strategy 'shadow' answers the same requests with both "
+                f"versions; 'strategy' is {self.strategy!r}"
+            )
         if self.deadline_s < self.soak_s:
             raise ValueError(f"'deadline_s' {self.deadline_s:g} is before the end of 'soak_s' {self.soak_s:g}")
         return self

@@ -13,6 +13,10 @@ from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
 from components.shared.files import from_uri
 from components.shared.release import endpoint_folder
+from components.shared.release.file_journal import FileJournalStore
+from components.shared.release.journal import ReleaseJournal
+from components.shared.release.machine import Phase, ReleaseState
+from components.shared.release.plan import BASIC
 from pipelines.images.environments import ROOT
 from pipelines.replay.outcome import ReplayOutcome
 from tests.end_to_end.command import edit, perennial, serving
@@ -67,6 +71,19 @@ def test_a_canary_takes_over_step_by_step_and_each_step_is_recorded(example):
     assert "entries, none of them edited" in perennial("audit", "verify", cwd=example).stdout
 
 
+def test_a_release_between_two_steps_is_under_way(example, tmp_path):
+    """Its journal says so, although nothing waits at that moment."""
+    folder = tmp_path / "between"
+    shutil.copytree(example, folder, symlinks=True)
+    endpoint = folder / ".perennial" / "endpoint"
+    release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, "2"))
+    journal = ReleaseJournal(release=release, former="1", former_champion="1", plan=BASIC)
+    with FileJournalStore(endpoint).hold() as _:
+        FileJournalStore(endpoint).write(journal.in_state(ReleaseState(Phase.EXPOSE)))
+
+        assert "release 2 is on its way (expose)" in status(folder)
+
+
 def test_a_shadow_waits_for_its_approval_and_can_be_taken_back(example):
     me = getpass.getuser()
     edit(
@@ -84,6 +101,28 @@ def test_a_shadow_waits_for_its_approval_and_can_be_taken_back(example):
         assert "release 3 is taken back, release 2 answers: nobody is here" in taken
     assert "no release is under way" in status(example)
     assert "no release is under way" in perennial("release", "promote", cwd=example, expect=2).stderr
+
+
+def test_a_shadow_takes_over_once_labels_show_that_it_is_better(example):
+    """The champion of the example meets a world that has changed; the shadow has learned it."""
+    folder, labels = example.parent / "labeled", ".perennial/traffic/labels.parquet"
+    shutil.copytree(example, folder, symlinks=True)
+    shadow = {"strategy": "shadow", "approvers": [], **EXPOSED, "deadline_s": 86400, "labels": "better"}
+    edit(folder, release=shadow, split={"newest_days": 240, "validation": 0.25, "test": 0.25})
+    changed = ("--switch", "concept-drift@2025-05")
+    perennial("simulate", "--months", "26", *changed, cwd=folder)
+    with serving(folder):
+        begun = perennial("run", cwd=folder).stdout
+        assert "has passed the gate and is exposed step by step" in begun
+        perennial("simulate", "--months", "18", *changed, cwd=folder)
+        perennial("traffic", "--rate", "2000", "--months", "4", *changed, cwd=folder)
+        until(lambda: "right alone" in status(folder))
+        waiting = perennial("release", "watch", "--once", cwd=folder).stdout
+        assert "the labels do not show yet that it is better: of 0 labeled rows" in waiting
+        perennial("labels", "add", labels, cwd=folder)
+        until(lambda: "no release is under way; release 4" in status(folder))
+    history = perennial("release", "history", cwd=folder).stdout
+    assert "it is better: of" in " ".join(history.split())
 
 
 def test_a_rollback_takes_a_release_back_that_waits(example):

@@ -23,10 +23,15 @@ from components.shared.release.file_journal import FileJournalStore
 from components.shared.release.folder import FolderTraffic
 from components.shared.release.pace import Pace
 from components.shared.release.plan import Plan, PlanStep
+from components.shared.release.routing import Routing
 from components.shared.release.sample import Sample
 from pipelines.targets.local import endpoint as local
 from serving.counting import TrafficCounter
+from serving.exchange import ScoredRequest
+from serving.shadows import mirrored
+from serving.signature import EncodedRows
 from tests.serving import tiny
+from tests.serving.four_protocols import Question, ServerInProcess
 from tests.serving.test_rollout import PYTHON, ROOT, until
 
 CANARY = Plan(strategy="canary", steps=(PlanStep(share=20, min_requests=10**9), PlanStep(share=100)))
@@ -238,3 +243,38 @@ def lines_of(log: Path) -> list[tuple[str, dict[str, Any]]]:
         header, *lines = map(json.loads, segment.read_text().splitlines())
         found += [(header["release"], line) for line in lines if not line["id"].startswith(inference.PROBE)]
     return found
+
+
+def test_what_a_shadow_waits_for_is_not_its_own_time(tmp_path, monkeypatch):
+    """Under load it waits for the thread that answers; a server that is busy would take every shadow back as slow."""
+    server = ServerInProcess(tmp_path, {"1": 0.0, "2": 0.1})
+    log = Kept()
+    server.exchange.log, routing = log, Routing(shares={"1": 100, "2": 0}, mirrors=("2",))
+    mirrored(server.exchange)(routing)
+    server.served.route(routing)
+    release = server.served.loaded["2"]
+    score = release.score
+
+    def waiting(encoded: EncodedRows) -> np.ndarray:
+        time.sleep(0.2)
+        return score(encoded)
+
+    monkeypatch.setattr(release, "score", waiting)
+    answer = server.v1(Question([dict(tiny.SAMPLE[0])]))
+    until(lambda: len(log.rows) == 2)
+
+    assert answer.status == 200
+    assert [row.release.version for row in log.rows] == ["1", "2"] and log.rows[1].latency_s < 0.1
+
+
+class Kept:
+    """A log in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[ScoredRequest] = []
+
+    def append(self, scored: ScoredRequest) -> None:
+        self.rows.append(scored)
+
+    def close(self) -> None:
+        """There is nothing to write."""

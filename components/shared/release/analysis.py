@@ -24,6 +24,8 @@ from pydantic import Field
 
 from components.shared.documents.document import Part
 from components.shared.documents.traffic_counts import LATENCY_EDGES_MS, ShadowCounts, TrafficCounts, VersionCounts
+from components.shared.release import outcomes
+from components.shared.release.outcomes import PairedOutcomes
 from components.shared.release.plan import Limits, Plan, PlanStep
 from components.shared.sequential.two_samples import OddsRise, log_mean
 
@@ -54,6 +56,7 @@ class Exposure(Part):
         shadow: What the candidate did as a shadow in this step.
         slow_ms: A request that takes longer is slow; None until the champion has answered enough.
         evidence: Check to the logarithms of its e-processes, over all steps so far.
+        outcomes: What the labels of mirrored requests say; None while they are not looked at.
     """
 
     step: int
@@ -66,6 +69,7 @@ class Exposure(Part):
     shadow: ShadowCounts = ShadowCounts()
     slow_ms: float | None = None
     evidence: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    outcomes: PairedOutcomes | None = None
 
     def following(self, step: int, now: datetime) -> "Exposure":
         """Return what is known when the next step begins: counts start at 0, evidence goes on."""
@@ -129,7 +133,13 @@ def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime) -> Step
     elapsed_s = (now - exposure.began).total_seconds()
     requests = exposure.candidate.requests
     if elapsed_s >= step.soak_s and requests >= step.min_requests:
-        return StepVerdict("pass", f"no harm in {requests} requests over {elapsed_s:.0f} s")
+        harmless = f"no harm in {requests} requests over {elapsed_s:.0f} s"
+        if plan.labels is None or not step.mirrored:
+            return StepVerdict("pass", harmless)
+        shown = outcomes.judge(plan.labels, exposure.outcomes or PairedOutcomes())
+        if shown.outcome != "wait":
+            return StepVerdict(shown.outcome, shown.reason)
+        return StepVerdict("wait" if elapsed_s < step.deadline_s else "inconclusive", f"{harmless}, but {shown.reason}")
     if elapsed_s >= step.deadline_s:
         return StepVerdict(
             "inconclusive",

@@ -26,6 +26,7 @@ from components.shared.release.machine import (
     Route,
     Soak,
 )
+from components.shared.release.outcomes import PairedOutcomes
 from components.shared.release.plan import BASIC, Plan
 from components.shared.release.sample import Sample
 from components.shared.release.traffic import Traffic
@@ -61,6 +62,7 @@ class ReleaseDriver:
         store: The endpoint's journal.
         load_sample: Reads the sample of a version's package.
         sleep: Waits for a number of seconds.
+        outcomes: Reads what labels say of a release that is a shadow; None where nobody can.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class ReleaseDriver:
         store: JournalStore,
         load_sample: Callable[[RegisteredVersion], Sample],
         sleep: Callable[[float], None] = time.sleep,
+        outcomes: Callable[[ReleaseJournal], PairedOutcomes | None] | None = None,
     ) -> None:
+        self._outcomes = outcomes
         self._traffic, self._alias, self._store, self._load_sample = traffic, alias, store, load_sample
         self._sleep = sleep
         self._samples: dict[str, Sample] = {}
@@ -192,6 +196,9 @@ class ReleaseDriver:
                 exposure, counts, former=journal.former, candidate=journal.version, limits=journal.plan.limits
             )
         journal = journal.model_copy(update={"exposure": exposure})
+        if journal.plan.labels is not None and self._outcomes is not None:
+            exposure = exposure.model_copy(update={"outcomes": self._outcomes(journal) or exposure.outcomes})
+            journal = journal.model_copy(update={"exposure": exposure})
         self._store.write(journal)
         verdict = analysis.judge(journal.plan, journal.plan.steps[journal.step], exposure, now)
         match verdict.outcome:

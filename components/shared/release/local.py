@@ -1,6 +1,7 @@
 """Release to a local endpoint, recover it, and roll it back."""
 
 import fcntl
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from components.shared.release.driver import Recovery, ReleaseDriver
 from components.shared.release.file_journal import FileJournalStore
 from components.shared.release.folder import FolderTraffic
 from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
+from components.shared.release.outcomes import PairedOutcomes
 from components.shared.release.pace import Pace
 from components.shared.release.sample import Sample
 
@@ -21,7 +23,12 @@ PACE = Pace(start_s=120.0, route_s=120.0, poll_s=0.05)
 
 
 def driver(
-    endpoint: Path, client: "MlflowClient", *, manifests: Path | None = None, pace: Pace = PACE
+    endpoint: Path,
+    client: "MlflowClient",
+    *,
+    manifests: Path | None = None,
+    pace: Pace = PACE,
+    outcomes: Callable[[ReleaseJournal], PairedOutcomes | None] | None = None,
 ) -> ReleaseDriver:
     """Return what releases to an endpoint's folder.
 
@@ -30,18 +37,25 @@ def driver(
         client: The registry.
         manifests: Folder with the candidate's release; None if the endpoint has it already.
         pace: How long the server may take.
+        outcomes: Reads what labels say of a release that is a shadow; None where nobody can.
     """
 
     def load_sample(release: RegisteredVersion) -> Sample:
         return Sample.of(release, client)
 
     traffic = FolderTraffic(endpoint, pace, manifests)
-    return ReleaseDriver(traffic, MlflowChampionAlias(client), FileJournalStore(endpoint), load_sample)
+    alias, store = MlflowChampionAlias(client), FileJournalStore(endpoint)
+    return ReleaseDriver(traffic, alias, store, load_sample, outcomes=outcomes)
+
+
+def under_way(endpoint: Path) -> ReleaseJournal | None:
+    """Return the release that has begun and not ended, also while it goes from one step to the next."""
+    return FileJournalStore(endpoint).read()
 
 
 def waiting(endpoint: Path) -> ReleaseJournal | None:
     """Return the release that is exposed or waits for approval; None if there is none."""
-    journal = FileJournalStore(endpoint).read()
+    journal = under_way(endpoint)
     return journal if journal is not None and journal.state.waiting else None
 
 

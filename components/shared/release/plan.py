@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from components.shared.documents.document import Part
+from components.shared.release.outcomes import LabelCriterion
 
 
 class Limits(Part):
@@ -57,6 +58,7 @@ class Plan(Part):
         limits: What the candidate may do differently while it is exposed.
         inconclusive: Whether too few requests take the candidate back, or hold it where it is until somebody decides.
         approvers: Accounts one of which must approve before the candidate takes over; none is needed if it is empty.
+        labels: What the labels of mirrored requests must show before a mirrored step is passed; None asks for nothing.
 
     >>> canary = Plan(strategy="canary", steps=(PlanStep(share=5, soak_s=600), PlanStep(share=100)))
     >>> [step.share for step in canary.exposures]
@@ -68,6 +70,7 @@ class Plan(Part):
     limits: Limits = Limits()
     inconclusive: Literal["abort", "hold"] = "abort"
     approvers: tuple[str, ...] = ()
+    labels: LabelCriterion | None = None
 
     @model_validator(mode="after")
     def _ends_with_everything(self) -> Self:

@@ -1,6 +1,7 @@
 """The plan of a project's release strategy."""
 
 from components.shared.project import ReleaseSettings
+from components.shared.release.outcomes import LabelCriterion
 from components.shared.release.plan import Limits, Plan, PlanStep
 
 
@@ -29,5 +30,12 @@ def plan_of(settings: ReleaseSettings) -> Plan:
             false_rollbacks=settings.false_rollbacks, slow_odds=settings.slow_odds, score_odds=settings.score_odds
         ),
         inconclusive=settings.inconclusive,
+        labels=_labels(settings),
         approvers=settings.approvers,
     )
+
+
+def _labels(settings: ReleaseSettings) -> LabelCriterion | None:
+    if settings.labels == "none":
+        return None
+    return LabelCriterion(kind=settings.labels, margin=settings.labels_margin, error=settings.labels_error)

@@ -33,9 +33,12 @@ _RECORDED = {
 def status(options: TargetOptions) -> None:
     """Show the release that is under way."""
     backend, console = _opened(options), terminal.console()
-    journal = local.waiting(backend.state.endpoint)
+    journal = local.under_way(backend.state.endpoint)
     if journal is None:
         console.print(f"no release is under way; {backend.endpoint_state()}", highlight=False)
+        return
+    if not journal.state.waiting:
+        console.print(f"release {journal.version} is on its way ({journal.phase}); ask again", highlight=False)
         return
     console.print(_headline(journal), highlight=False, markup=False, soft_wrap=True)
     exposure = journal.exposure
@@ -55,6 +58,11 @@ def status(options: TargetOptions) -> None:
     if exposure.shadow.rows:
         share = exposure.shadow.disagreements / exposure.shadow.rows
         table.add_row("other decisions", f"{share:.1%} of {exposure.shadow.rows} rows", "", "")
+    if exposure.outcomes is not None and journal.plan.labels is not None:
+        seen = exposure.outcomes
+        table.add_row(
+            "right alone", f"{seen.wins:,}", f"{seen.losses:,}", f"{seen.labeled:,} of {seen.due:,} due rows labeled"
+        )
     console.print(table)
 
 
@@ -83,7 +91,7 @@ def watch(options: TargetOptions, *, once: bool) -> int:
     from components.shared import polling
 
     backend, console = _opened(options), terminal.console()
-    if local.waiting(backend.state.endpoint) is None:
+    if local.under_way(backend.state.endpoint) is None:
         raise InputError("no release is under way; 'perennial status' says what answers.")
     driver = backend.release_driver()
     last = look(backend, driver, console)
@@ -92,8 +100,8 @@ def watch(options: TargetOptions, *, once: bool) -> int:
             console.print(last.reason, highlight=False, markup=False)
         return runs.OK
     try:
-        while local.waiting(backend.state.endpoint) is not None:
-            polling.within(lambda: local.waiting(backend.state.endpoint) is None, 1.0, 0.2)
+        while local.under_way(backend.state.endpoint) is not None:
+            polling.within(lambda: local.under_way(backend.state.endpoint) is None, 1.0, 0.2)
             look(backend, driver, console)
     except KeyboardInterrupt:
         console.print("the release goes on; 'perennial serve' or another 'perennial release watch' watches it")

@@ -19,6 +19,7 @@ from components.shared.release import machine, plan, routing, strategy
 from components.shared.release.driver import ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Event, Phase, ReleaseState, Resumed
+from components.shared.release.outcomes import LabelCriterion, PairedOutcomes
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from components.shared.release.sample import Sample
 
@@ -204,7 +205,11 @@ class MemoryJournal:
         self.world.act(f"journal {state}", lambda: setattr(self.world, "journal", journal))
 
 
-def process(world: World, sleep: Callable[[float], None] | None = None) -> ReleaseDriver:
+def process(
+    world: World,
+    sleep: Callable[[float], None] | None = None,
+    outcomes: Callable[[ReleaseJournal], PairedOutcomes | None] | None = None,
+) -> ReleaseDriver:
     """A process that knows nothing but the world."""
     sample = Sample(NAME, "2", [], [], 0.0)
 
@@ -213,7 +218,7 @@ def process(world: World, sleep: Callable[[float], None] | None = None) -> Relea
 
     world.killed = False
     alias, journal = MemoryAlias(world), MemoryJournal(world)
-    return ReleaseDriver(MemoryTraffic(world), alias, journal, lambda _: sample, sleep or soak)
+    return ReleaseDriver(MemoryTraffic(world), alias, journal, lambda _: sample, sleep or soak, outcomes)
 
 
 def candidate(version: str = "2") -> RegisteredVersion:
@@ -431,6 +436,57 @@ def test_too_few_requests_are_inconclusive_and_the_plan_says_what_follows(inconc
         assert advance(world, 9999).outcome == "waiting", "held until somebody decides"
         assert process(world).promote("ada").outcome == "released"
         assert world.at_rest() == "2"
+
+
+LABELED = Plan(
+    strategy="shadow",
+    steps=(PlanStep(share=0, mirrored=True, min_requests=10, deadline_s=3600), PlanStep(share=100)),
+    labels=LabelCriterion(kind="better"),
+)
+
+
+def advance_with(world: World, seconds: float, **counts: int) -> Any:
+    """Look at a shadow in a process that can read labels."""
+    reading = process(world, outcomes=lambda journal: PairedOutcomes(**counts))
+    return reading.advance(NOW + timedelta(seconds=seconds))
+
+
+def test_a_shadow_takes_over_once_labels_show_that_it_is_better():
+    world = begun(LABELED)
+    world.request(20, 20)
+
+    first = advance_with(world, 0, due=50, wins=3, ties=10, losses=1)
+    assert first.outcome == "waiting"
+    assert first.reason.startswith("no harm in 20 requests over 0 s, but the labels do not show yet that it is better")
+    assert advance(world, 1).outcome == "waiting", "who cannot read labels decides nothing"
+    assert world.journal is not None and world.journal.exposure is not None
+    assert world.journal.exposure.outcomes == PairedOutcomes(due=50, wins=3, ties=10, losses=1)
+
+    last = advance_with(world, 2, due=500, wins=60, ties=300, losses=20)
+    assert (last.outcome, world.at_rest()) == ("released", "2")
+    assert last.reason.startswith("it is better: of 380 labeled rows, 60 were right for the candidate alone")
+
+
+def test_a_shadow_that_labels_show_to_be_worse_is_taken_back_and_remembered():
+    world = begun(LABELED)
+    world.request(20, 20)
+    advance(world, 0)
+
+    progress = advance_with(world, 1, due=500, wins=20, ties=300, losses=60)
+
+    assert (progress.outcome, progress.harmful, world.at_rest()) == ("rolled back", True, "1")
+    assert "it is right less often than the champion" in world.harmful["2"]
+
+
+def test_labels_that_never_come_are_inconclusive():
+    world = begun(LABELED)
+    world.request(20, 20)
+    advance(world, 0)
+
+    progress = advance_with(world, 3601, due=400)
+
+    assert (progress.outcome, world.at_rest(), world.harmful) == ("rolled back", "1", {})
+    assert "of 0 labeled rows" in progress.reason and "400 rows are due" in progress.reason
 
 
 def test_nothing_takes_over_without_the_approval_of_a_named_account():

@@ -1,0 +1,83 @@
+"""What a shadow and the champion said of the same rows, counted by whose answer the label agrees with."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from components.shared.documents.document import Task
+from components.shared.inference_log import compaction, labeled
+from components.shared.release.outcomes import PairedOutcomes
+from components.shared.sql import literal
+
+
+def count(
+    log: Path,
+    labels: Path,
+    *,
+    model: str,
+    task: Task,
+    champion: str,
+    candidate: str,
+    since: datetime,
+    delay: timedelta,
+) -> PairedOutcomes:
+    """Count the pairs whose label is due: of classes, whose decision is right; of a regression, whose score is nearer.
+
+    A row is due when it is older than the delay of its label, whatever is known of it before; see ``log_window``.
+
+    Args:
+        log: Folder of the inference log; complete segments are compacted first.
+        labels: Folder of the label store.
+        model: The model's name.
+        task: Says how answers are compared with labels.
+        champion: The version that answered.
+        candidate: The version that was its shadow.
+        since: Requests from then on.
+        delay: After an event, so long until its label is known.
+    """
+    compaction.compact(log)
+    files = compaction.files(log)
+    with duckdb.connect(config={"memory_limit": "1500MB"}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        labeled.log_view(connection, files, model)
+        labeled.join_labels(connection, labels, max(delay, labeled.CLOCK_TOLERANCE))
+        now = labeled.clock(connection)
+        listed = ", ".join(literal(str(path)) for path in files)
+        if now is None or not listed or not _has_shadows(connection, listed):
+            return PairedOutcomes()
+        right, other = (_is_right(name) for name in ("champion", "shadow"))
+        nearer = "abs(shadow.score - label::DOUBLE) < abs(champion.score - label::DOUBLE)"
+        farther = "abs(shadow.score - label::DOUBLE) > abs(champion.score - label::DOUBLE)"
+        wins, losses = (
+            (nearer, farther) if task == "regression" else (f"{other} AND NOT {right}", f"{right} AND NOT {other}")
+        )
+        query = f"""
+            SELECT count(*), count(label), count(*) FILTER (WHERE {wins}), count(*) FILTER (WHERE {losses})
+            FROM labeled champion
+            JOIN (
+                SELECT request_id, "row", decision, score
+                FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)
+                WHERE shadow AND model = {literal(model)} AND release = {literal(candidate)}
+            ) shadow USING (request_id, "row")
+            WHERE champion.release = {literal(champion)} AND champion."at" >= {_time(since)}
+              AND champion.event_time <= {_time(now - delay)}
+        """
+        row: Any = connection.execute(query).fetchone()
+    due, known, won, lost = map(int, row)
+    return PairedOutcomes(due=due, wins=won, ties=known - won - lost, losses=lost)
+
+
+def _has_shadows(connection: duckdb.DuckDBPyConnection, listed: str) -> bool:
+    query = f"DESCRIBE SELECT * FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    return "shadow" in {row[0] for row in connection.execute(query).fetchall()}
+
+
+def _is_right(name: str) -> str:
+    """Return the condition that a version's decision is the label; a version that decides nothing is never right."""
+    return f"coalesce({name}.decision = label, false)"
+
+
+def _time(moment: datetime) -> str:
+    return f"{literal(moment.isoformat())}::TIMESTAMPTZ"
