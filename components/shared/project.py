@@ -434,10 +434,10 @@ _PUBLIC_KEY = r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KE
 class ReleaseSettings(Section):
     """How a promoted model is released."""
 
-    strategy: Literal["basic", "shadow", "canary"] = Field(
+    strategy: Literal["basic", "shadow", "canary", "ab"] = Field(
         "basic",
         description="basic: switch all traffic at once; shadow: score copies of the requests first; canary: answer a "
-        "growing share of them.",
+        "growing share of them; ab: answer a share of the entities until outcomes show which version is better.",
     )
     tolerance: float = Field(
         1e-5, gt=0, description="Largest difference between the server's answers and those recorded in training."
@@ -471,8 +471,23 @@ class ReleaseSettings(Section):
         0.01, ge=0, lt=1, description="By how much less often a candidate may be right that is 'not worse'."
     )
     labels_error: float = Field(
-        0.05, gt=0, lt=1, description="Probability with which a candidate takes over that is not as 'labels' says."
+        0.05,
+        gt=0,
+        lt=1,
+        description="Probability with which a candidate takes over that is not as 'labels' says; ab: of a difference, "
+        "on either side, that is not there.",
     )
+    ab_share: int = Field(50, ge=1, le=99, description="ab: percentage of the entities that the candidate answers.")
+    ab_metric: Literal["labels", "outcomes"] = Field(
+        "labels",
+        description="ab: labels: the share of right decisions (of a regression, the absolute error); outcomes: the "
+        "mean of the figures of 'perennial outcomes add'.",
+    )
+    smallest_effect: float | None = Field(
+        None, gt=0, description="ab: the difference of the means that would be worth a release, in the metric's unit."
+    )
+    power: float = Field(0.8, gt=0, lt=1, description="ab: probability of finding a difference of that size.")
+    look_every_s: float = Field(86400.0, gt=0, description="ab: seconds between two looks at the outcomes.")
     approvers: tuple[str, ...] = Field(
         (), description="Accounts one of which must approve a candidate before it takes over; none is needed if empty."
     )
@@ -486,6 +501,10 @@ class ReleaseSettings(Section):
     def _in_order(self) -> "ReleaseSettings":
         if any(later <= earlier for earlier, later in pairwise(self.shares)):
             raise ValueError(f"'shares' {list(self.shares)} do not grow; each step needs a larger share")
+        if self.strategy == "ab" and self.smallest_effect is None:
+            raise ValueError(
+                "the strategy 'ab' needs 'smallest_effect': the difference of the means that would be worth a release"
+            )
         if self.labels != "none" and self.strategy != "shadow":
             raise ValueError(
                 f"'labels' is {self.labels!r}, but only the strategy 'shadow' answers the same requests with both "

@@ -185,6 +185,25 @@ def canary(workspace: Workspace, canaries: int = 5000) -> list[Row]:
     ]
 
 
+def ab(workspace: Workspace, tests: int = 2000) -> list[Row]:
+    """Count A/B tests of equal versions that find a difference, and those that find one of the wanted size."""
+    [environment] = environments.prepare(["drift"]).values()
+    measured = workspace.run(environment.python, "ab", "ab", tests, 7)
+    apart, found = (int(measured[name]) for name in ("told_apart", "found"))
+    spread = 1.96 * (apart * (tests - apart) / tests**3) ** 0.5
+    shown = f"{apart} of {tests}, {apart / tests:.1%} (95 % interval +- {spread:.1%})"
+    saved = measured["entities"] / measured["planned"]
+    return [
+        Row("A/B tests of equal versions that find a difference", shown, "planned: 5 %", f"{apart / tests / 0.05:.2f}"),
+        Row(
+            "A/B tests that find a difference of the wanted size",
+            f"{found} of {tests}, after {measured['entities']:,.0f} entities on average",
+            f"planned: 80 %, at most {measured['planned']:,.0f} entities",
+            f"{saved:.2f} of the entities",
+        ),
+    ]
+
+
 def retrieval(workspace: Workspace, entities: int = 100_000) -> list[Row]:
     """Compare retrieval through Feast with a hand-written ASOF join of DuckDB."""
     [environment] = environments.prepare(["feature_retrieval"]).values()
@@ -262,6 +281,7 @@ PARTS: Mapping[str, BenchPart] = {
     "detection": BenchPart(detection, long=True),
     "monitoring": BenchPart(monitoring, long=True),
     "canary": BenchPart(canary, long=True),
+    "ab": BenchPart(ab, long=True),
     "retrieval": BenchPart(retrieval),
     "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": BenchPart(tuning),

@@ -474,6 +474,28 @@ def labels_add(
     verb.add(options, table, LabelColumns(request_id, entity, time, label, known_at))
 
 
+@main.group()
+def outcomes() -> None:
+    """Figures of entities that are no labels, such as what they bought, by which an A/B test compares two versions."""
+
+
+@outcomes.command(name="add")
+@shared.local_target
+@click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--value", default="value", show_default=True, metavar="COLUMN", help="The column with the figure.")
+@click.option("--request-id", metavar="COLUMN", help="The column with the request's id (default: request_id).")
+@click.option("--entity", metavar="COLUMN", help="The column with the entity (default: the project's).")
+@click.option("--time", metavar="COLUMN", help="The column with the event time (default: the project's).")
+def outcomes_add(
+    options: TargetOptions, table: Path, value: str, request_id: str | None, entity: str | None, time: str | None
+) -> None:
+    """Add the figures of TABLE (CSV or parquet), by request id or by entity and time; again does nothing."""
+    from pipelines.command.verbs import labels as verb
+    from pipelines.scoring.late_labels import LabelColumns
+
+    verb.add_outcomes(options, table, LabelColumns(request_id, entity, time, value, None))
+
+
 @main.command()
 @shared.local_target
 @click.argument("entities", nargs=-1, required=True, metavar="ENTITY...")

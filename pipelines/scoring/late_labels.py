@@ -30,13 +30,14 @@ class LabelColumns:
     known_at: str | None = None
 
 
-def read(project: Project, table: Path, columns: LabelColumns) -> pa.Table:
+def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bool = False) -> pa.Table:
     """Read labels in the schema of the label store; rows without a label are left out.
 
     Args:
         project: Its entity, event time and label column are the names that a table has by default.
         table: A CSV or parquet file.
         columns: Other names of columns.
+        as_numbers: Whether the column of the label must have numbers, as that of a regression.
 
     Raises:
         InputError: If the file cannot be read, lacks columns, or a key or time is missing.
@@ -62,7 +63,7 @@ def read(project: Project, table: Path, columns: LabelColumns) -> pa.Table:
             raise InputError(
                 f"{table.name} has {known[name].null_count} labels without '{name}'; expected a value in each row."
             )
-    if project.task == "regression":
+    if as_numbers or project.task == "regression":
         labels = _as(known[label], pa.float64(), table, label).cast(pa.string())
     else:
         labels = pa.array(texts(known, label), pa.string())

@@ -109,6 +109,11 @@ class State:
         return self.root / self.services.labels
 
     @property
+    def outcomes(self) -> Path:
+        """Figures of entities that are no labels, such as what they bought; A/B tests compare them."""
+        return self.folder / "outcomes"
+
+    @property
     def registry_uri(self) -> str:
         """The address of MLflow."""
         return self.services.registry

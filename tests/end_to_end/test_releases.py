@@ -125,6 +125,25 @@ def test_a_shadow_takes_over_once_labels_show_that_it_is_better(example):
     assert "it is better: of" in " ".join(history.split())
 
 
+def test_an_a_b_test_ends_with_the_version_that_is_right_for_more_entities(example):
+    folder, labels = example.parent / "tested", ".perennial/traffic/labels.parquet"
+    shutil.copytree(example, folder, symlinks=True)
+    tested = {"strategy": "ab", "approvers": [], "smallest_effect": 0.05, "look_every_s": 1}
+    edit(folder, release=tested | EXPOSED, split={"newest_days": 240, "validation": 0.25, "test": 0.25})
+    changed = ("--switch", "concept-drift@2025-05")
+    perennial("simulate", "--months", "26", *changed, cwd=folder)
+    with serving(folder):
+        perennial("run", cwd=folder)
+        perennial("simulate", "--months", "18", *changed, cwd=folder)
+        perennial("traffic", "--rate", "1000", "--months", "4", *changed, cwd=folder)
+        until(lambda: "A/B test: nothing of the needed outcomes" in status(folder))
+        assert "gets 50 % of the requests (ab, step 1 of 1)" in status(folder)
+        perennial("labels", "add", labels, cwd=folder)
+        until(lambda: "no release is under way; release 4" in status(folder))
+    history = " ".join(perennial("release", "history", cwd=folder).stdout.split())
+    assert "it is better, as look" in history and "labels 0." in history
+
+
 def test_a_rollback_takes_a_release_back_that_waits(example):
     edit(example, release={"strategy": "canary", "approvers": [], **EXPOSED}, training={"batch_size": 32})
     with serving(example):

@@ -143,3 +143,26 @@ def test_an_empty_table_adds_nothing(tmp_path):
 
     assert (added.rows, added.is_new) == (0, False) and not (tmp_path / "labels").exists()
     assert json.dumps(label_store.query(tmp_path / "labels"))
+
+
+def test_outcomes_are_numbers_of_requests_or_entities_and_are_forgotten_with_them(table, tmp_path):
+    (tmp_path / "project.yaml").write_text(PROJECT.format(task="binary"))
+    sales = table("customer,at,amount\nada,2026-01-02,12.5\ngrace,2026-01-02,-3\n", "sales.csv")
+    store = tmp_path / ".perennial" / "outcomes"
+
+    def command(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(cli.main, [*arguments, "--project", str(tmp_path)])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "added 2 outcomes" in command("outcomes", "add", str(sales), "--value", "amount")
+    assert "these 2 outcomes were added before" in command("outcomes", "add", str(sales), "--value", "amount")
+    [path] = store.glob("*.parquet")
+    assert pq.read_table(path)["label"].to_pylist() == ["12.5", "-3"]
+    assert not (tmp_path / ".perennial" / "labels").exists()
+    assert "lacks the columns ['value']" in command("outcomes", "add", str(sales), code=2)
+    words = table("customer,value\nada,much\n", "words.csv")
+    assert "cannot be read as double" in command("outcomes", "add", str(words), code=2)
+
+    assert "1 labels" in command("forget", "ada")
+    assert pq.read_table(path)["entity"].to_pylist() == ["grace"]

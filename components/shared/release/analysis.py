@@ -24,9 +24,10 @@ from pydantic import Field
 
 from components.shared.documents.document import Part
 from components.shared.documents.traffic_counts import LATENCY_EDGES_MS, ShadowCounts, TrafficCounts, VersionCounts
-from components.shared.release import outcomes
-from components.shared.release.outcomes import PairedOutcomes
+from components.shared.release import outcomes, trial
+from components.shared.release.outcomes import LabelVerdict, PairedOutcomes
 from components.shared.release.plan import Limits, Plan, PlanStep
+from components.shared.release.trial import Arms, Trial, TrialVerdict
 from components.shared.sequential.two_samples import OddsRise, log_mean
 
 CHECKS = ("failed", "refused", "slow", "scores")
@@ -57,6 +58,7 @@ class Exposure(Part):
         slow_ms: A request that takes longer is slow; None until the champion has answered enough.
         evidence: Check to the logarithms of its e-processes, over all steps so far.
         outcomes: What the labels of mirrored requests say; None while they are not looked at.
+        trial: What the outcomes of an A/B test say; likewise.
     """
 
     step: int
@@ -70,6 +72,7 @@ class Exposure(Part):
     slow_ms: float | None = None
     evidence: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     outcomes: PairedOutcomes | None = None
+    trial: Trial | None = None
 
     def following(self, step: int, now: datetime) -> "Exposure":
         """Return what is known when the next step begins: counts start at 0, evidence goes on."""
@@ -124,6 +127,22 @@ def look(exposure: Exposure, counts: TrafficCounts, *, former: str, candidate: s
     )
 
 
+def learn(plan: Plan, exposure: Exposure, known: PairedOutcomes | Arms | None, now: datetime) -> Exposure:
+    """Add what labels or outcomes say by now.
+
+    Args:
+        plan: Says what they are to show.
+        exposure: What was known.
+        known: The newest counts; None changes nothing.
+        now: The time of the look.
+    """
+    if isinstance(known, PairedOutcomes):
+        return exposure.model_copy(update={"outcomes": known})
+    if known is None or plan.trial is None:
+        return exposure
+    return exposure.model_copy(update={"trial": trial.looked(plan.trial, exposure.trial or Trial(), known, now)})
+
+
 def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime) -> StepVerdict:
     """Say what is to become of a step."""
     limit = len(CHECKS) / plan.limits.false_rollbacks
@@ -134,9 +153,13 @@ def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime) -> Step
     requests = exposure.candidate.requests
     if elapsed_s >= step.soak_s and requests >= step.min_requests:
         harmless = f"no harm in {requests} requests over {elapsed_s:.0f} s"
-        if plan.labels is None or not step.mirrored:
+        shown: LabelVerdict | TrialVerdict
+        if plan.labels is not None and step.mirrored:
+            shown = outcomes.judge(plan.labels, exposure.outcomes or PairedOutcomes())
+        elif plan.trial is not None:
+            shown = trial.judge(plan.trial, exposure.trial or Trial())
+        else:
             return StepVerdict("pass", harmless)
-        shown = outcomes.judge(plan.labels, exposure.outcomes or PairedOutcomes())
         if shown.outcome != "wait":
             return StepVerdict(shown.outcome, shown.reason)
         return StepVerdict("wait" if elapsed_s < step.deadline_s else "inconclusive", f"{harmless}, but {shown.reason}")

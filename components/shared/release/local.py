@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from components.shared import registry
 from components.shared.documents.release import RegisteredVersion
 from components.shared.release.champion_alias import MlflowChampionAlias
-from components.shared.release.driver import Recovery, ReleaseDriver
+from components.shared.release.driver import LateOutcomes, Recovery, ReleaseDriver
 from components.shared.release.file_journal import FileJournalStore
 from components.shared.release.folder import FolderTraffic
 from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
-from components.shared.release.outcomes import PairedOutcomes
 from components.shared.release.pace import Pace
 from components.shared.release.sample import Sample
 
@@ -28,7 +27,7 @@ def driver(
     *,
     manifests: Path | None = None,
     pace: Pace = PACE,
-    outcomes: Callable[[ReleaseJournal], PairedOutcomes | None] | None = None,
+    outcomes: Callable[[ReleaseJournal], LateOutcomes | None] | None = None,
 ) -> ReleaseDriver:
     """Return what releases to an endpoint's folder.
 
@@ -37,7 +36,7 @@ def driver(
         client: The registry.
         manifests: Folder with the candidate's release; None if the endpoint has it already.
         pace: How long the server may take.
-        outcomes: Reads what labels say of a release that is a shadow; None where nobody can.
+        outcomes: Reads what labels or outcomes say of a release that is exposed; None where nobody can.
     """
 
     def load_sample(release: RegisteredVersion) -> Sample:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from components.shared.documents.document import Part
 from components.shared.release.outcomes import LabelCriterion
+from components.shared.release.trial import TrialPlan
 
 
 class Limits(Part):
@@ -59,6 +60,7 @@ class Plan(Part):
         inconclusive: Whether too few requests take the candidate back, or hold it where it is until somebody decides.
         approvers: Accounts one of which must approve before the candidate takes over; none is needed if it is empty.
         labels: What the labels of mirrored requests must show before a mirrored step is passed; None asks for nothing.
+        trial: What the outcomes of an A/B test must show before its step is passed; likewise.
 
     >>> canary = Plan(strategy="canary", steps=(PlanStep(share=5, soak_s=600), PlanStep(share=100)))
     >>> [step.share for step in canary.exposures]
@@ -71,6 +73,7 @@ class Plan(Part):
     inconclusive: Literal["abort", "hold"] = "abort"
     approvers: tuple[str, ...] = ()
     labels: LabelCriterion | None = None
+    trial: TrialPlan | None = None
 
     @model_validator(mode="after")
     def _ends_with_everything(self) -> Self:
@@ -80,6 +83,11 @@ class Plan(Part):
         if self.steps[-1].mirrored:
             raise ValueError("the last step is mirrored; there is no champion left whose requests could be copied")
         return self
+
+    @property
+    def waits_for_outcomes(self) -> bool:
+        """Whether a step waits for what becomes known later."""
+        return self.labels is not None or self.trial is not None
 
     @property
     def exposures(self) -> tuple[PlanStep, ...]:

@@ -3,6 +3,7 @@
 from components.shared.project import ReleaseSettings
 from components.shared.release.outcomes import LabelCriterion
 from components.shared.release.plan import Limits, Plan, PlanStep
+from components.shared.release.trial import TrialPlan
 
 
 def plan_of(settings: ReleaseSettings) -> Plan:
@@ -19,6 +20,8 @@ def plan_of(settings: ReleaseSettings) -> Plan:
     match settings.strategy:
         case "shadow":
             exposures = [PlanStep(share=0, mirrored=True, **times)]
+        case "ab":
+            exposures = [PlanStep(share=settings.ab_share, **times)]
         case "canary":
             exposures = [PlanStep(share=share, **times) for share in settings.shares]
         case _:
@@ -31,6 +34,7 @@ def plan_of(settings: ReleaseSettings) -> Plan:
         ),
         inconclusive=settings.inconclusive,
         labels=_labels(settings),
+        trial=_trial(settings),
         approvers=settings.approvers,
     )
 
@@ -39,3 +43,16 @@ def _labels(settings: ReleaseSettings) -> LabelCriterion | None:
     if settings.labels == "none":
         return None
     return LabelCriterion(kind=settings.labels, margin=settings.labels_margin, error=settings.labels_error)
+
+
+def _trial(settings: ReleaseSettings) -> TrialPlan | None:
+    if settings.strategy != "ab":
+        return None
+    assert settings.smallest_effect is not None
+    return TrialPlan(
+        metric=settings.ab_metric,
+        smallest_effect=settings.smallest_effect,
+        power=settings.power,
+        error=settings.labels_error,
+        look_every_s=settings.look_every_s,
+    )

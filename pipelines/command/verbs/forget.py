@@ -16,5 +16,6 @@ def forget(options: TargetOptions, entities: Sequence[str]) -> None:
     backend.check_machine()
     removed = compaction.forget(backend.state.inference_log, entities, datetime.now(UTC))
     labels = label_store.forget(backend.state.labels, entities, removed)
+    labels += label_store.forget(backend.state.outcomes, entities, removed)
     click.echo(f"removed {len(removed):,} logged rows and {labels:,} labels")
     click.echo("rows that a running server has not handed over yet are removed by the next 'perennial monitor'")

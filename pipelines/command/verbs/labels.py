@@ -1,12 +1,24 @@
-"""``perennial labels add``: labels that have become known since the prediction."""
+"""``perennial labels add`` and ``outcomes add``: what has become known since the prediction."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from components.shared import label_store
 from pipelines.command.options import TargetOptions
 from pipelines.scoring import late_labels
+
+
+def add_outcomes(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) -> None:
+    """Add the figures of a table to the project's outcomes, and say how many."""
+    backend = options.open()
+    outcomes = late_labels.read(backend.project, table, columns, as_numbers=True)
+    added = label_store.add(backend.state.outcomes, outcomes, datetime.now(UTC))
+    if added.is_new:
+        click.echo(f"added {added.rows:,} outcomes; the release that is tested takes them into account")
+    else:
+        click.echo(f"nothing to do: these {added.rows:,} outcomes were added before")
 
 
 def add(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) -> None:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from components.shared import audit
 from components.shared.errors import InputError
-from components.shared.release import analysis, local
+from components.shared.release import analysis, local, trial
 from components.shared.release.driver import Progress, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Phase
@@ -64,6 +64,11 @@ def status(options: TargetOptions) -> None:
             "right alone", f"{seen.wins:,}", f"{seen.losses:,}", f"{seen.labeled:,} of {seen.due:,} due rows labeled"
         )
     console.print(table)
+    if exposure.trial is not None and journal.plan.trial is not None:
+        verdict = trial.judge(journal.plan.trial, exposure.trial)
+        crossed = exposure.trial.arms.crossed
+        both = f"; {crossed:,} entities were answered by both versions and count for neither" if crossed else ""
+        console.print(f"A/B test: {verdict.reason}{both}", highlight=False, markup=False, soft_wrap=True)
 
 
 def promote(options: TargetOptions) -> int:

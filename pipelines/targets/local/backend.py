@@ -22,7 +22,7 @@ from pipelines.audit.recording import AuditLog
 from pipelines.runs import Run, report
 from pipelines.targets import history, samples, state
 from pipelines.targets.local import endpoint, preparing, unchanged
-from pipelines.targets.local.labeled_pairs import LabeledPairs
+from pipelines.targets.local.late_outcomes import LateOutcomesReader
 from pipelines.targets.local.preparing import PreparedRun, RunPlan
 from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
@@ -270,9 +270,8 @@ class LocalBackend(Backend):
 
     def release_driver(self) -> ReleaseDriver:
         """Return what goes on with a release that waits; opens the registry."""
-        return local_release.driver(
-            self.state.endpoint, registry.open(self.state.registry_uri), outcomes=LabeledPairs(self.project, self.state)
-        )
+        reader = LateOutcomesReader(self.project, self.state)
+        return local_release.driver(self.state.endpoint, registry.open(self.state.registry_uri), outcomes=reader)
 
     @property
     def audit(self) -> AuditLog:

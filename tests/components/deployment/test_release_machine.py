@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.traffic_counts import TrafficCounts, VersionCounts
 from components.shared.errors import InputError, StepFailed
+from components.shared.project import ReleaseSettings
 from components.shared.release import machine, plan, routing, strategy
-from components.shared.release.driver import ReleaseDriver
+from components.shared.release.driver import LateOutcomes, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Event, Phase, ReleaseState, Resumed
 from components.shared.release.outcomes import LabelCriterion, PairedOutcomes
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from components.shared.release.sample import Sample
+from components.shared.release.trial import Arm, Arms, TrialPlan
 
 NAME = "model"
 CANARY = Plan(
@@ -208,7 +210,7 @@ class MemoryJournal:
 def process(
     world: World,
     sleep: Callable[[float], None] | None = None,
-    outcomes: Callable[[ReleaseJournal], PairedOutcomes | None] | None = None,
+    outcomes: Callable[[ReleaseJournal], LateOutcomes | None] | None = None,
 ) -> ReleaseDriver:
     """A process that knows nothing but the world."""
     sample = Sample(NAME, "2", [], [], 0.0)
@@ -476,6 +478,59 @@ def test_a_shadow_that_labels_show_to_be_worse_is_taken_back_and_remembered():
 
     assert (progress.outcome, progress.harmful, world.at_rest()) == ("rolled back", True, "1")
     assert "it is right less often than the champion" in world.harmful["2"]
+
+
+TESTED = Plan(
+    strategy="ab",
+    steps=(PlanStep(share=50, min_requests=10, deadline_s=86400), PlanStep(share=100)),
+    trial=TrialPlan(smallest_effect=0.05, look_every_s=60),
+)
+
+
+def outcomes_of(mean: float, entities: int) -> Callable[[ReleaseJournal], Arms]:
+    """Two groups of the same size, of which the champion's is right in half of the cases."""
+    groups = {
+        name: Arm(entities=entities, mean=m, variance=0.25) for name, m in (("champion", 0.5), ("candidate", mean))
+    }
+    return lambda journal: Arms(**groups)
+
+
+@pytest.mark.parametrize(
+    ("mean", "entities", "outcome", "answers", "words"),
+    [
+        (0.6, 20, "waiting", None, "nothing of the needed outcomes are known after 0 looks"),
+        (0.7, 1000, "released", "2", "it is better, as look 1 shows"),
+        (0.3, 1000, "rolled back", "1", "it is worse, as look 1 shows"),
+        (0.5, 9000, "rolled back", "1", "there is hardly a difference of 0.05 in labels"),
+    ],
+)
+def test_an_a_b_test_ends_as_its_outcomes_say(mean, entities, outcome, answers, words):
+    world = begun(TESTED)
+    assert world.shares == {"1": 50, "2": 50}
+    world.request(20, 20)
+
+    progress = process(world, outcomes=outcomes_of(mean, entities)).advance(NOW)
+
+    assert progress.outcome == outcome and words in progress.reason
+    assert ("2" in world.harmful) is (mean < 0.5)
+    if answers:
+        assert world.at_rest() == answers
+
+
+def test_settings_that_cannot_decide_anything_are_refused():
+    for wrong, sentence in (
+        ({"strategy": "ab"}, "needs 'smallest_effect'"),
+        ({"labels": "better"}, "only the strategy 'shadow' answers the same requests with both"),
+        ({"strategy": "canary", "labels": "not worse"}, "'strategy' is 'canary'"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            ReleaseSettings.model_validate(wrong)
+    chosen = ReleaseSettings(strategy="ab", smallest_effect=0.02, ab_share=30, ab_metric="outcomes")
+    planned = strategy.plan_of(chosen)
+    assert [step.share for step in planned.steps] == [30, 100]
+    assert planned.trial == TrialPlan(metric="outcomes", smallest_effect=0.02)
+    labeled = strategy.plan_of(ReleaseSettings(strategy="shadow", labels="not worse"))
+    assert labeled.labels == LabelCriterion(kind="not worse", margin=0.01) and labeled.trial is None
 
 
 def test_labels_that_never_come_are_inconclusive():

@@ -1,0 +1,141 @@
+"""An A/B test of a candidate: entities stay with one version, and the two groups' outcomes are compared now and then.
+
+The groups are of different people, therefore the comparison is of two means, by a group sequential test
+(``components.shared.sequential.group_sequential``). How many entities it needs follows from the smallest effect that
+would be worth a release, and from how much outcomes vary, which the outcomes themselves tell.
+"""
+
+from datetime import datetime, timedelta
+from math import sqrt
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from components.shared.documents.document import Part
+from components.shared.sequential.group_sequential import bounds, information
+
+_FEWEST = 30
+"""Entities of each version before the first look: a mean of fewer is not normal."""
+_LEAST_GROWTH = 0.01
+
+
+class TrialPlan(Part):
+    """What an A/B test is to find.
+
+    Args:
+        metric: "labels": the share of right decisions (of a regression, the error below the champion's); "outcomes":
+            the mean of the figures that ``perennial outcomes add`` brings.
+        smallest_effect: The difference of the means that would be worth a release, in the unit of the metric.
+        power: Probability of finding a difference of that size; between 0 and 1.
+        error: Probability of finding one, on either side, where there is none.
+        look_every_s: Seconds between two looks at the outcomes.
+    """
+
+    metric: Literal["labels", "outcomes"] = "labels"
+    smallest_effect: float = Field(gt=0)
+    power: float = Field(default=0.8, gt=0, lt=1)
+    error: float = Field(default=0.05, gt=0, lt=1)
+    look_every_s: float = Field(default=86400.0, gt=0)
+
+
+class Arm(Part):
+    """The outcomes of the entities that one version answered: how many, their mean, and the variance between them."""
+
+    entities: int = 0
+    mean: float = 0.0
+    variance: float = 0.0
+
+
+class Arms(Part):
+    """Both groups; ``crossed`` is the number of entities that both versions answered, who count for neither."""
+
+    champion: Arm = Arm()
+    candidate: Arm = Arm()
+    crossed: int = 0
+
+    @property
+    def difference(self) -> float:
+        """The candidate's mean less the champion's."""
+        return self.candidate.mean - self.champion.mean
+
+    @property
+    def information(self) -> float | None:
+        """1 / the variance of the difference; None while there are too few entities, or all have the same outcome."""
+        if min(self.champion.entities, self.candidate.entities) < _FEWEST:
+            return None
+        variance = sum(arm.variance / arm.entities for arm in (self.champion, self.candidate))
+        return 1 / variance if variance > 0 else None
+
+
+class TrialLook(Part):
+    """One look: when, after which fraction of the planned information, the statistic and its bound."""
+
+    at: datetime
+    fraction: float
+    z: float
+    bound: float
+
+
+class Trial(Part):
+    """What is known of an A/B test so far."""
+
+    arms: Arms = Arms()
+    looks: tuple[TrialLook, ...] = ()
+
+
+class TrialVerdict(NamedTuple):
+    """What the outcomes show so far."""
+
+    outcome: Literal["wait", "pass", "fail", "inconclusive"]
+    reason: str
+
+
+def looked(plan: TrialPlan, trial: Trial, arms: Arms, now: datetime) -> Trial:
+    """Take the newest outcomes, and compare them if it is time for a look.
+
+    Args:
+        plan: Says how often, and how large an effect is to be found.
+        trial: What was known.
+        arms: The outcomes of all entities so far.
+        now: The time of the look.
+    """
+    trial = trial.model_copy(update={"arms": arms})
+    known = arms.information
+    if known is None:
+        return trial
+    fraction = known / information(plan.smallest_effect, plan.error, plan.power)
+    last = trial.looks[-1] if trial.looks else None
+    if last is not None and (
+        last.fraction >= 1
+        or now - last.at < timedelta(seconds=plan.look_every_s)
+        or fraction < last.fraction + _LEAST_GROWTH
+    ):
+        return trial
+    fractions = [*(look.fraction for look in trial.looks), fraction]
+    bound = bounds(plan.error, fractions, [look.bound for look in trial.looks])[-1]
+    look = TrialLook(at=now, fraction=fraction, z=arms.difference * sqrt(known), bound=bound)
+    return trial.model_copy(update={"looks": (*trial.looks, look)})
+
+
+def judge(plan: TrialPlan, trial: Trial) -> TrialVerdict:
+    """Say what the last look shows; once it has shown something, later outcomes change nothing."""
+    shown = f"{_shown(plan, trial.arms)}"
+    for number, look in enumerate(trial.looks, start=1):
+        if abs(look.z) >= look.bound:
+            is_better = look.z > 0
+            word = "better" if is_better else "worse"
+            found = f"it is {word}, as look {number} shows (z = {look.z:+.2f} beyond {look.bound:.2f}): {shown}"
+            return TrialVerdict("pass" if is_better else "fail", found)
+    if trial.looks and trial.looks[-1].fraction >= 1:
+        return TrialVerdict(
+            "inconclusive", f"there is hardly a difference of {plan.smallest_effect:g} in {plan.metric}: {shown}"
+        )
+    done = f"{trial.looks[-1].fraction:.0%}" if trial.looks else "nothing"
+    return TrialVerdict("wait", f"{done} of the needed outcomes are known after {len(trial.looks)} looks: {shown}")
+
+
+def _shown(plan: TrialPlan, arms: Arms) -> str:
+    return (
+        f"{plan.metric} {arms.candidate.mean:.4g} of {arms.candidate.entities:,} entities against "
+        f"{arms.champion.mean:.4g} of {arms.champion.entities:,}"
+    )

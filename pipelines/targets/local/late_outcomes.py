@@ -1,0 +1,64 @@
+"""What labels and outcomes say of a release, read from the project's folders as seldom as they change."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from components.shared.project import Project
+from components.shared.release.driver import LateOutcomes
+from components.shared.release.journal import ReleaseJournal
+from pipelines.targets.state import State
+
+_AT_MOST_EVERY_S = 60.0
+
+
+class LateOutcomesReader:
+    """Counts the rows of a release again when labels or outcomes were added, or a minute later: the log grows, too.
+
+    Args:
+        project: Its label has the delay.
+        state: Where log, labels and outcomes are.
+        timer_s: A monotonic clock in seconds.
+    """
+
+    def __init__(self, project: Project, state: State, timer_s: Callable[[], float] = time.monotonic) -> None:
+        self._project, self._state, self._timer_s = project, state, timer_s
+        self._seen: tuple[str, ...] = ()
+        self._counted_s = float("-inf")
+        self._outcomes: LateOutcomes | None = None
+
+    def __call__(self, journal: ReleaseJournal) -> LateOutcomes | None:
+        """Return the counts; None before the release is exposed."""
+        if journal.exposure is None or journal.former is None:
+            return None
+        store = self._store(journal)
+        added = sorted(path.name for path in store.glob("*.parquet"))
+        seen = (journal.version, journal.former, str(store), *added)
+        if seen != self._seen or self._timer_s() - self._counted_s >= _AT_MOST_EVERY_S:
+            self._outcomes = self._count(journal, store)
+            self._seen, self._counted_s = seen, self._timer_s()
+        return self._outcomes
+
+    def _store(self, journal: ReleaseJournal) -> Path:
+        trial = journal.plan.trial
+        return self._state.outcomes if trial is not None and trial.metric == "outcomes" else self._state.labels
+
+    def _count(self, journal: ReleaseJournal, store: Path) -> LateOutcomes:
+        # DuckDB and pyarrow are of no use to the other commands.
+        from components.shared.inference_log import arms, pairs
+
+        assert journal.exposure is not None and journal.former is not None
+        log, name, task, since = (
+            self._state.inference_log,
+            self._project.name,
+            self._project.task,
+            journal.exposure.began,
+        )
+        delay = timedelta(days=self._project.label.delay_days)
+        versions = {"champion": journal.former, "candidate": journal.version}
+        if journal.plan.trial is None:
+            return pairs.count(log, store, model=name, task=task, since=since, delay=delay, **versions)
+        # An outcome is known when it is added.
+        measured, wait = (None, timedelta(0)) if store == self._state.outcomes else (task, delay)
+        return arms.count(log, store, model=name, task=measured, since=since, delay=wait, **versions)
