@@ -20,4 +20,4 @@ def decision(
 
     decided = logic.decide(bundle.project(project.path), window.path, drift.path, performance.path)
     decided.write(outcome.path)
-    return decided.action in ("retrain", "roll back")
+    return decided.calls_for_model

@@ -785,6 +785,22 @@ class Project(Section):
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")
 
     @model_validator(mode="after")
+    def _labels_can_decide(self) -> "Project":
+        release, delay_s = self.release, self.label.delay_days * 86400
+        by_labels = release.labels != "none" or (release.strategy == "ab" and release.ab_metric == "labels")
+        by_log = by_labels or release.strategy == "ab"
+        if by_log and not self.monitoring.log:
+            raise ValueError(
+                "the release waits for labels or outcomes of logged requests, but 'monitoring: log' is false"
+            )
+        if by_labels and release.deadline_s <= delay_s:
+            raise ValueError(
+                f"the release waits for labels, which come {self.label.delay_days} days after a request, but its "
+                f"'deadline_s' {release.deadline_s:g} is no later than that ({delay_s}); raise it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _directions_can_be_kept(self) -> "Project":
         if not self.features.monotone:
             return self

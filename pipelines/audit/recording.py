@@ -65,12 +65,20 @@ def who() -> str:
         return "unknown"
 
 
-def decided(run: Run) -> tuple[str, dict[str, Any]] | None:
-    """Return what a run decided, as kind and details; None if it came to no decision."""
+def decided(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """Return what a run decided, in order, as kinds and details: what monitoring came to, and what of a candidate."""
     common: dict[str, Any] = {"run": run.id, "pipeline": run.pipeline}
-    if (path := _present(run, "decision.outcome", MonitoringDecision)) is not None:
-        decision = MonitoringDecision.read(path)
-        return "monitoring", common | {"action": decision.action, "cause": decision.cause, "reasons": decision.reasons}
+    return [entry for entry in (_monitored(run, common), _judged(run, common)) if entry is not None]
+
+
+def _monitored(run: Run, common: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    if (path := _present(run, "decision.outcome", MonitoringDecision)) is None:
+        return None
+    decision = MonitoringDecision.read(path)
+    return "monitoring", common | {"action": decision.action, "cause": decision.cause, "reasons": decision.reasons}
+
+
+def _judged(run: Run, common: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     if (path := _present(run, "gate.verdict", Verdict)) is None:
         return None
     verdict = Verdict.read(path)

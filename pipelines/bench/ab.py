@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from components.shared.release.trial import Arm, Arms, Trial, TrialPlan, judge, looked
+from components.shared.release.looks import looked
+from components.shared.release.trial import Arm, Arms, Trial, TrialPlan, judge
 from components.shared.sequential.group_sequential import information
 
 RATE, EFFECT, PER_DAY = 0.3, 0.03, 200

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from components.shared.errors import InputError
@@ -67,6 +68,8 @@ class PipelineEntry:
     """Sections of the report, see ``pipelines/runs/report/sections``."""
     closing: Callable[[runs.Run], Sequence[str]] = field(default=closing.finished)
     """What the command says at the end of a finished run, one sentence a line."""
+    goes_on: tuple[str, ...] = ()
+    """Steps that end a run only if they return False; after True, further steps have to end it."""
     module: str | None = None
     """The module that ``load`` imports: what kfp derives from it is kept in the user's cache. None keeps nothing."""
 
@@ -130,9 +133,20 @@ class PipelineEntry:
         values = {parameter.name: getattr(context, parameter.name) for parameter in dataclasses.fields(context)}
         return {name: value for name, value in values.items() if name in self.parameters}
 
-    def exit_code(self, states: Mapping[str, str]) -> int | None:
-        """Return what a run ended with, from the states of its steps; None if no ending was reached."""
-        return next((code for step, code in self.endings.items() if states.get(step) in ("done", "cached")), None)
+    def exit_code(self, states: Mapping[str, str], outputs: Mapping[str, Any] = MappingProxyType({})) -> int | None:
+        """Return what a run ended with; None if no ending was reached.
+
+        Args:
+            states: Step to its state.
+            outputs: ``step.output`` to a value, where they are known.
+        """
+        ended = (
+            code
+            for step, code in self.endings.items()
+            if states.get(step) in ("done", "cached")
+            and not (step in self.goes_on and outputs.get(f"{step}.Output") is True)
+        )
+        return next(ended, None)
 
 
 def _training() -> Any:
@@ -232,6 +246,7 @@ PIPELINES: dict[str, PipelineEntry] = {
             load=_loop,
             module="pipelines.definitions.loop",
             endings={"rejection": runs.REJECTED, "deployment": runs.OK, "decision": runs.OK},
+            goes_on=("decision",),
             sections=(
                 "steps", "monitoring", "gate", "data", "features", "tuning", "metrics", "slices", "fairness",
                 "robustness", "value", "card", "lineage",

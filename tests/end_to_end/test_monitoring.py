@@ -217,6 +217,8 @@ def test_the_pipeline_of_the_loop_replaces_a_model_once_the_world_has_changed_ba
 
     run = load(max((example / ".perennial" / "runs").iterdir()) / "run.json")
     assert "the loss has risen" in closed and "released version 3" in closed
+    recorded = perennial("audit", "show", cwd=example).stdout
+    assert "release 3" in " ".join(recorded.split()) and recorded.count("monitoring") >= 2
     assert all(step.state == "done" for step in run.steps if step.name != "rejection")
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "Monitoring says: retrain. Version 3 was released." in page

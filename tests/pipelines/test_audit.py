@@ -187,9 +187,8 @@ def made_run(folder: Path, exit_code: int, **artifacts: Any) -> Run:
 def test_a_release_is_recorded_with_its_version_package_and_the_rules_it_passed(tmp_path):
     version = RegisteredVersion(name="small", version="4", storage_uri="s3://b/4", manifest_sha256="d" * 64)
     run = made_run(tmp_path, runs.OK, gate__verdict=documents.verdict(), registration__release=version)
-    decided = recording.decided(run)
+    [decided] = recording.decided(run)
 
-    assert decided is not None
     kind, details = decided
     assert (kind, details["version"], details["manifest_sha256"], details["run"]) == ("release", "4", "d" * 64, "r1")
     assert details["rules"] and all(rule["passed"] for rule in details["rules"])
@@ -202,7 +201,7 @@ def test_a_rejection_and_a_look_are_recorded_with_their_reasons_and_a_failed_run
     (tmp_path / "failed").mkdir()
     failed = made_run(tmp_path / "failed", runs.FAILED, gate__verdict=documents.verdict())
 
-    kinds = [decided[0] if (decided := recording.decided(run)) else None for run in (rejected, looked, failed)]
+    kinds = [next((kind for kind, _ in recording.decided(run)), None) for run in (rejected, looked, failed)]
     assert kinds == ["rejection", "monitoring", None]
 
 

@@ -65,6 +65,16 @@ def test_the_steps_that_finished_say_what_a_run_ended_with(states, code):
     assert catalog.entry("training").exit_code(states) == code
 
 
+def test_a_loop_that_decided_to_retrain_has_not_ended_with_its_decision():
+    """Whatever stops the run in between, nothing was trained: that is no success."""
+    loop, decided = catalog.entry("loop"), {"decision": "done", "ingestion": "skipped", "deployment": "skipped"}
+
+    assert loop.exit_code(decided, {"decision.Output": True}) is None
+    assert loop.exit_code(decided, {"decision.Output": False}) == runs.OK
+    assert loop.exit_code(decided | {"deployment": "done"}, {"decision.Output": True}) == runs.OK
+    assert loop.exit_code(decided | {"rejection": "done"}, {"decision.Output": True}) == runs.REJECTED
+
+
 def test_a_pipeline_that_does_not_exist_is_one_sentence():
     with pytest.raises(
         InputError, match=r"there is no pipeline 'moon'; expected one of \['batch-scoring', 'loop', 'materialization', "

@@ -271,7 +271,7 @@ def test_a_server_that_refuses_is_asked_once_and_the_run_goes_on(quiet, tmp_path
 
     assert asked == ["/api/v1/lineage"]
     [sentence] = told.sentences
-    assert sentence.startswith("no lineage is sent any more: OpenLineage says HTTPError: 422")
+    assert sentence.startswith("this run sends no further OpenLineage events (HTTPError: 422")
     assert told.states == ["split running", "split done"]
 
 
@@ -281,5 +281,5 @@ def test_a_configuration_that_makes_no_sense_is_said_and_the_run_goes_on(quiet, 
 
     lived(told, tmp_path)
 
-    assert len(told.sentences) == 1 and "no lineage is sent any more" in told.sentences[0]
+    assert len(told.sentences) == 1 and "this run sends no further OpenLineage events" in told.sentences[0]
     assert isinstance(observed(told, project(), tmp_path), LineageObserver)

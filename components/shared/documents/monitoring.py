@@ -267,6 +267,11 @@ class MonitoringDecision(Document):
     """The day on which a risen loss most probably began to be higher; None if none has risen."""
 
     @property
+    def calls_for_model(self) -> bool:
+        """Return whether another model should answer: a newly trained one, or the former."""
+        return self.action in ("retrain", "roll back")
+
+    @property
     def is_costly(self) -> bool:
         """Return whether more wrong answers are proven, or to be expected because inputs or scores drifted."""
         changed = {signal.name for signal in self.signals if signal.is_found}

@@ -1,5 +1,6 @@
 """The outcomes of the entities that each of two versions answered."""
 
+import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def count(
         delay: After an event, so long until its outcome is known.
     """
     compaction.compact(log)
-    with duckdb.connect(config={"memory_limit": "1500MB"}) as connection:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        duckdb.connect(config={"memory_limit": "1500MB", "temp_directory": scratch}) as connection,
+    ):
         connection.execute("SET TimeZone = 'UTC'")
         labeled.log_view(connection, compaction.files(log), model)
         labeled.join_labels(connection, store, max(delay, labeled.CLOCK_TOLERANCE))

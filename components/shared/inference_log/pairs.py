@@ -1,5 +1,6 @@
 """What a shadow and the champion said of the same rows, counted by whose answer the label agrees with."""
 
+import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ def count(
 ) -> PairedOutcomes:
     """Count the pairs whose label is due: of classes, whose decision is right; of a regression, whose score is nearer.
 
-    A row is due when it is older than the delay of its label, whatever is known of it before; see ``log_window``.
+    A row is due when it is older than the delay of its label, whatever is known of it before; see ``log_window``. An
+    entity counts once, with its first row: rows of one person, and requests that are sent again, are no independent
+    evidence.
 
     Args:
         log: Folder of the inference log; complete segments are compacted first.
@@ -39,7 +42,7 @@ def count(
     """
     compaction.compact(log)
     files = compaction.files(log)
-    with duckdb.connect(config={"memory_limit": "1500MB"}) as connection:
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config=_settings(scratch)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         labeled.log_view(connection, files, model)
         labeled.join_labels(connection, labels, max(delay, labeled.CLOCK_TOLERANCE))
@@ -54,7 +57,8 @@ def count(
             (nearer, farther) if task == "regression" else (f"{other} AND NOT {right}", f"{right} AND NOT {other}")
         )
         query = f"""
-            SELECT count(*), count(label), count(*) FILTER (WHERE {wins}), count(*) FILTER (WHERE {losses})
+            WITH pairs AS (
+            SELECT champion.label AS label, {wins} AS won, {losses} AS lost
             FROM labeled champion
             JOIN (
                 SELECT request_id, "row", decision, score
@@ -63,10 +67,22 @@ def count(
             ) shadow USING (request_id, "row")
             WHERE champion.release = {literal(champion)} AND champion."at" >= {_time(since)}
               AND champion.event_time <= {_time(now - delay)}
+            QUALIFY row_number() OVER (
+                PARTITION BY coalesce(champion.entity, champion.request_id || ' ' || champion."row")
+                ORDER BY champion."at", champion.request_id, champion."row"
+            ) = 1
+            )
+            SELECT count(*), count(label), count(*) FILTER (WHERE label IS NOT NULL AND won),
+                   count(*) FILTER (WHERE label IS NOT NULL AND lost)
+            FROM pairs
         """
         row: Any = connection.execute(query).fetchone()
     due, known, won, lost = map(int, row)
     return PairedOutcomes(due=due, wins=won, ties=known - won - lost, losses=lost)
+
+
+def _settings(scratch: str) -> dict[str, str | bool | int | float | list[str]]:
+    return {"memory_limit": "1500MB", "temp_directory": scratch}
 
 
 def _has_shadows(connection: duckdb.DuckDBPyConnection, listed: str) -> bool:

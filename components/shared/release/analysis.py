@@ -27,7 +27,7 @@ from components.shared.documents.traffic_counts import LATENCY_EDGES_MS, ShadowC
 from components.shared.release import outcomes, trial
 from components.shared.release.outcomes import LabelVerdict, PairedOutcomes
 from components.shared.release.plan import Limits, Plan, PlanStep
-from components.shared.release.trial import Arms, Trial, TrialVerdict
+from components.shared.release.trial import Trial, TrialVerdict
 from components.shared.sequential.two_samples import OddsRise, log_mean
 
 CHECKS = ("failed", "refused", "slow", "scores")
@@ -127,20 +127,11 @@ def look(exposure: Exposure, counts: TrafficCounts, *, former: str, candidate: s
     )
 
 
-def learn(plan: Plan, exposure: Exposure, known: PairedOutcomes | Arms | None, now: datetime) -> Exposure:
-    """Add what labels or outcomes say by now.
-
-    Args:
-        plan: Says what they are to show.
-        exposure: What was known.
-        known: The newest counts; None changes nothing.
-        now: The time of the look.
-    """
+def learn(exposure: Exposure, known: PairedOutcomes | Trial | None) -> Exposure:
+    """Add what labels or outcomes say by now; None changes nothing."""
     if isinstance(known, PairedOutcomes):
         return exposure.model_copy(update={"outcomes": known})
-    if known is None or plan.trial is None:
-        return exposure
-    return exposure.model_copy(update={"trial": trial.looked(plan.trial, exposure.trial or Trial(), known, now)})
+    return exposure if known is None else exposure.model_copy(update={"trial": known})
 
 
 def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime) -> StepVerdict:

@@ -30,12 +30,12 @@ from components.shared.release.outcomes import PairedOutcomes
 from components.shared.release.plan import BASIC, Plan
 from components.shared.release.sample import Sample
 from components.shared.release.traffic import Traffic
-from components.shared.release.trial import Arms
+from components.shared.release.trial import Trial
 
 logger = logging.getLogger(__name__)
 
-LateOutcomes = PairedOutcomes | Arms
-"""What became known of rows that were answered before: pairs of a shadow's, or the two groups of an A/B test."""
+LateOutcomes = PairedOutcomes | Trial
+"""What became known of rows that were answered before: of a shadow's pairs, or of the two groups of an A/B test."""
 Outcome = Literal["released", "unchanged", "waiting"]
 Recovery = Literal["finished", "rolled back"]
 
@@ -65,7 +65,7 @@ class ReleaseDriver:
         store: The endpoint's journal.
         load_sample: Reads the sample of a version's package.
         sleep: Waits for a number of seconds.
-        outcomes: Reads what labels or outcomes say of a release that is exposed; None where nobody can.
+        outcomes: Reads what labels or outcomes say at a time of a release that is exposed; None where nobody can.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ReleaseDriver:
         store: JournalStore,
         load_sample: Callable[[RegisteredVersion], Sample],
         sleep: Callable[[float], None] = time.sleep,
-        outcomes: Callable[[ReleaseJournal], LateOutcomes | None] | None = None,
+        outcomes: Callable[[ReleaseJournal, datetime], LateOutcomes | None] | None = None,
     ) -> None:
         self._outcomes = outcomes
         self._traffic, self._alias, self._store, self._load_sample = traffic, alias, store, load_sample
@@ -200,7 +200,7 @@ class ReleaseDriver:
             )
         journal = journal.model_copy(update={"exposure": exposure})
         if journal.plan.waits_for_outcomes and self._outcomes is not None:
-            exposure = analysis.learn(journal.plan, exposure, self._outcomes(journal), now)
+            exposure = analysis.learn(exposure, self._outcomes(journal, now))
             journal = journal.model_copy(update={"exposure": exposure})
         self._store.write(journal)
         verdict = analysis.judge(journal.plan, journal.plan.steps[journal.step], exposure, now)

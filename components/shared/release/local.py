@@ -2,6 +2,7 @@
 
 import fcntl
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def driver(
     *,
     manifests: Path | None = None,
     pace: Pace = PACE,
-    outcomes: Callable[[ReleaseJournal], LateOutcomes | None] | None = None,
+    outcomes: Callable[[ReleaseJournal, datetime], LateOutcomes | None] | None = None,
 ) -> ReleaseDriver:
     """Return what releases to an endpoint's folder.
 
@@ -36,7 +37,7 @@ def driver(
         client: The registry.
         manifests: Folder with the candidate's release; None if the endpoint has it already.
         pace: How long the server may take.
-        outcomes: Reads what labels or outcomes say of a release that is exposed; None where nobody can.
+        outcomes: Reads what labels or outcomes say at a time of a release that is exposed; None where nobody can.
     """
 
     def load_sample(release: RegisteredVersion) -> Sample:

@@ -64,16 +64,20 @@ def judge(criterion: LabelCriterion, outcomes: PairedOutcomes) -> LabelVerdict:
     The candidate fails where the champion is shown to be better by more than the margin, with the same error.
     """
     margin = criterion.margin if criterion.kind == "not worse" else 0.0
-    for_it = _e_value(margin, outcomes.wins, outcomes.ties, outcomes.losses)
-    against_it = _e_value(0.0, outcomes.losses, outcomes.ties, outcomes.wins)
+    evidence_for = _e_value(margin, outcomes.wins, outcomes.ties, outcomes.losses)
+    evidence_against = _e_value(-margin, outcomes.losses, outcomes.ties, outcomes.wins)
     needed = 1 / criterion.error
-    if for_it >= needed:
+    if evidence_for >= needed:
         return LabelVerdict("pass", f"it is {criterion.kind}: {outcomes}")
-    if against_it >= needed:
-        return LabelVerdict("fail", f"it is right less often than the champion: {outcomes}")
+    if evidence_against >= needed:
+        return LabelVerdict("fail", f"it is right less often than the champion{_by(margin)}: {outcomes}")
     return LabelVerdict(
         "wait", f"the labels do not show yet that it is {criterion.kind}: {outcomes}, {outcomes.due:,} rows are due"
     )
+
+
+def _by(margin: float) -> str:
+    return f", by more than {margin:g} of the rows" if margin else ""
 
 
 def _e_value(margin: float, wins: int, ties: int, losses: int) -> float:

@@ -5,18 +5,15 @@ The groups are of different people, therefore the comparison is of two means, by
 would be worth a release, and from how much outcomes vary, which the outcomes themselves tell.
 """
 
-from datetime import datetime, timedelta
-from math import sqrt
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from components.shared.documents.document import Part
-from components.shared.sequential.group_sequential import bounds, information
 
 _FEWEST = 30
 """Entities of each version before the first look: a mean of fewer is not normal."""
-_LEAST_GROWTH = 0.01
 
 
 class TrialPlan(Part):
@@ -90,33 +87,6 @@ class TrialVerdict(NamedTuple):
     reason: str
 
 
-def looked(plan: TrialPlan, trial: Trial, arms: Arms, now: datetime) -> Trial:
-    """Take the newest outcomes, and compare them if it is time for a look.
-
-    Args:
-        plan: Says how often, and how large an effect is to be found.
-        trial: What was known.
-        arms: The outcomes of all entities so far.
-        now: The time of the look.
-    """
-    trial = trial.model_copy(update={"arms": arms})
-    known = arms.information
-    if known is None:
-        return trial
-    fraction = known / information(plan.smallest_effect, plan.error, plan.power)
-    last = trial.looks[-1] if trial.looks else None
-    if last is not None and (
-        last.fraction >= 1
-        or now - last.at < timedelta(seconds=plan.look_every_s)
-        or fraction < last.fraction + _LEAST_GROWTH
-    ):
-        return trial
-    fractions = [*(look.fraction for look in trial.looks), fraction]
-    bound = bounds(plan.error, fractions, [look.bound for look in trial.looks])[-1]
-    look = TrialLook(at=now, fraction=fraction, z=arms.difference * sqrt(known), bound=bound)
-    return trial.model_copy(update={"looks": (*trial.looks, look)})
-
-
 def judge(plan: TrialPlan, trial: Trial) -> TrialVerdict:
     """Say what the last look shows; once it has shown something, later outcomes change nothing."""
     shown = f"{_shown(plan, trial.arms)}"
@@ -131,7 +101,7 @@ def judge(plan: TrialPlan, trial: Trial) -> TrialVerdict:
             "inconclusive", f"there is hardly a difference of {plan.smallest_effect:g} in {plan.metric}: {shown}"
         )
     done = f"{trial.looks[-1].fraction:.0%}" if trial.looks else "nothing"
-    return TrialVerdict("wait", f"{done} of the needed outcomes are known after {len(trial.looks)} looks: {shown}")
+    return TrialVerdict("wait", f"{done} of the needed outcomes are known after {_counted(len(trial.looks))}: {shown}")
 
 
 def _shown(plan: TrialPlan, arms: Arms) -> str:
@@ -139,3 +109,7 @@ def _shown(plan: TrialPlan, arms: Arms) -> str:
         f"{plan.metric} {arms.candidate.mean:.4g} of {arms.candidate.entities:,} entities against "
         f"{arms.champion.mean:.4g} of {arms.champion.entities:,}"
     )
+
+
+def _counted(looks: int) -> str:
+    return "1 look" if looks == 1 else f"{looks} looks"

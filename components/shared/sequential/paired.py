@@ -17,7 +17,7 @@ from math import log
 
 from components.shared.sequential.two_samples import log_mean
 
-_SHARES = (0.01, 0.03, 0.1, 0.25, 0.5)
+_SHARES = (0.01, 0.03, 0.1, 0.25, 0.45)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PairedGain:
     """The candidate is right more often than the champion, or less often by no more than a margin.
 
     Attributes:
-        margin: By how much less often it may be right, 0 to below 1; with 0 it must be better.
+        margin: By how much less often it may be right, below 1; with 0 it must be better, below 0 better by so much.
         shares: Of the wealth that is bet, each above 0 and below 1 / (1 - margin), so that a loss never takes it all.
     """
 
@@ -34,9 +34,10 @@ class PairedGain:
 
     def __post_init__(self) -> None:
         """Refuse a margin or a share with which the wealth could become negative."""
-        if not 0 <= self.margin < 1 or not self.shares or not all(0 < s < 1 / (1 - self.margin) for s in self.shares):
+        bound = 1 / (1 - self.margin) if self.margin < 1 else 0.0
+        if not -1 < self.margin < 1 or not self.shares or not all(0 < share < bound for share in self.shares):
             raise ValueError(
-                f"margin {self.margin} must be in [0, 1), and each of {self.shares} below 1 / (1 - margin)"
+                f"margin {self.margin} must be in (-1, 1), and each of {self.shares} below 1 / (1 - margin)"
             )
 
     def log_value(self, wins: int, ties: int, losses: int) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 import pyarrow as pa
@@ -99,8 +100,16 @@ def _because(backend: Backend, row: dict[str, Any]) -> Iterator[tuple[str, str]]
     if server is None:
         yield "because", "unknown while no server runs; start one with 'perennial serve'"
         return
+    model, version = backend.project.name, row["release"]
     try:
-        answer = inference.predict(server.url, backend.project.name, [features], version=row["release"], explains=True)
+        # The log's files have the features of all releases.
+        status, described = inference.call(server.url, f"/v2/models/{quote(model)}/versions/{quote(version)}")
+        known = [tensor["name"] for tensor in described.get("inputs", ())] if status == 200 else list(features)
+        if unlogged := sorted(set(known) - features.keys()):
+            yield "because", f"unknown: the features {unlogged} are not logged"
+            return
+        sent = {feature: features[feature] for feature in known}
+        answer = inference.predict(server.url, model, [sent], version=version, explains=True)
     except (InputError, StepFailed) as refused:
         yield "because", f"unknown: {refused}"
         return

@@ -33,6 +33,8 @@ _RECORDED = {
 def status(options: TargetOptions) -> None:
     """Show the release that is under way."""
     backend, console = _opened(options), terminal.console()
+    # One whose process was killed is finished or taken back first; one that another process performs stays.
+    local.recover(backend.state.endpoint, backend.state.registry_uri)
     journal = local.under_way(backend.state.endpoint)
     if journal is None:
         console.print(f"no release is under way; {backend.endpoint_state()}", highlight=False)
@@ -96,6 +98,7 @@ def watch(options: TargetOptions, *, once: bool) -> int:
     from components.shared import polling
 
     backend, console = _opened(options), terminal.console()
+    local.recover(backend.state.endpoint, backend.state.registry_uri)
     if local.under_way(backend.state.endpoint) is None:
         raise InputError("no release is under way; 'perennial status' says what answers.")
     driver = backend.release_driver()
@@ -107,6 +110,7 @@ def watch(options: TargetOptions, *, once: bool) -> int:
     try:
         while local.under_way(backend.state.endpoint) is not None:
             polling.within(lambda: local.under_way(backend.state.endpoint) is None, 1.0, 0.2)
+            local.recover(backend.state.endpoint, backend.state.registry_uri)
             look(backend, driver, console)
     except KeyboardInterrupt:
         console.print("the release goes on; 'perennial serve' or another 'perennial release watch' watches it")

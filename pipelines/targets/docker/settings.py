@@ -107,11 +107,18 @@ def passed_on(target: Docker, project: Project, inherited: Mapping[str, str]) ->
     """Return the caller's variables that steps get: the sources' credentials, the signing key, the target's own."""
     names = {source.credentials_env for source in project.sources.values()} | {*target.pass_env}
     passed = {name: inherited[name] for name in sorted(filter(None, names)) if name in inherited}
-    key = inherited.get(SIGNING_KEY, "") if project.release.signed_by else ""
+    key = inherited.get(SIGNING_KEY, "").strip() if project.release.signed_by else ""
     if key:
-        # A container does not see the file.
-        passed[SIGNING_KEY] = key if key.startswith("-----") else Path(key).expanduser().read_text(encoding="utf-8")
+        passed[SIGNING_KEY] = _key_itself(key)
     return passed
+
+
+def _key_itself(text: str) -> str:
+    """Return a key that may be given by its path; a container does not see the file, and an absent one is no key."""
+    file = Path(text).expanduser()
+    if text.startswith("-----") or not file.is_file():
+        return text
+    return file.read_text(encoding="utf-8")
 
 
 def within(limits: Limits, cpus_here: int) -> dict[str, Any]:

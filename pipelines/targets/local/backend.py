@@ -65,10 +65,9 @@ class LocalRun:
 
     def _note(self, log: AuditLog) -> None:
         """Write into the audit log what the run decided, if it came to that."""
-        decided = recording.decided(self.record)
-        if decided is not None:
+        for kind, details in recording.decided(self.record):
             releases = self.prepared.entry.releases
-            log.record(*decided, registry.open(self.prepared.state.registry_uri) if releases else None)
+            log.record(kind, details, registry.open(self.prepared.state.registry_uri) if releases else None)
 
 
 @dataclass(frozen=True)

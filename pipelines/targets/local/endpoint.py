@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from components.shared import inference, polling, processes, telemetry
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import DISK_FULL, InputError, PerennialError, StepFailed
+from components.shared.package.integrity import SIGNING_KEY
 from components.shared.release import endpoint_folder, routing
 from components.shared.release.endpoint_folder import EndpointServer
 
@@ -180,7 +181,8 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = F
 
 def _environment(source: Path) -> dict[str, str]:
     # Without bytecode every start would compile a thousand modules again: eleven seconds instead of three.
-    dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    # The key that signs models is no business of a process that answers a network.
+    dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", SIGNING_KEY)
     inherited = {name: value for name, value in os.environ.items() if name not in dropped}
     return inherited | {
         "PYTHONPATH": str(source),

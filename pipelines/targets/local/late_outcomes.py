@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from components.shared.errors import StepFailed
 from components.shared.project import Project
 from components.shared.release.driver import LateOutcomes
 from components.shared.release.journal import ReleaseJournal
+from components.shared.release.outcomes import PairedOutcomes
+from components.shared.release.trial import Arms, Trial
 from pipelines.targets.state import State
 
 _AT_MOST_EVERY_S = 60.0
@@ -26,25 +29,39 @@ class LateOutcomesReader:
         self._project, self._state, self._timer_s = project, state, timer_s
         self._seen: tuple[str, ...] = ()
         self._counted_s = float("-inf")
-        self._outcomes: LateOutcomes | None = None
+        self._counts: PairedOutcomes | Arms | None = None
 
-    def __call__(self, journal: ReleaseJournal) -> LateOutcomes | None:
-        """Return the counts; None before the release is exposed."""
+    def __call__(self, journal: ReleaseJournal, now: datetime) -> LateOutcomes | None:
+        """Return what they say; None before the release is exposed."""
         if journal.exposure is None or journal.former is None:
             return None
         store = self._store(journal)
         added = sorted(path.name for path in store.glob("*.parquet"))
         seen = (journal.version, journal.former, str(store), *added)
         if seen != self._seen or self._timer_s() - self._counted_s >= _AT_MOST_EVERY_S:
-            self._outcomes = self._count(journal, store)
+            self._counts = self._safely_counted(journal, store)
             self._seen, self._counted_s = seen, self._timer_s()
-        return self._outcomes
+        if journal.plan.trial is None or not isinstance(self._counts, Arms):
+            return self._counts if isinstance(self._counts, PairedOutcomes) else None
+        from components.shared.release import looks
+
+        return looks.looked(journal.plan.trial, journal.exposure.trial or Trial(), self._counts, now)
+
+    def _safely_counted(self, journal: ReleaseJournal, store: Path) -> PairedOutcomes | Arms:
+        """Count; what goes wrong with files that others rewrite is a sentence, and the next look tries again."""
+        import duckdb
+
+        try:
+            return self._count(journal, store)
+        except (duckdb.Error, OSError) as error:
+            reason = " ".join(str(error).split())[:200].rstrip(".")
+            raise StepFailed(f"the log and labels cannot be read now ({reason}); the release waits.") from error
 
     def _store(self, journal: ReleaseJournal) -> Path:
         trial = journal.plan.trial
         return self._state.outcomes if trial is not None and trial.metric == "outcomes" else self._state.labels
 
-    def _count(self, journal: ReleaseJournal, store: Path) -> LateOutcomes:
+    def _count(self, journal: ReleaseJournal, store: Path) -> PairedOutcomes | Arms:
         # DuckDB and pyarrow are of no use to the other commands.
         from components.shared.inference_log import arms, pairs
 

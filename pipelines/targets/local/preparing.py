@@ -121,7 +121,7 @@ class PreparedRun:
         """Return the exit code of a run in which no task is left, and the reason."""
         if run.exit_code is not None:
             return run.exit_code, run.reason
-        code = self.entry.exit_code({step.name: step.state for step in run.steps})
+        code = self.entry.exit_code({step.name: step.state for step in run.steps}, run.outputs)
         if code is not None:
             return code, None
         return runs.FAILED, f"the orchestrator stopped early; see {run.folder / 'logs' / 'kfp.log'}."
@@ -152,7 +152,9 @@ def prepare(
         from components.shared.package import signing
 
         signing.private_key(os.environ, project.release.signed_by)
-    source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
+    source_hash = None
+    if "source_hash" in entry.parameters:
+        source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
     runtime = build([*entry.steps, *(["serving"] if entry.releases else [])], announce)
     references = {step: runtime.references[step] for step in entry.steps}
     ir = compilation.with_references(compilation.kept_symbolic(entry), references)

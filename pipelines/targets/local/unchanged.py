@@ -78,6 +78,7 @@ def repeat(run: Run, original: Run) -> None:
     """Close the record of a run with the results of the run that it repeats."""
     run.repeats = original.repeats or original.id
     run.run_key, run.registry_state = original.run_key, original.registry_state
+    run.seed, run.commit, run.contents = original.seed, original.commit, dict(original.contents)
     run.outputs, run.artifacts = dict(original.outputs), dict(original.artifacts)
     states = {step.name: step.state for step in original.steps}
     for step in run.steps:

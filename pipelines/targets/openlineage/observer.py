@@ -1,8 +1,10 @@
 """Sends the events of a run to a file or a server, as the variables of OpenLineage's own clients say."""
 
+import contextlib
+import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,39 +65,42 @@ class LineageObserver(RunObserver):
 
         try:
             self._client = OpenLineageClient()
+            self._events = RunEvents(
+                namespace=os.environ.get(_NAMESPACE, "perennial"),
+                producer=_PRODUCER,
+                repository=lineage.remote(),
+                project=self._project,
+                root=self._root,
+                wiring=wiring.inputs(compilation.symbolic(run.pipeline)),
+                run=run,
+            )
         except Exception as error:  # what the transports raise has no common base
             self._give_up(error)
             return
-        self._events = RunEvents(
-            namespace=os.environ.get(_NAMESPACE, "perennial"),
-            producer=_PRODUCER,
-            repository=lineage.remote(),
-            project=self._project,
-            root=self._root,
-            wiring=wiring.inputs(compilation.symbolic(run.pipeline)),
-            run=run,
-        )
-        self._send(self._events.of_run(_now()))
+        self._send(self._events.of_run)
 
     def changed(self, step: Step) -> None:
         """Send that a step starts, or how it ended."""
         self._observer.changed(step)
-        if self._events is not None and (event := self._events.of_step(step, _now())) is not None:
-            self._send(event)
+        if self._events is not None:
+            self._send(functools.partial(self._events.of_step, step))
 
     def ended(self, run: Run) -> None:
         """Send how the run ended; one that is only no longer followed has not ended."""
         self._observer.ended(run)
         if self._events is not None and run.exit_code is not None:
-            self._send(self._events.of_run(_now()))
+            self._send(self._events.of_run)
         if self._client is not None:
-            self._client.close(timeout=5.0)
+            with contextlib.suppress(Exception):
+                self._client.close(timeout=5.0)
 
-    def _send(self, event: "RunEvent") -> None:
+    def _send(self, described: "Callable[[datetime], RunEvent | None]") -> None:
         if self._client is None:
             return
         try:
-            self._client.emit(event)
+            event = described(_now())
+            if event is not None:
+                self._client.emit(event)
         except Exception as error:  # as above
             self._give_up(error)
 
@@ -104,7 +109,7 @@ class LineageObserver(RunObserver):
         self._client = None
         reason = " ".join(str(error).split())[:200].rstrip(".")
         logging.getLogger(__name__).debug("OpenLineage failed", exc_info=error)
-        self._observer.announced(f"no lineage is sent any more: OpenLineage says {type(error).__name__}: {reason}.")
+        self._observer.announced(f"this run sends no further OpenLineage events ({type(error).__name__}: {reason}).")
 
 
 def _now() -> datetime:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.traffic_counts import TrafficCounts, VersionCounts
 from components.shared.errors import InputError, StepFailed
-from components.shared.project import ReleaseSettings
+from components.shared.project import Project, ReleaseSettings
 from components.shared.release import machine, plan, routing, strategy
 from components.shared.release.driver import LateOutcomes, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
@@ -23,7 +23,8 @@ from components.shared.release.machine import Event, Phase, ReleaseState, Resume
 from components.shared.release.outcomes import LabelCriterion, PairedOutcomes
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from components.shared.release.sample import Sample
-from components.shared.release.trial import Arm, Arms, TrialPlan
+from components.shared.release.trial import Arm, Arms, Trial, TrialLook, TrialPlan
+from tests import documents
 
 NAME = "model"
 CANARY = Plan(
@@ -210,7 +211,7 @@ class MemoryJournal:
 def process(
     world: World,
     sleep: Callable[[float], None] | None = None,
-    outcomes: Callable[[ReleaseJournal], LateOutcomes | None] | None = None,
+    outcomes: Callable[[ReleaseJournal, datetime], LateOutcomes | None] | None = None,
 ) -> ReleaseDriver:
     """A process that knows nothing but the world."""
     sample = Sample(NAME, "2", [], [], 0.0)
@@ -449,7 +450,7 @@ LABELED = Plan(
 
 def advance_with(world: World, seconds: float, **counts: int) -> Any:
     """Look at a shadow in a process that can read labels."""
-    reading = process(world, outcomes=lambda journal: PairedOutcomes(**counts))
+    reading = process(world, outcomes=lambda journal, now: PairedOutcomes(**counts))
     return reading.advance(NOW + timedelta(seconds=seconds))
 
 
@@ -487,34 +488,40 @@ TESTED = Plan(
 )
 
 
-def outcomes_of(mean: float, entities: int) -> Callable[[ReleaseJournal], Arms]:
-    """Two groups of the same size, of which the champion's is right in half of the cases."""
-    groups = {
-        name: Arm(entities=entities, mean=m, variance=0.25) for name, m in (("champion", 0.5), ("candidate", mean))
-    }
-    return lambda journal: Arms(**groups)
+def outcomes_of(mean: float, z: float, fraction: float) -> Callable[[ReleaseJournal, datetime], Trial]:
+    """Two groups of the same size, of which the champion's is right in half of the cases, and one look at them."""
+    groups = {name: Arm(entities=1000, mean=m, variance=0.25) for name, m in (("champion", 0.5), ("candidate", mean))}
+    looks = (TrialLook(at=NOW, fraction=fraction, z=z, bound=2.5),) if fraction else ()
+    return lambda journal, now: Trial(arms=Arms(**groups), looks=looks)
 
 
 @pytest.mark.parametrize(
-    ("mean", "entities", "outcome", "answers", "words"),
+    ("mean", "z", "fraction", "outcome", "answers", "words"),
     [
-        (0.6, 20, "waiting", None, "nothing of the needed outcomes are known after 0 looks"),
-        (0.7, 1000, "released", "2", "it is better, as look 1 shows"),
-        (0.3, 1000, "rolled back", "1", "it is worse, as look 1 shows"),
-        (0.5, 9000, "rolled back", "1", "there is hardly a difference of 0.05 in labels"),
+        (0.6, 0.0, 0, "waiting", None, "nothing of the needed outcomes are known after 0 looks"),
+        (0.6, 2.4, 0.5, "waiting", None, "50% of the needed outcomes are known after 1 look"),
+        (0.7, 2.6, 0.5, "released", "2", "it is better, as look 1 shows"),
+        (0.3, -2.6, 0.5, "rolled back", "1", "it is worse, as look 1 shows"),
+        (0.5, 0.1, 1.0, "rolled back", "1", "there is hardly a difference of 0.05 in labels"),
     ],
 )
-def test_an_a_b_test_ends_as_its_outcomes_say(mean, entities, outcome, answers, words):
+def test_an_a_b_test_ends_as_its_outcomes_say(mean, z, fraction, outcome, answers, words):
     world = begun(TESTED)
     assert world.shares == {"1": 50, "2": 50}
     world.request(20, 20)
 
-    progress = process(world, outcomes=outcomes_of(mean, entities)).advance(NOW)
+    progress = process(world, outcomes=outcomes_of(mean, z, fraction)).advance(NOW)
 
     assert progress.outcome == outcome and words in progress.reason
     assert ("2" in world.harmful) is (mean < 0.5)
     if answers:
         assert world.at_rest() == answers
+
+
+def with_late_labels(release: dict[str, Any]) -> dict[str, Any]:
+    """Return a project whose labels come after 30 days."""
+    plain = documents.PROJECT.model_dump(mode="json", exclude_defaults=True)
+    return plain | {"label": plain["label"] | {"delay_days": 30}, "release": release}
 
 
 def test_settings_that_cannot_decide_anything_are_refused():
@@ -525,6 +532,11 @@ def test_settings_that_cannot_decide_anything_are_refused():
     ):
         with pytest.raises(ValueError, match=sentence):
             ReleaseSettings.model_validate(wrong)
+    late = with_late_labels({"strategy": "ab", "smallest_effect": 0.02, "deadline_s": 86400})
+    with pytest.raises(ValueError, match=r"labels, which come 30 days after a request, but its 'deadline_s' 86400"):
+        Project.model_validate(late)
+    with pytest.raises(ValueError, match="'monitoring: log' is false"):
+        Project.model_validate(late | {"monitoring": {"log": False}})
     chosen = ReleaseSettings(strategy="ab", smallest_effect=0.02, ab_share=30, ab_metric="outcomes")
     planned = strategy.plan_of(chosen)
     assert [step.share for step in planned.steps] == [30, 100]

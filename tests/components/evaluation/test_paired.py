@@ -43,7 +43,7 @@ def test_a_win_speaks_for_the_candidate_and_a_loss_against_it(wins, ties, losses
 
 
 def test_bets_that_could_lose_everything_are_refused():
-    for margin, shares in ((-0.1, (0.1,)), (1.0, (0.1,)), (0.0, (1.0,)), (0.0, ()), (0.0, (0.0,))):
+    for margin, shares in ((-1.0, (0.1,)), (-0.5, (0.7,)), (1.0, (0.1,)), (0.0, (1.0,)), (0.0, ()), (0.0, (0.0,))):
         with pytest.raises(ValueError, match="margin"):
             PairedGain(margin, shares)
     with pytest.raises(ValueError, match="no counts"):
@@ -82,6 +82,18 @@ def test_a_better_candidate_takes_over_and_a_worse_one_is_taken_back_within_some
     assert {end for end, _ in better} == {"pass"} and np.median([rows for _, rows in better]) < 1500
     assert {end for end, _ in worse} == {"fail"}
     assert [end for end, _ in equal].count("pass") >= 45
+
+
+def test_a_candidate_within_the_margin_is_hardly_ever_taken_back():
+    ends = [first_verdict(seed, 0.045, 0.055, NOT_WORSE, 4000)[0] for seed in range(200)]
+
+    assert ends.count("fail") <= 10 + 6
+
+
+def test_a_candidate_far_beyond_the_margin_is_taken_back():
+    ends = [first_verdict(seed, 0.02, 0.1, NOT_WORSE, 6000)[0] for seed in range(40)]
+
+    assert set(ends) == {"fail"}
 
 
 def test_a_verdict_gives_its_numbers():

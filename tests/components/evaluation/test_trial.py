@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.release.trial import Arm, Arms, Trial, TrialPlan, judge, looked
+from components.shared.release.looks import looked
+from components.shared.release.trial import Arm, Arms, Trial, TrialPlan, judge
 from components.shared.sequential.group_sequential import bounds, information, spent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -82,3 +82,16 @@ def test_what_another_version_answered_or_shadowed_is_left_out(tmp_path):
     add_labels(tmp_path / "labels", [{"request_id": name, "label": "yes"} for name in ("r0", "r9")])
 
     assert count(tmp_path) == PairedOutcomes(due=1, wins=1)
+
+
+def test_a_request_that_is_sent_again_and_an_entity_with_many_rows_count_once(tmp_path):
+    twice = [request("same", 1, score=0.2), request("same", 1, score=0.2)]
+    often = [request(f"x{day}", day, score=0.2, entity=["x"]) for day in range(2, 8)]
+    write(tmp_path / "log", [*twice, *often])
+    write(
+        tmp_path / "log", [one | {"shadow": True, "decision": ["yes"]} for one in [*twice, *often]], SHADOW, sequence=2
+    )
+    names = ["same", *(f"x{day}" for day in range(2, 8))]
+    add_labels(tmp_path / "labels", [{"request_id": name, "label": "yes"} for name in names])
+
+    assert count(tmp_path) == PairedOutcomes(due=2, wins=2)
