@@ -323,6 +323,9 @@ class Exchange:
         )
 
     def _sticky_key(self, entity: Entity | None, request_id: str) -> str:
-        """Return what the routing chooses by: a request with one entity per row is not split."""
-        by_entity = self.served.routing.sticky_key == "entity"
-        return entity if by_entity and isinstance(entity, str) else request_id
+        """Return what the routing chooses by; a request whose rows are about several entities is not split."""
+        if self.served.routing.sticky_key != "entity" or entity is None:
+            return request_id
+        if isinstance(entity, str):
+            return entity
+        return entity[0] if len(set(entity)) == 1 else request_id

@@ -474,8 +474,8 @@ class ReleaseSettings(Section):
         0.05,
         gt=0,
         lt=1,
-        description="Probability with which a candidate takes over that is not as 'labels' says; ab: of a difference, "
-        "on either side, that is not there.",
+        description="Probability of promoting a candidate that does not meet 'labels'; ab: of finding a difference, in "
+        "either direction, where there is none.",
     )
     ab_share: int = Field(50, ge=1, le=99, description="ab: percentage of the entities that the candidate answers.")
     ab_metric: Literal["labels", "outcomes"] = Field(
@@ -793,10 +793,21 @@ class Project(Section):
             raise ValueError(
                 "the release waits for labels or outcomes of logged requests, but 'monitoring: log' is false"
             )
+        if by_labels and release.strategy == "ab" and self.task != "regression" and (release.smallest_effect or 0) >= 1:
+            raise ValueError(
+                f"'smallest_effect' is {release.smallest_effect:g}, but a share of right decisions differs by less "
+                "than 1; write 2 points as 0.02"
+            )
         if by_labels and release.deadline_s <= delay_s:
             raise ValueError(
                 f"the release waits for labels, which come {self.label.delay_days} days after a request, but its "
                 f"'deadline_s' {release.deadline_s:g} is no later than that ({delay_s}); raise it"
+            )
+        needed_s = (delay_s if by_labels else 0) + 2 * release.look_every_s
+        if release.strategy == "ab" and release.deadline_s < needed_s:
+            raise ValueError(
+                f"the A/B test ends after 'deadline_s' {release.deadline_s:g}, before a second look at its outcomes: "
+                f"with 'look_every_s' {release.look_every_s:g} it needs at least {needed_s:g}; raise it"
             )
         return self
 

@@ -25,14 +25,14 @@ def loop_pipeline(
     window_end: str = "",
 ) -> None:
     """Look at a window of the inference log; where it calls for another model, train one and judge it."""
-    looked = monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, window_start, window_end)
+    monitored = monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, window_start, window_end)
     # A cluster keeps no manifests of former versions, so a release that should be rolled back is replaced, too.
-    with dsl.If(looked.decided.outputs["Output"] == True, name="retrain"):  # noqa: E712
-        snapshot = ingestion(project=looked.project, source_root=source_root, source_hash=source_hash).output
+    with dsl.If(monitored.decided.outputs["Output"] == True, name="retrain"):  # noqa: E712
+        snapshot = ingestion(project=monitored.project, source_root=source_root, source_hash=source_hash).output
         training_steps.join(
-            looked.project,
+            monitored.project,
             snapshot,
-            looked.incumbent,
+            monitored.incumbent,
             registry_uri=registry_uri,
             study_storage=study_storage,
             endpoint=endpoint,

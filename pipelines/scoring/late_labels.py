@@ -54,8 +54,9 @@ def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bo
     needed = [label, *key.values(), *([columns.known_at] if columns.known_at else [])]
     if absent := [name for name in needed if name not in content.column_names]:
         raise InputError(
-            f"{table.name} lacks the columns {absent}; it has {content.column_names}. Name its columns with --label, "
-            "--request-id or --entity and --time, and --known-at."
+            f"{table.name} lacks the columns {absent}; it has {content.column_names}. Name its columns with "
+            f"{'--value' if as_numbers else '--label'}, --request-id or --entity and --time"
+            f"{'' if as_numbers else ', and --known-at'}."
         )
     known = content.filter(pa.compute.is_valid(content[label]))
     for name in key.values():
@@ -64,7 +65,13 @@ def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bo
                 f"{table.name} has {known[name].null_count} labels without '{name}'; expected a value in each row."
             )
     if as_numbers or project.task == "regression":
-        labels = _as(known[label], pa.float64(), table, label).cast(pa.string())
+        numbers = _as(known[label], pa.float64(), table, label)
+        if (infinite := pa.compute.sum(pa.compute.invert(pa.compute.is_finite(numbers))).as_py() or 0) > 0:
+            raise InputError(
+                f"the column '{label}' of {table.name} has {infinite} values that are not finite (NaN or infinite); "
+                "leave those rows out, or correct them."
+            )
+        labels = numbers.cast(pa.string())
     else:
         labels = pa.array(texts(known, label), pa.string())
     chosen = {"label": labels} | {name: _key(known, column, name, table) for name, column in key.items()}

@@ -166,3 +166,11 @@ def test_outcomes_are_numbers_of_requests_or_entities_and_are_forgotten_with_the
 
     assert "1 labels" in command("forget", "ada")
     assert pq.read_table(path)["entity"].to_pylist() == ["grace"]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf"])
+def test_a_figure_that_is_not_finite_is_refused(table, value):
+    figures = table(f"customer,at,churned\n7,2026-01-02,{value}\n8,2026-01-02,1\n")
+
+    with pytest.raises(InputError, match="has 1 values that are not finite"):
+        read(project("regression"), figures, NO_COLUMNS)

@@ -22,6 +22,7 @@ def count(
     candidate: str,
     since: datetime,
     delay: timedelta,
+    reach: timedelta,
 ) -> Arms:
     """Compare the versions by the mean outcome of each entity; one that both answered counts for neither.
 
@@ -37,6 +38,7 @@ def count(
         candidate: The other one.
         since: Requests from then on.
         delay: After an event, so long until its outcome is known.
+        reach: Longest time from an event to the time of an outcome that belongs to it.
     """
     compaction.compact(log)
     with (
@@ -45,7 +47,7 @@ def count(
     ):
         connection.execute("SET TimeZone = 'UTC'")
         labeled.log_view(connection, compaction.files(log), model)
-        labeled.join_labels(connection, store, max(delay, labeled.CLOCK_TOLERANCE))
+        labeled.join_labels(connection, store, max(reach, labeled.CLOCK_TOLERANCE))
         now = labeled.clock(connection)
         if now is None:
             return Arms()
@@ -60,7 +62,7 @@ def count(
         """)
         measured = connection.execute("""
             SELECT release, count(outcome), avg(outcome), var_samp(outcome)
-            FROM units WHERE releases = 1 AND outcome IS NOT NULL GROUP BY release
+            FROM units WHERE releases = 1 AND isfinite(outcome) GROUP BY release
         """).fetchall()
         crossed = labeled.number(connection, "SELECT count(*) FROM units WHERE releases > 1")
     arms = {

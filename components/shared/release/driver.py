@@ -199,8 +199,13 @@ class ReleaseDriver:
                 exposure, counts, former=journal.former, candidate=journal.version, limits=journal.plan.limits
             )
         journal = journal.model_copy(update={"exposure": exposure})
+        unread = ""
         if journal.plan.waits_for_outcomes and self._outcomes is not None:
-            exposure = analysis.learn(exposure, self._outcomes(journal, now))
+            try:
+                exposure = analysis.learn(exposure, self._outcomes(journal, now))
+            except PerennialError as problem:
+                # Harm and the deadline are judged nevertheless.
+                unread = f"; {problem}"
             journal = journal.model_copy(update={"exposure": exposure})
         self._store.write(journal)
         verdict = analysis.judge(journal.plan, journal.plan.steps[journal.step], exposure, now)
@@ -216,7 +221,7 @@ class ReleaseDriver:
             case "inconclusive":
                 return self._take_back(journal, verdict.reason)
             case _:
-                return Progress("waiting", verdict.reason, journal)
+                return Progress("waiting", verdict.reason + unread, journal)
 
     def _take_back(self, journal: ReleaseJournal, reason: str) -> Progress:
         """Undo a release; what fails of that is added to the reason, and the next recovery completes it."""

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from components.shared.documents.document import Part
 
-_FEWEST = 30
-"""Entities of each version before the first look: a mean of fewer is not normal."""
+_FEWEST = 200
+"""Entities of each version before the first look: a mean of fewer, or their variance, may be far off."""
 
 
 class TrialPlan(Part):
@@ -57,11 +57,15 @@ class Arms(Part):
 
     @property
     def information(self) -> float | None:
-        """1 / the variance of the difference; None while there are too few entities, or all have the same outcome."""
-        if min(self.champion.entities, self.candidate.entities) < _FEWEST:
+        """1 / the variance of the difference, from the variance within both groups.
+
+        None while there are too few entities, or all of a group have the same outcome.
+        """
+        groups = (self.champion, self.candidate)
+        if min(arm.entities for arm in groups) < _FEWEST or min(arm.variance for arm in groups) <= 0:
             return None
-        variance = sum(arm.variance / arm.entities for arm in (self.champion, self.candidate))
-        return 1 / variance if variance > 0 else None
+        within = sum((arm.entities - 1) * arm.variance for arm in groups) / sum(arm.entities - 1 for arm in groups)
+        return 1 / (within * sum(1 / arm.entities for arm in groups))
 
 
 class TrialLook(Part):

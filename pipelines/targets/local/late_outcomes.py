@@ -1,4 +1,4 @@
-"""What labels and outcomes say of a release, read from the project's folders as seldom as they change."""
+"""What labels and outcomes say of a release, read from the project's folders when they have changed."""
 
 import time
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from components.shared.release.trial import Arms, Trial
 from pipelines.targets.state import State
 
 _AT_MOST_EVERY_S = 60.0
+_ANY_TIME = timedelta(days=36_500)
 
 
 class LateOutcomesReader:
@@ -39,8 +40,10 @@ class LateOutcomesReader:
         added = sorted(path.name for path in store.glob("*.parquet"))
         seen = (journal.version, journal.former, str(store), *added)
         if seen != self._seen or self._timer_s() - self._counted_s >= _AT_MOST_EVERY_S:
-            self._counts = self._safely_counted(journal, store)
+            # Also what fails is tried again only after a while.
             self._seen, self._counted_s = seen, self._timer_s()
+            self._counts = None
+            self._counts = self._safely_counted(journal, store)
         if journal.plan.trial is None or not isinstance(self._counts, Arms):
             return self._counts if isinstance(self._counts, PairedOutcomes) else None
         from components.shared.release import looks
@@ -53,7 +56,7 @@ class LateOutcomesReader:
 
         try:
             return self._count(journal, store)
-        except (duckdb.Error, OSError) as error:
+        except (duckdb.Error, OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise StepFailed(f"the log and labels cannot be read now ({reason}); the release waits.") from error
 
@@ -76,6 +79,9 @@ class LateOutcomesReader:
         versions = {"champion": journal.former, "candidate": journal.version}
         if journal.plan.trial is None:
             return pairs.count(log, store, model=name, task=task, since=since, delay=delay, **versions)
-        # An outcome is known when it is added.
-        measured, wait = (None, timedelta(0)) if store == self._state.outcomes else (task, delay)
-        return arms.count(log, store, model=name, task=measured, since=since, delay=wait, **versions)
+        if store == self._state.outcomes:
+            # A figure is known when it is added, however long after the answer.
+            return arms.count(
+                log, store, model=name, task=None, since=since, delay=timedelta(0), reach=_ANY_TIME, **versions
+            )
+        return arms.count(log, store, model=name, task=task, since=since, delay=delay, reach=delay, **versions)

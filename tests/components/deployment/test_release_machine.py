@@ -524,6 +524,24 @@ def with_late_labels(release: dict[str, Any]) -> dict[str, Any]:
     return plain | {"label": plain["label"] | {"delay_days": 30}, "release": release}
 
 
+def test_outcomes_that_cannot_be_read_neither_hide_harm_nor_the_deadline():
+    def unreadable(journal: ReleaseJournal, now: datetime) -> Trial:
+        raise StepFailed("the log cannot be read now")
+
+    world = begun(TESTED)
+    world.request(20, 20)
+    waiting = process(world, outcomes=unreadable).advance(NOW)
+    assert waiting.outcome == "waiting" and waiting.reason.endswith("; the log cannot be read now")
+    world.request(500, 100, failed=60)
+    harmful = process(world, outcomes=unreadable).advance(NOW + timedelta(seconds=1))
+    assert (harmful.outcome, harmful.harmful, world.at_rest()) == ("rolled back", True, "1")
+
+    late = begun(TESTED)
+    late.request(20, 20)
+    process(late, outcomes=unreadable).advance(NOW)
+    assert process(late, outcomes=unreadable).advance(NOW + timedelta(days=2)).outcome == "rolled back"
+
+
 def test_settings_that_cannot_decide_anything_are_refused():
     for wrong, sentence in (
         ({"strategy": "ab"}, "needs 'smallest_effect'"),
@@ -535,6 +553,15 @@ def test_settings_that_cannot_decide_anything_are_refused():
     late = with_late_labels({"strategy": "ab", "smallest_effect": 0.02, "deadline_s": 86400})
     with pytest.raises(ValueError, match=r"labels, which come 30 days after a request, but its 'deadline_s' 86400"):
         Project.model_validate(late)
+    for changed, sentence in (
+        ({"smallest_effect": 2, "deadline_s": 8640000}, "write 2 points as 0.02"),
+        (
+            {"ab_metric": "outcomes"},
+            "before a second look at its outcomes: with 'look_every_s' 86400 it needs at least",
+        ),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            Project.model_validate(late | {"release": late["release"] | changed})
     with pytest.raises(ValueError, match="'monitoring: log' is false"):
         Project.model_validate(late | {"monitoring": {"log": False}})
     chosen = ReleaseSettings(strategy="ab", smallest_effect=0.02, ab_share=30, ab_metric="outcomes")

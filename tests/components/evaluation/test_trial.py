@@ -97,7 +97,7 @@ def test_an_effect_of_the_wanted_size_is_found_with_the_wanted_power_and_often_b
     assert np.median([entities for _, entities in ends]) < planned
 
 
-def arms(entities: int = 100, difference: float = 0.0, variance: float = 0.2) -> Arms:
+def arms(entities: int = 300, difference: float = 0.0, variance: float = 0.2) -> Arms:
     one, other = (Arm(entities=entities, mean=mean, variance=variance) for mean in (0.5, 0.5 + difference))
     return Arms(champion=one, candidate=other)
 
@@ -105,9 +105,9 @@ def arms(entities: int = 100, difference: float = 0.0, variance: float = 0.2) ->
 def test_a_look_is_taken_once_a_day_and_only_if_something_became_known():
     first = looked(PLAN, Trial(), arms(), NOW)
     assert len(first.looks) == 1
-    assert len(looked(PLAN, first, arms(200), NOW + timedelta(hours=23)).looks) == 1
+    assert len(looked(PLAN, first, arms(600), NOW + timedelta(hours=23)).looks) == 1
     assert len(looked(PLAN, first, arms(), NOW + timedelta(days=2)).looks) == 1
-    assert len(looked(PLAN, first, arms(200), NOW + timedelta(days=2)).looks) == 2
+    assert len(looked(PLAN, first, arms(600), NOW + timedelta(days=2)).looks) == 2
 
 
 def test_after_the_planned_information_nothing_is_looked_at_any_more():
@@ -118,8 +118,10 @@ def test_after_the_planned_information_nothing_is_looked_at_any_more():
 
 
 def test_few_entities_or_outcomes_without_any_difference_give_no_look():
-    assert looked(PLAN, Trial(), arms(29), NOW).looks == ()
+    assert looked(PLAN, Trial(), arms(199), NOW).looks == ()
     assert looked(PLAN, Trial(), arms(variance=0.0), NOW).looks == ()
+    lopsided = Arms(champion=Arm(entities=500), candidate=Arm(entities=500, mean=0.1, variance=0.2))
+    assert looked(PLAN, Trial(), lopsided, NOW).looks == (), "a group without any variance is not known perfectly"
     assert judge(PLAN, Trial()).outcome == "wait"
 
 

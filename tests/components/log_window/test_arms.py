@@ -15,11 +15,13 @@ from tests.components.made_log import FIRST, add_labels, request, write
 SECOND = SegmentHeader("made", "2", made_log.HEADER.features, made_log.HEADER.encoded)
 
 
-def count(folder: Path, task: Any = "binary", *, since_day: float = 0, delay_days: float = 0) -> Arms:
+def count(
+    folder: Path, task: Any = "binary", *, since_day: float = 0, delay_days: float = 0, reach_days: float = 1
+) -> Arms:
     since, delay = FIRST + timedelta(days=since_day), timedelta(days=delay_days)
-    return arms.count(
-        folder / "log", folder / "store", model="made", task=task, champion="1", candidate="2", since=since, delay=delay
-    )
+    versions = {"champion": "1", "candidate": "2"}
+    spans = {"delay": delay, "reach": timedelta(days=reach_days)}
+    return arms.count(folder / "log", folder / "store", model="made", task=task, since=since, **versions, **spans)
 
 
 def answered(folder: Path, one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
@@ -87,3 +89,13 @@ def test_only_due_rows_since_the_release_with_a_known_outcome_count(tmp_path):
 
 def test_an_empty_log_has_no_groups(tmp_path):
     assert count(tmp_path) == Arms()
+
+
+def test_a_figure_of_days_later_belongs_to_the_answer_before_it_and_infinite_ones_to_none(tmp_path):
+    answered(tmp_path, [request("a", 1, entity=["x"], event_day=1)], [request("b", 1, entity=["y"], event_day=1)])
+    sold = [{"entity": "x", "day": 4, "label": "20"}, {"entity": "y", "day": 4, "label": "inf"}]
+    add_labels(tmp_path / "store", sold)
+
+    assert count(tmp_path, None).champion.entities == 0
+    counted = count(tmp_path, None, reach_days=1000)
+    assert (counted.champion.mean, counted.candidate.entities) == (20, 0)
