@@ -19,8 +19,8 @@ def count(
     folder: Path, task: Any = "binary", *, since_day: float = 0, delay_days: float = 0, reach_days: float = 1
 ) -> Arms:
     since, delay = FIRST + timedelta(days=since_day), timedelta(days=delay_days)
-    versions = {"champion": "1", "candidate": "2"}
-    spans = {"delay": delay, "reach": timedelta(days=reach_days)}
+    versions: dict[str, Any] = {"champion": "1", "candidate": "2"}
+    spans: dict[str, Any] = {"delay": delay, "reach": timedelta(days=reach_days)}
     return arms.count(folder / "log", folder / "store", model="made", task=task, since=since, **versions, **spans)
 
 
