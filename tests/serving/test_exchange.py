@@ -250,8 +250,9 @@ def test_the_routing_chooses_by_entity_or_by_request_id_and_the_answer_names_the
         ask(Question(ROWS, entity=second, header_id=first)),
         ask(Question(ROWS, entity=first, header_id=second)),
         ask(Question(ROWS, header_id=second)),
-        # One entity per row: the request is not split, its id decides.
+        # One entity per row: if it is the same, it decides; otherwise the request is not split, and its id decides.
         ask(Question(ROWS, entity=[first] * 4, header_id=second)),
+        ask(Question(ROWS, entity=[first] * 3 + [second], header_id=second)),
     ]
     server.served.route(by_request)
     answers += [
@@ -259,7 +260,7 @@ def test_the_routing_chooses_by_entity_or_by_request_id_and_the_answer_names_the
         ask(Question(ROWS, entity=first, header_id=second)),
     ]
 
-    assert [answer.version for answer in answers] == ["2", "1", "2", "2", "1", "2"]
+    assert [answer.version for answer in answers] == ["2", "1", "2", "1", "2", "1", "2"]
     assert answers[0].scores == pytest.approx([tiny.score(row, 0.5) for row in ROWS], abs=1e-6)
 
 
