@@ -801,7 +801,7 @@ class Project(Section):
         if by_labels and release.deadline_s <= delay_s:
             raise ValueError(
                 f"the release waits for labels, which come {self.label.delay_days} days after a request, but its "
-                f"'deadline_s' {release.deadline_s:g} is no later than that ({delay_s}); raise it"
+                f"'deadline_s' {release.deadline_s:g} ends before the first of them ({delay_s} s); raise it"
             )
         needed_s = (delay_s if by_labels else 0) + 2 * release.look_every_s
         if release.strategy == "ab" and release.deadline_s < needed_s:

@@ -1,4 +1,4 @@
-"""Runs are told to a lineage catalogue as OpenLineage defines it, only where asked, and no run fails because of it."""
+"""Runs report to a lineage catalogue as OpenLineage defines it, only where asked, and no run fails because of it."""
 
 import json
 import os
@@ -161,25 +161,25 @@ def test_every_event_is_valid_by_the_published_schemas(tmp_path):
         jsonschema.Draft202012Validator({"$ref": uri}, registry=registry).validate(value)
 
     run = a_run(tmp_path)
-    described, made = events(run, tmp_path), []
+    described, described_events = events(run, tmp_path), []
     for name, state in zip(STEPS, ("done", "cached", "running", "failed", "done"), strict=True):
         run.step(name).state, run.step(name).error = state, "no memory" if state == "failed" else None
-        made.append(described.of_step(run.step(name), NOW))
+        described_events.append(described.of_step(run.step(name), NOW))
     for code in (None, runs.OK, runs.FAILED):
         run.exit_code, run.reason = code, None if code in (None, runs.OK) else "a step failed"
-        made.append(described.of_run(NOW))
+        described_events.append(described.of_run(NOW))
 
     checked = 0
-    for event in map(plain, made):
+    for event in map(plain, described_events):
         check(event, event["schemaURL"])
         parts = [event["run"], event["job"], *event["inputs"], *event["outputs"]]
         for facet in [facet for part in parts for facet in part.get("facets", {}).values()]:
             check(facet, facet["_schemaURL"])
             checked += 1
-    assert len(made) == 8 and checked > 20
+    assert len(described_events) == 8 and checked > 20
 
 
-class Told(RunObserver):
+class Recorder(RunObserver):
     """Remembers what was said."""
 
     def __init__(self) -> None:
@@ -200,9 +200,9 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def lived(told: Told, folder: Path) -> runs.Run:
+def lived(observer: Recorder, folder: Path) -> runs.Run:
     """Let an observer see a run from its start to its end."""
-    watching = observed(told, project(), folder)
+    watching = observed(observer, project(), folder)
     run = a_run(folder)
     watching.started(run)
     for state in ("running", "done"):
@@ -214,11 +214,11 @@ def lived(told: Told, folder: Path) -> runs.Run:
 
 
 def test_without_a_variable_nothing_is_sent(quiet, tmp_path):
-    told = Told()
-    assert observed(told, project(), tmp_path) is told
+    observer = Recorder()
+    assert observed(observer, project(), tmp_path) is observer
     quiet.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")
     quiet.setenv("OPENLINEAGE_DISABLED", "True")
-    assert observed(told, project(), tmp_path) is told
+    assert observed(observer, project(), tmp_path) is observer
 
 
 def test_events_go_to_a_file_in_the_order_in_which_things_happen(quiet, tmp_path):
@@ -226,9 +226,9 @@ def test_events_go_to_a_file_in_the_order_in_which_things_happen(quiet, tmp_path
     quiet.setenv("OPENLINEAGE__TRANSPORT__LOG_FILE_PATH", str(tmp_path / "events.jsonl"))
     quiet.setenv("OPENLINEAGE__TRANSPORT__APPEND", "true")
     quiet.setenv("OPENLINEAGE_NAMESPACE", "factory")
-    told = Told()
+    observer = Recorder()
 
-    lived(told, tmp_path)
+    lived(observer, tmp_path)
 
     written = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [(event["eventType"], event["job"]["name"], event["job"]["namespace"]) for event in written] == [
@@ -237,7 +237,7 @@ def test_events_go_to_a_file_in_the_order_in_which_things_happen(quiet, tmp_path
         ("COMPLETE", "made.training.split", "factory"),
         ("COMPLETE", "made.training", "factory"),
     ]
-    assert told.sentences == [] and told.states == ["split running", "split done"]
+    assert observer.sentences == [] and observer.states == ["split running", "split done"]
 
 
 @pytest.fixture(name="refusing")
@@ -265,21 +265,21 @@ def _refusing() -> Iterator[tuple[str, list[str]]]:
 def test_a_server_that_refuses_is_asked_once_and_the_run_goes_on(quiet, tmp_path, refusing):
     url, asked = refusing
     quiet.setenv("OPENLINEAGE_URL", url)
-    told = Told()
+    observer = Recorder()
 
-    lived(told, tmp_path)
+    lived(observer, tmp_path)
 
     assert asked == ["/api/v1/lineage"]
-    [sentence] = told.sentences
+    [sentence] = observer.sentences
     assert sentence.startswith("this run sends no further OpenLineage events (HTTPError: 422")
-    assert told.states == ["split running", "split done"]
+    assert observer.states == ["split running", "split done"]
 
 
 def test_a_configuration_that_makes_no_sense_is_said_and_the_run_goes_on(quiet, tmp_path):
     quiet.setenv("OPENLINEAGE__TRANSPORT__TYPE", "pigeon")
-    told = Told()
+    observer = Recorder()
 
-    lived(told, tmp_path)
+    lived(observer, tmp_path)
 
-    assert len(told.sentences) == 1 and "this run sends no further OpenLineage events" in told.sentences[0]
-    assert isinstance(observed(told, project(), tmp_path), LineageObserver)
+    assert len(observer.sentences) == 1 and "this run sends no further OpenLineage events" in observer.sentences[0]
+    assert isinstance(observed(observer, project(), tmp_path), LineageObserver)

@@ -138,9 +138,9 @@ def test_the_shap_package_says_the_same():
         pytest.skip("PERENNIAL_SHAP names no interpreter with the shap package")
     reference, rows = rows_of(32, 11), rows_of(6, 12)
     asked = json.dumps({"reference": reference.tolist(), "rows": rows.tolist()})
-    said = json.loads(subprocess.check_output([python, shap_values.__file__], input=asked, text=True))
+    published = json.loads(subprocess.check_output([python, shap_values.__file__], input=asked, text=True))
 
-    for row, (values, base) in enumerate(zip(said["values"], np.ravel(said["base"]).tolist(), strict=False)):
+    for row, (values, base) in enumerate(zip(published["values"], np.ravel(published["base"]).tolist(), strict=True)):
         assert values == pytest.approx(exact(rows[row], reference), abs=1e-5)
         explained = explainer(reference).explain({"numeric": rows}, row)
         assert (np.abs(explained.by_feature[:, 0] - values) <= 5 * explained.error[:, 0] + 1e-5).all()
@@ -174,7 +174,7 @@ def test_v1_explains_each_row_beside_its_score(running):
 
 def test_v2_answers_the_same_as_tensors_whose_columns_are_the_features(running):
     rows = list(tiny.SAMPLE)
-    told = post(running, V1, json.dumps({"instances": rows}).encode())["predictions"]
+    predictions = post(running, V1, json.dumps({"instances": rows}).encode())["predictions"]
 
     body: dict[str, Any] = {"inputs": v2_inputs(rows)}
     answer = post(running, V2, json.dumps(body).encode())
@@ -186,8 +186,10 @@ def test_v2_answers_the_same_as_tensors_whose_columns_are_the_features(running):
     ]  # fmt: skip
     columns = json.loads(tensors["contributions"]["parameters"]["features"])
     values = np.reshape(tensors["contributions"]["data"], tensors["contributions"]["shape"])
-    assert [dict(zip(columns, row, strict=True)) for row in values.tolist()] == [row["contributions"] for row in told]
-    assert tensors["margin"]["data"] == [row["margin"] for row in told]
+    assert [dict(zip(columns, row, strict=True)) for row in values.tolist()] == [
+        row["contributions"] for row in predictions
+    ]
+    assert tensors["margin"]["data"] == [row["margin"] for row in predictions]
     assert [output["name"] for output in chosen["outputs"]] == ["contributions"]
     assert chosen["outputs"][0]["datatype"] == "FP64"
 

@@ -277,4 +277,4 @@ class Kept:
         self.rows.append(scored)
 
     def close(self) -> None:
-        """There is nothing to write."""
+        """Everything is in memory."""

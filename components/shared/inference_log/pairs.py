@@ -50,11 +50,13 @@ def count(
         listed = ", ".join(literal(str(path)) for path in files)
         if now is None or not listed or not _has_shadows(connection, listed):
             return PairedOutcomes()
-        right, other = (_is_right(name) for name in ("champion", "shadow"))
+        champion_right, shadow_right = (_is_right(name) for name in ("champion", "shadow"))
         nearer = "abs(shadow.score - label::DOUBLE) < abs(champion.score - label::DOUBLE)"
         farther = "abs(shadow.score - label::DOUBLE) > abs(champion.score - label::DOUBLE)"
         wins, losses = (
-            (nearer, farther) if task == "regression" else (f"{other} AND NOT {right}", f"{right} AND NOT {other}")
+            (nearer, farther)
+            if task == "regression"
+            else (f"{shadow_right} AND NOT {champion_right}", f"{champion_right} AND NOT {shadow_right}")
         )
         query = f"""
             WITH pairs AS (
@@ -77,8 +79,8 @@ def count(
             FROM pairs
         """
         row: Any = connection.execute(query).fetchone()
-    due, known, won, lost = map(int, row)
-    return PairedOutcomes(due=due, wins=won, ties=known - won - lost, losses=lost)
+    due, labels_due, won, lost = map(int, row)
+    return PairedOutcomes(due=due, wins=won, ties=labels_due - won - lost, losses=lost)
 
 
 def _settings(scratch: str) -> dict[str, str | bool | int | float | list[str]]:

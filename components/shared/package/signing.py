@@ -75,10 +75,10 @@ def private_key(environment: Mapping[str, str], trusted: Sequence[str]) -> ec.El
             f"the environment variable {SIGNING_KEY} has no private key that can be read ({type(error).__name__}); "
             "expected PEM without a password, or the path of such a file."
         ) from error
-    known = {identifier(public_key(one)) for one in trusted}
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or identifier(key.public_key()) not in known:
+    trusted_ids = {identifier(public_key(one)) for one in trusted}
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or identifier(key.public_key()) not in trusted_ids:
         raise InputError(
-            f"the private key in {SIGNING_KEY} belongs to none of the {len(known)} public keys of 'signed_by'; "
+            f"the private key in {SIGNING_KEY} belongs to none of the {len(trusted_ids)} public keys of 'signed_by'; "
             "add its public key there, or sign with the key of one of them."
         )
     return key

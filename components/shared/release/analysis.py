@@ -127,11 +127,11 @@ def look(exposure: Exposure, counts: TrafficCounts, *, former: str, candidate: s
     )
 
 
-def learn(exposure: Exposure, known: PairedOutcomes | Trial | None) -> Exposure:
+def learn(exposure: Exposure, newest: PairedOutcomes | Trial | None) -> Exposure:
     """Add what labels or outcomes say by now; None changes nothing."""
-    if isinstance(known, PairedOutcomes):
-        return exposure.model_copy(update={"outcomes": known})
-    return exposure if known is None else exposure.model_copy(update={"trial": known})
+    if isinstance(newest, PairedOutcomes):
+        return exposure.model_copy(update={"outcomes": newest})
+    return exposure if newest is None else exposure.model_copy(update={"trial": newest})
 
 
 def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime) -> StepVerdict:

@@ -22,10 +22,10 @@ def looked(plan: TrialPlan, trial: Trial, arms: Arms, now: datetime) -> Trial:
         now: The time of the look.
     """
     trial = trial.model_copy(update={"arms": arms})
-    known = arms.information
-    if known is None:
+    precision = arms.information
+    if precision is None:
         return trial
-    fraction = known / information(plan.smallest_effect, plan.error, plan.power)
+    fraction = precision / information(plan.smallest_effect, plan.error, plan.power)
     last = trial.looks[-1] if trial.looks else None
     if last is not None and (
         last.fraction >= 1
@@ -35,5 +35,5 @@ def looked(plan: TrialPlan, trial: Trial, arms: Arms, now: datetime) -> Trial:
         return trial
     fractions = [*(look.fraction for look in trial.looks), fraction]
     bound = bounds(plan.error, fractions, [look.bound for look in trial.looks])[-1]
-    look = TrialLook(at=now, fraction=fraction, z=arms.difference * sqrt(known), bound=bound)
+    look = TrialLook(at=now, fraction=fraction, z=arms.difference * sqrt(precision), bound=bound)
     return trial.model_copy(update={"looks": (*trial.looks, look)})

@@ -98,8 +98,8 @@ def judge(plan: TrialPlan, trial: Trial) -> TrialVerdict:
         if abs(look.z) >= look.bound:
             is_better = look.z > 0
             word = "better" if is_better else "worse"
-            found = f"it is {word}, as look {number} shows (z = {look.z:+.2f} beyond {look.bound:.2f}): {shown}"
-            return TrialVerdict("pass" if is_better else "fail", found)
+            reason = f"it is {word}, as look {number} shows (z = {look.z:+.2f} beyond {look.bound:.2f}): {shown}"
+            return TrialVerdict("pass" if is_better else "fail", reason)
     if trial.looks and trial.looks[-1].fraction >= 1:
         return TrialVerdict(
             "inconclusive", f"there is hardly a difference of {plan.smallest_effect:g} in {plan.metric}: {shown}"

@@ -45,13 +45,13 @@ def information(effect: float, error: float, power: float) -> float:
     return _INFLATION * ((_NORMAL.inv_cdf(1 - error / 2) + _NORMAL.inv_cdf(power)) / effect) ** 2
 
 
-def bounds(error: float, fractions: Sequence[float], known: Sequence[float] = ()) -> list[float]:
+def bounds(error: float, fractions: Sequence[float], earlier_bounds: Sequence[float] = ()) -> list[float]:
     """Return the bound of |Z| at each look.
 
     Args:
         error: Of both sides together; above 0 and below 1.
         fractions: Of the planned information, growing, above 0; a look at 1 or more is the last one.
-        known: The bounds of the first looks, if they were computed before.
+        earlier_bounds: The bounds of the first looks, if they were computed before.
 
     Raises:
         ValueError: If the fractions do not grow.
@@ -61,19 +61,23 @@ def bounds(error: float, fractions: Sequence[float], known: Sequence[float] = ()
     """
     if not all(0 < earlier < later for earlier, later in zip([1e-12, *fractions], fractions, strict=False)):
         raise ValueError(f"the fractions {list(fractions)} do not grow from above 0")
-    found: list[float] = []
+    all_bounds: list[float] = []
     points, density = np.zeros(1), np.ones(1)
     weights, before, time = np.ones(1), 0.0, 0.0
     for number, fraction in enumerate(fractions):
         now = spent(error, fraction)
         step = sqrt(fraction - time)
-        is_known = number < len(known)
-        bound = known[number] if is_known else _bound(points, density * weights, step, sqrt(fraction), now - before)
-        found.append(bound)
+        is_given = number < len(earlier_bounds)
+        bound = (
+            earlier_bounds[number]
+            if is_given
+            else _bound(points, density * weights, step, sqrt(fraction), now - before)
+        )
+        all_bounds.append(bound)
         ends, own_weights = _nodes(bound * sqrt(fraction))
         density = _moved(points, density * weights, ends, step)
         points, weights, before, time = ends, own_weights, now, fraction
-    return found
+    return all_bounds
 
 
 def _bound(points: NDArray[np.float64], mass: NDArray[np.float64], step: float, root: float, wanted: float) -> float:

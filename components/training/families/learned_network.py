@@ -49,5 +49,5 @@ class LearnedNetwork:
         ]
 
     def is_additive(self) -> bool:
-        """Return whether there is no hidden layer, in which features could meet."""
+        """Return whether the network has no hidden layer, which is where features interact."""
         return not self.core.kernels

@@ -104,11 +104,13 @@ def _because(backend: Backend, row: dict[str, Any]) -> Iterator[tuple[str, str]]
     try:
         # The log's files have the features of all releases.
         status, described = inference.call(server.url, f"/v2/models/{quote(model)}/versions/{quote(version)}")
-        known = [tensor["name"] for tensor in described.get("inputs", ())] if status == 200 else list(features)
-        if unlogged := sorted(set(known) - features.keys()):
+        features_of_release = (
+            [tensor["name"] for tensor in described.get("inputs", ())] if status == 200 else list(features)
+        )
+        if unlogged := sorted(set(features_of_release) - features.keys()):
             yield "because", f"unknown: the features {unlogged} are not logged"
             return
-        sent = {feature: features[feature] for feature in known}
+        sent = {feature: features[feature] for feature in features_of_release}
         answer = inference.predict(server.url, model, [sent], version=version, explains=True)
     except (InputError, StepFailed) as refused:
         yield "because", f"unknown: {refused}"

@@ -36,7 +36,7 @@ def reproduce(options: TargetOptions, run: str, *, with_this_code: bool) -> int:
         0 if nothing differs, 3 if something does, otherwise the exit code of the run.
 
     Raises:
-        InputError: If there is no such run, it did not train a model, its files are gone, or the code is another.
+        InputError: If there is no such run, it did not train a model, its files are gone, or the code has changed.
     """
     console, backend = terminal.console(), options.open()
     backend.check_machine()

@@ -114,7 +114,7 @@ def passed_on(target: Docker, project: Project, inherited: Mapping[str, str]) ->
 
 
 def _key_itself(text: str) -> str:
-    """Return a key that may be given by its path; a container does not see the file, and an absent one is no key."""
+    """Return the key itself, which the caller may have given as the path of a file that containers cannot read."""
     file = Path(text).expanduser()
     if text.startswith("-----") or not file.is_file():
         return text

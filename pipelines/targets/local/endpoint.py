@@ -181,7 +181,7 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = F
 
 def _environment(source: Path) -> dict[str, str]:
     # Without bytecode every start would compile a thousand modules again: eleven seconds instead of three.
-    # The key that signs models is no business of a process that answers a network.
+    # A process that answers a network must not hold the key that signs models.
     dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", SIGNING_KEY)
     inherited = {name: value for name, value in os.environ.items() if name not in dropped}
     return inherited | {

@@ -126,9 +126,9 @@ def test_few_entities_or_outcomes_without_any_difference_give_no_look():
 
 
 def test_a_verdict_stays_whatever_later_outcomes_say():
-    found = looked(PLAN, Trial(), arms(2000, 0.2), NOW)
-    assert judge(PLAN, found).outcome == "pass"
-    later = looked(PLAN, found, arms(2100, 0.0), NOW + timedelta(days=2))
+    decided = looked(PLAN, Trial(), arms(2000, 0.2), NOW)
+    assert judge(PLAN, decided).outcome == "pass"
+    later = looked(PLAN, decided, arms(2100, 0.0), NOW + timedelta(days=2))
 
     assert judge(PLAN, later).outcome == "pass"
     assert judge(PLAN, looked(PLAN, Trial(), arms(2000, -0.2), NOW)).outcome == "fail"

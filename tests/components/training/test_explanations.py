@@ -51,7 +51,7 @@ def test_the_plain_model_and_a_network_without_hidden_layers_add_features_up(tmp
         package, tensors, rows = explained(tmp_path / name, family, **hyperparameters)
         assert package.facts.is_additive is adds_up, name
         if adds_up:
-            # Sampling finds the same where nothing meets, so that the shorter way is no other answer.
+            # Without interactions sampling is exact, too, so the shortcut must give the same answer.
             sampled = package.explainer()
             assert sampled is not None
             other = type(sampled)(sampled.margins, sampled.reference, False).explain(tensors, 0)
@@ -73,10 +73,10 @@ def test_the_reference_is_training_rows_with_their_gaps(tmp_path):
     package, _, _ = explained(tmp_path, "plain")
     reference = PackageReference.read(package.folder)
     train = made_splits.table(rows=2000).slice(0, 1200).to_pylist()
-    known = {(row["usage"] and np.float32(row["usage"]), float(row["age"]), row["region"]) for row in train}
+    training_rows = {(row["usage"] and np.float32(row["usage"]), float(row["age"]), row["region"]) for row in train}
 
     numeric, categorical = package.facts.numeric, package.facts.categorical
     for numbers, texts in zip(reference.numeric, reference.categorical, strict=True):
         row = dict(zip((*numeric, *categorical), (*numbers, *texts), strict=True))
-        assert (row["usage"], row["age"], row["region"]) in known
+        assert (row["usage"], row["age"], row["region"]) in training_rows
     assert len(set(reference.numeric)) == REFERENCE_ROWS
