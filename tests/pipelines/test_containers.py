@@ -178,6 +178,12 @@ def test_a_container_gets_the_signing_key_itself_where_releases_are_signed(state
     assert settings.passed_on(target, unsigned, environment) == {}
 
 
+def test_a_container_of_another_step_does_not_see_the_signing_key(client, state):
+    code, log = run(place(state, PERENNIAL_SIGNING_KEY="secret"), client, state, "env")
+
+    assert code == 0 and "TMPDIR=" in log and "PERENNIAL_SIGNING_KEY" not in log
+
+
 def test_process_numbers_and_loopback_are_those_of_this_machine(client, containers, state):
     code, log = run(containers, client, state, f"grep -q pytest /proc/{os.getpid()}/cmdline && cat /proc/self/stat")
 

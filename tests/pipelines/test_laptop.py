@@ -224,6 +224,18 @@ def test_a_task_environment_drops_what_would_let_the_commands_packages_in():
     assert env["PATH"] == "/v/bin:/bin" and env["A"] == "1" and env["PYTHONSAFEPATH"] == "1"
 
 
+def test_only_the_step_that_signs_sees_the_signing_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("PERENNIAL_SIGNING_KEY", "-----BEGIN PRIVATE KEY-----")
+    seen = {}
+    for step in ("ingestion", "registration"):
+        environment = environments.Environment(step, "", Path(sys.executable), tmp_path)
+        with ProcessGroups() as groups, (tmp_path / step).open("wb") as output:
+            assert Processes({step: environment}, groups, {}).run(step, ["env"], {}, tmp_path, output) == 0
+        seen[step] = "PERENNIAL_SIGNING_KEY" in (tmp_path / step).read_text()
+
+    assert seen == {"ingestion": False, "registration": True}
+
+
 def test_a_step_that_hangs_is_ended_at_its_timeout_and_says_so(built, tmp_path):
     @dsl.component(base_image="perennial/gate", install_kfp_package=False)
     def hanging() -> str:

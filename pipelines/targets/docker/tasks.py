@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipelines.images import engine
 from pipelines.targets.docker import settings, watchdog
-from pipelines.targets.local import limits
+from pipelines.targets.local import limits, step_secrets
 from pipelines.targets.local.limits import Limits
 from pipelines.targets.local.seam import Perform, Seam
 
@@ -70,7 +70,7 @@ class Containers:
         own = {
             "working_dir": str(scratch),
             # Not /tmp, which is memory: what a step spills may be larger.
-            "environment": dict(settings_.get("environment") or {}) | {"TMPDIR": str(scratch)},
+            "environment": step_secrets.visible(step, settings_.get("environment") or {}) | {"TMPDIR": str(scratch)},
             "labels": dict(settings_.get("labels") or {}) | {settings.STEP: step},
             **settings.within(bounds, self.cpus_here),
         }

@@ -11,7 +11,7 @@ from components.shared.project import Project
 from pipelines.images import environments
 from pipelines.images.environments import Environment
 from pipelines.targets.laptop.processes import ProcessGroups, task_environment
-from pipelines.targets.local import endpoint, limits
+from pipelines.targets.local import endpoint, limits, step_secrets
 from pipelines.targets.local.limits import Limits
 from pipelines.targets.local.seam import Perform, Seam
 
@@ -53,7 +53,8 @@ class Processes:
     ) -> int:
         """Run the command of a step in its virtualenv; return its exit code."""
         environment = self.environments[step]
-        env = task_environment(environment.python, environment.source, scratch, os.environ) | dict(variables)
+        inherited = step_secrets.visible(step, os.environ)
+        env = task_environment(environment.python, environment.source, scratch, inherited) | dict(variables)
         timeout_s = self.limits[step].timeout_s if step in self.limits else None
         try:
             return self.groups.run(command, env, scratch, output, timeout_s)
