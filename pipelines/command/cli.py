@@ -381,11 +381,15 @@ def explain(options: TargetOptions, request_id: str) -> None:
 @shared.local_target
 @click.option("--scenario", default="sudden", show_default=True, metavar="NAME", help="What happens to the business.")
 @click.option("--months", type=click.IntRange(2, 24), default=6, show_default=True, help="Months to play.")
-def replay(options: TargetOptions, scenario: str, months: int) -> int:
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Seed of the simulated business.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds, one after another."
+)
+def replay(options: TargetOptions, scenario: str, months: int, seed: int, seeds: int) -> int:
     """Play months of the shipped example with the whole loop on, and compare it with a model that is left alone."""
     from pipelines.command.verbs import replay as verb
 
-    return verb.replay(options, scenario, months)
+    return verb.replay(options, scenario, months, seed, seeds)
 
 
 @main.group()

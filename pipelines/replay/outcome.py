@@ -1,9 +1,17 @@
 """``replay.json``: what became of a replay, week by week."""
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from components.shared.documents.document import Document, Part
 from components.shared.documents.monitoring import Action, Cause
+
+
+class Totals(NamedTuple):
+    """What all weeks were worth above acting on nobody."""
+
+    gain: float
+    never: float
+    oracle: float
 
 
 class ReplayWeek(Part):
@@ -67,5 +75,10 @@ class ReplayOutcome(Document):
     @property
     def recovered(self) -> float | None:
         """The share of what the oracle gains on the model that is never retrained; None where it gains nothing."""
-        ours, never, oracle = (sum(getattr(week, name) for week in self.weeks) for name in ("gain", "never", "oracle"))
+        ours, never, oracle = self.totals
         return (ours - never) / (oracle - never) if oracle > never else None
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over all weeks."""
+        return Totals(*(sum(getattr(week, name) for week in self.weeks) for name in Totals._fields))

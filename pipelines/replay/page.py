@@ -45,8 +45,7 @@ def write(outcome: ReplayOutcome, path: Path) -> None:
 
 def summary(outcome: ReplayOutcome) -> str:
     """Say in a few sentences when what happened, and what it was worth."""
-    totals = {name: sum(getattr(week, name) for week in outcome.weeks) for name in ("gain", "never", "oracle")}
-    money = {name: f"{value:,.0f} {outcome.currency}" for name, value in totals.items()}
+    money = {name: f"{value:,.0f} {outcome.currency}" for name, value in outcome.totals._asdict().items()}
     parts = []
     if outcome.changed is None:
         parts.append("Nothing changed.")

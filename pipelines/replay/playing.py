@@ -24,6 +24,7 @@ from components.shared.project import Project, Value
 from components.shared.release import endpoint_folder, routing
 from pipelines import api
 from pipelines.replay.outcome import ReplayWeek
+from pipelines.replay.treatment import Key, Treatment
 from pipelines.replay.world import World
 from pipelines.targets.protocol import Backend, RunObserver, RunRequest
 from pipelines.traffic import sending
@@ -41,10 +42,11 @@ class Acted(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of some time in their order, as requests, and whether each was positive."""
+    """The rows of some time in their order, as requests, whether each is positive if nobody acts, and their keys."""
 
     questions: Sequence[Question]
     positive: np.ndarray
+    keys: Sequence[Key]
 
 
 class Player:
@@ -54,10 +56,11 @@ class Player:
         backend: The project.
         world: The business.
         rows: Everything that will be asked: entity, event time, features and label.
+        treatment: What acting on customers does to their labels.
     """
 
-    def __init__(self, backend: Backend, world: World, rows: pa.Table) -> None:
-        self.backend, self._world = backend, world
+    def __init__(self, backend: Backend, world: World, rows: pa.Table, treatment: Treatment) -> None:
+        self.backend, self._world, self.treatment = backend, world, treatment
         self._rows = rows.sort_by(backend.project.event_time)
         self._asked = 0
 
@@ -73,7 +76,8 @@ class Player:
         project, root = self.backend.project, self.backend.state.root
         source = project.sources[project.label.source]
         assert source.path is not None
-        self._world.publish((root / source.path).parent, now, project.event_time, project.label.column)
+        folder, label = (root / source.path).parent, project.label.column
+        self._world.publish(folder, now, project.entity, project.event_time, label, self.treatment)
 
     def train(self) -> str | None:
         """Run the training pipeline; return the version that took over, None if none did."""
@@ -88,8 +92,9 @@ class Player:
         project, chosen = self.backend.project, self._chosen(start, end)
         labels = [str(label) for label in chosen[project.label.column].to_pylist()]
         positive = np.array(labels) == str(project.label.positive)
+        keys = list(zip(chosen[project.entity].to_pylist(), chosen[project.event_time].to_pylist(), strict=True))
         if not labels:
-            return Rows((), positive)
+            return Rows((), positive, keys)
         with tempfile.TemporaryDirectory(prefix="perennial-replay-") as work:
             folder = Path(work)
             table = folder / "rows.parquet"
@@ -99,7 +104,7 @@ class Player:
             scratch.mkdir()
             root = self.backend.state.root
             questions = sending.read(project, root, self._features, types, table, scratch, _ROWS_PER_REQUEST)
-        return Rows(questions, positive)
+        return Rows(questions, positive, keys)
 
     def _chosen(self, start: datetime, end: datetime) -> pa.Table:
         times = self._rows[self.backend.project.event_time]
@@ -141,6 +146,7 @@ class Player:
         known = self._chosen(start - delay, end - delay)
         if not known.num_rows:
             return
+        known = self.treatment.labels(known, project.entity, project.event_time, project.label.column)
         texts = [str(label) for label in known[project.label.column].to_pylist()]
         entities = known[project.entity].cast(pa.string())
         times = known[project.event_time].cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
@@ -179,6 +185,7 @@ def play(
     for start, end in spans:
         rows = player.between(start, end)
         acted_on, versions = player.ask(rows, logged=True)
+        player.treatment.apply(rows.keys, acted_on, rows.positive)
         player.add_labels(start, end)
         player.publish(end)
         acted = act()

@@ -14,26 +14,42 @@ class Scenario:
     """One course of events.
 
     Attributes:
-        switch: The fault of the simulator that begins; None if nothing does.
+        switch: The switch of the simulator that is turned on; None if there is none.
         costly: Whether a model that is never retrained loses by it.
+        always: Whether the switch is on from the beginning of all tables, so that nothing changes.
+        persuaded: Share of the customers about to leave who stay if the model's decision is to act on them.
     """
 
     switch: str | None
-    costly: bool
+    costly: bool = False
+    always: bool = False
+    persuaded: float = 0.0
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is different from some day on."""
+        return self.persuaded > 0 or (self.switch is not None and not self.always)
 
     def switches(self, since: date) -> tuple[Switch, ...]:
-        """Return the faults of the simulator, from a month on."""
-        return () if self.switch is None else (Switch(self.switch, since),)
+        """Return the switches of the simulator, those that change something from a month on."""
+        if self.switch is None:
+            return ()
+        return (Switch(self.switch, None if self.always else since),)
 
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
     {
-        "none": Scenario(None, costly=False),
+        "none": Scenario(None),
+        "season": Scenario("season", always=True),
         "sudden": Scenario("concept-drift", costly=True),
-        "covariate": Scenario("sudden-drift", costly=False),
-        "gradual-covariate": Scenario("gradual-drift", costly=False),
+        "gradual": Scenario("gradual-concept-drift", costly=True),
+        "recurring": Scenario("recurring-concept-drift", costly=True),
+        "segment": Scenario("segment-concept-drift", costly=True),
+        "covariate": Scenario("sudden-drift"),
+        "gradual-covariate": Scenario("gradual-drift"),
         "upstream": Scenario("broken-column", costly=True),
-        "label-shift": Scenario("label-shift", costly=False),
+        "label-shift": Scenario("label-shift"),
+        "treatment": Scenario(None, persuaded=0.6),
     }
 )
 """Every scenario by its name."""

@@ -133,7 +133,9 @@ class Population:
         mean = np.where(observed, earlier, 0).sum(axis=0) / np.maximum(1, observed.sum(axis=0))
         is_known = observed.any(axis=0) & ~np.isnan(self.usage[3])
         change = np.where(is_known, np.clip(np.nan_to_num(self.usage[3]) - mean, -1.5, 1.5), 0)
-        sign = -1.0 if faults.active("concept-drift", month) else 1.0
+        sign = np.full(self.size, 1 - 2 * faults.turned(month))
+        if faults.active("segment-concept-drift", month):
+            sign[self.codes["network"] == 2] = -1.0
         age, payment = self.codes["age"], self.codes["payment"]
         logit = (
             -4.05

@@ -11,13 +11,22 @@ SWITCHES = {
     "sudden-drift": "customers use twice the data, from one month to the next",
     "gradual-drift": "customers use more data each month, twice as much after six months",
     "recurring-drift": "customers use twice the data for three months out of six",
+    "season": "customers use half as much again in June, July and August, as every year",
     "concept-drift": "contract, fee and usage have the opposite effect on churn; the inputs do not change",
+    "gradual-concept-drift": "the same effects turn round over four months",
+    "recurring-concept-drift": "the same effects are turned round for three months out of six",
+    "segment-concept-drift": "the same effects are turned round for every customer on fibre, and for no other",
     "label-shift": "two thirds of the labels of customers who stay are missing; customers who leave look the same",
     "correlation-shift": "minutes are negatively correlated with data; the distribution of each column does not change",
     "broken-column": "data_gb is delivered in megabytes",
     "segment-missing": "data_gb is missing for every customer on fibre, and for no other",
     "schema-change": "usage.minutes is renamed to voice_minutes, and 'tariff_code' is added, in the whole period",
 }
+
+_SUMMER = (5, 6, 7)
+"""June to August, counted from January as 0 like the months since the origin."""
+_SEASON = 0.585
+"""Half as much again, as a share of doubling: the binary logarithm of 1.5."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,15 @@ class Faults:
         """Return whether a switch is on in a month."""
         return name in self.since and month >= self.since[name]
 
+    def turned(self, month: int) -> float:
+        """Return how far the effects of contract, fee and usage have turned round: from 0 (not at all) to 1."""
+        amount = float(self.active("concept-drift", month))
+        if self.active("gradual-concept-drift", month):
+            amount = max(amount, min(1.0, (month - self.since["gradual-concept-drift"] + 1) / 4))
+        if self.active("recurring-concept-drift", month) and (month - self.since["recurring-concept-drift"]) % 6 < 3:
+            amount = 1.0
+        return amount
+
     def drift(self, month: int) -> float:
         """Return how far data usage has drifted: from 0 (no drift) to 1 (doubled)."""
         amount = float(self.active("sudden-drift", month))
@@ -45,6 +63,8 @@ class Faults:
             amount = max(amount, min(1.0, (month - self.since["gradual-drift"] + 1) / 6))
         if self.active("recurring-drift", month) and (month - self.since["recurring-drift"]) % 6 < 3:
             amount = 1.0
+        if self.active("season", month) and month % 12 in _SUMMER:
+            amount = max(amount, _SEASON)
         return amount
 
 

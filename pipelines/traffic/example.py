@@ -24,13 +24,14 @@ def is_example(backend: Backend) -> bool:
     return sorted(paths) == sorted(f"{table}.parquet" for table in simulator.TABLES)
 
 
-def write(backend: Backend, months: int, switches: Sequence[Switch]) -> Path:
+def write(backend: Backend, months: int, switches: Sequence[Switch], seed: int = 7) -> Path:
     """Simulate the months that follow those of the project's tables, and retrieve the features of their customers.
 
     Args:
         backend: A project with the tables of the simulator.
         months: How many months.
         switches: What goes wrong in them.
+        seed: That of the simulated business.
 
     Returns:
         A folder with ``rows.parquet`` (customer, time, features and label) and ``labels.parquet``.
@@ -57,7 +58,7 @@ def write(backend: Backend, months: int, switches: Sequence[Switch]) -> Path:
     # Features look back, so the months before are simulated, too; labels are known a month later.
     start = date(2024, 1, 1)
     ahead = (first.year - start.year) * 12 + first.month - start.month
-    simulator.write(scratch / "data", start=start, months=ahead + months + 1, switches=switches)
+    simulator.write(scratch / "data", start=start, months=ahead + months + 1, switches=switches, seed=seed)
     with open_backend(project=scratch).start(RunRequest("retrieval"), RunObserver()) as started:
         started.follow()
         record = started.record

@@ -12,6 +12,7 @@ import pytest
 from components.shared.errors import InputError
 from components.shared.files import sha256
 from pipelines.simulator import SWITCHES, Switch, parse_switch, write
+from pipelines.simulator.switches import resolve
 
 SPRING = date(2024, 3, 1)
 
@@ -100,11 +101,11 @@ def test_text_holds_characters_outside_ascii_and_values_are_missing_here_and_the
 
 
 def test_what_became_known_before_a_fault_starts_is_as_without_it(tmp_path):
-    sound = simulate(tmp_path / "sound")
+    sound = simulate(tmp_path / "sound", months=8)
     since = date(2024, 5, 1)
     before = {"usage": "month", "contacts": "contacted_at", "labels": "snapshot_at", "profiles": "valid_from"}
     for name in sorted(set(SWITCHES) - {"schema-change"}):
-        faulty = simulate(tmp_path / name, Switch(name, since))
+        faulty = simulate(tmp_path / name, Switch(name, since), months=8)
         for table, column in before.items():
             early = pc.field(column) < datetime(2024, 5, 1)
             assert sound[table].filter(early).equals(faulty[table].filter(early)), (name, table)
@@ -117,6 +118,7 @@ def test_what_became_known_before_a_fault_starts_is_as_without_it(tmp_path):
         ("sudden-drift", [2, 2, 2, 2, 2, 2, 2, 2]),
         ("gradual-drift", [2 ** (k / 6) for k in (1, 2, 3, 4, 5, 6, 6, 6)]),
         ("recurring-drift", [2, 2, 2, 1, 1, 1, 2, 2]),
+        ("season", [1, 1, 1, 1.5, 1.5, 1.5, 1, 1]),
     ],
 )
 def test_drift_changes_data_usage_in_its_own_rhythm(tmp_path, name, expected):
@@ -141,6 +143,37 @@ def test_concept_drift_turns_what_contract_means_and_leaves_the_contracts_alone(
     assert [row[2] for row in sound] == [row[2] for row in turned]
     assert sound[0][1] > 2 * sound[1][1]
     assert turned[1][1] > 2 * turned[0][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [
+        ("concept-drift", [1.0] * 9),
+        ("gradual-concept-drift", [0.25, 0.5, 0.75] + [1.0] * 6),
+        ("recurring-concept-drift", [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
+        ("sudden-drift", [0.0] * 9),
+    ],
+)
+def test_effects_turn_round_in_the_rhythm_of_their_switch(name, turned):
+    faults = resolve([Switch(name)], first_month=5)
+
+    assert [faults.turned(month) for month in range(5, 14)] == turned
+    assert faults.turned(4) == 0
+
+
+def test_effects_that_turn_round_in_a_segment_leave_the_others_alone(tmp_path):
+    query = """
+        SELECT network = 'fibre' AS fibre, corr(churned, (contract = 'monthly')::INT) FROM labels
+        JOIN (SELECT customer_id, arg_max(contract, valid_from) AS contract FROM profiles
+              WHERE known_at < '2024-04-01' GROUP BY customer_id) USING (customer_id)
+        JOIN (SELECT customer_id, arg_max(network, month) AS network FROM usage GROUP BY customer_id)
+        USING (customer_id) WHERE snapshot_at < '2024-04-01' GROUP BY fibre ORDER BY fibre
+    """
+    sound = ask(query, **simulate(tmp_path / "sound", customers=6000, months=3))
+    turned = ask(query, **simulate(tmp_path / "turned", Switch("segment-concept-drift"), customers=6000, months=3))
+
+    assert turned[0] == pytest.approx(sound[0], abs=0.02)
+    assert sound[1][1] > 0.05 and turned[1][1] < -0.05
 
 
 def test_label_shift_changes_how_many_leave_and_keeps_everyone_who_does(tmp_path):
