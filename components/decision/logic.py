@@ -1,5 +1,7 @@
 """Decide from all signals what to do: nothing, watch, retrain or roll back.
 
+Besides, a model is trained anew when its time has come, or enough labels have, if the project says so.
+
 Drift alone never retrains: whether it costs anything shows in the loss, and until labels are due it is watched. Only
 the loss raises an alarm, because only its test accumulates evidence with a stated rate of false alarms. An alarm soon
 after a release rolls it back; a later one means that the world has changed, so the model is retrained. An estimate of
@@ -23,10 +25,11 @@ from components.shared.documents.monitoring import (
     PerformanceReport,
     Signal,
 )
-from components.shared.project import Project
+from components.shared.project import Project, Retraining
 
 _log = logging.getLogger(__name__)
 
+_DAY = timedelta(days=1)
 _NEWEST_DAYS = 7
 """Days of labeled rows that say what a risen loss costs at present."""
 _NAMED = 3
@@ -37,7 +40,7 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
     """Decide, and give every signal with its sentence.
 
     Args:
-        project: Says how long after a release an alarm rolls it back.
+        project: Says how long after a release an alarm rolls it back, and when a model is due without an alarm.
         window: The output of the step log_window.
         drift: The output of the step drift.
         performance: The output of the step performance.
@@ -50,31 +53,65 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
         _loss(measured),
         *_segments(measured),
         *_estimate(measured),
+        *due_signals(project.retraining, looked_at),
     ]
-    action = _action(project, measured, signals)
-    states = {"retrain": ("alarm",), "roll back": ("alarm",), "watch": ("changed", "unknown"), "nothing": ()}[action]
-    reasons = [signal.sentence for signal in signals if signal.state in states]
+    cause = _cause(signals, drifted)
+    action = _action(project, measured, signals, cause)
+    reasons = _reasons(action, signals)
     if action == "nothing":
         reasons = [f"{looked_at.rows:,} rows look like the reference, and the loss has not risen"]
     _log.info("%s: %s", action, "; ".join(reasons))
     return MonitoringDecision(
         action=action,
-        cause=_cause(signals, drifted),
+        cause=cause,
         reasons=tuple(reasons),
         signals=tuple(signals),
         effect=_effect(looked_at, measured),
         to_label=() if action == "nothing" else measured.to_label,
         changed_on=measured.changed_on,
+        until=looked_at.end,
+        new_labels=looked_at.new_labels,
     )
 
 
-def _action(project: Project, performance: PerformanceReport, signals: list[Signal]) -> Action:
+def due_signals(retraining: Retraining, window: LogWindow) -> Iterator[Signal]:
+    """Say whether a model is due for training without an alarm, by its age or by new labels."""
+    if window.answering_since is None or window.end is None:
+        return
+    if retraining.every_days is not None:
+        age_days = (datetime.fromisoformat(window.end) - datetime.fromisoformat(window.answering_since)) / _DAY
+        sentence = (
+            f"release {window.release} has answered for {age_days:.1f} days; the model is trained anew after "
+            f"{retraining.every_days:g}"
+        )
+        yield Signal(name="age", state="due" if age_days >= retraining.every_days else "quiet", sentence=sentence)
+    if retraining.new_labels is not None:
+        sentence = (
+            f"{window.new_labels:,} labels have become known since release {window.release} first answered; the model "
+            f"is trained anew after {retraining.new_labels:,}"
+        )
+        is_due = window.new_labels >= retraining.new_labels
+        yield Signal(name="new labels", state="due" if is_due else "quiet", sentence=sentence)
+
+
+def _reasons(action: Action, signals: list[Signal]) -> list[str]:
+    """Return the sentences that led to an action."""
+    is_alarm = any(signal.state == "alarm" for signal in signals)
+    called = ("alarm",) if is_alarm else ("due",)
+    states = {"retrain": called, "roll back": called, "watch": ("changed", "unknown"), "nothing": ()}[action]
+    return [signal.sentence for signal in signals if signal.state in states]
+
+
+def _action(project: Project, performance: PerformanceReport, signals: list[Signal], cause: Cause | None) -> Action:
     of_all = [performance.alarm.day] if performance.alarm else []
     alarms = [*of_all, *(part.alarm for part in performance.alarming_segments if part.alarm)]
     if alarms:
         first = datetime.fromisoformat(performance.periods[0].day)
         since_release = datetime.fromisoformat(min(alarms)) - first
         return "roll back" if since_release <= timedelta(days=project.monitoring.rollback_days) else "retrain"
+    # Rows that are known to be broken teach nothing, however old the model is.
+    if any(signal.state == "due" for signal in signals) and cause not in ("data pipeline", "upstream"):
+        return "retrain"
     return "watch" if any(signal.state in ("changed", "unknown") for signal in signals) else "nothing"
 
 

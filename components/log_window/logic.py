@@ -108,6 +108,10 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
             inside = f"event_time > {_time(start)} AND {until_end}"
             due = f"release = {literal(release or '')} AND {until_end} AND event_time <= {_time(due_until)}"
             counts = _counts(connection, inside, due, due_until)
+            since = labeled.first_answer(connection, release)
+            new_labels = labeled.number(
+                connection, f"SELECT count(*) FROM labeled WHERE label IS NOT NULL AND known_at > {_time(since)}"
+            )
             sampled, columns = _sampled(counts["rows"]), _history_columns(project, connection)
             shown = "* EXCLUDE (known_at, protocol, entity)"
             _copy(connection, f"SELECT {shown} FROM labeled WHERE {inside} AND {sampled}", target / ROWS)
@@ -123,6 +127,8 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         end=end and end.isoformat(),
         releases=dict(releases),
         release=release,
+        answering_since=since and since.isoformat(),
+        new_labels=new_labels,
         delay_days=project.label.delay_days,
         due_until=due_until and due_until.isoformat(),
         from_the_future=future,

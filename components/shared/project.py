@@ -642,6 +642,26 @@ class Monitoring(Section):
         return self
 
 
+class Retraining(Section):
+    """When a model is trained anew although no loss has risen, and when trainings that come to nothing are an incident.
+
+    A loss that has risen always retrains.
+    """
+
+    every_days: float | None = Field(
+        None, gt=0, description="Days for which a release has answered, after which the model is trained anew."
+    )
+    new_labels: int | None = Field(
+        None,
+        ge=1,
+        description="Labels that have become known since a release first answered, after which the model is trained "
+        "anew.",
+    )
+    attempts: int = Field(
+        3, ge=1, description="Trainings in a row that the loop begins without a new release, before an incident opens."
+    )
+
+
 class ServingSettings(Section):
     """How the model server runs on a cluster; a local endpoint ignores this section."""
 
@@ -780,6 +800,7 @@ class Project(Section):
     validation: Validation = Field(Validation(), description="How a run reacts to anomalies in the data.")
     release: ReleaseSettings = Field(ReleaseSettings(), description="How a promoted model is released.")
     monitoring: Monitoring = Field(Monitoring(), description="What is logged, and when an alarm is raised.")
+    retraining: Retraining = Field(Retraining(), description="When a model is trained anew without an alarm.")
     serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
     resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")

@@ -14,6 +14,7 @@ WHAT_TO_DO = {
     "label shift": "check the threshold and the value of decisions, then retrain on newer labels",
     "drift": "label the rows that the incident names, or wait for labels: they show what the drift costs",
     "concept drift": "retrain on newer labels: the same inputs mean something else now",
+    "training": "read in the reports ('perennial runs') why the gate lets no model pass; the champion answers on",
     "release": "compare the version with the champion ('perennial compare'); it is not released again unchanged",
 }
 """Cause to what to do first."""

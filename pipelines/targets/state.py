@@ -38,6 +38,11 @@ class State:
         return self.root / FILE_NAME
 
     @property
+    def loop(self) -> Path:
+        """What the loop remembers between its rounds."""
+        return self.folder / "loop"
+
+    @property
     def bundles(self) -> Path:
         """Content-addressed project bundles."""
         return self.folder / "bundles"

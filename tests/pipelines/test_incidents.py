@@ -18,7 +18,9 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 def decision(action: str, cause: str | None, reason: str = "the loss has risen") -> MonitoringDecision:
-    return documents.monitoring_decision(action=action, cause=cause, reasons=(reason,))
+    state = "alarm" if action in ("retrain", "roll back") else "quiet"
+    loss = {"name": "loss", "state": state, "sentence": reason}
+    return documents.monitoring_decision(action=action, cause=cause, reasons=(reason,), signals=(loss,))
 
 
 def noted(folder: Path, action: str, cause: str | None, day: int = 0):

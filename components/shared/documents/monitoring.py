@@ -8,7 +8,7 @@ from components.shared.documents.document import Document, OptionalFloat, Part, 
 from components.shared.documents.measurements import ColumnDistribution, Metric
 
 Action = Literal["nothing", "watch", "retrain", "roll back"]
-Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift", "release"]
+Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift", "release", "training"]
 """Where to look first; in this order, because two thirds of the incidents of a large ML pipeline were not about ML
 (Papasian and Underwood, "How ML Breaks", OpML 2020)."""
 
@@ -49,6 +49,10 @@ class LogWindow(Document):
     """Release to its number of rows in the window."""
     release: str | None
     """The release of the newest row."""
+    answering_since: str | None = None
+    """When that release first answered, by the log; unknown in older documents."""
+    new_labels: int = 0
+    """Labels of logged rows, of any release, that have become known since then."""
     delay_days: int
     due_until: str | None
     """Rows with an event time up to here are old enough for their label to be known."""
@@ -239,7 +243,7 @@ class Signal(Part):
     """One thing that was looked at, and what it says."""
 
     name: str
-    state: Literal["quiet", "changed", "alarm", "unknown"]
+    state: Literal["quiet", "changed", "alarm", "unknown", "due"]
     sentence: str
 
     @property
@@ -265,6 +269,10 @@ class MonitoringDecision(Document):
     """Rows to label first; none if there is nothing to do."""
     changed_on: str | None = None
     """The day on which a risen loss most probably began to be higher; None if none has risen."""
+    until: str | None = None
+    """The end of the window, ISO 8601, UTC; None if nothing was logged, and in older documents."""
+    new_labels: int = 0
+    """Labels that have become known since the release first answered."""
 
     @property
     def calls_for_model(self) -> bool:
@@ -276,4 +284,9 @@ class MonitoringDecision(Document):
         """Return whether more wrong answers are proven, or to be expected because inputs or scores drifted."""
         changed = {signal.name for signal in self.signals if signal.is_found}
         is_expected = "estimated loss" in changed and bool(changed & {"input drift", "prediction drift"})
-        return is_expected or self.action in ("retrain", "roll back")
+        return is_expected or self.is_alarm
+
+    @property
+    def is_alarm(self) -> bool:
+        """Return whether a loss is proven to have risen."""
+        return any(signal.state == "alarm" for signal in self.signals)

@@ -103,9 +103,18 @@ def join_labels(connection: duckdb.DuckDBPyConnection, labels: Path, reach: time
 
 def clock(connection: duckdb.DuckDBPyConnection) -> datetime | None:
     """Return the newest event time or label."""
-    # A time with a zone would need pytz.
     newest = "(SELECT max(event_time) FROM logged), (SELECT max(known_at) FROM chosen)"
-    row: Any = connection.execute(f"SELECT epoch_us(greatest({newest}))").fetchone()
+    return _moment(connection, f"greatest({newest})")
+
+
+def first_answer(connection: duckdb.DuckDBPyConnection, release: str | None) -> datetime | None:
+    """Return the oldest event time that a release answered; None if it answered nothing."""
+    return _moment(connection, f"(SELECT min(event_time) FROM logged WHERE release = {literal(release or '')})")
+
+
+def _moment(connection: duckdb.DuckDBPyConnection, expression: str) -> datetime | None:
+    # A time with a zone would need pytz.
+    row: Any = connection.execute(f"SELECT epoch_us({expression})").fetchone()
     return None if row[0] is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[0])
 
 

@@ -16,7 +16,9 @@ from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import monitor, notifying, summary
 from pipelines.command.view import View
-from pipelines.incidents import store
+from pipelines.incidents import attempts, store
+from pipelines.incidents.attempts import TrainingAttempts
+from pipelines.runs import Run
 from pipelines.targets.protocol import Backend, RunRequest
 from pipelines.targets.state import State
 
@@ -74,20 +76,39 @@ def act(backend: Backend, decision: MonitoringDecision, console: Console) -> int
             _resolve(backend, decision, f"rolled back to release {answering} by 'perennial loop'", console)
             return ExitCode.OK
     if decision.action in ("retrain", "roll back"):
+        former = attempts.read(backend.state.loop)
+        if attempts.is_early(backend.project.retraining, former, decision):
+            console.print("no training yet: the last one, without an alarm either, released nothing", highlight=False)
+            return ExitCode.OK
         before = routing.answering(backend.state.endpoint)
-        code = _retrain(backend, decision, console)
+        record = _retrain(backend, decision, console)
+        assert record.exit_code is not None
         after = routing.answering(backend.state.endpoint)
-        if code == ExitCode.OK and after != before:
+        if after != before:
+            TrainingAttempts().write(backend.state.loop)
             _resolve(backend, decision, f"release {after} replaced release {before}, by 'perennial loop'", console)
-        return code
+        elif record.exit_code != ExitCode.OK and record.repeats is None:
+            _count(backend, attempts.failed(former, decision, record.reason or record.state), record, console)
+        return record.exit_code
     return ExitCode.OK
+
+
+def _count(backend: Backend, tried: TrainingAttempts, record: Run, console: Console) -> None:
+    """Keep a training that released nothing; after as many as the project file names, it is an incident."""
+    now, state = datetime.now(UTC), backend.state
+    tried.write(state.loop)
+    if tried.in_a_row >= backend.project.retraining.attempts:
+        opened = attempts.incident(state.incidents, tried, record.id, now)
+        monitor.announce(opened, console)
+        notifying.record(backend.project, state, opened, now)
+        notifying.deliver(backend.project, state, console)
 
 
 def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, console: Console) -> None:
     """Close the incident that was acted on; should the next window show the same, it opens a new one."""
     now, state = datetime.now(UTC), backend.state
     for incident in store.opened(state.incidents):
-        if incident.cause == decision.cause and incident.state != "resolved":
+        if incident.cause in (decision.cause, "training") and incident.state != "resolved":
             notifying.record(
                 backend.project, state, store.resolved(state.incidents, incident.number, resolution, now), now
             )
@@ -95,15 +116,14 @@ def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, co
     notifying.deliver(backend.project, state, console)
 
 
-def _retrain(backend: Backend, decision: MonitoringDecision, console: Console) -> int:
+def _retrain(backend: Backend, decision: MonitoringDecision, console: Console) -> Run:
     """Retrain; if the loss has risen, use the rows since the day it began to rise, if there are enough of them."""
     since = datetime.fromisoformat(decision.changed_on).replace(tzinfo=UTC) if decision.changed_on else None
     window = f", preferably on rows from {since:%Y-%m-%d} on" if since else ""
     console.print(f"retraining on the project's tables as they are now{window}", highlight=False)
     with backend.start(RunRequest(wait_for_lock=True, train_since=since), View(console)) as started:
         summary.show(started.record, started.follow(), backend.state.root, console)
-    assert started.record.exit_code is not None
-    return started.record.exit_code
+    return started.record
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def look(backend: Backend, console: Console, start: datetime | None, end: dateti
             now, decision = datetime.now(UTC), MonitoringDecision.read(outcome)
             incident = store.seen(backend.state.incidents, decision, started.record.id, now)
             if incident is not None:
-                _say(incident, console)
+                announce(incident, console)
                 notifying.record(backend.project, backend.state, incident, now)
             measuring.leave(backend.project, backend.state, started.record, now, console)
         notifying.deliver(backend.project, backend.state, console)
@@ -60,7 +60,7 @@ def look(backend: Backend, console: Console, start: datetime | None, end: dateti
     return Looked(started.record.exit_code, decision)
 
 
-def _say(incident: Incident, console: Console) -> None:
+def announce(incident: Incident, console: Console) -> None:
     """Say that an incident was opened, or seen again."""
     times = len(incident.sightings)
     seen = "opened" if times == 1 else f"seen again, {times} times so far"

@@ -24,13 +24,18 @@ JOINT = JointDrift(method="a classifier", statistic="AUC", value=0.7, threshold=
 @pytest.fixture
 def decide(tmp_path: Path):
     def decided(
-        *, at: LogWindow | None = None, drifted: DriftReport | None = None, measured: PerformanceReport | None = None
+        *,
+        at: LogWindow | None = None,
+        drifted: DriftReport | None = None,
+        measured: PerformanceReport | None = None,
+        **retraining: float,
     ):
         (at or documents.log_window()).write(tmp_path / "window")
         (drifted or documents.drift_report()).write(tmp_path / "drift")
         (measured or documents.performance_report()).write(tmp_path / "performance")
         folders = (tmp_path / name for name in ("window", "drift", "performance"))
-        return logic.decide(made_candidate.project(monitoring={"rollback_days": 7}), *folders)
+        sections = {"monitoring": {"rollback_days": 7}, "retraining": retraining}
+        return logic.decide(made_candidate.project(**sections), *folders)
 
     return decided
 
@@ -214,3 +219,44 @@ def test_a_risen_loss_that_the_scores_do_not_expect_is_not_the_populations_fault
     measured = documents.performance_report("2026-03-01", estimate=estimate)
 
     assert decide(drifted=documents.drift_report(columns=(MOVED,)), measured=measured).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("days", "action", "state"), [(31.0, "retrain", "due"), (31.1, "nothing", "quiet"), (None, "nothing", None)]
+)
+def test_a_model_is_trained_anew_when_it_has_answered_as_long_as_the_project_says(decide, days, action, state):
+    at = documents.log_window(answering_since="2026-05-01T00:00:00+00:00")
+
+    decision = decide(at=at, every_days=days)
+
+    assert (decision.action, states(decision).get("age")) == (action, state)
+    assert (decision.until, decision.cause, decision.is_costly) == (at.end, None, False)
+    if state == "due":
+        assert decision.reasons == (
+            "release 1 has answered for 31.0 days; the model is trained anew after 31",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("labels", "action"), [(499, "nothing"), (500, "retrain")])
+def test_a_model_is_trained_anew_when_enough_labels_have_become_known(decide, labels, action):
+    at = documents.log_window(answering_since="2026-05-01T00:00:00+00:00", new_labels=labels)
+
+    assert decide(at=at, new_labels=500).action == action
+
+
+def test_rows_that_are_broken_upstream_are_not_trained_on_however_old_the_model_is(decide):
+    at = documents.log_window(answering_since="2025-05-01T00:00:00+00:00")
+    broken = documents.column_drift(value=5.0, effect=5.0, is_drift=True)
+
+    decision = decide(at=at, drifted=documents.drift_report(columns=(broken,)), every_days=30)
+
+    assert (decision.action, decision.cause, states(decision)["age"]) == ("watch", "upstream", "due")
+
+
+def test_an_alarm_is_the_reason_even_where_the_model_is_due_by_its_age(decide):
+    at = documents.log_window(answering_since="2025-05-01T00:00:00+00:00")
+
+    decision = decide(at=at, measured=documents.performance_report("2026-03-01"), every_days=30)
+
+    assert decision.action == "retrain" and decision.is_alarm
+    assert len(decision.reasons) == 1 and decision.reasons[0].startswith("the loss has risen")

@@ -226,6 +226,19 @@ def test_a_label_that_is_known_later_moves_the_clock(log, labels):
     assert (window.due_until, window.due) == ("2026-01-02T00:00:00+00:00", 2)
 
 
+def test_what_became_known_since_a_release_first_answered_is_counted_whichever_release_it_judges(log, labels):
+    write(log, [request("old", 1), request("late", 2)])
+    newer = SegmentHeader("made", "2", made_log.HEADER.features, ("usage",))
+    write(log, [request("new", 10), request("newest", 12)], newer, sequence=2)
+    known = {"old": 5, "late": 20, "new": 40}
+    add_labels(labels, [{"request_id": name, "label": "no", "known_day": day} for name, day in known.items()])
+
+    window = taken(log, labels)
+
+    assert (window.release, window.answering_since) == ("2", "2026-01-11T00:00:00+00:00")
+    assert window.new_labels == 2
+
+
 def test_the_history_is_that_of_the_release_that_answers(log, labels):
     write(log, [request("old", 1)])
     write(log, [request("new", 2)], SegmentHeader("made", "2", made_log.HEADER.features, ("usage",)), sequence=2)
