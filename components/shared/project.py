@@ -657,6 +657,12 @@ class Retraining(Section):
         description="Labels that have become known since a release first answered, after which the model is trained "
         "anew.",
     )
+    cost: float = Field(
+        0.0,
+        ge=0,
+        description="What a training costs (computing, review, risk), in the currency of 'value', or in wrong answers; "
+        "perennial cadence compares it with what an aging model loses.",
+    )
     attempts: int = Field(
         3, ge=1, description="Trainings in a row that the loop begins without a new release, before an incident opens."
     )

@@ -369,6 +369,15 @@ def loop(options: TargetOptions, every_h: float, once: bool) -> int:
 
 @main.command()
 @shared.local_target
+def cadence(options: TargetOptions) -> int:
+    """Recommend when to train anew: what schedules and alarms would have cost on the project's history."""
+    from pipelines.command.verbs import cadence as verb
+
+    return verb.cadence(options)
+
+
+@main.command()
+@shared.local_target
 @click.argument("request_id")
 def explain(options: TargetOptions, request_id: str) -> None:
     """Trace an answer back: its features and scores, the release, and the data, code and verdict behind it."""

@@ -197,6 +197,12 @@ def _tfx_training() -> Any:
     return tfx_training_pipeline
 
 
+def _cadence() -> Any:
+    from pipelines.definitions.cadence import cadence_pipeline
+
+    return cadence_pipeline
+
+
 def _retrieval() -> Any:
     from pipelines.definitions.retrieval import retrieval_pipeline
 
@@ -269,6 +275,14 @@ PIPELINES: dict[str, PipelineEntry] = {
             module="pipelines.definitions.retrieval",
             endings={"feature_retrieval": runs.OK},
             sections=("steps", "data", "lineage"),
+        ),
+        PipelineEntry(
+            name="cadence",
+            load=_cadence,
+            module="pipelines.definitions.cadence",
+            endings={"cadence": runs.OK},
+            sections=("steps", "data", "cadence", "lineage"),
+            closing=closing.recommended,
         ),
         PipelineEntry(
             name="batch-scoring",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.shared.documents.batch_scores import BatchScores
+from components.shared.documents.cadence import Cadence
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
@@ -69,6 +70,23 @@ def trained_by_tfx(run: Run) -> tuple[str, ...]:
         f"TFX blessed the model: {metrics}",
         *(f"ExampleValidator: {anomaly}" for anomaly in measured.anomalies),
         f"model   {folder}/saved_model",
+    )
+
+
+def recommended(run: Run) -> tuple[str, ...]:
+    """Say when to train anew, and what that saves."""
+    path = run.artifacts.get("cadence.recommendation")
+    if path is None or not Cadence.at(path).exists():
+        return finished(run)
+    document = Cadence.read(path)
+    chosen, span = document.chosen, f"from {document.start[:10]} to {document.end[:10]}"
+    if chosen.kind == "never":
+        return (f"training anew would not have paid beyond chance, {span}: let monitoring watch the model",)
+    setting = f"; set 'retraining: {{every_days: {chosen.every_days:g}}}'" if chosen.every_days else ""
+    return (
+        f"train anew {chosen.name}{setting}: {span} that would have cost {chosen.saved:,.0f} {document.unit} "
+        f"less per 30 days than never (95 % interval {chosen.saved_low:,.0f} to {chosen.saved_high:,.0f}), with "
+        f"{chosen.trainings} trainings; nothing could have saved more than {document.hindsight.saved:,.0f}",
     )
 
 

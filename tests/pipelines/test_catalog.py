@@ -77,7 +77,8 @@ def test_a_loop_that_decided_to_retrain_has_not_ended_with_its_decision():
 
 def test_a_pipeline_that_does_not_exist_is_one_sentence():
     with pytest.raises(
-        InputError, match=r"there is no pipeline 'moon'; expected one of \['batch-scoring', 'loop', 'materialization', "
+        InputError,
+        match=r"there is no pipeline 'moon'; expected one of \['batch-scoring', 'cadence', 'loop', 'materialization', ",
     ):
         catalog.entry("moon")
 

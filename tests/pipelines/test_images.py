@@ -184,7 +184,7 @@ def test_an_image_adds_settings_only_behind_the_common_recipe(name, ports, entry
 
 def test_an_unknown_image_is_named_with_those_that_are_known():
     with pytest.raises(
-        InputError, match=r"there is no image 'moon'; known are \['alibi_drift', 'batch_scoring', 'champion'"
+        InputError, match=r"there is no image 'moon'; known are \['alibi_drift', 'batch_scoring', 'cadence', 'champion'"
     ):
         recipes.chosen(["moon"])
     assert recipes.chosen(["data-validation"]) == ["data_validation"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.documents.best_hyperparameters import BestHyperparameters
+from components.shared.documents.cadence import Cadence
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
@@ -48,6 +49,7 @@ class Documents:
     drift: DriftReport | None
     performance: PerformanceReport | None
     decision: MonitoringDecision | None
+    cadence: Cadence | None
     release: RegisteredVersion | None
     card: str | None
     advice: str | None
@@ -72,6 +74,7 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "drift": ("drift.report", DriftReport),
     "performance": ("performance.report", PerformanceReport),
     "decision": ("decision.outcome", MonitoringDecision),
+    "cadence": ("cadence.recommendation", Cadence),
     "release": ("registration.release", RegisteredVersion),
 }
 _ALTERNATIVES = {"drift.report": "alibi_drift.report"}

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from components.shared import wording
 from pipelines.runs.report import (
+    cadence_charts,
     charts,
     documents,
     kept_pictures,
@@ -95,6 +96,9 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
             return f"Nothing to do: version {version} was made from the same data and code, and it answers already."
         because = f"Monitoring says: {written.decision.action}. " if written.decision else ""
         return f"{because}Version {version} was released."
+    if state == "finished" and written.cadence:
+        chosen = written.cadence.chosen
+        return "Training anew would not have paid." if chosen.kind == "never" else f"Train anew {chosen.name}."
     if state == "finished" and written.decision:
         return f"Monitoring says: {written.decision.action}. {'; '.join(written.decision.reasons)}."
     if state == "rejected":
@@ -140,6 +144,8 @@ def pictures(written: Documents, looks: Sequence[timeline.Look] = ()) -> dict[st
         drawn["loss_over_time"] = monitoring_charts.loss_over_time(looks)
     if written.drift:
         drawn["window_distributions"] = monitoring_charts.distributions(written.drift)
+    if written.cadence:
+        drawn |= {"savings": cadence_charts.savings(written.cadence), "aging": cadence_charts.aging(written.cadence)}
     if written.trials and written.study:
         drawn["trials"] = tuning_charts.trials(written.trials, written.study)
     if written.trials:
