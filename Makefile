@@ -1,6 +1,6 @@
 # `make` prints the verbs. Every verb is what CI runs.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint format notebook bench bench-models lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test audit docs changelog clean
+.PHONY: help run demo serve test lint format notebook bench bench-models lock compile diff-ir images push-images upload infra cluster cluster-api cluster-test audit docs changelog clean
 # Keep bytecode; without it every process compiles its heavy libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
@@ -15,6 +15,8 @@ help:      ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 14
 run: $(PERENNIAL)       ## Run the training pipeline on the shipped example, serve the model, send it one request
 	$(PERENNIAL) run --simulate --ask
+demo: $(PERENNIAL)      ## Play six months with a change of the world, late labels, monitoring and the loop (docs/replay.md)
+	$(PERENNIAL) replay --scenario sudden
 serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
 	$(PERENNIAL) serve
 notebook: $(PERENNIAL)  ## Open the notebook that submits runs, compares them and queries the endpoint

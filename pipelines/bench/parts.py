@@ -204,6 +204,23 @@ def ab(workspace: Workspace, tests: int = 2000) -> list[Row]:
     ]
 
 
+def cadence(workspace: Workspace, seeds: int = 20) -> list[Row]:
+    """Measure what following the recommended cadence costs, beside schedules, drift triggers and hindsight."""
+    [environment] = environments.prepare(["cadence"]).values()
+    measured = workspace.run(environment.python, "cadence", "cadence", seeds)
+    rows = []
+    for stream, policies in measured.items():
+        ours, best = _mean(policies.pop("recommended")), _mean(policies.pop("hindsight"))
+        beside = ", ".join(f"{name} {_mean(costs):,.0f}" for name, costs in policies.items())
+        shown = f"{ours:,.0f}, with hindsight {best:,.0f}"
+        rows.append(Row(f"cost of the recommended cadence: {stream}", shown, beside, f"{ours / best:.3f} of hindsight"))
+    return rows
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
 def retrieval(workspace: Workspace, entities: int = 100_000) -> list[Row]:
     """Compare retrieval through Feast with a hand-written ASOF join of DuckDB."""
     [environment] = environments.prepare(["feature_retrieval"]).values()
@@ -282,6 +299,7 @@ PARTS: Mapping[str, BenchPart] = {
     "monitoring": BenchPart(monitoring, long=True),
     "canary": BenchPart(canary, long=True),
     "ab": BenchPart(ab, long=True),
+    "cadence": BenchPart(cadence, long=True),
     "retrieval": BenchPart(retrieval),
     "retrieval-1m": BenchPart(functools.partial(retrieval, entities=1_000_000), long=True),
     "tuning": BenchPart(tuning),
