@@ -19,6 +19,7 @@ from components.shared.inference_log.segments import LoggedFeature, SegmentHeade
 from serving import metrics
 from serving.exchange import ScoredRequest
 from serving.release import ServedRelease
+from serving.signature import EncodedRows
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ _SEGMENT_BYTES = 64 * 2**20
 _SEGMENT_S = 15.0
 _IDLE_S = 1.0
 _CLOSE_S = 5.0
+_MATRIX_ROWS = 16
+"""From so many rows on, numbers are written as a matrix; below, as texts that a person can read."""
 
 
 class InferenceLog:
@@ -195,23 +198,30 @@ class LineWriter:
 
     def __init__(self, release: ServedRelease, features: Sequence[LoggedFeature]) -> None:
         self._names = [feature.name for feature in features]
-        logged = [name in self._names for name in release.package.facts.numeric]
+        facts = release.package.facts
+        self._texts = [name for name in self._names if name not in facts.numeric]
+        logged = [name in self._names for name in facts.numeric]
         self._numbers = None if all(logged) else np.array(logged)
 
     def line(self, scored: ScoredRequest) -> bytes:
         """Return one request and its answer as a line."""
-        request, columns = scored.request, scored.request.columns
-        numeric = scored.encoded.tensors.get("numeric")
+        request, numbers = scored.request, scored.encoded.numbers
+        # The texts of many numbers would cost most of the line.
+        is_matrix = numbers is not None and request.rows >= _MATRIX_ROWS
+        names = self._texts if is_matrix else self._names
         content: LoggedRequest = {
             "id": request.request_id,
             "at_ns": scored.received_at_ns,
             "protocol": request.protocol,
             "rows": request.rows,
             "latency_us": round(scored.latency_s * 1e6, 1),
-            "received": {name: columns[name] for name in self._names},
-            "encoded": "" if numeric is None else b64encode(self._logged(numeric).tobytes()).decode(),
+            "received": {name: request.columns[name] for name in names},
             "score": scored.scores,
         }
+        if numbers is not None and is_matrix:
+            content["numbers"] = _base64(numbers if self._numbers is None else numbers[self._numbers])
+        else:
+            content["encoded"] = self._encoded(scored.encoded)
         if request.event_time_us is not None:
             content["event_time_us"] = request.event_time_us
         if request.entity is not None:
@@ -227,9 +237,16 @@ class LineWriter:
         line: bytes = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
         return line
 
-    def _logged(self, numeric: np.ndarray) -> np.ndarray:
+    def _encoded(self, encoded: EncodedRows) -> str:
         """Return the numbers as the model saw them, without those of redacted features."""
-        return numeric if self._numbers is None else numeric[:, self._numbers]
+        numeric = encoded.tensors.get("numeric")
+        if numeric is None:
+            return ""
+        return _base64(numeric if self._numbers is None else numeric[:, self._numbers])
+
+
+def _base64(matrix: np.ndarray) -> str:
+    return b64encode(matrix.tobytes()).decode()
 
 
 def _header(release: ServedRelease, policy: LogPolicy) -> SegmentHeader:

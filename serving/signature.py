@@ -26,10 +26,15 @@ _TYPES: dict[str, set[type]] = {"numeric": {int, float}, "boolean": {bool}, "cat
 
 
 class EncodedRows(NamedTuple):
-    """The model's input tensors, and the features of a row whose category was never seen in training, if it has any."""
+    """The model's input tensors, and what the log needs beside them.
+
+    ``unseen`` names the features of a row whose category was never seen in training, if it has any. ``numbers`` is
+    (numeric features, rows) float64, as received, NaN where missing; None if the model has no numeric feature.
+    """
 
     tensors: dict[str, np.ndarray]
     unseen: dict[int, list[str]]
+    numbers: np.ndarray | None = None
 
     def unseen_by_row(self) -> list[list[str]]:
         """Return such features of every row."""
@@ -97,14 +102,16 @@ class Signature:
             RequestRefused: At the first value that the signature forbids, naming its feature and row (from 0).
         """
         tensors: dict[str, np.ndarray] = {}
+        numbers = None
         if self._numeric:
-            tensors["numeric"] = self._encode_numbers(columns)
+            numbers = self._checked_numbers(columns)
+            tensors["numeric"] = self._encode_numbers(numbers, columns)
         unseen: dict[int, list[str]] = {}
         if self._categorical:
             tensors["categorical"] = self._encode_categories(columns, unseen)
-        return EncodedRows(tensors, unseen)
+        return EncodedRows(tensors, unseen, numbers)
 
-    def _encode_numbers(self, columns: Mapping[str, Column]) -> np.ndarray:
+    def _checked_numbers(self, columns: Mapping[str, Column]) -> np.ndarray:
         values = [columns[feature.name] for feature in self._numeric]
         if not (
             self._are_plain(columns, self._numbers, _NUMBER_TYPES)
@@ -112,13 +119,17 @@ class Signature:
         ):
             for feature, column in zip(self._numeric, values, strict=True):
                 _check(feature, column)
+        return np.array(values, dtype=np.float64)
+
+    def _encode_numbers(self, numbers: np.ndarray, columns: Mapping[str, Column]) -> np.ndarray:
         # A number beyond float32 becomes infinite here; the model must never see one.
-        matrix = np.array(values, dtype=np.float32)
+        matrix = numbers.astype(np.float32)
         if finite.has_infinity(matrix):
             index, row = np.argwhere(np.isinf(matrix))[0]
             raise RequestRefused(
                 400,
-                f"feature {short(self._numeric[index].name)}, row {row}: number {values[index][row]} is infinite or "
+                f"feature {short(self._numeric[index].name)}, row {row}: number "
+                f"{columns[self._numeric[index].name][row]} is infinite or "
                 "beyond the range of a 32-bit number.",
                 "infinite",
             )

@@ -1,7 +1,8 @@
 """What following the recommended cadence costs, beside fixed schedules, drift triggers and hindsight; simulated.
 
 ``python -m pipelines.bench.cadence SEEDS FOLDER`` prints costs as JSON. Each stream has two years of weekly rows. The
-first half of its weeks recommends a policy, the second half measures it; a wrong answer costs 1, a training ``TRAINING``.
+first half of its weeks recommends a policy, the second half measures it. A wrong answer costs 1, a training
+``TRAINING``.
 """
 
 import json

@@ -79,6 +79,21 @@ def test_a_request_is_logged_as_received_and_as_the_model_saw_it(
     assert header(tmp_path / "log") == SegmentHeader("tiny", "1", FEATURES, ("usage", "active"))
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_numbers_of_many_rows_are_a_matrix_with_every_digit(server: ServerInProcess, tmp_path: Path, protocol: str):
+    many = [*ROWS] * 5
+    log_to(server, tmp_path / "log", LogPolicy(redacted=frozenset({"active"})))
+    getattr(server, protocol)(Question(many))
+
+    [request] = logged(server, tmp_path / "log")
+    assert "encoded" not in request and list(request["received"]) == ["plan"]
+    assert [value or None for value in request["received"]["plan"][:4]] == ["basic", None, "Prämie", "東京"]
+    numbers = np.frombuffer(b64decode(request["numbers"]), "<f8")
+    # Three of the protocols carry doubles; the tensors of the fourth are in single precision.
+    assert numbers.tolist() == pytest.approx([1.5, np.nan, -20.0, 0.1] * 5, nan_ok=True, rel=1e-7)
+    assert protocol != "v1" or numbers[3] == 0.1
+
+
 def test_the_event_time_of_a_request_is_logged_if_it_says_one(server: ServerInProcess, tmp_path: Path):
     log_to(server, tmp_path / "log")
     server.v1(Question(ROWS, event_time="2026-01-31T13:00:00+01:00"))

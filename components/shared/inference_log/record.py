@@ -18,9 +18,13 @@ class LoggedRequest(TypedDict, total=False):
     rows: Required[int]
     latency_us: Required[float]
     received: Required[dict[str, Any]]
-    """Feature to its values as the request carried them; None is missing."""
-    encoded: Required[str]
-    """The numbers as the model saw them: base64 of a (rows, encoded features) matrix of little-endian float32."""
+    """Feature to its values as the request carried them; None is missing. Only categories with ``numbers``."""
+    numbers: str
+    """The numeric and boolean features as the request carried them: base64 of an (encoded features, rows) matrix of
+    little-endian float64, NaN where missing. The model sees the same in single precision."""
+    encoded: str
+    """The numbers as the model saw them: base64 of a (rows, encoded features) matrix of little-endian float32; absent
+    where ``numbers`` is there."""
     score: Required[Any]
     """One number per row, or one list of numbers per row for several classes."""
     decision: list[Any]

@@ -51,7 +51,7 @@ def read(path: Path) -> SegmentRows:
                 explicit_schema=_line_schema(header), unexpected_field_behavior="ignore"
             ),
         )
-        return SegmentRows(_exploded(requests.combine_chunks(), header), torn_bytes)
+        return SegmentRows(_rows(requests.combine_chunks(), header), torn_bytes)
     except (pa.ArrowInvalid, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StepFailed(f"the inference log {path} is damaged ({reason}); move that file away.") from error
@@ -112,6 +112,7 @@ def _line_schema(header: SegmentHeader) -> pa.Schema:
             ("entity", pa.list_(pa.string())),
             ("received", pa.struct(received)),
             ("encoded", pa.string()),
+            ("numbers", pa.string()),
             ("score", score),
             ("decision", pa.list_(pa.string())),
             ("unseen", pa.list_(pa.list_(pa.string()))),
@@ -120,6 +121,18 @@ def _line_schema(header: SegmentHeader) -> pa.Schema:
             ("shadow", pa.bool_()),
         ]
     )
+
+
+def _rows(requests: pa.Table, header: SegmentHeader) -> pa.Table:
+    """Return the rows of all requests in their order, whichever way each was written."""
+    is_matrix = requests["numbers"].is_valid().to_numpy()
+    if is_matrix.all() or not is_matrix.any():
+        return _exploded(requests, header)
+    order = np.argsort(is_matrix, kind="stable")
+    together = pa.concat_tables(_exploded(requests.filter(pa.array(part)), header) for part in (~is_matrix, is_matrix))
+    # The rows without a matrix come first here; each goes back to where its request was.
+    requests_of_rows = np.repeat(order, requests["rows"].to_numpy()[order])
+    return together.take(np.argsort(requests_of_rows, kind="stable"))
 
 
 def _exploded(requests: pa.Table, header: SegmentHeader) -> pa.Table:
@@ -149,12 +162,38 @@ def _exploded(requests: pa.Table, header: SegmentHeader) -> pa.Table:
         "propensity": _optional(requests["propensity"], counts, total),
         "scores" if header.classes else "score": _flat(requests["score"], total),
     }
-    for feature in header.features:
-        columns[RECEIVED + feature.name] = _flat(pc.struct_field(requests["received"], feature.name), total)
-    for name, values in zip(header.encoded, _matrix(requests["encoded"], total, len(header.encoded)).T, strict=True):
-        columns[ENCODED + name] = pa.array(np.ascontiguousarray(values), pa.float32(), from_pandas=True)
+    columns |= _features(requests, header, counts, total)
     expected = schema(header)
     return pa.table([columns.get(field.name, pa.nulls(total, field.type)) for field in expected], schema=expected)
+
+
+def _features(requests: pa.Table, header: SegmentHeader, counts: np.ndarray, total: int) -> dict[str, pa.Array]:
+    """Return the features as received and as the model saw them; all requests are written the same way."""
+    columns: dict[str, pa.Array] = {}
+    numbers: dict[str, np.ndarray] = {}
+    if total and requests["numbers"].null_count == 0:
+        matrix = _as_received(requests["numbers"], counts, len(header.encoded))
+        numbers = dict(zip(header.encoded, matrix, strict=True))
+        seen = matrix.astype(np.float32)
+    else:
+        seen = _matrix(requests["encoded"], total, len(header.encoded)).T
+    for feature in header.features:
+        if feature.name in numbers:
+            values = pa.array(numbers[feature.name], pa.float64(), from_pandas=True)
+            columns[RECEIVED + feature.name] = values.cast(RECEIVED_TYPES[feature.type])
+        else:
+            columns[RECEIVED + feature.name] = _flat(pc.struct_field(requests["received"], feature.name), total)
+    for name, values in zip(header.encoded, seen, strict=True):
+        columns[ENCODED + name] = pa.array(np.ascontiguousarray(values), pa.float32(), from_pandas=True)
+    return columns
+
+
+def _as_received(numbers: pa.ChunkedArray, counts: np.ndarray, width: int) -> np.ndarray:
+    """Decode the matrices of all requests: (width, total) float64, NaN where a value is missing."""
+    contents = zip(numbers.to_pylist(), counts.tolist(), strict=True)
+    return np.concatenate(
+        [np.frombuffer(b64decode(text), "<f8").reshape(width, rows) for text, rows in contents], axis=1
+    )
 
 
 def _flat(lists: pa.ChunkedArray, total: int) -> pa.Array:

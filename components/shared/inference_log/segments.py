@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from components.shared.errors import StepFailed
 
-VERSION = 1
+VERSION = 2
 _WAL = "wal"
 _SUFFIX = ".jsonl"
 

@@ -96,6 +96,36 @@ def test_a_request_becomes_one_row_per_scored_row(tmp_path):
     assert second["id_hash"] == third["id_hash"] == rows.id_hash(["request-2"])[0] != first["id_hash"]
 
 
+def as_matrix(written: LoggedRequest) -> LoggedRequest:
+    """Return the same request as the server writes it where it has many rows."""
+    received = written["received"]
+    numbers = np.array([received["age"], received["paperless"]], "<f8")
+    packed = {name: value for name, value in written.items() if name != "encoded"}
+    texts = {"plan": received["plan"]}
+    return packed | {"received": texts, "numbers": b64encode(numbers.tobytes()).decode()}  # type: ignore[return-value]
+
+
+def test_numbers_in_a_matrix_are_the_same_rows_as_numbers_in_lists(tmp_path):
+    missing = {
+        "received": {"age": [0.1, None, 1e300], "paperless": [True, None, False], "plan": ["Prämie", None, "b"]},
+        "encoded": matrix([[0.1, 1], [np.nan, np.nan], [np.inf, 0]]),
+        "score": [0.25, 0.5, 0.75],
+    }
+    listed = [request(1), request(2, count=3, **missing), request(3, count=2), request(4, count=3, **missing)]
+    mixed = [as_matrix(each) if number in (1, 3) else each for number, each in enumerate(listed)]
+
+    expected = rows.read(write(tmp_path / "lists", listed)).table
+    assert rows.read(write(tmp_path / "mixed", mixed)).table.equals(expected)
+    assert rows.read(write(tmp_path / "matrices", [as_matrix(each) for each in listed])).table.equals(expected)
+
+
+def test_a_matrix_of_another_size_is_a_damaged_line(tmp_path):
+    short = as_matrix(request(1, count=3)) | {"rows": 4, "score": [0.5] * 4}
+
+    with pytest.raises(StepFailed, match="is damaged"):
+        rows.read(write(tmp_path, [short]))
+
+
 def test_the_event_time_is_that_of_the_request_or_the_time_of_the_request_itself(tmp_path):
     table = rows.read(write(tmp_path, [request(1, count=2, event_time_us=1769860800_000000), request(2)])).table
     january = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -141,8 +171,8 @@ def test_a_damaged_segment_is_set_aside_and_the_others_are_compacted(tmp_path):
 
 def test_a_segment_of_a_newer_version_is_refused(tmp_path):
     path = write(tmp_path, [])
-    path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
-    with pytest.raises(StepFailed, match="log version 2, this one reads up to 1"):
+    path.write_bytes(path.read_bytes().replace(b'"version": 2', b'"version": 3'))
+    with pytest.raises(StepFailed, match="log version 3, this one reads up to 2"):
         rows.read(path)
 
 
