@@ -25,10 +25,10 @@ from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import Cause, LabelJoin, LogWindow, MonitoringDecision, PerformanceReport
+from components.shared.incidents.store import is_incident
 from components.shared.project import Project
 from components.shared.window_drift import report
 from pipelines.bench.detected import Detected
-from pipelines.incidents.store import is_incident
 
 REFERENCE_DAYS, DAYS, CHANGE, PER_DAY = 90, 182, 91, 200
 _FIRST = datetime(2025, 1, 1, tzinfo=UTC)

@@ -40,6 +40,8 @@ class RunContext:
     """Folder of the inference log."""
     labels: str
     """Folder of the labels that became known later."""
+    incidents: str
+    """Folder in a bucket with incidents; empty where the command keeps them on its own machine."""
     scores: str
     """Folder of the batches of scores; an empty text keeps them in the run's artifact."""
     snapshot_uri: str
@@ -235,7 +237,7 @@ PIPELINES: dict[str, PipelineEntry] = {
             name="monitoring",
             load=_monitoring,
             module="pipelines.definitions.monitoring",
-            endings={"decision": runs.OK},
+            endings={"notification": runs.OK},
             sections=("steps", "monitoring", "lineage"),
             closing=closing.decided,
         ),
@@ -243,7 +245,7 @@ PIPELINES: dict[str, PipelineEntry] = {
             name="monitoring-alibi",
             load=_monitoring_alibi,
             module="pipelines.definitions.monitoring_alibi",
-            endings={"decision": runs.OK},
+            endings={"notification": runs.OK},
             sections=("steps", "monitoring", "lineage"),
             closing=closing.decided,
         ),

@@ -20,12 +20,15 @@ def loop_pipeline(
     code: Dict[str, str],
     inference_log: str,
     labels: str,
+    incidents: str,
     seed: int = 7,
     window_start: str = "",
     window_end: str = "",
 ) -> None:
     """Look at a window of the inference log; where it calls for another model, train one and judge it."""
-    monitored = monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, window_start, window_end)
+    monitored = monitoring_steps.join(
+        drift, project_uri, registry_uri, inference_log, labels, incidents, window_start, window_end
+    )
     # A cluster keeps no manifests of former versions, so a release that should be rolled back is replaced, too.
     with dsl.If(monitored.decided.outputs["Output"] == True, name="retrain"):  # noqa: E712
         snapshot = ingestion(project=monitored.project, source_root=source_root, source_hash=source_hash).output

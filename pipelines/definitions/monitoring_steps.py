@@ -9,6 +9,7 @@ from kfp.dsl import Artifact
 from components.champion.component import champion
 from components.decision.component import decision
 from components.log_window.component import log_window
+from components.notification.component import notification
 from components.performance.component import performance
 
 
@@ -26,6 +27,7 @@ def join(
     registry_uri: str,
     inference_log: str,
     labels: str,
+    incidents: str,
     window_start: str,
     window_end: str,
 ) -> Monitored:
@@ -42,4 +44,9 @@ def join(
     drifted = compare(project=project, window=window.output, measured=measured)
     performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
     decided = decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
+    told = notification(
+        project=project, outcome=decided.outputs["outcome"], incidents=incidents, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    )
+    # An incident that is seen again is told again.
+    told.set_caching_options(False)
     return Monitored(project, incumbent, decided)

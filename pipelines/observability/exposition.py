@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
-from pipelines.incidents.incident import Incident
+from components.shared.incidents.incident import Incident
 
 _JOB = "perennial-monitoring"
 _MODEL = "model_name"

@@ -36,6 +36,11 @@ class Services(Section):
     )
     inference_log: str = Field("{state}/log", description="Folder of the inference log.")
     labels: str = Field("{state}/labels", description="Folder of the labels that became known later.")
+    incidents: str = Field(
+        "",
+        description="Folder in a bucket where runs keep incidents and the messages about them; '' where the command "
+        "keeps them on its own machine.",
+    )
     metrics: str = Field(
         "{state}/metrics",
         description="Where monitoring leaves its metrics: a folder, for the textfile collector of Prometheus's node "

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.errors import InputError
+from components.shared.incidents import store
+from components.shared.incidents.incident import Incident
 from pipelines.command import cli
-from pipelines.incidents import store
-from pipelines.incidents.incident import Incident
 from tests import documents
 from tests.pipelines import toy
 

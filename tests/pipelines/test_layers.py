@@ -15,7 +15,7 @@ LAYERS = (
     ("components",),
     ("pipelines.images", "pipelines.simulator"),
     ("pipelines.project",),
-    ("pipelines.definitions", "pipelines.runs", "pipelines.scoring", "pipelines.incidents"),
+    ("pipelines.definitions", "pipelines.runs", "pipelines.scoring"),
     ("pipelines.observability", "pipelines.audit"),
     ("pipelines.targets",),
     ("pipelines.traffic", "pipelines.edge"),

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from components.shared.incidents import outbox, sinks, store
+from components.shared.incidents.incident import Incident
+from components.shared.incidents.message import Message, message
+from components.shared.incidents.sinks import NotDelivered
 from components.shared.project import AlertmanagerSink, EmailSink, FileSink, Monitoring, WebhookSink
 from pipelines.command import cli
-from pipelines.incidents import outbox, sinks, store
-from pipelines.incidents.incident import Incident
-from pipelines.incidents.message import Message, message
-from pipelines.incidents.sinks import NotDelivered
 from tests import documents
 from tests.pipelines import toy
 

@@ -15,11 +15,11 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from components.shared.documents.monitoring import PerformanceReport
+from components.shared.incidents.incident import Incident
 from components.shared.project import Project
 from pipelines.command import cli
 from pipelines.images.environments import ROOT
 from pipelines.images.overlays import INFRA
-from pipelines.incidents.incident import Incident
 from pipelines.observability import dashboard, exposition, rules
 from tests import documents
 from tests.pipelines import toy

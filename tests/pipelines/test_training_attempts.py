@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from components.shared.incidents import attempts, store
+from components.shared.incidents.attempts import TrainingAttempts
 from components.shared.project import Retraining
-from pipelines.incidents import attempts, store
-from pipelines.incidents.attempts import TrainingAttempts
 from tests import documents
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

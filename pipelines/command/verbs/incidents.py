@@ -9,11 +9,11 @@ import click
 from rich.table import Table
 
 from components.shared.documents.monitoring import LoggedRow
+from components.shared.incidents import store
+from components.shared.incidents.incident import Incident
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import notifying
-from pipelines.incidents import store
-from pipelines.incidents.incident import Incident
 
 
 def show_all(options: TargetOptions, *, resolved: bool) -> None:

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.errors import ExitCode, InputError, PerennialError
+from components.shared.incidents import attempts, store
+from components.shared.incidents.attempts import TrainingAttempts
 from components.shared.release import routing
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import monitor, notifying, summary
 from pipelines.command.view import View
-from pipelines.incidents import attempts, store
-from pipelines.incidents.attempts import TrainingAttempts
 from pipelines.runs import Run
 from pipelines.targets.protocol import Backend, RunRequest
 from pipelines.targets.state import State

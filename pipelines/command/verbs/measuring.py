@@ -4,8 +4,8 @@ from datetime import datetime
 
 from rich.console import Console
 
+from components.shared.incidents import store
 from components.shared.project import Project
-from pipelines.incidents import store
 from pipelines.observability import exposition
 from pipelines.runs.record import Run
 from pipelines.runs.report import documents

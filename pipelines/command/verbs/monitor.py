@@ -6,6 +6,8 @@ from typing import NamedTuple
 from rich.console import Console
 
 from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.incidents import store
+from components.shared.incidents.incident import Incident
 from components.shared.inference_log import compaction
 from pipelines import runs
 from pipelines.command import terminal
@@ -13,8 +15,6 @@ from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import measuring, notifying, summary
 from pipelines.command.view import View
 from pipelines.definitions import catalog
-from pipelines.incidents import store
-from pipelines.incidents.incident import Incident
 from pipelines.targets.protocol import Backend, RunRequest
 
 

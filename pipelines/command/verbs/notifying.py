@@ -1,28 +1,18 @@
 """Save what became of an incident, and tell the sinks of the project file."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rich.console import Console
 
+from components.shared.incidents import announcing, outbox
+from components.shared.incidents.incident import Incident
 from components.shared.project import Project
-from pipelines.incidents import message, outbox, store
-from pipelines.incidents.incident import Incident
 from pipelines.targets.state import State
-
-_WINDOWS = 2
-"""So many windows without a sighting, and Alertmanager takes an incident for over."""
-_LEAST = timedelta(days=1)
 
 
 def record(project: Project, state: State, incident: Incident, now: datetime) -> None:
-    """Save a changed incident, and keep a message about it for ``deliver``.
-
-    The message is kept first: whoever is killed in between tells it twice rather than never.
-    """
-    ends_at = now + max(_WINDOWS * timedelta(days=project.monitoring.window_days), _LEAST)
-    told = message.message(project.name, incident, project.monitoring.owner, now, ends_at)
-    outbox.put(state.outbox, project.monitoring.notify, told)
-    store.save(state.incidents, incident)
+    """Save a changed incident, and keep a message about it for ``deliver``."""
+    announcing.record(project, state.incidents, state.outbox, incident, now)
 
 
 def deliver(project: Project, state: State, console: Console) -> None:

@@ -8,6 +8,8 @@ from rich.table import Table
 
 from components.shared import audit
 from components.shared.errors import InputError
+from components.shared.incidents import store
+from components.shared.incidents.incident import Sighting
 from components.shared.release import analysis, local, trial
 from components.shared.release.driver import Progress, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
@@ -17,8 +19,6 @@ from pipelines.audit.recording import who
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import notifying
-from pipelines.incidents import store
-from pipelines.incidents.incident import Sighting
 from pipelines.targets.local.backend import LocalBackend
 from pipelines.targets.protocol import Backend
 

@@ -108,6 +108,7 @@ class PreparedRun:
             online_store=self.state.online_store,
             inference_log=str(self.state.inference_log),
             labels=str(self.state.labels),
+            incidents="",
             scores=str(self.state.scores),
             snapshot_uri="",
             champion_uri="",

@@ -119,6 +119,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         online_store=services.online_store,
         inference_log=services.inference_log,
         labels=services.labels,
+        incidents=services.incidents,
         scores="",
         snapshot_uri="",
         champion_uri="",

@@ -2,8 +2,8 @@
 
 import pytest
 
+from components.shared.incidents.store import is_incident
 from pipelines.bench import detection
-from pipelines.incidents.store import is_incident
 
 
 @pytest.fixture(scope="module")

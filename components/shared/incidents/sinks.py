@@ -9,8 +9,8 @@ from pathlib import Path
 
 import urllib3
 
+from components.shared.incidents.message import Event, Message, Severity
 from components.shared.project import AlertmanagerSink, EmailSink, FileSink, Sink, WebhookSink
-from pipelines.incidents.message import Event, Message, Severity
 
 _TIMEOUT_S = 10.0
 _SUCCESS = range(200, 300)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from components.shared.documents.document import Document
 from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.incidents import store
+from components.shared.incidents.incident import Incident, Sighting
 from components.shared.project import Retraining
-from pipelines.incidents import store
-from pipelines.incidents.incident import Incident, Sighting
 
 
 class TrainingAttempts(Document):

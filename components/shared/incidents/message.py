@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from components.shared.documents.document import Document
 from components.shared.documents.monitoring import Action, Cause
-from pipelines.incidents.incident import Incident
-from pipelines.incidents.store import WHAT_TO_DO
+from components.shared.incidents.incident import Incident
+from components.shared.incidents.store import WHAT_TO_DO
 
 Event = Literal["opened", "more urgent", "seen again", "resolved"]
 Severity = Literal["critical", "warning"]

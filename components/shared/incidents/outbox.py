@@ -11,10 +11,10 @@ from pathlib import Path
 
 import filelock
 
+from components.shared.incidents import sinks
+from components.shared.incidents.message import Message
+from components.shared.incidents.sinks import NotDelivered
 from components.shared.project import Sink
-from pipelines.incidents import sinks
-from pipelines.incidents.message import Message
-from pipelines.incidents.sinks import NotDelivered
 
 
 @dataclass(frozen=True)

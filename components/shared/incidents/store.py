@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.shared.documents.monitoring import Cause, LoggedRow, MonitoringDecision
 from components.shared.errors import InputError
-from pipelines.incidents.incident import Incident, Sighting
+from components.shared.incidents.incident import Incident, Sighting
 
 WHAT_TO_DO = {
     "data pipeline": "look at the log, the labels and the clocks of the clients first: nothing else can be trusted",

@@ -1,0 +1,87 @@
+"""Incidents and messages that are kept in a bucket: copied to this machine, changed here, and brought back.
+
+Each is a small file of its own, so two that are changed at the same time do not disturb each other.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from components.shared import sources
+from components.shared.errors import InputError
+
+_NOT_KEPT = ("lock",)
+
+
+class Mirror:
+    """A folder of this machine with the files of a folder in a bucket.
+
+    Args:
+        system: The bucket's file system.
+        prefix: The folder in it.
+        uri: How messages name it.
+        folder: An empty folder, or one that was a mirror of the same before.
+    """
+
+    def __init__(self, system: Any, prefix: str, uri: str, folder: Path) -> None:
+        self._system, self._prefix, self._uri, self.folder = system, prefix.rstrip("/"), uri, folder
+        self._there: dict[str, bytes] = {}
+
+    @property
+    def incidents(self) -> Path:
+        """The incidents, a file each."""
+        return self.folder / "incidents"
+
+    @property
+    def outbox(self) -> Path:
+        """Messages that were not delivered yet."""
+        return self.folder / "outbox"
+
+    def fetch(self) -> None:
+        """Copy all files here.
+
+        Raises:
+            InputError: If the bucket cannot be reached, or holds a name that leads out of the folder.
+        """
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._prefix, recursive=True, allow_not_found=True)
+        with sources.bucket_errors(self._uri):
+            for info in self._system.get_file_info(selector):
+                if info.is_file:
+                    name = PurePosixPath(info.path).relative_to(self._prefix).as_posix()
+                    with self._system.open_input_stream(info.path) as stream:
+                        self._there[name] = stream.read()
+        for name, content in self._there.items():
+            path = self.folder / name
+            if not path.resolve().is_relative_to(self.folder.resolve()):
+                raise InputError(f"{self._uri} holds {name!r}, which leads elsewhere; remove it.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def publish(self) -> None:
+        """Bring what has changed here back, and delete there what is gone here.
+
+        Raises:
+            InputError: If the bucket cannot be reached or refuses.
+        """
+        here = {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file() and path.name not in _NOT_KEPT
+        }
+        with sources.bucket_errors(self._uri):
+            for name, content in here.items():
+                if self._there.get(name) != content:
+                    self._write(name, content)
+            for name in self._there.keys() - here.keys():
+                self._system.delete_file(f"{self._prefix}/{name}")
+        self._there = here
+
+    def _write(self, name: str, content: bytes) -> None:
+        from pyarrow import fs
+
+        path = f"{self._prefix}/{name}"
+        if isinstance(self._system, fs.LocalFileSystem):
+            self._system.create_dir(str(PurePosixPath(path).parent), recursive=True)
+        with self._system.open_output_stream(path) as stream:
+            stream.write(content)
