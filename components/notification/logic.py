@@ -2,12 +2,12 @@
 
 import logging
 import tempfile
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from components.shared import sources
 from components.shared.documents.monitoring import MonitoringDecision
-from components.shared.incidents import announcing, outbox, store
+from components.shared.incidents import announcing, store
 from components.shared.incidents.mirror import Mirror
 from components.shared.project import Project
 
@@ -17,7 +17,7 @@ ELSEWHERE = "left to the command"
 QUIET = "no incident"
 
 
-def notify(project: Project, decision: str | Path, incidents: str, run: str, now: datetime) -> str:
+def notify(project: Project, decision: str | Path, incidents: str, run: str, now: datetime | None = None) -> str:
     """Keep an incident in the bucket before its messages are sent, so that neither is lost if this ends early.
 
     A sink that takes nothing does not fail the run: its messages wait in the bucket for the next one. A sink of the
@@ -28,7 +28,7 @@ def notify(project: Project, decision: str | Path, incidents: str, run: str, now
         decision: The output of the step decision.
         incidents: Folder in a bucket; empty where the command that started the run does all this on its own machine.
         run: The id of this run.
-        now: The present.
+        now: The time of the messages; None is the present.
 
     Returns:
         What was done, in a few words.
@@ -38,16 +38,16 @@ def notify(project: Project, decision: str | Path, incidents: str, run: str, now
     """
     if not incidents:
         return ELSEWHERE
-    decided = MonitoringDecision.read(decision)
+    decided, now = MonitoringDecision.read(decision), now or datetime.now(UTC)
     with tempfile.TemporaryDirectory() as scratch:
         system, prefix = sources.bucket(incidents)
         mirror = Mirror(system, prefix, incidents, Path(scratch))
         mirror.fetch()
-        incident = store.seen(mirror.incidents, decided, run, now)
+        incident = store.seen(mirror.folders.incidents, decided, run, now)
         if incident is not None:
-            announcing.record(project, mirror.incidents, mirror.outbox, incident, now)
+            announcing.record(project, mirror.folders, incident, now)
             mirror.publish()
-        for left in outbox.deliver(mirror.outbox, project.monitoring.notify, mirror.folder):
+        for left in announcing.deliver(project, mirror.folders):
             _log.warning("%d messages for %r wait for the next run: %s", left.messages, left.sink, left.reason)
         mirror.publish()
     if incident is None:

@@ -407,7 +407,7 @@ def incidents() -> None:
 
 
 @incidents.command(name="list")
-@shared.local_target
+@shared.any_target
 @click.option("--all", "resolved", is_flag=True, help="Also those that are resolved.")
 def incidents_list(options: TargetOptions, resolved: bool) -> None:
     """Show the open incidents."""
@@ -417,7 +417,7 @@ def incidents_list(options: TargetOptions, resolved: bool) -> None:
 
 
 @incidents.command(name="show")
-@shared.local_target
+@shared.any_target
 @click.argument("number", type=int)
 def incidents_show(options: TargetOptions, number: int) -> None:
     """Show an incident: its evidence, what to do, and how the last one of its kind ended."""
@@ -427,7 +427,7 @@ def incidents_show(options: TargetOptions, number: int) -> None:
 
 
 @incidents.command(name="to-label")
-@shared.local_target
+@shared.any_target
 @click.argument("number", type=int)
 def incidents_to_label(options: TargetOptions, number: int) -> None:
     """Print a random sample of the rows that showed an incident and have no label yet, as CSV."""
@@ -437,7 +437,7 @@ def incidents_to_label(options: TargetOptions, number: int) -> None:
 
 
 @incidents.command(name="acknowledge")
-@shared.local_target
+@shared.any_target
 @click.argument("number", type=int)
 @click.option("--who", required=True, help="Who deals with it.")
 def incidents_acknowledge(options: TargetOptions, number: int, who: str) -> None:
@@ -448,7 +448,7 @@ def incidents_acknowledge(options: TargetOptions, number: int, who: str) -> None
 
 
 @incidents.command(name="resolve")
-@shared.local_target
+@shared.any_target
 @click.argument("number", type=int)
 @click.option("--as", "resolution", required=True, metavar="TEXT", help="What it was, and what was done.")
 def incidents_resolve(options: TargetOptions, number: int, resolution: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from components.shared import registry
 from components.shared.errors import InputError
+from components.shared.incidents.folders import IncidentFolders
 from components.shared.project import Project
 from pipelines.definitions.catalog import DEFAULT, PipelineEntry, entry
 from pipelines.project import project_file
@@ -344,6 +345,14 @@ class Backend(ABC):
 
         Raises:
             InputError: If the place where labels are kept refuses.
+        """
+
+    @abstractmethod
+    def incidents(self) -> AbstractContextManager[IncidentFolders]:
+        """Return the incidents of this target; what is changed in the folders is kept at the end of the context.
+
+        Raises:
+            InputError: If the target keeps none, or the bucket where they are refuses.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ import filelock
 import psutil
 
 from components.shared.errors import InputError
+from components.shared.incidents.folders import IncidentFolders
 from pipelines.project.project_file import FILE_NAME
 from pipelines.targets.model import Services
 
@@ -91,6 +92,11 @@ class State:
     def incidents(self) -> Path:
         """What monitoring found and somebody has to deal with."""
         return self.folder / "incidents"
+
+    @property
+    def incident_folders(self) -> IncidentFolders:
+        """Where incidents and the messages about them are kept."""
+        return IncidentFolders(self.incidents, self.outbox, self.root)
 
     @property
     def metrics(self) -> Path | str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.shared import sources
 from components.shared.errors import InputError
+from components.shared.incidents.folders import IncidentFolders
 
 _NOT_KEPT = ("lock",)
 
@@ -27,14 +28,9 @@ class Mirror:
         self._there: dict[str, bytes] = {}
 
     @property
-    def incidents(self) -> Path:
-        """The incidents, a file each."""
-        return self.folder / "incidents"
-
-    @property
-    def outbox(self) -> Path:
-        """Messages that were not delivered yet."""
-        return self.folder / "outbox"
+    def folders(self) -> IncidentFolders:
+        """Where the copies are."""
+        return IncidentFolders(self.folder / "incidents", self.folder / "outbox", self.folder)
 
     def fetch(self) -> None:
         """Copy all files here.
@@ -49,12 +45,11 @@ class Mirror:
             for info in self._system.get_file_info(selector):
                 if info.is_file:
                     name = PurePosixPath(info.path).relative_to(self._prefix).as_posix()
+                    self._check(name)
                     with self._system.open_input_stream(info.path) as stream:
                         self._there[name] = stream.read()
         for name, content in self._there.items():
             path = self.folder / name
-            if not path.resolve().is_relative_to(self.folder.resolve()):
-                raise InputError(f"{self._uri} holds {name!r}, which leads elsewhere; remove it.")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
@@ -76,6 +71,11 @@ class Mirror:
             for name in self._there.keys() - here.keys():
                 self._system.delete_file(f"{self._prefix}/{name}")
         self._there = here
+
+    def _check(self, name: str) -> None:
+        """Refuse a name that leads out of the folder; that of an object is any text."""
+        if not (self.folder / name).resolve().is_relative_to(self.folder.resolve()):
+            raise InputError(f"{self._uri} holds {name!r}, which leads elsewhere; remove it.")
 
     def _write(self, name: str, content: bytes) -> None:
         from pyarrow import fs

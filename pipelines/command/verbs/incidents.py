@@ -3,13 +3,12 @@
 import csv
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from rich.table import Table
 
 from components.shared.documents.monitoring import LoggedRow
-from components.shared.incidents import store
+from components.shared.incidents import announcing, store
 from components.shared.incidents.incident import Incident
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
@@ -19,8 +18,11 @@ from pipelines.command.verbs import notifying
 def show_all(options: TargetOptions, *, resolved: bool) -> None:
     """List the incidents that are not resolved, or all."""
     backend = options.open()
-    notifying.deliver(backend.project, backend.state, terminal.console())
-    incidents = [i for i in store.opened(_folder(options)) if resolved or i.state != "resolved"]
+    with backend.incidents() as folders:
+        # A cluster's own runs send what waits there, with the credentials that only they have.
+        if not backend.is_remote:
+            notifying.deliver(backend.project, folders, terminal.console())
+        incidents = [i for i in store.opened(folders.incidents) if resolved or i.state != "resolved"]
     if not incidents:
         click.echo("no incident" if resolved else "no open incident")
         return
@@ -35,8 +37,9 @@ def show_all(options: TargetOptions, *, resolved: bool) -> None:
 
 def show(options: TargetOptions, number: int) -> None:
     """Print an incident: its evidence, what to do, and how the last one of its kind ended."""
-    folder = _folder(options)
-    incident = store.get(folder, number)
+    with options.open().incidents() as folders:
+        incident = store.get(folders.incidents, number)
+        former = None if incident.previous is None else store.get(folders.incidents, incident.previous)
     by = f" by {incident.acknowledged_by}" if incident.acknowledged_by else ""
     click.echo(f"incident {number}: {incident.cause}, {incident.state}{by}, advice: {incident.action}")
     click.echo(f"what to do: {store.WHAT_TO_DO[incident.cause]}")
@@ -50,14 +53,14 @@ def show(options: TargetOptions, number: int) -> None:
         click.echo(f"{len(incident.to_label)} rows to label first: 'perennial incidents to-label {number}'")
     if incident.resolution:
         click.echo(f"resolved {incident.resolved_at}: {incident.resolution}")
-    if incident.previous is not None:
-        former = store.get(folder, incident.previous)
+    if former is not None:
         click.echo(f"the last one of this kind was incident {former.number}: {former.resolution}")
 
 
 def to_label(options: TargetOptions, number: int) -> None:
     """Print the rows to label as CSV, in the columns that ``perennial labels add`` reads."""
-    rows = store.get(_folder(options), number).to_label
+    with options.open().incidents() as folders:
+        rows = store.get(folders.incidents, number).to_label
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(LoggedRow.model_fields)
     writer.writerows((row.request_id, row.row) for row in rows)
@@ -65,22 +68,21 @@ def to_label(options: TargetOptions, number: int) -> None:
 
 def acknowledge(options: TargetOptions, number: int, who: str) -> None:
     """Note who deals with an incident."""
-    _say(store.acknowledge(_folder(options), number, who))
+    with options.open().incidents() as folders:
+        _say(store.acknowledge(folders.incidents, number, who))
 
 
 def resolve(options: TargetOptions, number: int, resolution: str) -> None:
     """Close an incident."""
     backend, now = options.open(), datetime.now(UTC)
-    incident = store.resolved(_folder(options), number, resolution, now)
-    notifying.record(backend.project, backend.state, incident, now)
-    _say(incident)
-    notifying.deliver(backend.project, backend.state, terminal.console())
-
-
-def _folder(options: TargetOptions) -> Path:
-    backend = options.open()
-    backend.check_machine()
-    return backend.state.incidents
+    with backend.incidents() as folders:
+        incident = store.resolved(folders.incidents, number, resolution, now)
+        announcing.record(backend.project, folders, incident, now)
+        _say(incident)
+        if not backend.is_remote:
+            notifying.deliver(backend.project, folders, terminal.console())
+        elif backend.project.monitoring.notify:
+            click.echo("the next run of monitoring tells the sinks")
 
 
 def _say(incident: Incident) -> None:

@@ -101,7 +101,7 @@ def _count(backend: Backend, tried: TrainingAttempts, record: Run, console: Cons
         opened = attempts.incident(state.incidents, tried, record.id, now)
         monitor.announce(opened, console)
         notifying.record(backend.project, state, opened, now)
-        notifying.deliver(backend.project, state, console)
+        notifying.deliver(backend.project, state.incident_folders, console)
 
 
 def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, console: Console) -> None:
@@ -113,7 +113,7 @@ def _resolve(backend: Backend, decision: MonitoringDecision, resolution: str, co
                 backend.project, state, store.resolved(state.incidents, incident.number, resolution, now), now
             )
             console.print(f"incident {incident.number} is resolved: {resolution}", highlight=False, markup=False)
-    notifying.deliver(backend.project, state, console)
+    notifying.deliver(backend.project, state.incident_folders, console)
 
 
 def _retrain(backend: Backend, decision: MonitoringDecision, console: Console) -> Run:

@@ -55,7 +55,7 @@ def look(backend: Backend, console: Console, start: datetime | None, end: dateti
                 announce(incident, console)
                 notifying.record(backend.project, backend.state, incident, now)
             measuring.leave(backend.project, backend.state, started.record, now, console)
-        notifying.deliver(backend.project, backend.state, console)
+        notifying.deliver(backend.project, backend.state.incident_folders, console)
     assert started.record.exit_code is not None
     return Looked(started.record.exit_code, decision)
 

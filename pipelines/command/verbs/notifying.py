@@ -4,7 +4,8 @@ from datetime import datetime
 
 from rich.console import Console
 
-from components.shared.incidents import announcing, outbox
+from components.shared.incidents import announcing
+from components.shared.incidents.folders import IncidentFolders
 from components.shared.incidents.incident import Incident
 from components.shared.project import Project
 from pipelines.targets.state import State
@@ -12,12 +13,12 @@ from pipelines.targets.state import State
 
 def record(project: Project, state: State, incident: Incident, now: datetime) -> None:
     """Save a changed incident, and keep a message about it for ``deliver``."""
-    announcing.record(project, state.incidents, state.outbox, incident, now)
+    announcing.record(project, state.incident_folders, incident, now)
 
 
-def deliver(project: Project, state: State, console: Console) -> None:
+def deliver(project: Project, folders: IncidentFolders, console: Console) -> None:
     """Send every message that waits; what a sink does not take is said, and sent the next time."""
-    for left in outbox.deliver(state.outbox, project.monitoring.notify, state.root):
+    for left in announcing.deliver(project, folders):
         messages = "1 message" if left.messages == 1 else f"{left.messages} messages"
         console.print(
             f"{messages} for {left.sink!r} not delivered: {left.reason}; kept, and sent again by the next "

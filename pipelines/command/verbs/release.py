@@ -170,7 +170,7 @@ def _note(backend: LocalBackend, progress: Progress, console: Console) -> None:
         )
         incident = store.sighted(backend.state.incidents, "release", sighting)
         notifying.record(backend.project, backend.state, incident, now)
-        notifying.deliver(backend.project, backend.state, console)
+        notifying.deliver(backend.project, backend.state.incident_folders, console)
         console.print(f"incident {incident.number} is open: 'perennial incidents show {incident.number}'")
 
 

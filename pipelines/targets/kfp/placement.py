@@ -19,6 +19,8 @@ from pipelines.targets.model import Kfp
 from pipelines.targets.remote import retries
 
 # Pods of our steps in queries and network policies.
+_TELLS = "notification"
+"""The step that tells the sinks of the project file."""
 LABELS = {"app.kubernetes.io/managed-by": "perennial", "app.kubernetes.io/part-of": "perennial"}
 
 
@@ -55,6 +57,8 @@ def compile_(
     def place(task: Any) -> None:
         if task.container_spec is not None:
             step = by_image[task.container_spec.image]
+            if step == _TELLS:
+                _check_sinks(project, target)
             place_task(task, step, target, project.resources.of(step))
             if step in always_run:
                 task.set_caching_options(False)
@@ -64,6 +68,19 @@ def compile_(
     for problem in lint.problems(pipeline, documents[1], symbolic=not references):
         raise InputError(f"the pipeline {definition.name!r} can't run on KFP: {problem}")
     return [pipeline, documents[1]]
+
+
+def _check_sinks(project: Project, target: Kfp) -> None:
+    """Refuse a sink whose address or login the step that tells it would not have."""
+    secrets = [secret for secret in target.secrets if not secret.steps or _TELLS in secret.steps]
+    given = set(target.env).union(*(secret.env for secret in secrets))
+    for name, sink in sorted(project.monitoring.notify.items()):
+        needed = (getattr(sink, field, None) for field in ("url_env", "credentials_env"))
+        if missing := [variable for variable in needed if variable is not None and variable not in given]:
+            raise InputError(
+                f"the sink {name!r} of 'monitoring: notify' reads the environment variable {missing[0]}, which the "
+                f"target does not give to the step {_TELLS!r}; name a Secret for it under 'secrets' in the target file."
+            )
 
 
 def as_text(documents: list[dict[str, Any]]) -> str:

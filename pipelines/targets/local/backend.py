@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared import registry
 from components.shared.errors import InputError
+from components.shared.incidents.folders import IncidentFolders
 from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
 from components.shared.release.driver import ReleaseDriver
@@ -308,6 +309,11 @@ class LocalBackend(Backend):
         from components.shared import label_store
 
         return label_store.add(self.state.labels, labels, now)
+
+    @contextmanager
+    def incidents(self) -> Iterator[IncidentFolders]:
+        """Return the project's own folders."""
+        yield self.state.incident_folders
 
     def check_machine(self) -> None:
         """Runs happen on this machine."""

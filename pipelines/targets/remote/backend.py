@@ -1,13 +1,17 @@
 """What every target with a server does the same way: its registry, its labels, its bucket."""
 
+import contextlib
 import tempfile
 import urllib.request
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared import registry, sources
 from components.shared.errors import InputError, StepFailed
+from components.shared.incidents.folders import IncidentFolders
+from components.shared.incidents.mirror import Mirror
 from pipelines.targets.model import Images, Remote
 from pipelines.targets.protocol import Backend
 from pipelines.targets.remote.storage import Bucket
@@ -78,6 +82,21 @@ class RemoteBackend(Backend):
             for file in files:
                 bucket.put(file, uri)
         return added
+
+    @contextlib.contextmanager
+    def incidents(self) -> Iterator[IncidentFolders]:
+        """Copy them from the bucket, and bring back what has changed."""
+        uri = self.target.services.incidents
+        if not sources.is_remote(uri):
+            raise InputError(
+                f"services.incidents of the target is {uri!r}; expected a folder in a bucket, as in "
+                "s3://bucket/prefix, where runs of this target keep incidents."
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            mirror = Mirror(*Bucket(self.target.storage).folder(uri), uri, Path(folder))
+            mirror.fetch()
+            yield mirror.folders
+            mirror.publish()
 
     def check_machine(self) -> None:
         """Refuse: runs happen at the server."""

@@ -129,6 +129,10 @@ class Bucket:
         with sources.bucket_errors(uri), self._system.open_output_stream(path) as stream:
             stream.write(file.read_bytes())
 
+    def folder(self, uri: str) -> tuple[Any, str]:
+        """Return the file system, and the path of a folder of any bucket of this server in it."""
+        return self._system, uri.partition("://")[2].rstrip("/")
+
     def _put(self, file: Path, key: str) -> None:
         """Upload a file unless one of its size is there; an object appears when all of it has arrived."""
         if self._there(key, file.stat().st_size):

@@ -89,7 +89,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
     """
     state, project, services = prepared.state, prepared.project, prepared.target.services
     if prepared.entry.reads_log:
-        _check_log(prepared.target)
+        _check_log(prepared.project, prepared.target)
     if prepared.entry.releases and (project.release.strategy != "basic" or project.release.approvers):
         raise InputError(
             f"the project's release (strategy {project.release.strategy!r}, approvers "
@@ -149,9 +149,15 @@ def _always_run(project: Project, request: RunRequest) -> tuple[str, ...]:
     return () if hashed else (_READS_SOURCES,)
 
 
-def _check_log(target: Remote) -> None:
+def _check_log(project: Project, target: Remote) -> None:
     """Refuse places that no step reaches."""
     services = target.services
+    if project.monitoring.notify and not sources.is_remote(services.incidents):
+        raise InputError(
+            f"monitoring.notify names the sinks {sorted(project.monitoring.notify)}, but services.incidents of the "
+            f"target is {services.incidents!r}; expected a folder in a bucket, as in s3://bucket/prefix, where "
+            "incidents and messages that wait are kept."
+        )
     for name, uri in (("inference_log", services.inference_log), ("labels", services.labels)):
         if not sources.is_remote(uri):
             raise InputError(

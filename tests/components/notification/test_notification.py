@@ -1,0 +1,92 @@
+"""Incidents of a cluster are kept in a bucket, told once, and survive a sink that is down and a run that is killed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.notification import logic
+from components.shared.errors import InputError
+from components.shared.incidents import store
+from components.shared.incidents.incident import Incident
+from tests import documents
+from tests.components import made_candidate
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+TOLD = {"log": {"kind": "file", "path": "told.jsonl"}}
+DOWN = {"pager": {"kind": "webhook", "url_env": "NO_SUCH_VARIABLE"}}
+LOSS = {"name": "loss", "state": "alarm", "sentence": "the loss has risen"}
+
+
+def notified(folder: Path, day: int = 0, *, sinks: dict[str, Any] = TOLD, cause: str | None = "concept drift") -> str:
+    signals = (LOSS,) if cause else ({**LOSS, "state": "quiet"},)
+    action = "retrain" if cause else "nothing"
+    decision = documents.monitoring_decision(
+        action=action, cause=cause, reasons=("the loss has risen",), signals=signals
+    )
+    decision.write(folder / "decision.json")
+    project = made_candidate.project(monitoring={"notify": sinks})
+    there = f"file://{folder / 'bucket'}"
+    return logic.notify(project, folder / "decision.json", there, f"run-{day}", NOW + timedelta(days=day))
+
+
+def kept(folder: Path) -> list[Incident]:
+    return list(store.opened(folder / "bucket" / "incidents"))
+
+
+def told(folder: Path) -> list[str]:
+    path = folder / "bucket" / "told.jsonl"
+    return [json.loads(line)["event"] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_one_cause_is_one_incident_in_the_bucket_and_people_are_told_once(tmp_path):
+    assert notified(tmp_path, 0) == "incident 1 (concept drift) opened"
+    assert notified(tmp_path, 7) == "incident 1 (concept drift) seen 2 times"
+
+    [incident] = kept(tmp_path)
+    assert [sighting.run for sighting in incident.sightings] == ["run-0", "run-7"]
+    assert told(tmp_path) == ["opened"]
+
+
+def test_where_nothing_is_wrong_nothing_is_kept_and_nobody_told(tmp_path):
+    assert notified(tmp_path, cause=None) == logic.QUIET
+    assert kept(tmp_path) == [] and told(tmp_path) == []
+
+
+def test_a_sink_that_is_down_fails_no_run_and_gets_its_message_from_the_next_one(tmp_path):
+    assert notified(tmp_path, 0, sinks=DOWN) == "incident 1 (concept drift) opened"
+    waiting = tmp_path / "bucket" / "outbox" / "pager"
+    assert [path.name for path in waiting.iterdir()] == ["000001.json"]
+
+    # By now the sink of that name is a file, which takes it; nothing new has happened.
+    up = {"pager": TOLD["log"]}
+    assert notified(tmp_path, 7, sinks=up, cause=None) == logic.QUIET
+    assert told(tmp_path) == ["opened"] and list(waiting.iterdir()) == []
+
+
+def test_a_run_that_is_killed_before_it_sends_leaves_incident_and_message_in_the_bucket(tmp_path, monkeypatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(logic.announcing, "deliver", killed)
+        notified(tmp_path)
+    assert len(kept(tmp_path)) == 1 and told(tmp_path) == []
+
+    notified(tmp_path, 7, cause=None)
+    assert told(tmp_path) == ["opened"]
+
+
+def test_without_a_bucket_the_command_keeps_incidents(tmp_path):
+    documents.monitoring_decision().write(tmp_path / "decision.json")
+
+    assert logic.notify(made_candidate.project(), tmp_path / "decision.json", "", "run", NOW) == logic.ELSEWHERE
+
+
+def test_a_bucket_that_cannot_be_reached_is_a_sentence(tmp_path):
+    documents.monitoring_decision().write(tmp_path / "decision.json")
+
+    with pytest.raises(InputError, match="cannot access nowhere://bucket"):
+        logic.notify(made_candidate.project(), tmp_path / "decision.json", "nowhere://bucket", "run", NOW)
