@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from components.shared.package.contributions import Contributions
+from components.shared.package.regions import Regions
 from serving import entity as entities
 from serving import finite, metrics
 from serving.access import Admission
@@ -81,10 +82,10 @@ class InferenceRequest(NamedTuple):
 class ScoredRequest(NamedTuple):
     """A request and its answer: the encoded features, the release that scored them, and the time that took.
 
-    ``shadow`` says that another release answered the client; ``contributions`` is None unless they were requested.
-    ``scores`` is (rows,) or (rows, classes); ``decisions`` is the model's, None where it takes none; ``explored`` is
-    what is answered instead, None where decisions are not explored. ``received_at_ns`` is
-    nanoseconds since 1970 in UTC; ``latency_s`` covers encoding the features, scoring and deciding.
+    ``shadow`` says that another release answered the client; ``contributions`` and ``regions`` are None unless they
+    were requested. ``scores`` is (rows,) or (rows, classes); ``decisions`` is the model's, None where it takes none;
+    ``explored`` is what is answered instead, None where decisions are not explored. ``received_at_ns`` is nanoseconds
+    since 1970 in UTC; ``latency_s`` covers encoding the features, scoring and deciding.
     """
 
     request: InferenceRequest
@@ -97,6 +98,7 @@ class ScoredRequest(NamedTuple):
     explored: Explored | None = None
     shadow: bool = False
     contributions: list[Contributions] | None = None
+    regions: Regions | None = None
 
     @property
     def answered(self) -> list[Any] | None:
@@ -115,6 +117,9 @@ class RequestBody(Protocol[ContentOut]):
 
     def event_time_us(self) -> int | None:
         """Return the time that the features describe, None if the request does not say."""
+
+    def interval(self) -> float | None:
+        """Return the share of labels that intervals or sets must hold, None if the request asks for none."""
 
     def columns(self, release: ServedRelease) -> tuple[Mapping[str, Column], int]:
         """Return the features as columns, and the number of rows; everything the protocol itself forbids is refused."""
@@ -295,6 +300,7 @@ class Exchange:
         event_time_us: int | None,
     ) -> ScoredRequest:
         columns, rows = body.columns(release)
+        level = body.interval()
         entities.check_rows(entity, rows)
         if head.explains and rows > MOST_EXPLAINED:
             raise RequestRefused(
@@ -307,6 +313,7 @@ class Exchange:
         encoded = release.signature.encode(columns, rows)
         scores = release.score(encoded)
         decisions = release.decide(scores)
+        regions = None if level is None else release.regions(scores, level)
         contributions = release.contributions(encoded, rows) if head.explains else None
         explored = decisions and not head.explains and self.exploration.explore(request_id, decisions, release.classes)
         latency_s = self.timer_s() - start
@@ -320,6 +327,7 @@ class Exchange:
             latency_s,
             explored or None,
             contributions=contributions,
+            regions=regions,
         )
 
     def _sticky_key(self, entity: Entity | None, request_id: str) -> str:

@@ -14,7 +14,7 @@ from grpc import aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
-from serving import entity, event_time, metadata, request_id, tensors, v2
+from serving import entity, event_time, interval, metadata, request_id, tensors, v2
 from serving.access import Admission
 from serving.entity import Entity
 from serving.exchange import LARGE_BYTES, Exchange, ScoredRequest
@@ -74,6 +74,10 @@ class GrpcBody:
         """Take the event time from the parameter ``event_time``."""
         return event_time.from_json(self._parameter("event_time"))
 
+    def interval(self) -> float | None:
+        """Take the level of intervals or sets from the parameter ``interval``, a number in a text."""
+        return interval.from_parameter(self._parameter("interval"))
+
     def _parameter(self, name: str) -> Any:
         """Return a parameter's value, None if there is none; one without a value is an empty text."""
         parameters = self._request.parameters
@@ -84,7 +88,9 @@ class GrpcBody:
 
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns, and check which outputs the answer must hold."""
-        v2.check_outputs([output.name for output in self._request.outputs], release.outputs)
+        if requested := [output.name for output in self._request.outputs]:
+            regions = () if self._parameter("interval") is None else interval.outputs(release.task)
+            v2.check_outputs(requested, (*release.outputs, *regions))
         return _plain(self._request, release.signature) or _columns(self._request, release.signature)
 
     def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:
@@ -96,9 +102,11 @@ class GrpcBody:
         is_raw = bool(self._request.raw_input_contents) and self._parameter("binary_data_output") is not False
         response = pb.ModelInferResponse(id=scored.request.request_id)
         release, requested = scored.release, {output.name for output in self._request.outputs}
-        names = tuple([name for name in release.outputs if name in requested]) if requested else release.outputs
-        response.MergeFrom(_unfilled(release.name, release.version, names, release.label_items))
         values = v2.outputs(scored)
+        if scored.regions is not None:
+            values |= interval.tensors(scored)
+        names = tuple([name for name in values if name in requested]) if requested else tuple(values)
+        response.MergeFrom(_unfilled(release.name, release.version, names, release.label_items))
         for output in response.outputs:
             datatype, shape, data = values[output.name]
             output.shape.extend(shape)
@@ -106,8 +114,10 @@ class GrpcBody:
                 response.raw_output_contents.append(tensors.to_raw(datatype, data))
             elif datatype == "BYTES":
                 output.contents.bytes_contents.extend(list(map(str.encode, data)))
-            else:
+            elif datatype == "FP32":
                 output.contents.fp32_contents.extend(data)
+            else:
+                output.contents.fp64_contents.extend(data)
         return response
 
 

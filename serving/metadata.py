@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving import tensors, v2
+from serving import interval, tensors, v2
 from serving.release import ServedRelease
 
 
@@ -31,10 +31,12 @@ SERVER = {"name": "perennial", "version": "", "extensions": ["binary_tensor_data
 PLATFORM = "onnx_onnxv1"
 """The protocol's name of a model for ONNX Runtime."""
 
+_DATATYPES = {"score": "FP32"} | dict.fromkeys(interval.BOUNDS, "FP64")
+
 
 def datatype(output: str) -> str:
     """Return the datatype of an output."""
-    return "FP32" if output == "score" else "BYTES"
+    return _DATATYPES.get(output, "BYTES")
 
 
 def described(release: ServedRelease, versions: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.shared.blank import BLANKS
 from components.shared.documents.model_facts import FeatureFacts
-from serving import entity, exchange, explanation, request_id, tensors
+from serving import entity, exchange, explanation, interval, request_id, tensors
 from serving.release import ServedRelease
 
 _INFINITE = float(2**128 - 2**103)
@@ -148,8 +148,9 @@ def _v1_request(release: ServedRelease, *, explains: bool = False) -> dict[str, 
         "instances": rows | {"items": {"$ref": "#/components/schemas/row"}},
         "entity": _WHO,
         "event_time": _WHEN,
+        **_interval(release),
     }
-    return _object(properties, optional=("entity", "event_time"))
+    return _object(properties, optional=("entity", "event_time", *_interval(release)))
 
 
 def _v1_response(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
@@ -162,9 +163,11 @@ def _v1_response(release: ServedRelease, *, explains: bool = False) -> dict[str,
         per_feature = _object(dict.fromkeys(release.signature.ordered, _score(release)))
         prediction |= {"margin": _score(release), "base": _score(release)}
         prediction |= dict.fromkeys(explanation.BY_FEATURE, per_feature)
+    regions = _regions(release)
     labels = {name: {"const": value} for name, value in release.labels.items()}
     named = {"model_name": {"const": release.name}, "model_version": {"type": "string"}}
-    return _object(named | labels | {"predictions": {"type": "array", "items": _object(prediction)}})
+    items = _object(prediction | regions, optional=tuple(regions))
+    return _object(named | labels | {"predictions": {"type": "array", "items": items}})
 
 
 def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
@@ -173,6 +176,7 @@ def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, 
     request_parameters = {
         "entity": _WHO,
         "event_time": _WHEN,
+        **_interval(release),
         "binary_data_output": _RAW | {"type": ["boolean", "null"]},
     }
     output = {"name": {"enum": names}, "parameters": _parameters({"binary_data": _RAW})}
@@ -194,6 +198,31 @@ def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, 
         },
     }
     return _object(properties, optional=("id", "parameters", "outputs"), more=True)
+
+
+def _interval(release: ServedRelease) -> dict[str, Any]:
+    """Describe how a request asks for intervals or sets; nothing where the release has none."""
+    highest = release.highest_level
+    if not highest:
+        return {}
+    asked = "lower and upper bounds" if release.task == "regression" else "the set of classes"
+    return {
+        "interval": {
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": highest,
+            "description": f"Answer {asked} that hold this share of labels, too.",
+        }
+    }
+
+
+def _regions(release: ServedRelease) -> dict[str, Any]:
+    """Describe what an answer with intervals or sets has in addition, per row."""
+    if not release.highest_level:
+        return {}
+    names = {"type": "array", "items": {"enum": release.classes}, "minItems": 1}
+    schema = {"type": "number"} if release.task == "regression" else names
+    return dict.fromkeys(interval.outputs(release.task), schema)
 
 
 def _parameters(named: dict[str, Any]) -> dict[str, Any]:
@@ -222,8 +251,8 @@ def _outputs(release: ServedRelease, *, explains: bool) -> list[str]:
 def _v2_response(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
     output = _object(
         {
-            "name": {"enum": _outputs(release, explains=explains)},
-            "datatype": {"enum": ["FP32", "FP64", "BYTES"] if explains else ["FP32", "BYTES"]},
+            "name": {"enum": [*_outputs(release, explains=explains), *_regions(release)]},
+            "datatype": {"enum": ["FP32", "FP64", "BYTES"]},
             "shape": {"type": "array", "items": {"type": "integer"}},
             "parameters": {"type": "object"},
             "data": {"type": "array"},

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from components.shared.errors import StepFailed
+from components.shared.errors import InputError, StepFailed
+from components.shared.measures import conformal
 from components.shared.package import decisions
 from components.shared.package.contributions import Contributions
 from components.shared.package.model_package import ModelPackage
+from components.shared.package.regions import Regions, regions
 from serving import finite
 from serving.limits import CEILING_BYTES, CEILING_MIB
 from serving.refusal import RequestRefused, short
@@ -67,6 +69,8 @@ class ServedRelease:
                 f"{CEILING_MIB}; lower 'request_mib' under 'limits' of the project file, and train again."
             )
         decides = self.task == "multiclass" or (self.task == "binary" and self.threshold is not None)
+        self.highest_level = conformal.highest_level(facts.conformal) if facts.conformal is not None else 0.0
+        """The highest share of labels that an interval or set can hold; 0 if the package has none."""
         self._explainer = self.package.explainer()
         self.outputs = ("score", "decision", "out_of_vocabulary") if decides else ("score", "out_of_vocabulary")
 
@@ -98,6 +102,17 @@ class ServedRelease:
     def decide(self, scores: np.ndarray) -> list[Any] | None:
         """Return the decision per row: by the threshold, or the likeliest class; None where the model takes none."""
         return decisions.decide(self.task, self.classes, self.threshold, scores)
+
+    def regions(self, scores: np.ndarray, level: float) -> Regions:
+        """Return the intervals or sets that hold at least the share ``level`` of the labels of new rows.
+
+        Raises:
+            RequestRefused: If the level is no share, or the release has no regions of it.
+        """
+        try:
+            return regions(self.package.facts, scores, level)
+        except InputError as refused:
+            raise RequestRefused(400, str(refused), "interval") from refused
 
     def contributions(self, encoded: EncodedRows, rows: int) -> list[Contributions]:
         """Return what each feature contributed to the margin of each of the encoded rows.

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from serving import entity, event_time, explanation, json_body
+from serving import entity, event_time, explanation, interval, json_body
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short
@@ -15,7 +15,7 @@ from serving.release import ServedRelease
 from serving.rest_content import RestContent
 from serving.signature import Column, Signature
 
-_KEYS = {"instances", "entity", "event_time", "signature_name"}
+_KEYS = {"instances", "entity", "event_time", "signature_name", "interval"}
 
 
 class V1Body:
@@ -41,6 +41,10 @@ class V1Body:
         """Take the event time from the key next to the instances."""
         return event_time.from_json(self._document.get("event_time"))
 
+    def interval(self) -> float | None:
+        """Take the level of intervals or sets from the key next to the instances."""
+        return interval.from_json(self._document.get("interval"))
+
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the instances into columns."""
         document, signature = self._document, release.signature
@@ -51,8 +55,8 @@ class V1Body:
         if unknown := sorted(document.keys() - _KEYS):
             raise RequestRefused(
                 400,
-                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity' and "
-                "'event_time'.",
+                f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity', "
+                "'event_time' and 'interval'.",
                 "json",
             )
         instances = document["instances"]
@@ -69,6 +73,9 @@ class V1Body:
         if scored.contributions is not None:
             for prediction, explained in zip(document["predictions"], explanation.objects(scored), strict=True):
                 prediction.update(explained)
+        if scored.regions is not None:
+            for prediction, region in zip(document["predictions"], interval.objects(scored), strict=True):
+                prediction.update(region)
         return RestContent(orjson.dumps(document))
 
 

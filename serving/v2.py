@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from serving import entity, event_time, explanation, json_body, request_id, tensors
+from serving import entity, event_time, explanation, interval, json_body, request_id, tensors
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
 from serving.refusal import RequestRefused, short, shown
@@ -51,6 +51,10 @@ class V2Body:
         """Take the event time from the request's parameter ``event_time``."""
         return event_time.from_json(self._parameter("event_time"))
 
+    def interval(self) -> float | None:
+        """Take the level of intervals or sets from the request's parameter ``interval``."""
+        return interval.from_json(self._parameter("interval"))
+
     def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns, and check which outputs the answer must hold."""
         signature = release.signature
@@ -89,6 +93,8 @@ class V2Body:
         described = outputs(scored)
         if scored.contributions is not None:
             described |= explanation.tensors(scored)
+        if scored.regions is not None:
+            described |= interval.tensors(scored)
         for name, (datatype, shape, data) in described.items():
             if names is not None and name not in names:
                 continue
@@ -124,7 +130,8 @@ class V2Body:
                 raise RequestRefused(
                     400, f"output {short(output['name'])}: 'binary_data' is neither true nor false.", "type"
                 )
-        check_outputs([output["name"] for output in requested], (*release.outputs, *self._further))
+        regions = () if self._parameter("interval") is None else interval.outputs(release.task)
+        check_outputs([output["name"] for output in requested], (*release.outputs, *self._further, *regions))
 
 
 def check_outputs(names: Sequence[str], known: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.learning import families, fitting, prepare
-from components.shared.measures import value
+from components.shared.measures import conformal, value
 from components.shared.project import Project
 from components.training import package, parity
 from components.training.families.catalog import FAMILIES, candidate
@@ -71,9 +71,11 @@ def _write(
     losses: dict[str, float],
 ) -> ModelFacts:
     """Write one model's package."""
+    scores = data.target.scores(fitted.validation_logits).astype(np.float32)
     threshold = None
     if project.task == "binary":
-        scores = data.target.scores(fitted.validation_logits).astype(np.float32)
         threshold = value.best_threshold(scores, data.validation_labels == 1, project.value)
-    trained = package.Trained(project, seed, fitted, data.target, threshold, losses)
+    unfit = conformal.nonconformity(project.task, scores, data.target.decode(data.validation_labels))
+    regions = conformal.calibrate(unfit, parity.tolerance(data.target))
+    trained = package.Trained(project, seed, fitted, data.target, threshold, losses, regions)
     return package.write(trained, splits, parity.probe(data.train, fitted.learned.edges(), seed), out)

@@ -12,7 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared import files
-from components.shared.documents.model_facts import FeatureFacts, LearnedRows, ModelFacts, RequestLimits
+from components.shared.documents.model_facts import (
+    ConformalScores,
+    FeatureFacts,
+    LearnedRows,
+    ModelFacts,
+    RequestLimits,
+)
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_reference import REFERENCE_ROWS, PackageReference
 from components.shared.documents.package_sample import SAMPLE_ROWS, PackageSample, SampleRow
@@ -38,6 +44,7 @@ class Trained:
     threshold: float | None
     losses: dict[str, float]
     """Validation loss of every family that was fitted."""
+    conformal: ConformalScores
 
     def answer(self, inputs: rows.Inputs) -> NDArray[np.float32]:
         """Return the scores of raw inputs."""
@@ -115,6 +122,7 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
         rows=row_counts,
         limits=RequestLimits(request_rows=project.limits.request_rows, request_mib=project.limits.request_mib),
         tolerance=parity.tolerance(target, project.release.tolerance),
+        conformal=trained.conformal,
     )
 
 

@@ -22,6 +22,7 @@ from tests.serving import tiny
 
 PROTOCOLS = {"v1": "v1", "v2_json": "v2", "v2_binary": "v2", "grpc": "grpc"}
 """The methods of ``ServerInProcess`` and the labels of their protocols in the metrics."""
+REGIONS = ("lower", "upper", "set")
 WITH_ID_FIELD = ("v2_json", "v2_binary", "grpc")
 
 
@@ -37,6 +38,8 @@ class Answer:
     unseen: Any = None
     error: str = ""
     body_id: str | None = None
+    regions: Any = None
+    """Bounds or set of each row, by the name of the field or tensor; None if the answer has none."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class Question:
     header_id: str | None = None
     entity: Any = None
     event_time: Any = None
+    interval: Any = None
 
     @property
     def beside_features(self) -> dict[str, Any]:
         """What a request may say of its rows."""
-        said = {"entity": self.entity, "event_time": self.event_time}
+        said = {"entity": self.entity, "event_time": self.event_time, "interval": self.interval}
         return {name: value for name, value in said.items() if value is not None}
 
 
@@ -108,16 +112,8 @@ class ServerInProcess:
                 trailing = dict(await call.trailing_metadata())
         finally:
             await server.stop(None)
-        score, decision, unseen = (output.contents for output in response.outputs)
-        return Answer(
-            "OK",
-            trailing["x-request-id"],
-            response.model_version,
-            list(score.fp32_contents),
-            [text.decode() for text in decision.bytes_contents],
-            [json.loads(text) for text in unseen.bytes_contents],
-            body_id=response.id,
-        )
+        data = {output.name: _contents(output) for output in response.outputs}
+        return _of_tensors("OK", trailing["x-request-id"], response.model_version, data, response.id)
 
     def _post(
         self, path: str, body: bytes, question: Question, more: list[tuple[bytes, bytes]] | None = None
@@ -147,7 +143,11 @@ class ServerInProcess:
             return Answer(status, answered_id, error=content["error"])
         rows = content["predictions"]
         scores, decisions, unseen = ([row[name] for row in rows] for name in ("score", "decision", "out_of_vocabulary"))
-        return Answer(status, answered_id, content["model_version"], scores, decisions, unseen)
+        regions = [{name: row[name] for name in REGIONS if name in row} for row in rows]
+        version = content["model_version"]
+        return Answer(
+            status, answered_id, version, scores, decisions, unseen, regions=regions if any(regions) else None
+        )
 
 
 def _v2_head(question: Question) -> dict[str, Any]:
@@ -159,9 +159,29 @@ def _v2_answer(status: int, answered_id: str | None, content: dict[str, Any]) ->
     if status != 200:
         return Answer(status, answered_id, error=content["error"])
     data = {output["name"]: output["data"] for output in content["outputs"]}
+    return _of_tensors(status, answered_id, content["model_version"], data, content["id"])
+
+
+def _of_tensors(status: Any, answered_id: str | None, version: str, data: dict[str, list[Any]], body_id: str) -> Answer:
+    """Return what tensors say, by row; the scores of several classes are one flat list."""
+    columns: dict[str, list[Any]] = {name: data[name] for name in ("lower", "upper") if name in data}
+    if "set" in data:
+        columns["set"] = [json.loads(text) for text in data["set"]]
+    regions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or None
     unseen = [json.loads(text) for text in data["out_of_vocabulary"]]
-    version, body_id = content["model_version"], content["id"]
-    return Answer(status, answered_id, version, data["score"], data["decision"], unseen, body_id=body_id)
+    return Answer(
+        status, answered_id, version, data["score"], data.get("decision"), unseen, body_id=body_id, regions=regions
+    )
+
+
+def _contents(output: pb.ModelInferResponse.InferOutputTensor) -> list[Any]:
+    match output.datatype:
+        case "FP32":
+            return list(output.contents.fp32_contents)
+        case "FP64":
+            return list(output.contents.fp64_contents)
+        case _:
+            return [text.decode() for text in output.contents.bytes_contents]
 
 
 def _binary(rows: list[dict[str, Any]]) -> tuple[bytes, list[dict[str, Any]]]:
@@ -194,6 +214,9 @@ def _message(question: Question) -> pb.ModelInferRequest:
     if question.event_time is not None:
         kind = "bool_param" if isinstance(question.event_time, bool) else "string_param"
         setattr(request.parameters["event_time"], kind, question.event_time)
+    if question.interval is not None:
+        # The protocol has no parameter for a number with decimals.
+        request.parameters["interval"].string_param = str(question.interval)
     usage = request.inputs.add(name="usage", datatype="FP64", shape=[len(rows)])
     usage.contents.fp64_contents.extend(row["usage"] or 0 for row in rows)
     usage.parameters["missing"].string_param = ",".join(str(i) for i, row in enumerate(rows) if row["usage"] is None)

@@ -29,6 +29,7 @@ SAMPLE: tuple[dict[str, Any], ...] = (
 )
 REFERENCE = (((0.5, 1.0), (None, 0.0), (10.0, 1.0)), (("basic",), ("",), ("plus",)))
 THRESHOLD = 0.6
+CONFORMAL = {"rows": 99, "ranks": range(1, 100), "scores": [rank / 100 for rank in range(1, 100)]}
 
 
 def score(row: dict[str, Any], bias: float = 0.0) -> float:
@@ -51,12 +52,15 @@ def package(
     request_mib: float = 0.25,
     task: str = "binary",
     fault: Fault | None = None,
+    *,
+    has_regions: bool = True,
 ) -> Path:
     """Write the package: 'usage' and 'plan' may be missing, 'active' may not.
 
     A fault does not show on the package's sample: usage above 50 scores NaN ("nan"), everything scores almost the same
     ("constant"), each request takes many milliseconds ("slow"), or usage is taken for a hundredth of it ("units").
-    The three classes of a multiclass model have the logits z, 0 and -z; a regression answers z.
+    The three classes of a multiclass model have the logits z, 0 and -z; a regression answers z. Its nonconformities are
+    0.01, 0.02 and so on to 0.99, if it ``has_regions``.
     """
     folder.mkdir(parents=True)
     onnx.save(_graph(bias, task, fault), folder / "model.onnx")
@@ -77,6 +81,7 @@ def package(
         vocabulary={"plan": [plan for plan in PLANS if plan]},
         ranges={"usage": (-20.0, 1.5), "active": (0.0, 1.0)},
         limits={"request_rows": request_rows, "request_mib": request_mib},
+        conformal=CONFORMAL if has_regions else None,
     ).write(folder)
     expected = [score(row, bias) for row in SAMPLE]
     if fault in ("constant", "units"):

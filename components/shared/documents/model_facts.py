@@ -29,6 +29,20 @@ class RequestLimits(Part):
     request_mib: float
 
 
+class ConformalScores(Part):
+    """How badly the labels of the validation rows fit the model's answers: what intervals and sets are made from.
+
+    See ``measures.conformal``. Some of the sorted values are kept, enough for every level that a person would write.
+    """
+
+    rows: int
+    """Validation rows."""
+    ranks: tuple[int, ...]
+    """Ranks of the values that are kept, from 1 for the smallest."""
+    scores: tuple[float, ...]
+    """These values: absolute errors in the label's unit, or one minus the probability of the true class."""
+
+
 class ModelFacts(Document):
     """What a trained model is: its question, its inputs, and what it was made from."""
 
@@ -66,3 +80,5 @@ class ModelFacts(Document):
     limits: RequestLimits
     tolerance: float
     """How far the server's score of a sample row may be from the trained model's."""
+    conformal: ConformalScores | None = None
+    """Of the validation rows; None in older packages, which have no intervals."""

@@ -41,6 +41,10 @@ class LabelEncoding:
         number = {name: index for index, name in enumerate(self.classes)}
         return np.array([number[text] for text in rows.texts(table, column)], np.float32)
 
+    def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return (n,) class numbers, or values in the label's unit."""
+        return encoded.astype(np.float64) * self.scale + self.mean
+
     def scores(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (n,) probabilities or values in the label's unit, or (n, classes) probabilities."""
         answers: NDArray[np.float64]

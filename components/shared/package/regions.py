@@ -1,0 +1,57 @@
+"""What the label of a row may be, at a level that somebody asks for: bounds of a number, or a set of classes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.shared.documents.model_facts import ModelFacts
+from components.shared.errors import InputError
+from components.shared.measures import conformal
+
+
+class Bounds(NamedTuple):
+    """The bounds of a regression's labels: (rows,) each, in the label's unit."""
+
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+
+
+Sets = list[list[str]]
+"""The classes of each row's set, in the order of the model's."""
+Regions = Bounds | Sets
+
+
+def regions(facts: ModelFacts, scores: NDArray[np.floating], level: float) -> Regions:
+    """Return the regions that hold at least a share of the labels of new rows; see ``measures.conformal``.
+
+    Args:
+        facts: Of the model.
+        scores: (rows,) or (rows, classes), the model's.
+        level: The share of labels to hold.
+
+    Raises:
+        InputError: If the level is no share, the model has no calibration, or too few rows calibrated it.
+    """
+    largest = _limit(facts, level)
+    if facts.task == "regression":
+        return Bounds(*conformal.bounds(scores, largest))
+    classes = np.array(facts.classes, dtype=object)
+    return [classes[row].tolist() for row in conformal.members(facts.task, scores, largest)]
+
+
+def _limit(facts: ModelFacts, level: float) -> float:
+    if not 0 < level < 1:
+        raise InputError(f"'interval' is {level:g}; expected a number above 0 and below 1, such as 0.9.")
+    if facts.conformal is None:
+        raise InputError(
+            f"'interval' is {level:g}, but the model was trained before intervals were possible; train it again, or "
+            "leave 'interval' out."
+        )
+    largest = conformal.limit(facts.conformal, level)
+    if largest is None:
+        raise InputError(
+            f"'interval' is {level:g}, but the {facts.conformal.rows} validation rows of the model allow at most "
+            f"{conformal.highest_level(facts.conformal):g}; lower it, or train with more validation rows."
+        )
+    return largest
