@@ -195,6 +195,7 @@ def score_table(
     project: str | Path = ".",
     *,
     version: str | None = None,
+    interval: float | None = None,
     target: str = "laptop",
     overrides: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, rows: None,
@@ -207,12 +208,14 @@ def score_table(
         out: A CSV or parquet file, replaced if it exists.
         project: The project's folder, or its project.yaml.
         version: A registered version; None is the champion.
+        interval: Add the bounds of a regression, or the set of classes, that hold this share of labels; None adds none.
         target: Whose registry holds the model.
         overrides: ``key=value`` for single keys of the target.
         progress: Is told the rows scored so far, and the number of rows.
 
     Raises:
-        InputError: If there is no such version, or the table or ``out`` cannot be used.
+        InputError: If there is no such version, the table or ``out`` cannot be used, or the version has no intervals
+            of this level.
         StepFailed: If the registry cannot be read.
     """
     from components.shared.package.table_model import TableModel
@@ -235,7 +238,7 @@ def score_table(
                 done += more
                 progress(done, rows.rows)
 
-            return scored_table.write(model, scoring_version, rows, out, advance)
+            return scored_table.write(model, scoring_version, rows, out, advance, interval=interval)
 
 
 def training_types(backend: Backend) -> Mapping[str, str] | None:
@@ -258,6 +261,7 @@ def ask(
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
     explains: bool = False,
+    interval: float | None = None,
     target: str = "laptop",
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -267,16 +271,18 @@ def ask(
         project: Its folder, or its project.yaml.
         rows: One object of features per row; None sends the first row that training kept as a sample.
         explains: Ask what each feature contributed to a score, too; at most 16 rows at once.
+        interval: Ask for the bounds of a regression, or the set of classes, that hold this share of labels, too.
         target: Whose endpoint.
         overrides: ``key=value`` for single keys of the target.
 
     Returns:
         ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
         "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
-        A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``.
+        A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``;
+        one with an interval ``lower`` and ``upper``, or ``set``.
 
     Raises:
         InputError: If nothing was released or a row is refused; the sentence names the field.
         StepFailed: If no server can be started, or it does not answer.
     """
-    return open_backend(target, Path(project), overrides).ask(rows, explains=explains)
+    return open_backend(target, Path(project), overrides).ask(rows, explains=explains, interval=interval)

@@ -13,7 +13,15 @@ from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.findings import ValidationFindings
-from components.shared.documents.measurements import Comparison, Cost, FairnessColumn, Metric, SliceMeasure, ValueReport
+from components.shared.documents.measurements import (
+    Comparison,
+    Cost,
+    Coverage,
+    FairnessColumn,
+    Metric,
+    SliceMeasure,
+    ValueReport,
+)
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import (
     ColumnDrift,
@@ -97,6 +105,15 @@ def value(**changes: Any) -> ValueReport:
         "curve": ({"threshold": 0.3, "value": 3200.0}, {"threshold": 0.1, "value": 100.0}),
     }  # fmt: skip
     return ValueReport(**(sample | changes))
+
+
+def coverage(**changes: Any) -> Coverage:
+    """Return what sets of classes that are made to hold nine tenths of the labels held."""
+    sample = {
+        "level": 0.9, "held": metric(0.894, half=0.01), "expected_low": 0.87, "mean_size": 1.25, "single": 0.75,
+        "by_part": {"no": 0.951, "yes": 0.702},
+    }  # fmt: skip
+    return Coverage(**(sample | changes))
 
 
 def cost(**changes: Any) -> Cost:

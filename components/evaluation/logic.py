@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.evaluation import baselines, exclusion, reference, report, single_column
+from components.evaluation import baselines, coverage, exclusion, reference, report, single_column
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
 from components.evaluation.judged import Judged, Scorecards
@@ -118,6 +118,7 @@ def evaluate(
         ranking=report.ranking(judged),
         scores=report.scores(judged),
         fit=report.fit(judged),
+        coverage=coverage.coverage(judged),
         distributions=shapes.column_distributions(tables, *names),
         slices=resamples.slices(),
         worst=report.worst(judged),

@@ -54,6 +54,7 @@ def markdown(candidate: Candidate, version: "ModelVersion", former: str | None) 
         wording.money,
         wording.worth,
         wording.interval,
+        wording.coverage,
         wording.where,
         wording.share,
         wording.signed,

@@ -23,6 +23,7 @@ def predict(
     entity: Sequence[str] | None = None,
     event_time: str | None = None,
     explains: bool = False,
+    interval: float | None = None,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """Request the predictions of rows.
@@ -37,12 +38,14 @@ def predict(
         entity: Whom each row describes, for the log.
         event_time: The time that the rows describe, ISO 8601 with a time zone; None is the time of the request.
         explains: Ask what each feature contributed, too.
+        interval: Ask for the interval or set that holds this share of labels, too; above 0 and below 1.
         timeout_s: Longest wait for the answer.
 
     Returns:
         ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
         "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
-        A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``.
+        A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``;
+        one with an interval ``lower`` and ``upper``, or ``set``.
 
     Raises:
         InputError: If the server refuses the rows; the message is the server's.
@@ -50,7 +53,8 @@ def predict(
     """
     path = f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     try:
-        said = {"entity": None if entity is None else list(entity), "event_time": event_time}
+        entities = None if entity is None else list(entity)
+        said = {"entity": entities, "event_time": event_time, "interval": interval}
         document = {"instances": list(rows)} | {name: value for name, value in said.items() if value is not None}
         body = json.dumps(document, allow_nan=False).encode()
     except ValueError as error:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from components.shared.documents.measurements import Metric
+from components.shared.documents.document import Task
+from components.shared.documents.measurements import Coverage, Metric
 
 ABSENT = "–"
 
@@ -78,6 +79,22 @@ def share(value: Any) -> str:
     ('33.3 %', '0.0 %')
     """
     return f"{round(value * 100, 1) + 0.0:.1f} %" if isinstance(value, int | float) and math.isfinite(value) else ABSENT
+
+
+def coverage(part: Coverage, task: Task, rows: int) -> str:
+    """Say how many labels of the test rows the intervals or sets of a level held.
+
+    >>> held = Metric(value=0.894, low=0.884, high=0.904)
+    >>> part = Coverage(level=0.9, held=held, expected_low=0.88, mean_size=12.34, single=None, by_part={})
+    >>> coverage(part, "regression", 3742)
+    '90 % intervals held 89.4 % of 3,742 test rows (88.4 % to 90.4 %), 12.34 wide on average'
+    """
+    kind, unit = ("intervals", "wide") if task == "regression" else ("sets", "classes")
+    chance = "; fewer than chance explains" if part.is_too_low else ""
+    return (
+        f"{part.level * 100:g} % {kind} held {share(part.held.value)} of {rows:,} test rows ({share(part.held.low)} to "
+        f"{share(part.held.high)}), {significant(part.mean_size)} {unit} on average{chance}"
+    )
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -75,7 +75,7 @@ def _write(
     threshold = None
     if project.task == "binary":
         threshold = value.best_threshold(scores, data.validation_labels == 1, project.value)
-    unfit = conformal.nonconformity(project.task, scores, data.target.decode(data.validation_labels))
-    regions = conformal.calibrate(unfit, parity.tolerance(data.target))
+    truth = data.target.decode(data.validation_labels)
+    regions = conformal.calibrate(project.task, scores, truth, slack=parity.tolerance(data.target))
     trained = package.Trained(project, seed, fitted, data.target, threshold, losses, regions)
     return package.write(trained, splits, parity.probe(data.train, fitted.learned.edges(), seed), out)

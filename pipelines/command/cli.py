@@ -314,6 +314,12 @@ def serve(
 @click.option("--sample", is_flag=True, help="Send a row that training kept as a sample.")
 @click.option("--explain", "explains", is_flag=True, help="Show what each feature contributed to the score.")
 @click.option(
+    "--interval",
+    type=float,
+    metavar="LEVEL",
+    help="Show bounds, or the set of classes, that hold this share of labels, such as 0.9.",
+)
+@click.option(
     "--table",
     type=click.Path(path_type=Path),
     help="Score every row of a CSV file, a parquet file or a folder of parquet files, without the endpoint.",
@@ -327,6 +333,7 @@ def predict(
     row: str | None,
     sample: bool,
     explains: bool,
+    interval: float | None,
     table: Path | None,
     out: Path | None,
     version: str | None,
@@ -337,10 +344,11 @@ def predict(
     if table is not None:
         if row is not None or sample or explains:
             raise click.UsageError("--table excludes a row, --sample and --explain.")
-        return verb.predict_table(options, table, out, version)
+        return verb.predict_table(options, table, out, version, interval=interval)
     if out is not None or version is not None:
         raise click.UsageError("--out and --version need --table.")
-    return verb.predict(options, sys.stdin.read() if row == "-" else row, sample=sample, explains=explains)
+    text = sys.stdin.read() if row == "-" else row
+    return verb.predict(options, text, sample=sample, explains=explains, interval=interval)
 
 
 @main.command()

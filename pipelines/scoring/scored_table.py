@@ -59,12 +59,19 @@ def check_output(out: Path) -> None:
 
 
 def write(
-    model: TableModel, version: str, new: NewRows, out: Path, advance: Callable[[int], None] = lambda rows: None
+    model: TableModel,
+    version: str,
+    new: NewRows,
+    out: Path,
+    advance: Callable[[int], None] = lambda rows: None,
+    *,
+    interval: float | None = None,
 ) -> ScoredTable:
     """Score all rows and write them; a reader of ``out`` sees the old file or the complete new one.
 
     The columns ``score`` (the probability of the positive class, or the predicted number; for several classes one
-    column ``score_<class>`` each), ``decision`` and ``model_version`` follow the table's own.
+    column ``score_<class>`` each), ``decision`` and ``model_version`` follow the table's own, then ``lower`` and
+    ``upper``, or ``set``, of an interval.
 
     Args:
         model: The model package.
@@ -72,8 +79,12 @@ def write(
         new: The rows.
         out: A CSV or parquet file.
         advance: Is told the number of rows after each batch.
+        interval: The share of labels that the added bounds or sets hold; None adds none.
+
+    Raises:
+        InputError: If the model has no intervals of this level.
     """
-    made = answers.names(model.facts)
+    made = [*answers.names(model.facts), *(() if interval is None else answers.region_names(model.facts))]
     kept = [(i, name) for i, name in enumerate(new.columns) if name not in made]
     result = ScoredTable(
         out=out,
@@ -95,6 +106,8 @@ def write(
             scores = model.score(model.inputs(features))
             unknown.update(_unknown(model, features))
             added = answers.columns(model.facts, scores, version)
+            if interval is not None:
+                added |= answers.region_columns(model.facts, scores, interval)
             if "decision" in added:
                 decided.update(added["decision"].to_pylist())
             written = pa.table({name: table.column(f"r{i}") for i, name in kept} | added)

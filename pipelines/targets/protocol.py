@@ -234,13 +234,16 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def ask(self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False) -> dict[str, Any]:
+    def ask(
+        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+    ) -> dict[str, Any]:
         """Ask the target's endpoint for the predictions of rows; None sends a row that training kept.
 
         Returns:
             ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
             "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
-            If ``explains``, a prediction also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``.
+            If ``explains``, a prediction also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``;
+            with ``interval``, a share of labels to hold, ``lower`` and ``upper`` of a regression, otherwise ``set``.
 
         Raises:
             InputError: If nothing was released or a row is refused; the sentence names the field.

@@ -89,6 +89,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
     elif kind is ModelFacts:
         assert (document.pop("family"), document.pop("description")) == ("network", "")
         assert document.pop("is_additive") is False
+        assert document.pop("conformal") is None
     elif kind is Trials:
         document = document["trials"]
         assert {trial.pop("family") for trial in document} == {"network"}
@@ -112,6 +113,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         }
         assert absent == {None}
         assert [document.pop(name) for name in ("ranking", "scores", "fit")] == [None] * 3
+        assert document.pop("coverage") == []
         assert document.pop("distributions") == [] and document["rows"].pop("parts") == {}
         assert document.pop("probabilities") is None
         assert document.pop("decisions") is None

@@ -133,6 +133,14 @@ def test_the_same_version_is_not_released_twice(running, champion, registry_uri,
     assert deploy(tmp_path / "champion", registry_uri, running.endpoint) == "unchanged"
 
 
+def test_the_endpoint_is_asked_for_intervals(running, champion):
+    answer = local.ask(running.endpoint, [ROW], interval=0.8)
+
+    assert answer["predictions"][0]["set"]
+    with pytest.raises(InputError, match="'interval' is 2; expected a number above 0 and below 1"):
+        local.ask(running.endpoint, [ROW], interval=2)
+
+
 def test_a_row_that_is_refused_is_a_sentence_of_bad_input(running, champion):
     with pytest.raises(InputError, match="'usage', row 0: expected a number, got text 'x'"):
         local.ask(running.endpoint, [ROW | {"usage": "x"}])

@@ -271,6 +271,31 @@ def test_the_errors_of_a_regression_are_drawn_and_told_by_size(tmp_path):
     assert page.texts.count("+2.500") == 5
 
 
+def test_the_coverage_of_sets_is_told_with_the_class_that_they_hold_least(tmp_path):
+    run = _run(tmp_path / "run")
+    low = documents.coverage(level=0.95, expected_low=0.9, by_part={NASTY: 0.2})
+    documents.evaluation(coverage=(documents.coverage(), low)).write(tmp_path / "run" / "evaluation")
+
+    page = _page(run, tmp_path)
+
+    assert "Sets of classes" in page.texts
+    for told in ("90 %", "89.4 %", "88.4 % to 90.4 %", "1.250", "75.0 %", "70.2 % (yes)", "95 %", f"20.0 % ({NASTY})"):
+        assert told in page.text
+    assert page.texts.count("chance leaves 90.0 %") == 1
+    assert "script" not in page.tags and (page.open, page.mismatched) == ([], [])
+
+
+def test_the_coverage_of_intervals_is_told_by_the_size_of_the_answer(tmp_path):
+    run = _run(tmp_path / "run")
+    part = documents.coverage(single=None, mean_size=12.5, by_part={"1 to 5": 0.91, "5 to 80": 0.85})
+    documents.evaluation(task="regression", threshold=None, coverage=(part,)).write(tmp_path / "run" / "evaluation")
+
+    page = _page(run, tmp_path)
+
+    assert "Intervals" in page.texts and "mean width" in page.texts
+    assert "85.0 % (5 to 80)" in page.texts
+
+
 def test_a_metric_without_a_direction_is_listed_but_not_drawn_among_those_that_have_one(tmp_path):
     evaluation = documents.evaluation()
     names = [name for name, _ in charts.drawn_metrics(evaluation)]

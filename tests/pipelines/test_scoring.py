@@ -2,7 +2,9 @@
 
 import csv
 import gzip
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.shared.documents.model_facts import ConformalGroup, ConformalScores
 from components.shared.documents.package_sample import PackageSample
 from components.shared.errors import InputError
 from components.shared.package.table_model import TableModel
@@ -43,13 +46,16 @@ def score(
     project_: Project | None = None,
     types: Mapping[str, str] | None = None,
     out: str = "o.csv",
+    *,
+    model: TableModel = MODEL,
+    interval: float | None = None,
 ) -> ScoredTable:
     work = folder / "work"
     work.mkdir(exist_ok=True)
     for leftover in work.iterdir():
         leftover.unlink()
     with new_rows.open_table(project_ or project(), folder, FEATURES, table, types, work) as rows:
-        return scored_table.write(MODEL, "3", rows, folder / out)
+        return scored_table.write(model, "3", rows, folder / out, interval=interval)
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -91,6 +97,47 @@ def test_a_table_of_features_gets_the_scores_of_the_endpoint(tmp_path, kind):
     assert [row["name"] for row in scored] == [f"row {i}" for i in range(len(rows))]
     assert (result.rows, result.ignored, result.unreadable) == (len(rows), ("name",), {})
     assert sum(result.decisions.values()) == len(rows)
+
+
+def calibrated(**changes: Any) -> TableModel:
+    """Return the model with the calibration of 99 rows."""
+    group = ConformalGroup(rows=99, ranks=tuple(range(1, 100)), scores=tuple(rank / 100 for rank in range(1, 100)))
+    facts = MODEL.facts.model_copy(update={"conformal": ConformalScores(edges=(), groups=(group,))} | changes)
+    return TableModel(replace(MODEL.package, facts=facts))
+
+
+@pytest.mark.parametrize("out", ["o.csv", "o.parquet"])
+def test_a_table_gets_the_sets_or_bounds_of_a_level_if_they_are_wanted(tmp_path, out):
+    table = written(tmp_path / "new.csv", [dict(row) | {"set": "mine"} for row in SAMPLE.rows])
+
+    score(tmp_path, table, out=out)
+    without = read(tmp_path / out) if out.endswith("csv") else pq.read_table(tmp_path / out).to_pylist()
+    result = score(tmp_path, table, out=out, model=calibrated(), interval=0.8)
+    sets = read(tmp_path / out) if out.endswith("csv") else pq.read_table(tmp_path / out).to_pylist()
+    score(tmp_path, table, out=out, model=calibrated(task="regression"), interval=0.8)
+    bounds = read(tmp_path / out) if out.endswith("csv") else pq.read_table(tmp_path / out).to_pylist()
+
+    assert {row["set"] for row in without} == {"mine"}
+    assert result.replaced == ("set",)
+    negative, positive = MODEL.facts.classes or ()
+    for row in sets:
+        likely = float(row["score"])
+        within = [name for name, p in ((negative, 1 - likely), (positive, likely)) if p >= 0.2]
+        assert json.loads(row["set"]) == within
+    for row in bounds:
+        middle = (float(row["lower"]) + float(row["upper"])) / 2
+        assert middle == pytest.approx(float(row["score"]), abs=1e-6)
+        assert float(row["upper"]) - float(row["lower"]) == pytest.approx(1.6)
+
+
+def test_a_level_that_the_model_cannot_answer_is_refused_and_nothing_is_written(tmp_path):
+    table = written(tmp_path / "new.csv", [dict(row) for row in SAMPLE.rows])
+
+    with pytest.raises(InputError, match=r"'interval' is 0\.9, but the model was trained before intervals"):
+        score(tmp_path, table, interval=0.9)
+    with pytest.raises(InputError, match=r"allow at most 0\.99"):
+        score(tmp_path, table, model=calibrated(), interval=0.999)
+    assert not list(tmp_path.glob("*o.csv*"))
 
 
 def test_the_spelling_of_a_boolean_does_not_matter(tmp_path):

@@ -29,7 +29,8 @@ SAMPLE: tuple[dict[str, Any], ...] = (
 )
 REFERENCE = (((0.5, 1.0), (None, 0.0), (10.0, 1.0)), (("basic",), ("",), ("plus",)))
 THRESHOLD = 0.6
-CONFORMAL = {"rows": 99, "ranks": range(1, 100), "scores": [rank / 100 for rank in range(1, 100)]}
+_GROUP = {"rows": 99, "ranks": range(1, 100), "scores": [rank / 100 for rank in range(1, 100)]}
+CONFORMAL = {"edges": (), "groups": (_GROUP,)}
 
 
 def score(row: dict[str, Any], bias: float = 0.0) -> float:

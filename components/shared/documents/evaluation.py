@@ -11,6 +11,7 @@ from components.shared.documents.measurements import (
     Comparison,
     Confusion,
     Cost,
+    Coverage,
     FairnessColumn,
     Metric,
     PerturbationLoss,
@@ -117,6 +118,8 @@ class EvaluationReport(Document):
     """Of a binary model; None in older documents, as the two below."""
     scores: ScoreHistogram | None = None
     fit: RegressionFit | None = None
+    coverage: tuple[Coverage, ...] = ()
+    """Of the candidate's intervals or sets at several levels; empty in older documents, and without calibration."""
     distributions: tuple[ColumnDistribution, ...] = ()
     """Of each feature, by part; empty in older documents."""
     slices: tuple[SliceMeasure, ...]

@@ -136,6 +136,28 @@ class RegressionFit(Part):
     by_size: tuple[SizeBin, ...]
 
 
+class Coverage(Part):
+    """How many test rows have their label in the interval, or set, of a level."""
+
+    level: float
+    """The share of labels that the regions are made to hold."""
+    held: Metric
+    """The share that they held."""
+    expected_low: float
+    """The share that chance leaves of test rows that are like the validation rows; fewer are too few."""
+    mean_size: float
+    """Mean width of an interval, in the label's unit, or mean number of classes in a set."""
+    single: OptionalFloat
+    """Share of sets with one class; None of intervals."""
+    by_part: dict[str, float]
+    """The share held of each class, or of each fifth of a regression's answers."""
+
+    @property
+    def is_too_low(self) -> bool:
+        """Whether fewer labels were held than chance explains."""
+        return self.held.value is not None and self.held.value < self.expected_low
+
+
 class ColumnDistribution(Part):
     """How the values of a feature are distributed in each part of the rows."""
 

@@ -29,18 +29,27 @@ class RequestLimits(Part):
     request_mib: float
 
 
-class ConformalScores(Part):
-    """How badly the labels of the validation rows fit the model's answers: what intervals and sets are made from.
+class ConformalGroup(Part):
+    """How badly the labels of some validation rows fit the model's answers: a few of the sorted values.
 
-    See ``measures.conformal``. Some of the sorted values are kept, enough for every level that a person would write.
+    A value is the absolute error in the label's unit, or one minus the probability of the true class.
     """
 
     rows: int
-    """Validation rows."""
+    """Validation rows in the group."""
     ranks: tuple[int, ...]
     """Ranks of the values that are kept, from 1 for the smallest."""
     scores: tuple[float, ...]
-    """These values: absolute errors in the label's unit, or one minus the probability of the true class."""
+    """The values of these ranks."""
+
+
+class ConformalScores(Part):
+    """What intervals and sets are made from; see ``measures.conformal``."""
+
+    edges: tuple[float, ...]
+    """Between which answers one group ends and the next begins; empty where all rows are one group."""
+    groups: tuple[ConformalGroup, ...]
+    """The groups, those with the smallest answers first."""
 
 
 class ModelFacts(Document):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.model_facts import ConformalScores, ModelFacts
 from components.shared.errors import InputError
 from components.shared.measures import conformal
 
@@ -33,14 +33,21 @@ def regions(facts: ModelFacts, scores: NDArray[np.floating], level: float) -> Re
     Raises:
         InputError: If the level is no share, the model has no calibration, or too few rows calibrated it.
     """
-    largest = _limit(facts, level)
+    calibrated = _calibrated(facts, level)
+    largest = conformal.limits(calibrated, level)
+    if largest is None:
+        raise InputError(
+            f"'interval' is {level:g}, but the {sum(group.rows for group in calibrated.groups):,} validation rows of "
+            f"the model allow at most {conformal.highest_level(calibrated):g}; lower it, or train with more "
+            "validation rows."
+        )
     if facts.task == "regression":
-        return Bounds(*conformal.bounds(scores, largest))
+        return Bounds(*conformal.bounds(calibrated, scores, largest))
     classes = np.array(facts.classes, dtype=object)
     return [classes[row].tolist() for row in conformal.members(facts.task, scores, largest)]
 
 
-def _limit(facts: ModelFacts, level: float) -> float:
+def _calibrated(facts: ModelFacts, level: float) -> ConformalScores:
     if not 0 < level < 1:
         raise InputError(f"'interval' is {level:g}; expected a number above 0 and below 1, such as 0.9.")
     if facts.conformal is None:
@@ -48,10 +55,4 @@ def _limit(facts: ModelFacts, level: float) -> float:
             f"'interval' is {level:g}, but the model was trained before intervals were possible; train it again, or "
             "leave 'interval' out."
         )
-    largest = conformal.limit(facts.conformal, level)
-    if largest is None:
-        raise InputError(
-            f"'interval' is {level:g}, but the {facts.conformal.rows} validation rows of the model allow at most "
-            f"{conformal.highest_level(facts.conformal):g}; lower it, or train with more validation rows."
-        )
-    return largest
+    return facts.conformal

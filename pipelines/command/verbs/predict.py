@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pipelines.scoring.scored_table import ScoredTable
 
 
-def predict(options: TargetOptions, text: str | None, *, sample: bool, explains: bool) -> int:
+def predict(options: TargetOptions, text: str | None, *, sample: bool, explains: bool, interval: float | None) -> int:
     """Ask the endpoint for the predictions of rows; start it for the question where none runs."""
     if sample and text is not None:
         raise InputError("a row and --sample were both given; give one of them.")
     backend = options.open()
-    answer = backend.ask(None if sample else _rows(text), explains=explains)
+    answer = backend.ask(None if sample else _rows(text), explains=explains, interval=interval)
     for prediction in answer["predictions"]:
         if "contributions" in prediction:
             prediction["contributions"] = inference.largest_first(prediction["contributions"])
@@ -36,7 +36,9 @@ def predict(options: TargetOptions, text: str | None, *, sample: bool, explains:
     return runs.OK
 
 
-def predict_table(options: TargetOptions, table: Path, out: Path | None, version: str | None) -> int:
+def predict_table(
+    options: TargetOptions, table: Path, out: Path | None, version: str | None, *, interval: float | None
+) -> int:
     """Score all rows of a table, write them, and say what was ignored or could not be read."""
     out = out or Path(f"{sources.stem(table.resolve())}_scores.csv")
     console = terminal.console()
@@ -49,6 +51,7 @@ def predict_table(options: TargetOptions, table: Path, out: Path | None, version
             out,
             options.project,
             version=version,
+            interval=interval,
             target=options.target,
             overrides=options.overrides,
             progress=lambda done, rows: bar.update(task, completed=done, total=rows),

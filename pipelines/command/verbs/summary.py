@@ -15,13 +15,14 @@ from components.shared.documents.measurements import ValueReport
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.documents.verdict import Ruling
-from components.shared.wording import money, significant, where, worth
+from components.shared.wording import coverage, money, significant, where, worth
 from pipelines import api, runs
 from pipelines.definitions import catalog
 from pipelines.runs.report import documents
 from pipelines.targets.local import endpoint
 
 _WARNINGS_SHOWN = 2
+_SHOWN_LEVEL = 0.9
 
 
 def show(run: runs.Run, page: Path, root: Path, console: Console) -> None:
@@ -83,7 +84,8 @@ def _metrics(evaluation: EvaluationReport, console: Console) -> None:
         style = "bold" if name == evaluation.primary else ""
         table.add_row(name, significant(metric.value), interval, *others, style=style)
     console.print(table)
-    for sentence in (_worth(evaluation.value), _threshold(evaluation), _worst_slice(evaluation)):
+    sentences = _worth(evaluation.value), _threshold(evaluation), _coverage(evaluation), _worst_slice(evaluation)
+    for sentence in sentences:
         if sentence is not None:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
@@ -109,6 +111,12 @@ def _worth(value: ValueReport | None) -> str | None:
         return sentence
     absolute, nobody = (money(amount, value.currency) for amount in (value.absolute, value.nobody))
     return f"{sentence} ({absolute} instead of {nobody})"
+
+
+def _coverage(evaluation: EvaluationReport) -> str | None:
+    """Say how many labels the intervals or sets of a usual level held; None without such a level."""
+    part = next((part for part in evaluation.coverage if part.level == _SHOWN_LEVEL), None)
+    return None if part is None else coverage(part, evaluation.task, evaluation.rows.test)
 
 
 def _worst_slice(evaluation: EvaluationReport) -> str | None:

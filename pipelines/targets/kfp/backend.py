@@ -124,12 +124,14 @@ class KfpBackend(RemoteBackend):
         filed = self._experiment(experiment)
         schedules.delete(self.server, named(schedules.listing(self.server, filed), name), filed)
 
-    def ask(self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False) -> dict[str, Any]:
+    def ask(
+        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+    ) -> dict[str, Any]:
         """Ask KServe's gateway for the project's model, as anybody outside of the cluster does."""
         url, host = self._gateway()
         rows = samples.last(self.state)[:1] if rows is None else rows
         try:
-            return inference.predict(url, self.project.name, rows, host=host, explains=explains)
+            return inference.predict(url, self.project.name, rows, host=host, explains=explains, interval=interval)
         except StepFailed as failed:
             raise StepFailed(
                 f"the models' gateway {url} does not answer for {host} ({str(failed).rstrip('.')}); "

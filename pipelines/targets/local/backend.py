@@ -223,7 +223,9 @@ class LocalBackend(Backend):
             raise InputError(f"the run {run!r} is on a cluster; name its target, such as --target kfp.")
         yield matching[0]
 
-    def ask(self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False) -> dict[str, Any]:
+    def ask(
+        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+    ) -> dict[str, Any]:
         """Ask the local endpoint; start it for the question where none runs."""
         folder = self.state.endpoint
         local_release.recover(folder, self.state.registry_uri)
@@ -231,10 +233,10 @@ class LocalBackend(Backend):
             raise InputError(samples.why_nothing_answers(self.state))
         rows = samples.last(self.state)[:1] if rows is None else rows
         if endpoint.find(folder):
-            return endpoint.ask(folder, rows, explains=explains)
+            return endpoint.ask(folder, rows, explains=explains, interval=interval)
         runtime = self.runtime(["serving"], lambda sentence: None)
         with runtime.serve(folder, grpc_port=None, options=self._server_options()):
-            return endpoint.ask(folder, rows, explains=explains)
+            return endpoint.ask(folder, rows, explains=explains, interval=interval)
 
     @contextmanager
     def serve(

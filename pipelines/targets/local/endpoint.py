@@ -158,8 +158,16 @@ def stop(server: EndpointServer) -> None:
         polling.within(lambda: not processes.alive(server.pid, server.started), _STOP_S, _POLL_S)
 
 
-def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = False) -> dict[str, Any]:
-    """Ask the release that answers for the rows' predictions, and what each feature contributed if it ``explains``.
+def ask(
+    endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = False, interval: float | None = None
+) -> dict[str, Any]:
+    """Ask the release that answers for the rows' predictions.
+
+    Args:
+        endpoint: Its folder.
+        rows: One object of features per row.
+        explains: Ask what each feature contributed, too.
+        interval: Ask for the interval or set that holds this share of labels, too.
 
     Returns:
         ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``; see
@@ -176,7 +184,7 @@ def ask(endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = F
     if server is None:
         raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve'.")
     release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
-    return inference.predict(server.url, release.name, rows, explains=explains)
+    return inference.predict(server.url, release.name, rows, explains=explains, interval=interval)
 
 
 def _environment(source: Path) -> dict[str, str]:

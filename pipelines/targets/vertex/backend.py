@@ -125,7 +125,9 @@ class VertexBackend(RemoteBackend):
         """Delete a schedule; the runs that it started stay."""
         schedules.delete(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
-    def ask(self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False) -> dict[str, Any]:
+    def ask(
+        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+    ) -> dict[str, Any]:
         """Refuse: releases to endpoints of Vertex AI do not exist yet."""
         self._lacks("endpoint that this command reaches", "ask the service that serves its registry's champion")
 

@@ -30,6 +30,18 @@ def test_every_section_is_there_with_its_numbers(tmp_path):
         assert lineage in text
 
 
+def test_what_the_sets_held_stands_below_the_metrics(tmp_path):
+    candidate, text = _card(tmp_path)
+    low = documents.coverage(expected_low=0.9)
+    other = card.markdown(
+        replace(candidate, evaluation=documents.evaluation(coverage=(documents.coverage(), low))), VERSION, None
+    )
+
+    sentence = "- 90 % sets held 89.4 % of 150 test rows (88.4 % to 90.4 %), 1.25 classes on average"
+    assert f"{sentence}\n{sentence}; fewer than chance explains\n" in other
+    assert "sets held" not in text
+
+
 def test_a_number_that_was_measured_otherwise_stands_otherwise_in_the_card(tmp_path):
     candidate, text = _card(tmp_path)
     evaluation = documents.evaluation(metrics={"auc": documents.metric(0.6, half=0.1)})
