@@ -12,6 +12,7 @@ from components.shared.documents.model_facts import ConformalScores
 from components.shared.measures import conformal
 from components.shared.measures.proportion import Proportion, proportion
 from components.shared.measures.ranking import Floats
+from components.shared.wording import significant
 
 _LEVELS = (0.5, 0.8, 0.9, 0.95)
 _FIFTHS = 5
@@ -93,7 +94,7 @@ def _parts(judged: Judged) -> dict[str, NDArray[np.intp]]:
         order = np.argsort(judged.scorecards.candidate.score, kind="stable")
         scores = judged.scorecards.candidate.score[order]
         parts = {
-            f"{scores[rows[0]]:.4g} to {scores[rows[-1]]:.4g}": order[rows]
+            f"{significant(scores[rows[0]])} to {significant(scores[rows[-1]])}": order[rows]
             for rows in np.array_split(np.arange(len(order)), _FIFTHS)
             if len(rows)
         }

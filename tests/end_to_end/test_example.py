@@ -21,6 +21,7 @@ OPEN_GATE = {
     "worse_than_plain": "warn",
 }
 """The second model is released however it compares with the first."""
+INTERVALS = ((), ("--interval", "0.5"), ("--interval", "0.999"))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,18 @@ def test_it_is_released_and_answers_a_real_question(example):
         "rejection": "skipped",
     }.items()
     assert measured["metrics"]["auc"]["low"] > 0.7 and measured["value"]["total"] > 0
+
+
+def test_its_sets_of_classes_are_measured_and_answered_on_request(example):
+    folder, said = example
+    answers = [json.loads(perennial("predict", "--sample", *asked, cwd=folder).stdout) for asked in INTERVALS]
+    [plain], [medium], [large] = (answer["predictions"] for answer in answers)
+    refused = perennial("predict", "--sample", "--interval", "1", cwd=folder, expect=2)
+
+    assert "90 % sets held " in said
+    assert "set" not in plain and plain["decision"] in large["set"]
+    assert 1 <= len(medium["set"]) <= len(large["set"])
+    assert "'interval' is 1; expected a number above 0 and below 1" in refused.stderr
 
 
 def test_the_run_is_reproduced_to_the_last_digit_and_an_altered_record_shows(example):

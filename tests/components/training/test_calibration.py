@@ -1,4 +1,4 @@
-"""Every package is calibrated on the validation rows, as the served model answers them, and holds its level of others."""
+"""Every package is calibrated on the validation rows, as the export answers them, and holds its level of others."""
 
 import numpy as np
 import pyarrow.parquet as pq
