@@ -76,7 +76,7 @@ class GrpcBody:
 
     def interval(self) -> float | None:
         """Take the level of intervals or sets from the parameter ``interval``, a number in a text."""
-        return interval.from_parameter(self._parameter("interval"))
+        return interval.from_parameter(self._parameter("interval")) if self._request.parameters else None
 
     def _parameter(self, name: str) -> Any:
         """Return a parameter's value, None if there is none; one without a value is an empty text."""

@@ -193,7 +193,8 @@ def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, 
         },
         "outputs": {
             "type": ["array", "null"],
-            "description": "Which tensors the answer holds; all of them if absent.",
+            "description": "Which tensors the answer holds; all of them if absent. Those of an 'interval' may be named "
+            "where it is given.",
             "items": _object(output, optional=("parameters",), more=True),
         },
     }

@@ -96,10 +96,13 @@ def limits(calibrated: ConformalScores, level: float) -> Floats | None:
     >>> limits(three, 0.5), limits(three, 0.75), limits(three, 0.76)
     (array([0.2]), array([0.3]), None)
     """
-    positions = [bisect_left(group.ranks, rank(group.rows, level)) for group in calibrated.groups]
-    if any(position == len(group.ranks) for position, group in zip(positions, calibrated.groups, strict=True)):
-        return None
-    return np.array([group.scores[position] for position, group in zip(positions, calibrated.groups, strict=True)])
+    exact, largest = Fraction(str(level)), []
+    for group in calibrated.groups:
+        position = bisect_left(group.ranks, rank(group.rows, exact))
+        if position == len(group.ranks):
+            return None
+        largest.append(group.scores[position])
+    return np.array(largest)
 
 
 def highest_level(calibrated: ConformalScores) -> float:
