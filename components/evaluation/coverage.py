@@ -48,11 +48,11 @@ def _held(judged: Judged, calibrated: ConformalScores, limits: Floats) -> _Held:
     if facts.task == "regression":
         lower, upper = conformal.bounds(calibrated, scores, limits)
         return _Held((lower <= truth) & (truth <= upper), upper - lower)
-    known = len(facts.classes or ())
+    class_count = len(facts.classes or ())
     # Test rows may have classes that the model never saw, which no set of it has.
-    sets = conformal.members(facts.task, scores if scores.ndim == 1 else scores[:, :known], limits)
+    sets = conformal.members(facts.task, scores if scores.ndim == 1 else scores[:, :class_count], limits)
     numbers = truth.astype(np.intp)
-    inside = (numbers < known) & sets[np.arange(len(sets)), np.minimum(numbers, known - 1)]
+    inside = (numbers < class_count) & sets[np.arange(len(sets)), np.minimum(numbers, class_count - 1)]
     return _Held(inside, sets.sum(axis=1).astype(np.float64))
 
 

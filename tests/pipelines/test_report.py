@@ -271,7 +271,7 @@ def test_the_errors_of_a_regression_are_drawn_and_told_by_size(tmp_path):
     assert page.texts.count("+2.500") == 5
 
 
-def test_the_coverage_of_sets_is_told_with_the_class_that_they_hold_least(tmp_path):
+def test_the_coverage_of_sets_is_shown_with_the_class_that_they_hold_least(tmp_path):
     run = _run(tmp_path / "run")
     low = documents.coverage(level=0.95, expected_low=0.9, by_part={NASTY: 0.2})
     documents.evaluation(coverage=(documents.coverage(), low)).write(tmp_path / "run" / "evaluation")
@@ -285,7 +285,7 @@ def test_the_coverage_of_sets_is_told_with_the_class_that_they_hold_least(tmp_pa
     assert "script" not in page.tags and (page.open, page.mismatched) == ([], [])
 
 
-def test_the_coverage_of_intervals_is_told_by_the_size_of_the_answer(tmp_path):
+def test_the_coverage_of_intervals_is_shown_by_the_size_of_the_answer(tmp_path):
     run = _run(tmp_path / "run")
     part = documents.coverage(single=None, mean_size=12.5, by_part={"1 to 5": 0.91, "5 to 80": 0.85})
     documents.evaluation(task="regression", threshold=None, coverage=(part,)).write(tmp_path / "run" / "evaluation")
