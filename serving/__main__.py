@@ -186,7 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="REST port, 0 for any free one")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 for any free one; no gRPC without it")
     parser.add_argument(
-        "--metrics-port", type=int, help="port of the metrics, for a network of their own; default: the REST port"
+        "--metrics-port",
+        type=int,
+        help="port of the metrics, for a network of their own without a token; default: the REST port",
     )
     parser.add_argument(
         "--connections-per-client", type=_positive, metavar="N", help="most connections of one address; default: any"

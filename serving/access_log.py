@@ -89,7 +89,7 @@ class AccessLog:
         self._rotation = None if path is None else RotatingFileHandler(path, backupCount=keep, delay=True)
         self._stream: IO[bytes] | None = sys.stdout.buffer if path is None else None
         self._waiting: collections.deque[Access] = collections.deque()
-        self._failed = False
+        self._failed = self._is_torn = False
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._write_until_closed, args=(flush_s,), name="access-log", daemon=True
@@ -119,16 +119,24 @@ class AccessLog:
         try:
             self._write(b"".join(map(Access.line, entries)))
         except OSError as error:
-            metrics.DROPPED_LINES.labels("access").inc(len(entries))
-            if not self._failed:
-                self._failed = True
-                logger.error("the access log cannot be written (%s); its lines are counted and dropped", error.strerror)
+            self._dropped(len(entries), error.strerror)
+
+    def _dropped(self, lines: int, reason: str | None) -> None:
+        metrics.DROPPED_LINES.labels("access").inc(lines)
+        if not self._failed:
+            self._failed = True
+            logger.error("the access log cannot be written (%s); its lines are counted and dropped", reason)
 
     def _write(self, lines: bytes) -> None:
         if self._stream is None:
             assert self._path is not None
             self._stream = self._path.open("ab", buffering=0)
-        self._stream.write(lines)
+        content = b"\n" + lines if self._is_torn else lines
+        # A disk that is nearly full takes a part, without an error.
+        written = self._stream.write(content)
+        self._is_torn = not content[:written].endswith(b"\n")
+        if lost := min(content[written:].count(b"\n"), lines.count(b"\n")):
+            self._dropped(lost, "the disk took a part of them")
         if self._rotation is None:
             self._stream.flush()
         elif self._stream.tell() >= self._most_bytes:

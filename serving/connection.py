@@ -25,8 +25,10 @@ COMPLETE = "perennial.complete"
 """Key of a request's scope: its body arrived together with its head."""
 _LAST_S = 1.0
 """How long a refused client may take to read why; closing at once would reset the connection under its answer."""
+GRPC_CONNECTIONS = 256
+"""Most connections over gRPC, each of which carries many calls."""
 _SPARE_DESCRIPTORS = 128
-"""Descriptors that are kept for gRPC, logs and model files."""
+"""Descriptors that are kept for logs and model files."""
 _MOST_CONNECTIONS = 20_000
 
 
@@ -53,15 +55,16 @@ class ConnectionLimits:
 
 
 def affordable_connections() -> int:
-    """Return how many connections this process may hold, after raising its limit of open files as far as allowed."""
+    """Return how many REST connections this process may hold, after raising its limit of open files as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_CONNECTIONS + _SPARE_DESCRIPTORS
+    wanted = _MOST_CONNECTIONS + GRPC_CONNECTIONS + _SPARE_DESCRIPTORS
     allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         soft = allowed
     files = wanted if soft == resource.RLIM_INFINITY else soft
-    return max(1, min(_MOST_CONNECTIONS, files - _SPARE_DESCRIPTORS))
+    spare = _SPARE_DESCRIPTORS + min(GRPC_CONNECTIONS, files // 4)
+    return max(1, min(_MOST_CONNECTIONS, files - spare))
 
 
 class ConnectionGuard:
@@ -125,6 +128,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._guard = guard
         self._refusal: RequestRefused | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
         self._in_head = False
         # Bytes that were neither a complete head, nor body, nor the end of a message.
         self._unfinished = self._piece = 0
@@ -144,6 +148,7 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the connection back."""
         self._stop_timer()
+        self._stop_stalled()
         self._guard.leave(self._address())
         super().connection_lost(exc)
 
@@ -161,8 +166,19 @@ class GuardedConnection(HttpToolsProtocol):
         self._unfinished = 0 if self._moved else self._unfinished + len(data)
         if self._unfinished > self._guard.limits.head_bytes:
             self._refuse(self._too_long())
-        elif self._in_head and self._timer is None:
+        elif self._timer is None and (self._in_head or self.cycle is None or self.cycle.response_complete):
+            # Also after bytes that begin no head: they have ended uvicorn's own wait for the next request.
             self._expect_head()
+
+    def pause_writing(self) -> None:
+        """Give a client that reads no answers only so long."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self._guard.limits.idle_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on with a client that reads again."""
+        super().resume_writing()
+        self._stop_stalled()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, even if its client has not read the last answer."""
@@ -271,6 +287,11 @@ class GuardedConnection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_stalled(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _refuse(self, refusal: RequestRefused) -> None:
         """Say why, and read no more."""

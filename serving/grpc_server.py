@@ -16,9 +16,10 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
 from serving import entity, event_time, interval, metadata, request_id, tensors, v2
 from serving.access import Admission
+from serving.connection import GRPC_CONNECTIONS
 from serving.entity import Entity
 from serving.exchange import LARGE_BYTES, Exchange, ScoredRequest
-from serving.limits import CEILING_BYTES
+from serving.limits import CEILING_BYTES, message_limits
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 from serving.seldom import Seldom
@@ -397,18 +398,26 @@ def _handlers(exchange: Exchange) -> Mapping[str, grpc.RpcMethodHandler]:
 
 
 async def start(exchange: Exchange, host: str, port: int) -> tuple[aio.Server, str]:
-    """Start the server; return it with its address (port 0 takes any free one)."""
+    """Start the server; return it with its address (port 0 takes any free one).
+
+    A message is limited by the releases in memory at the start. A later release with a larger ``request_mib`` takes
+    messages of that size after the next start.
+    """
+    limits = message_limits(exchange.served.largest_request_bytes())
     server = aio.server(
+        # Beyond these, a call is refused before its message is read.
+        maximum_concurrent_rpcs=limits.calls,
         # It costs a tenth of a request, so there is none where everybody is admitted.
         interceptors=[] if exchange.admission is None else [_Gatekeeper(exchange.admission, exchange)],
         options=[
             # A larger message is not read at all; the release's own limit is checked on the message.
-            ("grpc.max_receive_message_length", CEILING_BYTES),
+            ("grpc.max_receive_message_length", limits.size_bytes),
             ("grpc.max_send_message_length", CEILING_BYTES),
             # What REST's connections may do: see ConnectionLimits.
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
             ("grpc.max_concurrent_streams", _STREAMS),
+            ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS),
             # Without this a second server would silently share the port.
             ("grpc.so_reuseport", 0),
         ],

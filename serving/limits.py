@@ -1,6 +1,7 @@
 """How many bytes of requests the server holds at once, whatever its releases and its clients ask for."""
 
 import threading
+from typing import NamedTuple
 
 from serving.refusal import RequestRefused
 
@@ -8,6 +9,29 @@ CEILING_MIB = 32
 """Largest request that any release may answer."""
 CEILING_BYTES = CEILING_MIB * 2**20
 _BUDGET_BYTES = 128 * 2**20
+_CALLS_BYTES = 768 * 2**20
+"""Most bytes of messages over gRPC that arrive at once, which no budget sees: within a pod's usual limit of 1 GiB."""
+_LEAST_MESSAGE_BYTES = 8 * 2**20
+_ENVELOPE_BYTES = 64 * 2**10
+"""What a message holds beside its tensors."""
+
+
+class MessageLimits(NamedTuple):
+    """What gRPC is told before it reads a message: its largest size, and how many calls there may be at once."""
+
+    size_bytes: int
+    calls: int
+
+
+def message_limits(largest_request_bytes: int | None) -> MessageLimits:
+    """Return the limits of a server whose releases take requests of some size; None if it has no release yet.
+
+    >>> message_limits(8 * 2**20).calls, message_limits(None).calls
+    (95, 24)
+    """
+    largest = CEILING_BYTES if largest_request_bytes is None else largest_request_bytes
+    size_bytes = min(CEILING_BYTES, max(largest, _LEAST_MESSAGE_BYTES) + _ENVELOPE_BYTES)
+    return MessageLimits(size_bytes, _CALLS_BYTES // size_bytes)
 
 
 class BytesInFlight:

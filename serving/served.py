@@ -77,6 +77,10 @@ class Served:
             return limit
         return max(limit, *(release.signature.request_bytes for release in self.loaded.values()))
 
+    def largest_request_bytes(self) -> int | None:
+        """Return the largest request that any release in memory takes; None if there is none."""
+        return max((release.signature.request_bytes for release in self.loaded.values()), default=None)
+
     def versions(self) -> list[str]:
         """Return the versions that a request may name."""
         return sorted(self.loaded)

@@ -22,7 +22,7 @@ from grpc import aio
 from components.shared import processes
 from components.shared.errors import StepFailed
 from components.shared.release.endpoint_folder import EndpointServer
-from serving import grpc_server
+from serving import grpc_server, metrics_port
 from serving.connection import ConnectionGuard, ConnectionLimits, GuardedConnection
 from serving.exchange import Exchange
 from serving.information import Information
@@ -233,15 +233,8 @@ class ModelServerProcess:
         """Tell the metrics on a port of their own, if there is one; nowhere of which versions the server is made."""
         with contextlib.suppress(KeyError):
             prometheus_client.REGISTRY.unregister(prometheus_client.PLATFORM_COLLECTOR)
-        host, port = self._listening.host, self._listening.metrics_port
-        if port is None:
-            return
-        try:
-            prometheus_client.start_http_server(port, host)
-        except OSError as error:
-            raise StepFailed(
-                f"the metrics can't be told on {host}:{port} ({error.strerror}); choose another metrics port."
-            ) from error
+        if self._listening.metrics_port is not None:
+            metrics_port.start(self._listening.host, self._listening.metrics_port)
 
 
 def _spare_collector() -> None:

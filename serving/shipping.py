@@ -14,6 +14,8 @@ from serving.inference_log import InferenceLog
 
 _log = logging.getLogger(__name__)
 _REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+_NEWER = "newer version of Perennial"
+"""What a collector says that is older than this server; once it is upgraded, it takes the segment."""
 _TIMEOUT_S = 10.0
 _CLOSE_S = 5.0
 _MOST_PAUSE_S = 15.0
@@ -75,14 +77,14 @@ class Shipper:
             try:
                 name = f"{path.stem}-{self._sender}{path.suffix}"
                 answer = self._client.put(f"/segments/{name}", content=path.read_bytes())
-                if answer.status_code in _REFUSED:
+                if answer.status_code in _REFUSED and _NEWER not in answer.text:
                     # It will never be taken; another attempt would keep the others waiting.
                     self._lost(path, f"the collector refused it: {answer.text[:200]}")
                     continue
                 answer.raise_for_status()
             except (httpx.HTTPError, OSError) as error:
                 if self._reached:
-                    _log.warning("the log's collector cannot be reached (%s); segments wait on disk", error)
+                    _log.warning("the log's collector takes no segments (%s); they wait on disk", error)
                 self._reached = False
                 return False
             path.unlink()

@@ -285,8 +285,12 @@ _ABOVE_ZERO = click.FloatRange(0, min_open=True)
 @click.option("--rate", type=_ABOVE_ZERO, metavar="N", help="Most requests per second of each token.")
 @click.option("--rate-mib", type=_ABOVE_ZERO, metavar="N", help="Most MiB of bodies per second of each token.")
 @click.option("--authenticated-by", metavar="WHAT", help="What authenticates in front of a server beyond loopback.")
-@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Port of the metrics (default: that of REST).")
-@click.option("--connections-per-client", type=click.IntRange(1), metavar="N", help="Most connections of one address.")
+@click.option(
+    "--metrics-port", type=click.IntRange(1, 65535), help="Port of the metrics, without tokens (default: that of REST)."
+)
+@click.option(
+    "--connections-per-client", type=click.IntRange(1), metavar="N", help="Most REST connections of one address."
+)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="REST; 0 takes a free one."
 )

@@ -15,7 +15,13 @@ from pipelines.replay.treatment import Treatment
 from pipelines.replay.world import World
 
 _LABELED_DAYS, _AGAIN_DAYS, _ROWS = 28, 56, 1000
-_CERTAIN: dict[str, Any] = {"value_positive": False, "min_class_rows": 5}
+_CERTAIN: dict[str, Any] = {
+    "value_positive": False,
+    "min_class_rows": 5,
+    "champion_margin": None,
+    "probability_margin": None,
+    "decision_margin": None,
+}
 """Rules of the gate that whoever knows that the world has changed does not need."""
 
 

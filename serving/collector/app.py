@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from components.shared.errors import InputError
+from components.shared.inference_log.segments import NewerLog
 from serving.collector.cloud_events import InferenceEvent
 from serving.collector.inbox import Inbox
 from serving.collector.intake import Intake
@@ -37,6 +38,8 @@ def app(inbox: Inbox, intake: Intake | None = None, lifespan: Lifespan[Starlette
                 return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a segment has at most {_MOST_BYTES} bytes")
         try:
             new = await run_in_threadpool(inbox.take, request.path_params["name"], bytes(content))
+        except NewerLog as reason:
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, str(reason))
         except InputError as reason:
             return _error(HTTPStatus.BAD_REQUEST, str(reason))
         SEGMENTS.labels(str(new).lower()).inc()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.shared.errors import InputError, StepFailed
 from components.shared.inference_log import segments
-from components.shared.inference_log.segments import SegmentHeader
+from components.shared.inference_log.segments import NewerLog, SegmentHeader
 
 _NAME = re.compile(r"\d{20}-[\w-]{1,80}\.jsonl")
 _TAKEN = "taken"
@@ -29,11 +29,14 @@ class Inbox:
 
         Raises:
             InputError: If the name is not a segment's, or the content has no header.
+            NewerLog: If a newer version of the project wrote it; once the collector is upgraded, it can be taken.
         """
         if not _NAME.fullmatch(name):
             raise InputError(f"{name!r} is no name of a segment; expected 20 digits, a dash, letters and .jsonl.")
         try:
             SegmentHeader.parse(content.partition(b"\n")[0], name)
+        except NewerLog:
+            raise
         except StepFailed as reason:
             raise InputError(str(reason)) from None
         taken = self._taken / name

@@ -18,7 +18,9 @@ import grpc
 import prometheus_client
 import pytest
 
+from components.shared.errors import StepFailed
 from pipelines.targets.local import endpoint as local
+from serving import metrics_port
 from serving.connection import ConnectionLimits, affordable_connections
 from serving.exchange import Exchange
 from serving.release import ServedRelease
@@ -153,6 +155,45 @@ def test_a_client_that_is_answered_early_may_send_the_rest_but_not_forever(port:
     assert time.monotonic() - start < 3
 
 
+@pytest.mark.parametrize("rest", [b"\r\n", b"\n\r\n"])
+def test_bytes_that_begin_no_request_do_not_keep_a_connection(port: int, rest: bytes):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        start = time.monotonic()
+        connection.sendall(rest)
+        everything(connection)
+
+    assert time.monotonic() - start < 3
+
+
+def test_a_body_that_follows_its_answer_does_not_keep_a_connection(port: int):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 404"
+        start = time.monotonic()
+        connection.sendall(b"0123456789")
+        everything(connection)
+
+    assert time.monotonic() - start < 3
+
+
+def test_a_client_that_reads_no_answers_is_let_go(port: int):
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+        # As long as the limit of an idle connection, and more.
+        time.sleep(LIMITS.idle_s + 1.5)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65_536):
+                received += piece
+
+    assert received.count(b"HTTP/1.1 200") < 2000
+
+
 def test_a_full_server_says_so_and_has_room_again_later(port: int):
     with contextlib.ExitStack() as stack:
         held = []
@@ -193,7 +234,7 @@ def test_the_connections_leave_descriptors_for_the_rest():
         ["bash", "-c", f"ulimit -n 300; exec {sys.executable} -c '{code}'"], capture_output=True, text=True, check=True
     )
 
-    assert int(asked.stdout) == 300 - 128
+    assert int(asked.stdout) == 300 - 128 - 300 // 4
     assert affordable_connections() <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 128
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -263,6 +304,18 @@ def test_the_server_tells_nobody_which_versions_it_is_made_of(running: local.Run
         for version in ("uvicorn", "python_info", "elsewhere", f"{sys.version_info[0]}.{sys.version_info[1]}."):
             assert version not in text, (path, version)
         assert response.status in (200, 404)
+
+
+def test_the_metrics_on_their_own_port_tell_nobody_either():
+    port = metrics_port.start("127.0.0.1", 0)
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/metrics")
+    response = connection.getresponse()
+
+    assert response.getheader("Server") == "perennial"
+    assert b"perennial_requests_total" in response.read()
+    with pytest.raises(StepFailed, match="choose another metrics port"):
+        metrics_port.start("127.0.0.1", port)
 
 
 def test_bytes_that_are_no_message_are_an_invalid_argument_and_one_line_a_second(running: local.Running):

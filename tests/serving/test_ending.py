@@ -1,5 +1,6 @@
 """A server that is told to end loses no request, and its memory for requests has a bound."""
 
+import asyncio
 import http.client
 import json
 import threading
@@ -10,13 +11,14 @@ from urllib.parse import urlsplit
 
 import grpc
 import pytest
+from grpc import aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from components.shared.errors import StepFailed
 from pipelines.targets.local import endpoint as local
 from serving.ending import Ending
-from serving.limits import CEILING_BYTES, CEILING_MIB, BytesInFlight
+from serving.limits import CEILING_BYTES, CEILING_MIB, BytesInFlight, message_limits
 from serving.refusal import RequestRefused
 from serving.release import ServedRelease
 from tests.serving import tiny
@@ -161,6 +163,33 @@ def test_no_message_larger_than_any_release_may_take_is_read(tmp_path: Path):
             GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20)
 
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_calls_that_send_no_message_are_limited_and_leave_room_again(tmp_path: Path):
+    method = "/inference.GRPCInferenceService/ModelInfer"
+    calls = message_limits(2**18).calls
+    request = pb.ModelInferRequest(model_name="another")
+
+    async def asked(channel: aio.Channel) -> grpc.StatusCode:
+        with pytest.raises(aio.AioRpcError) as refused:
+            await GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20)
+        return refused.value.code()
+
+    async def codes(address: str) -> tuple[grpc.StatusCode, grpc.StatusCode]:
+        async with aio.insecure_channel(address) as channel, aio.insecure_channel(address) as other:
+            stalled = [channel.stream_unary(method)() for _ in range(calls)]
+            while (full := await asked(other)) is grpc.StatusCode.NOT_FOUND:
+                await asyncio.sleep(0.05)
+            for call in stalled:
+                call.cancel()
+            while (free := await asked(other)) is full:
+                await asyncio.sleep(0.05)
+            return full, free
+
+    with local.start(tiny.released(tmp_path), python=PYTHON, source=ROOT) as running:
+        answers = asyncio.run(asyncio.wait_for(codes(running.server.grpc_address or ""), 30))
+
+    assert answers == (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.NOT_FOUND)
 
 
 def test_a_release_that_takes_larger_requests_than_the_server_is_not_loaded(tmp_path: Path):

@@ -83,6 +83,20 @@ def test_a_segment_that_is_still_being_written_stays(tmp_path):
     assert len(list(segments.wal(tmp_path / "pod").glob("*.jsonl"))) == 1
 
 
+def test_a_collector_that_is_older_than_the_server_loses_nothing(tmp_path):
+    newer = HEADER.replace(f'"version": {segments.VERSION}'.encode(), b'"version": 99')
+    with collector(tmp_path / "there") as port:
+        answer = httpx.put(f"http://127.0.0.1:{port}/segments/{10**18:020d}-1-1-a.jsonl", content=newer)
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "newer version of Perennial" in answer.text
+
+    # A collector from before this answers the same with another status.
+    former = httpx.MockTransport(lambda _: httpx.Response(400, text=answer.text))
+    segment(tmp_path / "pod", requests=3)
+    before, sender = lost(), shipper(tmp_path / "pod", 1, transport=former)
+    assert not sender.ship()
+    assert lost() == before and lines(tmp_path / "pod") == 3
+
+
 def test_without_a_collector_everything_waits_and_goes_when_it_is_back(tmp_path):
     with collector(tmp_path / "there") as port:
         pass

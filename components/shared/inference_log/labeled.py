@@ -108,8 +108,13 @@ def clock(connection: duckdb.DuckDBPyConnection) -> datetime | None:
 
 
 def first_answer(connection: duckdb.DuckDBPyConnection, release: str | None) -> datetime | None:
-    """Return the oldest event time that a release answered; None if it answered nothing."""
-    return _moment(connection, f"(SELECT min(event_time) FROM logged WHERE release = {literal(release or '')})")
+    """Return when a release first answered, by event times; None if it answered nothing.
+
+    A row that is scored long after its event says nothing about that, unless all are, as in a replay.
+    """
+    tolerance = interval(CLOCK_TOLERANCE)
+    oldest = f'min(event_time) FILTER (WHERE event_time >= "at" - {tolerance}), min(event_time)'
+    return _moment(connection, f"(SELECT coalesce({oldest}) FROM logged WHERE release = {literal(release or '')})")
 
 
 def _moment(connection: duckdb.DuckDBPyConnection, expression: str) -> datetime | None:

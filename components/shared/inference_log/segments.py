@@ -24,6 +24,10 @@ _WAL = "wal"
 _SUFFIX = ".jsonl"
 
 
+class NewerLog(StepFailed):
+    """A segment is of a newer version of the log; whoever is upgraded can read it."""
+
+
 @dataclass(frozen=True)
 class LoggedFeature:
     """A column of the log; ``type`` is "numeric", "boolean" or "categorical"."""
@@ -59,12 +63,13 @@ class SegmentHeader:
         """Read the first line of a segment.
 
         Raises:
-            StepFailed: If it is not a header, or of a newer version of the project.
+            NewerLog: If a newer version of the project wrote it.
+            StepFailed: If it is not a header.
         """
         try:
             content: Mapping[str, Any] = json.loads(line)
             if content["version"] > VERSION:
-                raise StepFailed(
+                raise NewerLog(
                     f"{source} was written by a newer version of Perennial (log version {content['version']}, this one "
                     f"reads up to {VERSION}); upgrade Perennial."
                 )

@@ -239,6 +239,13 @@ def test_what_became_known_since_a_release_first_answered_is_counted_whichever_r
     assert window.new_labels == 2
 
 
+def test_a_row_that_is_scored_late_does_not_make_a_release_older(log, labels):
+    late = request("late", 20) | {"event_time_us": int((FIRST - timedelta(days=60)).timestamp() * 1e6)}
+    write(log, [late, request("now", 21)])
+
+    assert taken(log, labels, days(start=-100)).answering_since == "2026-01-22T00:00:00+00:00"
+
+
 def test_the_history_is_that_of_the_release_that_answers(log, labels):
     write(log, [request("old", 1)])
     write(log, [request("new", 2)], SegmentHeader("made", "2", made_log.HEADER.features, ("usage",)), sequence=2)
