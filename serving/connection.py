@@ -55,7 +55,7 @@ class ConnectionLimits:
 
 
 def affordable_connections() -> int:
-    """Return how many REST connections this process may hold, after raising its limit of open files as far as allowed."""
+    """Return how many REST connections this process may hold, after raising its limit of open files if it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CONNECTIONS + GRPC_CONNECTIONS + _SPARE_DESCRIPTORS
     allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
