@@ -3,22 +3,18 @@
 import contextlib
 import logging
 import tempfile
-from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import FeatureStore
-from feast.errors import FeastError
 
-from components.feature_retrieval import examples, filled, tables
+from components.feature_retrieval import examples, filled
 from components.shared import bundle
-from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.training_set import TrainingSetSummary
-from components.shared.errors import InputError
-from components.shared.features import names, repository
-from components.shared.features.snapshot import connect, quoted
+from components.shared.features import names, point_in_time, repository, view_files
+from components.shared.features.snapshot import clock, connect, quoted
 from components.shared.project import Project
 
 logger = logging.getLogger(__name__)
@@ -48,7 +44,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "label
         counts = select(connection, project, as_of)
         objects = repository.load(repo)
         views = repository.views(objects, project)
-        ties = {view.name: tables.write_view(connection, repo, view) for view in views}
+        ties = {view.name: view_files.write_view(connection, repo, view) for view in views}
         # Feast resolves the paths of file sources against the working directory.
         with contextlib.chdir(repo):
             store = repository.open_store(repo)
@@ -73,13 +69,6 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "label
     return summary
 
 
-def clock(snapshot: Path) -> datetime | None:
-    """Return the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
-    tables = SnapshotDescription.read(snapshot).tables.values()
-    ends = [table.time_range[1] for table in tables if table.time_range]
-    return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
-
-
 def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Project, features: list[str]) -> pa.Table:
     """Join the examples with the feature service, point in time correct, and add the labels.
 
@@ -92,20 +81,8 @@ def join(store: FeatureStore, connection: duckdb.DuckDBPyConnection, project: Pr
         f"SELECT row AS {names.ROW}, entity AS {quoted(project.entity)}, event_time AS {names.TIME}"
         " FROM _examples ORDER BY row"
     ).df()
-    entities[names.TIME] = entities[names.TIME].dt.tz_localize("UTC")
-    try:
-        joined = store.get_historical_features(
-            entity_df=entities,
-            features=store.get_feature_service(project.features.service),
-            filter_by_created_timestamp=True,
-        ).to_arrow()
-    except (FeastError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"Feast cannot join the feature service {project.features.service!r}: {reason}") from error
+    joined = point_in_time.join(store, project.features.service, entities)
     labels = connection.sql("SELECT row, event_time, label FROM _examples ORDER BY row").to_arrow_table()
-    joined = joined.sort_by(names.ROW)
-    if not joined[names.ROW].combine_chunks().equals(labels["row"].combine_chunks()):
-        raise RuntimeError(f"Feast returned {len(joined)} rows for {len(labels)} examples.")
     columns = {
         project.entity: joined[project.entity],
         project.event_time: labels["event_time"],

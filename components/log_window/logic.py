@@ -8,21 +8,22 @@ one kind may become known earlier than those of another (a customer who leaves i
 
 import logging
 import tempfile
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from components.shared.documents.monitoring import LogWindow
-from components.shared.errors import InputError
 from components.shared.inference_log import compaction, labeled, remote
 from components.shared.inference_log.columns import RECEIVED
+from components.shared.inference_log.span import Span
 from components.shared.project import Monitoring, Project
 from components.shared.sql import identifier, literal
 
 _log = logging.getLogger(__name__)
+
+__all__ = ["EARLIER", "HISTORY", "ROWS", "ROWS_MAX", "Span", "fetch", "take"]
 
 ROWS, HISTORY, EARLIER = "rows.parquet", "history.parquet", "earlier.parquet"
 ROWS_MAX = 1_000_000
@@ -32,30 +33,6 @@ _MEMORY = "1500MB"
 _NO_TIME = "NULL::TIMESTAMPTZ"
 _YEAR = timedelta(weeks=52)
 """As many weeks as a year has, so that weekdays stay where they are."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """The window that was asked for: event times after ``start`` up to and including ``end``, in UTC."""
-
-    start: datetime | None = None
-    end: datetime | None = None
-
-    @classmethod
-    def parse(cls, start: str, end: str) -> "Span":
-        """Read ISO times; an empty text is no limit, a time without zone is UTC.
-
-        Raises:
-            InputError: If the end is not after the start.
-
-        >>> Span.parse("2026-01-01T00:00:00", "").start.isoformat()
-        '2026-01-01T00:00:00+00:00'
-        """
-        limits = [datetime.fromisoformat(text) if text else None for text in (start, end)]
-        low, high = (limit and (limit if limit.tzinfo else limit.replace(tzinfo=UTC)) for limit in limits)
-        if low and high and low >= high:
-            raise InputError(f"the window starts at {start} and ends at {end}; expected an end after the start.")
-        return cls(low, high)
 
 
 def fetch(project: Project, log: str, labels: str, span: Span, target: Path) -> LogWindow:

@@ -1,10 +1,12 @@
 """Query the tables of a snapshot with DuckDB."""
 
 import difflib
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
+from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
 
 
@@ -16,6 +18,13 @@ def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
         file = str(path).replace("'", "''")
         connection.execute(f"CREATE VIEW {quoted(path.stem)} AS SELECT * FROM read_parquet('{file}')")
     return connection
+
+
+def clock(snapshot: Path) -> datetime | None:
+    """Return the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
+    tables = SnapshotDescription.read(snapshot).tables.values()
+    ends = [table.time_range[1] for table in tables if table.time_range]
+    return max((datetime.fromisoformat(end).replace(tzinfo=None) for end in ends), default=None)
 
 
 def quoted(name: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from components.feature_retrieval import logic
+from components.shared.features import snapshot
 from tests.components.feature_retrieval.tiny_project import Tiny, View, day
 
 MINUTE = 1 / 1440
@@ -234,4 +234,4 @@ def test_the_join_agrees_with_going_through_everything(random_root, examples, re
 def test_the_clock_of_a_run_is_the_newest_time_of_any_table(tmp_path):
     tables = {"examples": examples_of([("a", day(3), 0)]), "readings": readings_of([("a", day(8), day(8), 1.0)])}
 
-    assert logic.clock(Tiny(tmp_path, tables, []).snapshot()) == day(8)
+    assert snapshot.clock(Tiny(tmp_path, tables, []).snapshot()) == day(8)
