@@ -31,7 +31,7 @@ MOST_JOBS = 4
 """More processes at once than this would fill the memory of a laptop."""
 WAITING_JOBS = 1
 """Processes beyond the number of cores: whole runs and servers wait a part of their time."""
-WITH_TIMES = ("ingestion", "split", "feature_retrieval")
+WITH_TIMES = ("ingestion", "split", "feature_retrieval", "skew_audit")
 """Steps that compare times, whose tests also run where the local time is not UTC."""
 OTHER_ZONE = "America/St_Johns"
 LINT = (

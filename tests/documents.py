@@ -27,6 +27,7 @@ from components.shared.documents.monitoring import (
     ColumnDrift,
     DriftReport,
     Estimate,
+    LoggedRow,
     LogWindow,
     MonitoringDecision,
     PerformanceReport,
@@ -37,6 +38,7 @@ from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_reference import PackageReference
 from components.shared.documents.package_sample import PackageSample
 from components.shared.documents.release import RegisteredVersion
+from components.shared.documents.skew import DifferenceQuantiles, FeatureSkew, SkewCause, SkewReport
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
@@ -415,6 +417,23 @@ def tfx_evaluation() -> TfxEvaluation:
     )  # fmt: skip
 
 
+def skew_report(**fields: Any) -> SkewReport:
+    """Return an audit with one feature whose missing values became 0."""
+    difference = DifferenceQuantiles(lowest=0.0, q05=0.0, median=0.0, q95=0.0, highest=0.0)
+    feature = FeatureSkew(
+        feature="usage", view="meter", rows=90, different=0, missing=0, extra=7, stale=2, stale_longest_h=3.5, smape=0.0,
+        difference=difference,
+        causes=(SkewCause(name="null to 0", rows=7), SkewCause(name="staleness", rows=2)),
+        examples=(LoggedRow(request_id="a", row=0),),
+    )  # fmt: skip
+    content: dict[str, Any] = {
+        "model": "made", "start": SPAN[0], "end": None, "rows": 100, "not_sampled": 0, "without_entity": 7,
+        "unknown_entity": 2, "after_tables": 1, "from_the_future": 0, "compared": 90, "tables_until": SPAN[1],
+        "releases": {"1": 90}, "features": (feature,), "not_logged": ("plan",),
+    }  # fmt: skip
+    return SkewReport(**(content | fields))
+
+
 def every() -> list[Document]:
     """Return one sample of each document."""
     manifest = PackageManifest(files={"model.onnx": "0" * 64})
@@ -423,7 +442,7 @@ def every() -> list[Document]:
         findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
-        traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(),
+        traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(), skew_report(),
     ]  # fmt: skip
 
 

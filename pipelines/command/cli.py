@@ -639,7 +639,7 @@ def release_history(options: TargetOptions, last: int) -> None:
 
 @main.group()
 def audit() -> None:
-    """Show or check the record of what was decided: releases, rejections, rollbacks, monitoring."""
+    """Show or check the record of what was decided, or the features that were logged."""
 
 
 @audit.command(name="show")
@@ -659,6 +659,19 @@ def audit_verify(options: TargetOptions) -> None:
     from pipelines.command.verbs import audit as verb
 
     verb.verify(options)
+
+
+@audit.command(name="skew")
+@shared.local_target
+@shared.window
+@click.option(
+    "--sample", "most_rows", type=click.IntRange(1), metavar="N", help="Compare about N logged rows (default: all)."
+)
+def audit_skew(options: TargetOptions, start: datetime | None, end: datetime | None, most_rows: int | None) -> int:
+    """Compare logged features with those that the project's tables give as of the time of each request."""
+    from pipelines.command.verbs import skew as verb
+
+    return verb.audit(options, start, end, most_rows)
 
 
 @main.command()

@@ -55,6 +55,8 @@ class RunContext:
     """ISO time, UTC, exclusive; an empty text is no limit."""
     window_end: str
     """ISO time, UTC, inclusive; an empty text is no limit."""
+    most_rows: int
+    """Compare about so many logged rows; 0 compares all."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,12 @@ def _batch_scoring() -> Any:
     return batch_scoring_pipeline
 
 
+def _skew_audit() -> Any:
+    from pipelines.definitions.skew_audit import skew_audit_pipeline
+
+    return skew_audit_pipeline
+
+
 def _tfx_training() -> Any:
     from pipelines.definitions.tfx_training import tfx_training_pipeline
 
@@ -293,6 +301,14 @@ PIPELINES: dict[str, PipelineEntry] = {
             endings={"batch_scoring": runs.OK},
             sections=("steps", "data", "lineage"),
             closing=closing.scored,
+        ),
+        PipelineEntry(
+            name="skew-audit",
+            load=_skew_audit,
+            module="pipelines.definitions.skew_audit",
+            endings={"skew_audit": runs.OK},
+            sections=("steps", "data", "lineage"),
+            closing=closing.compared,
         ),
         PipelineEntry(
             name="tfx-training",

@@ -7,8 +7,9 @@ from components.shared.documents.cadence import Cadence
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
+from components.shared.documents.skew import SkewReport
 from components.shared.documents.tfx_evaluation import TfxEvaluation
-from pipelines.runs import Run
+from pipelines.runs import Run, skew
 
 
 def finished(run: Run) -> tuple[str, ...]:
@@ -57,6 +58,14 @@ def scored(run: Run) -> tuple[str, ...]:
     done = BatchScores.read(path)
     files = "1 file" if len(done.parts) == 1 else f"{len(done.parts)} files"
     return (f"{done.rows:,} rows scored by version {done.version}", f"scores  {done.folder} ({files})")
+
+
+def compared(run: Run) -> tuple[str, ...]:
+    """Say how far the logged features are from the offline ones, and why."""
+    path = run.artifacts.get("skew_audit.report")
+    if path is None or not SkewReport.at(path).exists():
+        return finished(run)
+    return skew.sentences(SkewReport.read(path))
 
 
 def trained_by_tfx(run: Run) -> tuple[str, ...]:

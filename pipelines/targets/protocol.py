@@ -65,6 +65,8 @@ class RunRequest:
     """What an earlier run was made from, to make it again; None takes what the project has now."""
     train_since: datetime | None = None
     """Train on rows from this time on, as ``split.since`` of the project file says; None leaves that to the file."""
+    most_rows: int = 0
+    """About so many logged rows are compared, for a pipeline that samples them; 0 is all."""
 
     def applied_to(self, project: Project) -> Project:
         """Return the project with what this request asks of its split."""

@@ -15,7 +15,10 @@ from pipelines.images.environments import ROOT
 from tests.pipelines import toy
 
 CONTEXT = RunContext(
-    **{name: name for name in RunContext.__dataclass_fields__ if name not in ("code", "seed")}, code={}, seed=7
+    **{name: name for name in RunContext.__dataclass_fields__ if name not in ("code", "seed", "most_rows")},
+    code={},
+    seed=7,
+    most_rows=0,
 )
 
 

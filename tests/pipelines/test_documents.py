@@ -22,6 +22,7 @@ from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
+from components.shared.documents.skew import SkewReport
 from components.shared.documents.tfx_evaluation import TfxEvaluation
 from components.shared.documents.tfx_inputs import TfxInputs
 from components.shared.documents.traffic_counts import TrafficCounts
@@ -54,6 +55,7 @@ NEWER = {
     BatchScores,
     TfxInputs,
     TfxEvaluation,
+    SkewReport,
 }
 """Documents that have had a version from the first."""
 

@@ -16,8 +16,8 @@ def join(store: FeatureStore, service: str, entities: pd.DataFrame, *, late_rows
     Args:
         store: Feast with the service applied, in the folder that the paths of its sources are relative to.
         service: Name of the feature service.
-        entities: ``names.ROW`` (a different integer in each row), the join key, and ``names.TIME`` (UTC, without zone).
-        late_rows: Also use rows that became known only after the time, as if they had been known from their own time on.
+        entities: ``names.ROW`` (another integer in each row), the join key, and ``names.TIME`` (UTC, no zone).
+        late_rows: Also use rows that became known only after the time: from their own time on.
 
     Raises:
         InputError: If Feast rejects the repository.

@@ -116,6 +116,7 @@ class PreparedRun:
             seed=request.seed,
             window_start=iso(request.start),
             window_end=iso(request.end),
+            most_rows=request.most_rows,
         )
 
     def _outcome(self, run: runs.Run) -> tuple[int, str | None]:

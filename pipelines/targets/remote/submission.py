@@ -127,6 +127,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         seed=request.seed,
         window_start=iso(request.start),
         window_end=iso(request.end),
+        most_rows=request.most_rows,
     )
     return prepared.entry.arguments(context)
 
