@@ -421,8 +421,8 @@ def skew_report(**fields: Any) -> SkewReport:
     """Return an audit with one feature whose missing values became 0."""
     difference = DifferenceQuantiles(lowest=0.0, q05=0.0, median=0.0, q95=0.0, highest=0.0)
     feature = FeatureSkew(
-        feature="usage", view="meter", rows=90, different=0, missing=0, extra=7, stale=2, stale_longest_h=3.5, smape=0.0,
-        difference=difference,
+        feature="usage", view="meter", rows=90, different=0, missing=0, extra=7, stale=2, stale_longest_h=3.5,
+        smape=0.0, difference=difference,
         causes=(SkewCause(name="null to 0", rows=7), SkewCause(name="staleness", rows=2)),
         examples=(LoggedRow(request_id="a", row=0),),
     )  # fmt: skip
