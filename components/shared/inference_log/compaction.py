@@ -80,10 +80,15 @@ def files(folder: Path, start: date | None = None, end: date | None = None) -> l
     for day in _days(folder):
         when = date.fromisoformat(day.name.removeprefix("day="))
         if (start is None or when >= start) and (end is None or when <= end):
-            paths = sorted(day.glob("*.parquet"))
-            gone = replaced(paths)
-            paths_of_days += [path for path in paths if path.name not in gone]
+            paths_of_days += _files_of(day)
     return paths_of_days
+
+
+def _files_of(day: Path) -> list[Path]:
+    """List the files of one day, without replaced ones."""
+    paths = sorted(day.glob("*.parquet"))
+    gone = replaced(paths)
+    return [path for path in paths if path.name not in gone]
 
 
 def replaced(paths: Iterable[Path]) -> set[str]:
@@ -232,7 +237,7 @@ def _remove_incomplete(folder: Path) -> None:
 def _merge(folder: Path) -> None:
     """Turn the files of a day that has many into one."""
     for day in _days(folder):
-        paths = [path for path in files(folder) if path.parent == day]
+        paths = _files_of(day)
         if len(paths) <= _MOST_FILES:
             continue
         tables = [parquet.read_table(path) for path in paths]
