@@ -89,7 +89,10 @@ def count(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, *, tr
     lag = lag_column(feature.view)
     is_stale = f"coalesce({lag} <= {STALE_AFTER_US}, false)" if trust_staleness else "false"
     both = "NOT stale AND mark IS NOT NULL AND l IS NOT NULL AND o IS NOT NULL"
-    error = "CASE WHEN l = o THEN 0 ELSE 2 * abs(l - o) / (abs(l) + abs(o)) END"
+    # Both are divided by the larger one first, so that no sum overflows.
+    small, large = "least(abs(l), abs(o))", "greatest(abs(l), abs(o))"
+    signed = f"CASE WHEN sign(l) = sign(o) THEN 1 - {small} / {large} ELSE 1 + {small} / {large} END"
+    error = f"CASE WHEN l = o THEN 0 ELSE 2 * ({signed}) / (1 + {small} / {large}) END"
     numbers = (
         f"avg({error}) FILTER (WHERE {both}), quantile_cont(l - o, {_QUANTILES}) FILTER (WHERE {both})"
         if feature.type == "numeric"

@@ -54,7 +54,8 @@ class ComparedFeature:
         exact = f"{left} IS NOT DISTINCT FROM {right}"
         if self.type != "numeric" or self.is_exact:
             return f"({exact})"
-        return f"({exact} OR TRY_CAST({left} AS FLOAT) IS NOT DISTINCT FROM TRY_CAST({right} AS FLOAT))"
+        # A number outside the range of single precision has none.
+        return f"({exact} OR coalesce(TRY_CAST({left} AS FLOAT) = TRY_CAST({right} AS FLOAT), false))"
 
 
 def write(

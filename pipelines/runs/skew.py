@@ -1,65 +1,69 @@
 """Say in sentences what a skew audit found: how much differs, the likely causes, and what was not compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from components.shared.documents.skew import FeatureSkew, SkewCause, SkewReport
 from components.shared.wording import number, quoted
 
+_MEANINGS = {
+    "late row": (
+        "the logged value became known offline only after the request, by the created timestamp of its view; the online "
+        "path uses rows before the tables know them"
+    ),
+    "time to live": "the logged value is older than its view allows, and the online path ignores the time to live",
+    "null to 0": "the log has 0 where the offline value is missing",
+    "null to constant": "the log has this value where the offline one is missing",
+    "unit": "the logged value is always this multiple of the offline one; compare the units",
+}
+
 
 def sentences(report: SkewReport) -> tuple[str, ...]:
-    """Return the result, one sentence per likely cause of a feature, and one per kind of row that was left out."""
-    causes = (_cause(feature, cause) for feature in report.features for cause in feature.causes)
-    return (headline(report), *causes, *_left_out(report))
+    """Return the result, a sentence per likely cause, and one per kind of row or feature that was left out."""
+    return (headline(report), *_causes(report), *_left_out(report))
 
 
 def headline(report: SkewReport) -> str:
-    """Say how many values were compared, and how many differ."""
+    """Say how many rows were compared, and how many values differ."""
     differing = [feature.feature for feature in report.features if feature.mismatches]
     mismatches = sum(feature.mismatches for feature in report.features)
     stale = sum(feature.stale for feature in report.features)
     where = f" in {quoted(differing)}" if differing else ""
-    late = f", and {stale:,} stale values" if stale else ""
-    return (
-        f"{report.compared:,} rows compared in {len(report.features)} features: {mismatches:,} mismatches{where}{late}"
-    )
+    beside = f", and {stale:,} stale values" if stale else ""
+    rows = f"{report.compared:,} rows compared in {len(report.features)} features"
+    return f"{rows}: {mismatches:,} {'mismatch' if mismatches == 1 else 'mismatches'}{where}{beside}"
 
 
-def _cause(feature: FeatureSkew, cause: SkewCause) -> str:
-    rows = "1 row" if cause.rows == 1 else f"{cause.rows:,} rows"
-    return f"'{feature.feature}', {rows}, {_label(cause)}: {_meaning(feature, cause)}."
+def _causes(report: SkewReport) -> Iterator[str]:
+    """Yield a sentence per cause, with the features that it explains, the most rows first."""
+    affected: dict[tuple[str, str], list[tuple[FeatureSkew, SkewCause]]] = {}
+    for feature in report.features:
+        for cause in feature.causes:
+            affected.setdefault((cause.name, cause.detail), []).append((feature, cause))
+    for (name, detail), members in sorted(affected.items(), key=lambda item: -_rows(item[1])):
+        members.sort(key=lambda member: -member[1].rows)
+        listed = ", ".join(
+            f"'{feature.feature}' ({cause.rows:,} {'row' if cause.rows == 1 else 'rows'})" for feature, cause in members
+        )
+        label = f"{name} ({detail})" if detail else name
+        yield f"{label} in {listed}: {_meaning(name, detail, [feature for feature, _ in members])}."
 
 
-def _label(cause: SkewCause) -> str:
-    return f"{cause.name} ({cause.detail})" if cause.detail else cause.name
+def _rows(members: Sequence[tuple[FeatureSkew, SkewCause]]) -> int:
+    return sum(cause.rows for _, cause in members)
 
 
-def _meaning(feature: FeatureSkew, cause: SkewCause) -> str:
-    match cause.name:
-        case "time zone":
-            direction = "later" if cause.detail.startswith("+") else "earlier"
-            hours = cause.detail.lstrip("+-")
-            return f"the logged value is that of {hours} {direction}; compare the time zones of both paths"
-        case "late row":
-            return (
-                "the logged value became known only after the request, by the created timestamp of the view "
-                f"'{feature.view}'; the online path uses rows before the tables know them"
-            )
-        case "time to live":
-            return (
-                f"the logged value is older than the time to live of the view '{feature.view}', which online is ignored"
-            )
-        case "null to 0":
-            return "the log has 0 where the offline value is missing"
-        case "null to constant":
-            return f"the log has {cause.detail} where the offline value is missing"
-        case "unit":
-            return f"the logged value is the offline one {cause.detail}; compare the units"
-        case "staleness":
-            lag = "" if feature.stale_longest_h is None else f", at most {number(feature.stale_longest_h)} h late"
-            return f"the logged value is that of an earlier row of the view '{feature.view}', not materialized yet{lag}"
-        case "unknown":
-            example = f"; see 'perennial explain {feature.examples[0].request_id}'" if feature.examples else ""
-            return f"no pattern explains the difference{example}"
+def _meaning(name: str, detail: str, features: Sequence[FeatureSkew]) -> str:
+    if name == "time zone":
+        direction = "later" if detail.startswith("+") else "earlier"
+        return f"the logged value is that of {detail.lstrip('+-')} {direction}; compare the time zones of both paths"
+    if name == "staleness":
+        longest = max((feature.stale_longest_h or 0 for feature in features), default=0)
+        lag = f", which was at most {number(longest)} h late" if longest else ""
+        return f"the logged value is that of an earlier row of its view; the newest was not materialized yet{lag}"
+    if name == "unknown":
+        example = next((feature.examples[0].request_id for feature in features if feature.examples), None)
+        return "no pattern explains the difference" + (f"; see 'perennial explain {example}'" if example else "")
+    return _MEANINGS[name]
 
 
 def _left_out(report: SkewReport) -> Iterator[str]:
@@ -72,11 +76,11 @@ def _left_out(report: SkewReport) -> Iterator[str]:
     }
     if any(reasons.values()):
         listed = ", ".join(f"{rows:,} {reason}" for reason, rows in reasons.items() if rows)
-        yield f"Rows that were not compared: {listed}."
+        yield f"rows that were not compared: {listed}."
     if report.not_logged:
-        yield f"Not compared: {quoted(report.not_logged)}, which the log does not have (newer than it, or redacted)."
+        yield f"not compared: {quoted(report.not_logged)}, which the log does not have (newer than the log, or redacted)."
     if report.not_in_project:
-        yield f"Not compared: {quoted(report.not_in_project)}, which the project no longer has."
+        yield f"not compared: {quoted(report.not_in_project)}, which the project no longer has."
     for feature, releases in report.not_in_release.items():
         yield f"'{feature}' is compared without the rows of release {', '.join(releases)}, which never logged a value."
     yield from report.damaged
