@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from components.shared.documents.skew import FeatureSkew, SkewCause, SkewReport
-from components.shared.wording import number, quoted
+from components.shared.wording import quoted, significant
 
 _MEANINGS = {
     "late row": (
-        "the logged value became known offline only after the request, by the created timestamp of its view; the online "
-        "path uses rows before the tables know them"
+        "the logged value became known offline only after the request, by the created timestamp of its view; the "
+        "online path uses rows before the tables know them"
     ),
     "time to live": "the logged value is older than its view allows, and the online path ignores the time to live",
     "null to 0": "the log has 0 where the offline value is missing",
@@ -28,9 +28,13 @@ def headline(report: SkewReport) -> str:
     mismatches = sum(feature.mismatches for feature in report.features)
     stale = sum(feature.stale for feature in report.features)
     where = f" in {quoted(differing)}" if differing else ""
-    beside = f", and {stale:,} stale values" if stale else ""
-    rows = f"{report.compared:,} rows compared in {len(report.features)} features"
-    return f"{rows}: {mismatches:,} {'mismatch' if mismatches == 1 else 'mismatches'}{where}{beside}"
+    beside = f", and {_counted(stale, 'stale value')}" if stale else ""
+    rows = f"{_counted(report.compared, 'row')} compared in {_counted(len(report.features), 'feature')}"
+    return f"{rows}: {_counted(mismatches, 'mismatch', 'mismatches')}{where}{beside}"
+
+
+def _counted(count: int, one: str, several: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def _causes(report: SkewReport) -> Iterator[str]:
@@ -41,9 +45,7 @@ def _causes(report: SkewReport) -> Iterator[str]:
             affected.setdefault((cause.name, cause.detail), []).append((feature, cause))
     for (name, detail), members in sorted(affected.items(), key=lambda item: -_rows(item[1])):
         members.sort(key=lambda member: -member[1].rows)
-        listed = ", ".join(
-            f"'{feature.feature}' ({cause.rows:,} {'row' if cause.rows == 1 else 'rows'})" for feature, cause in members
-        )
+        listed = ", ".join(f"'{feature.feature}' ({_counted(cause.rows, 'row')})" for feature, cause in members)
         label = f"{name} ({detail})" if detail else name
         yield f"{label} in {listed}: {_meaning(name, detail, [feature for feature, _ in members])}."
 
@@ -58,7 +60,7 @@ def _meaning(name: str, detail: str, features: Sequence[FeatureSkew]) -> str:
         return f"the logged value is that of {detail.lstrip('+-')} {direction}; compare the time zones of both paths"
     if name == "staleness":
         longest = max((feature.stale_longest_h or 0 for feature in features), default=0)
-        lag = f", which was at most {number(longest)} h late" if longest else ""
+        lag = f", which was at most {significant(longest)} h late" if longest else ""
         return f"the logged value is that of an earlier row of its view; the newest was not materialized yet{lag}"
     if name == "unknown":
         example = next((feature.examples[0].request_id for feature in features if feature.examples), None)
@@ -78,7 +80,7 @@ def _left_out(report: SkewReport) -> Iterator[str]:
         listed = ", ".join(f"{rows:,} {reason}" for reason, rows in reasons.items() if rows)
         yield f"rows that were not compared: {listed}."
     if report.not_logged:
-        yield f"not compared: {quoted(report.not_logged)}, which the log does not have (newer than the log, or redacted)."
+        yield f"not compared: {quoted(report.not_logged)}, which the log does not have (newer than it, or redacted)."
     if report.not_in_project:
         yield f"not compared: {quoted(report.not_in_project)}, which the project no longer has."
     for feature, releases in report.not_in_release.items():

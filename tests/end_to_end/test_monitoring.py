@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import filelock
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
+from components.shared.documents.skew import SkewReport
 from pipelines.images.environments import ROOT
 from pipelines.runs import Run, load
 from tests.end_to_end.command import edit, perennial, serving
@@ -226,3 +228,30 @@ def test_the_pipeline_of_the_loop_replaces_a_model_once_the_world_has_changed_ba
     record = perennial("audit", "show", cwd=example).stdout
     assert "release 1, run " in record and "monitoring retrain, run " in record and "release 2, run " in record
     assert "entries, none of them edited" in perennial("audit", "verify", cwd=example).stdout
+
+
+def test_logged_features_are_compared_with_those_of_the_tables(example):
+    forget(example)
+    refused = perennial("audit", "skew", cwd=example, expect=2)
+    assert "the log has no row of the model 'churn' in the window (it has none at all)" in refused.stdout
+
+    with serving(example, "1"):
+        perennial("traffic", "--rate", "5000", "--months", "2", cwd=example)
+    early = perennial("audit", "skew", cwd=example, expect=2)
+    assert "so the offline path knows nothing of them yet" in early.stdout
+
+    tables = example / ".perennial" / "data"
+    shutil.copytree(example / ".perennial" / "traffic" / "project" / "data", tables, dirs_exist_ok=True)
+    clean = perennial("audit", "skew", cwd=example)
+    assert "rows compared in 17 features: 0 mismatches\n" in clean.stdout
+    run = load(max((example / ".perennial" / "runs").iterdir()) / "run.json")
+    report = SkewReport.read(run.artifacts["skew_audit.report"])
+    assert report.is_clean and report.compared == report.rows > 2000
+
+    usage = pq.read_table(tables / "usage.parquet")
+    place = usage.column_names.index("minutes")
+    seconds = pc.multiply(usage["minutes"], 60)
+    pq.write_table(usage.set_column(place, "minutes", seconds), tables / "usage.parquet")
+    skewed = perennial("audit", "skew", "--sample", "1000", cwd=example, expect=3)
+    assert "- unit (x 0.01667) in 'minutes' (" in skewed.stdout
+    assert "beyond the number that was asked for." in skewed.stdout

@@ -38,6 +38,15 @@ def test_a_new_version_is_released(tmp_path, outputs):
     assert closing.released(run) == ("released version 3",)
 
 
+def test_a_run_of_the_skew_audit_says_what_differs(tmp_path):
+    run = runs.new("churn", "skew-audit", ["skew_audit"], tmp_path / "runs", datetime.now(UTC))
+    assert closing.compared(run) == ("finished",)
+
+    documents.skew_report().write(tmp_path / "report")
+    run.artifacts["skew_audit.report"] = str(tmp_path / "report")
+    assert closing.compared(run)[0] == "90 rows compared in 1 feature: 7 mismatches in 'usage', and 2 stale values"
+
+
 def test_a_run_of_tfx_says_what_was_measured_and_what_its_validator_found(tmp_path):
     run = runs.new("churn", "tfx-training", ["tfx_training"], tmp_path / "runs", datetime.now(UTC))
     assert closing.trained_by_tfx(run) == ("finished",)
