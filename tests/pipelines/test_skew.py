@@ -64,8 +64,8 @@ def test_every_kind_of_row_and_feature_that_was_left_out_is_said():
 
     assert skew.sentences(report)[1:] == (
         "rows that were not compared: 7 without an entity, 2 of an entity that no feature view has, 1 about a moment "
-        "after the newest time of the tables (2026-06-01T00:00:00+00:00), 4 with an event time more than a day after the "
-        "request, 1,200 beyond the number that was asked for.",
+        "after the newest time of the tables (2026-06-01T00:00:00+00:00), 4 with an event time more than a day after "
+        "the request, 1,200 beyond the number that was asked for.",
         "not compared: 'plan', which the log does not have (newer than it, or redacted).",
         "not compared: 'old', which the project no longer has.",
         "'usage' is compared without the rows of release 1, 2, which never logged a value.",

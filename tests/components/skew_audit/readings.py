@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,8 @@ class Ask:
     who: str | None
     at: datetime
     values: Values
+    ahead: timedelta = timedelta(0)
+    """By how much the event time that the caller sent is ahead of the request."""
 
 
 def asks(business: Business, answer: Callable[[str, datetime], Values] | None = None, count: int = 600) -> list[Ask]:
@@ -120,11 +122,15 @@ def write(log: Path, requests: Iterable[Ask], release: str = "1", features: tupl
     for number, ask in enumerate(requests):
         received = {name: [ask.values[name]] for name in features}
         line = made_log.request(f"r{release}-{number}", 0, received=received)
-        line["at_ns"] = (
-            int((ask.at.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
-        )
+        line["at_ns"] = _us(ask.at) * 1000
+        if ask.ahead:
+            line["event_time_us"] = _us(ask.at + ask.ahead)
         lines.append(line if ask.who is None else line | {"entity": [ask.who]})
     made_log.write(log, lines, header, sequence=int(release))
+
+
+def _us(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
 
 
 def audit(root: Path, tiny: Tiny, start: str = "", end: str = "", most_rows: int = 0) -> SkewReport:

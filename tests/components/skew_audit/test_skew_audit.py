@@ -1,13 +1,15 @@
 """A request that was sent what the offline path knew has no mismatch, and each planted skew is called by its name."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from components.shared.documents.skew import SkewReport
 from components.shared.errors import InputError
-from tests.components.feature_retrieval.tiny_project import day
+from tests.components.feature_retrieval.tiny_project import Tiny, View, day
 from tests.components.skew_audit.readings import FEATURES, Ask, Business, asks, audit, of, write
 
 BUSINESS = Business()
@@ -197,3 +199,55 @@ def test_a_log_without_any_feature_of_the_project_is_refused(tmp_path):
 
     with pytest.raises(InputError, match=r"the log has the features \['other'\] and the project \['amount', 'balance'"):
         audit(tmp_path, BUSINESS.project(tmp_path))
+
+
+def test_entities_that_are_numbers_in_the_tables_are_found_by_their_text(tmp_path):
+    tables = {
+        "examples": pa.table({"who": [7], "moment": [day(60)], "label": [0]}),
+        "visits": pa.table({"who": [7, 7, 8], "moment": [day(1), day(9), day(1)], "visits": [3, 4, 5]}),
+    }
+    tiny = Tiny(tmp_path, tables, [View("visits", "SELECT * FROM visits", ["visits"])])
+    requests = [
+        Ask("7", day(5), {"visits": 3.0}),
+        Ask("7", day(10), {"visits": 3.0}),
+        Ask("x", day(5), {"visits": 1.0}),
+    ]
+    write(tmp_path / "log", requests, features=("visits",))
+
+    report = audit(tmp_path, tiny)
+
+    assert (report.compared, report.unknown_entity) == (2, 1)
+    assert (of(report, "visits").stale, of(report, "visits").stale_longest_h) == (1, 24)
+    assert report.is_clean
+
+
+def test_an_offline_store_that_loses_rows_is_refused(tmp_path):
+    tiny = BUSINESS.project(tmp_path)
+    tiny.store = tiny.store.replace("duckdb", "file")
+    write(tmp_path / "log", asks(BUSINESS)[:3])
+
+    with pytest.raises(InputError, match="the offline store 'file', which silently drops rows"):
+        audit(tmp_path, tiny)
+
+
+def test_a_feature_of_another_type_than_declared_is_refused(tmp_path):
+    tiny = BUSINESS.project(tmp_path)
+    tiny.views[1] = View("visits", "SELECT who, moment, 'many' AS visits FROM visits", ["visits"])
+    write(tmp_path / "log", asks(BUSINESS)[:3])
+
+    with pytest.raises(
+        InputError, match="the feature 'visits' of the feature service has the type string, and the proj"
+    ):
+        audit(tmp_path, tiny)
+
+
+def test_event_times_more_than_a_day_after_their_request_are_counted_or_refused(tmp_path):
+    ahead = [replace(ask, ahead=timedelta(days=3)) for ask in asks(BUSINESS)[:4]]
+    write(tmp_path / "log", ahead)
+    with pytest.raises(InputError, match="all 4 logged rows of the window have an event time more than a day after"):
+        audit(tmp_path, BUSINESS.project(tmp_path))
+
+    write(tmp_path / "log", asks(BUSINESS)[:6], "2")
+    report = audit(tmp_path, BUSINESS.project(tmp_path))
+
+    assert (report.rows, report.from_the_future) == (6, 4)
