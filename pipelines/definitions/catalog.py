@@ -307,7 +307,7 @@ PIPELINES: dict[str, PipelineEntry] = {
             load=_skew_audit,
             module="pipelines.definitions.skew_audit",
             endings={"skew_audit": runs.OK},
-            sections=("steps", "data", "lineage"),
+            sections=("steps", "skew", "data", "lineage"),
             closing=closing.compared,
         ),
         PipelineEntry(

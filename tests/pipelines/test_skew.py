@@ -2,6 +2,7 @@
 
 from components.shared.documents.skew import FeatureSkew, SkewCause
 from pipelines.runs import skew
+from pipelines.runs.report import render
 from tests import documents
 
 
@@ -71,3 +72,15 @@ def test_every_kind_of_row_and_feature_that_was_left_out_is_said():
         "'usage' is compared without the rows of release 1, 2, which never logged a value.",
         "a segment is damaged.",
     )
+
+
+def test_the_report_of_a_run_shows_the_sentences_and_every_feature(tmp_path):
+    documents.skew_report(features=(feature("a<b", different=3),)).write(tmp_path / "report")
+    artifacts = {"skew_audit.report": str(tmp_path / "report")}
+    run = {"id": "1", "project": "made", "state": "finished", "steps": [], "artifacts": artifacts}
+
+    page = render(run, tmp_path, ("steps", "skew")).read_text(encoding="utf-8")
+
+    assert 'id="skew"' in page
+    assert "90 rows compared in 1 feature: 3 mismatches in &#39;a&lt;b&#39;" in page
+    assert '<td class="name">a&lt;b</td><td class="right">90</td><td class="right">3</td>' in page

@@ -1,6 +1,7 @@
 """``perennial audit skew``: replay logged requests through the offline path, and say which features differ."""
 
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -45,7 +46,10 @@ def audit(options: TargetOptions, start: datetime | None, end: datetime | None, 
         return record.exit_code
     report = SkewReport.read(record.artifacts[_REPORT])
     _show(report, console)
-    console.print(f"values  {record.artifacts[_REPORT]}", highlight=False, markup=False, soft_wrap=True)
+    root = backend.state.root
+    for label, path in (("values", Path(record.artifacts[_REPORT])), ("report", page)):
+        shown = path.relative_to(root) if path.is_relative_to(root) else path
+        console.print(f"{label:<8}{shown}", highlight=False, markup=False, soft_wrap=True)
     return ExitCode.OK if report.is_clean else DIFFERS
 
 

@@ -16,6 +16,7 @@ from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
 from components.shared.documents.release import RegisteredVersion
+from components.shared.documents.skew import SkewReport
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
 from components.shared.documents.study import StudySummary
@@ -50,6 +51,7 @@ class Documents:
     performance: PerformanceReport | None
     decision: MonitoringDecision | None
     cadence: Cadence | None
+    skew: SkewReport | None
     release: RegisteredVersion | None
     card: str | None
     advice: str | None
@@ -75,6 +77,7 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "performance": ("performance.report", PerformanceReport),
     "decision": ("decision.outcome", MonitoringDecision),
     "cadence": ("cadence.recommendation", Cadence),
+    "skew": ("skew_audit.report", SkewReport),
     "release": ("registration.release", RegisteredVersion),
 }
 _ALTERNATIVES = {"drift.report": "alibi_drift.report"}

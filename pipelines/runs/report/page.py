@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from components.shared import wording
+from pipelines.runs import skew
 from pipelines.runs.report import (
     cadence_charts,
     charts,
@@ -54,7 +55,8 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
         lstrip_blocks=True,
     )
     named = (wording.number, wording.signed, wording.interval, wording.money, wording.worth, wording.share,
-             wording.where, wording.duration, wording.split, moment, markdown)  # fmt: skip
+             wording.where, wording.duration, wording.split, skew.sentences, moment,
+             markdown)  # fmt: skip
     environment.filters.update({function.__name__: function for function in named})
     page = environment.get_template("page.html.j2").render(
         run=run,
