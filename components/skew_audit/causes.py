@@ -3,19 +3,22 @@
 Up to ``UNEQUAL`` rows that differ in a feature are looked at, stale ones included. Each cause explains some of them:
 
 - late row: the logged value is the offline value if rows count from their own time on, although they became known
-  only after the request.
+  only after the request; or the row has the values of one such row of the view (see ``other_rows.py``).
 - time to live: the logged value is the offline value without the time to live, which an online store ignores.
 - null to 0: the log has 0 or false where the offline value is missing.
 - unit: logged / offline is the same ratio, within a thousandth, for at least ``VALUES`` different offline values.
 - null to constant: the same for another value, which ``SHARE`` of the rows without an offline value have.
 - time zone: the logged value is the offline value as of a time that is a whole number of hours earlier or later.
-- staleness: the row has the values of an earlier row of the view (see ``staleness.py``).
+- staleness: the row has the values of an earlier row of the view (see ``other_rows.py``).
 - unknown: none of these.
 
-Late rows and time zones predict a difference for each row, so they can be wrong: ``SHARE`` of the rows for which one
-predicts another value than the offline path must be logged as predicted. A random sample of ``EQUAL`` rows shows the
-others. A time zone, a unit and a constant need ``VALUES`` rows. The cause that explains most rows is named first, then
-the one that explains most of the others, down to ``LEAST`` of the feature's rows; of equal ones, the first in the list.
+Counting rows from their own time on, and an offset of the clock, predict a value for every row, so they can be wrong:
+``SHARE`` of the rows for which one predicts another value than the offline path must be logged as predicted. A random
+sample of ``EQUAL`` rows shows the others. A time zone, a unit and a constant need ``VALUES`` rows.
+
+The cause that explains most rows is named first, then the one that explains most of the others, down to ``LEAST`` of
+the feature's rows. Of equal ones, the one that was wrong least often is named; what one other row of the view explains
+comes last.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,17 +34,15 @@ from components.shared.wording import number
 from components.skew_audit import hypotheses
 from components.skew_audit.hypotheses import LATE_ROW, TIME_TO_LIVE
 from components.skew_audit.offline import OfflinePath
+from components.skew_audit.other_rows import lag_column, late_column
 from components.skew_audit.pairs import ComparedFeature
-from components.skew_audit.staleness import lag_column
 
 UNEQUAL, EQUAL = 2_000, 20_000
 VALUES = 5
 SHARE, LEAST = 0.9, 0.05
 _RATIO_TOLERANCE = 1e-3
 _EXAMPLES = 3
-_ORDER: tuple[SkewCauseName, ...] = (
-    "late row", "time to live", "null to 0", "unit", "null to constant", "time zone", "staleness",
-)  # fmt: skip
+_BY_ROW = 1
 
 
 class FeatureCauses(NamedTuple):
@@ -59,6 +60,8 @@ class _Candidate(NamedTuple):
     detail: str = ""
     wrong: float = 0.0
     """Rows for which it predicts another value than was logged."""
+    order: int = 0
+    """Of candidates that explain equally many rows, the one with the lowest number is named."""
 
 
 def name(
@@ -71,7 +74,7 @@ def name(
     """Return feature to its causes, for the features that differ in some row.
 
     Args:
-        connection: A connection with ``classified`` and ``stale``.
+        connection: A connection with ``classified`` and ``other``.
         offline: The offline path, which is asked again about the sample.
         project: Says the type of each feature.
         features: What is compared.
@@ -105,8 +108,8 @@ def _sample(connection: duckdb.DuckDBPyConnection, features: Sequence[ComparedFe
     connection.execute(f"""
         CREATE OR REPLACE TABLE sampled AS
         WITH random AS (SELECT n FROM classified ORDER BY hash(n), n LIMIT {EQUAL})
-        SELECT classified.*, stale.* EXCLUDE (n), n IN (SELECT n FROM random) AS is_random
-        FROM classified LEFT JOIN stale USING (n) WHERE n IN (SELECT n FROM random{chosen})
+        SELECT classified.*, other.* EXCLUDE (n), n IN (SELECT n FROM random) AS is_random
+        FROM classified LEFT JOIN other USING (n) WHERE n IN (SELECT n FROM random{chosen})
     """)
 
 
@@ -115,7 +118,8 @@ def _looked_at(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature) 
     connection.execute(f"""
         CREATE OR REPLACE TABLE differing AS
         SELECT n, request_id, "row", mark{feature.number} AS mark, {feature.logged} AS logged,
-               {feature.offline} AS offline, {lag_column(feature.view)} AS lag
+               {feature.offline} AS offline, {lag_column(feature.view)} AS lag,
+               {late_column(feature.view)} AS is_late
         FROM sampled WHERE mark{feature.number} > 0 ORDER BY hash(n), n LIMIT {UNEQUAL}
     """)
     return [row[0] for row in connection.execute("SELECT n FROM differing").fetchall()]
@@ -127,7 +131,8 @@ def _candidates(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature,
     yield from _constants(connection, feature)
     if feature.type == "numeric":
         yield from _unit(connection)
-    yield _Candidate("staleness", _numbers(connection, "lag IS NOT NULL"))
+    yield _Candidate("late row", _numbers(connection, "is_late"), order=_BY_ROW)
+    yield _Candidate("staleness", _numbers(connection, "lag IS NOT NULL"), order=_BY_ROW)
 
 
 def _predicted(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, weight: float) -> Iterator[_Candidate]:
@@ -135,7 +140,7 @@ def _predicted(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, 
     explained = dict(
         connection.execute(
             f"SELECT hypothesis, list(n) FROM predicted JOIN differing USING (n)"
-            f" WHERE {feature.same('logged', value)} GROUP BY hypothesis"
+            f" WHERE {feature.same('logged', value)} GROUP BY hypothesis ORDER BY hypothesis DESC"
         ).fetchall()
     )
     wrong = dict(
@@ -189,22 +194,20 @@ def _numbers(connection: duckdb.DuckDBPyConnection, condition: str) -> frozenset
 
 def _chosen(candidates: Sequence[_Candidate], rows: frozenset[int], scale: float) -> tuple[SkewCause, ...]:
     """Choose the cause that explains most rows, then of what is left, until none explains enough."""
-    causes, left = [], rows
+    explained: dict[tuple[SkewCauseName, str], int] = {}
+    left = rows
     while left:
-        best = max(
-            candidates,
-            key=lambda candidate: (
-                len(candidate.rows & left), -_ORDER.index(candidate.name), -candidate.wrong, -_hours(candidate),
-            ),
-        )  # fmt: skip
-        explained = best.rows & left
-        if len(explained) < max(1, LEAST * len(rows)):
+        best = max(candidates, key=lambda one: (len(one.rows & left), -one.order, -one.wrong, -_hours(one)))
+        theirs = best.rows & left
+        if len(theirs) < max(1, LEAST * len(rows)):
             break
-        causes.append(SkewCause(name=best.name, rows=round(len(explained) * scale), detail=best.detail))
-        left -= explained
+        explained[best.name, best.detail] = explained.get((best.name, best.detail), 0) + len(theirs)
+        left -= theirs
     if left:
-        causes.append(SkewCause(name="unknown", rows=round(len(left) * scale)))
-    return tuple(causes)
+        explained["unknown", ""] = len(left)
+    return tuple(
+        SkewCause(name=name, rows=round(count * scale), detail=detail) for (name, detail), count in explained.items()
+    )
 
 
 def _hours(candidate: _Candidate) -> int:

@@ -2,7 +2,7 @@
 
 A row that was compared is exactly one of these for a feature: the same; different (two values that are not the same);
 missing (only the offline path has a value); extra (only the log has one). Each of the last three is a mismatch, unless
-the row is stale (see ``staleness.py``).
+the row is stale (see ``other_rows.py``).
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ import duckdb
 
 from components.shared.documents.skew import DifferenceQuantiles
 from components.shared.sql import literal
+from components.skew_audit.other_rows import STALE_AFTER_US, lag_column
 from components.skew_audit.pairs import ComparedFeature
-from components.skew_audit.staleness import STALE_AFTER_US, lag_column
 
 SAME, DIFFERENT, MISSING, EXTRA = range(4)
 _QUANTILES = "[0.0, 0.05, 0.5, 0.95, 1.0]"
@@ -81,7 +81,7 @@ def count(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, *, tr
     distribution of l - o, it leaves out stale rows.
 
     Args:
-        connection: A connection with ``classified`` and ``stale``.
+        connection: A connection with ``classified`` and ``other``.
         feature: The feature.
         trust_staleness: Whether rows that look stale are; otherwise they are mismatches.
     """
@@ -106,7 +106,7 @@ def count(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, *, tr
                {numbers}
         FROM (
             SELECT {mark} AS mark, {logged} AS l, {offline} AS o, {is_stale} AND {mark} > {SAME} AS stale, {lag} AS lag
-            FROM classified LEFT JOIN stale USING (n)
+            FROM classified LEFT JOIN other USING (n)
         )
     """).fetchall()[0]
     rows, different, missing, extra, stale, longest_us, smape, quantiles = row

@@ -17,7 +17,7 @@ from components.shared.inference_log import remote
 from components.shared.inference_log.span import Span
 from components.shared.project import Project
 from components.shared.sql import identifier, literal
-from components.skew_audit import causes, comparison, pairs, staleness
+from components.skew_audit import causes, comparison, other_rows, pairs
 from components.skew_audit import logged as logged_rows
 from components.skew_audit import offline as offline_path
 from components.skew_audit.causes import FeatureCauses
@@ -91,7 +91,7 @@ def _compare(
     comparison.classify(connection, path, features)
     features = comparison.without_releases(connection, features)
     comparison.classify(connection, path, features)
-    staleness.find(connection, offline, project, features, scratch)
+    other_rows.find(connection, offline, project, features, scratch)
     named: dict[str, FeatureCauses] = {}
     if comparison.differs(connection, features):
         named = causes.name(connection, offline, project, features, scratch)

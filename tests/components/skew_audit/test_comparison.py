@@ -43,7 +43,7 @@ def counted(folder: Path, feature: ComparedFeature, logged: list[Any], offline: 
     pq.write_table(pa.table(pairs), folder / "pairs.parquet")
     with duckdb.connect() as connection:
         comparison.classify(connection, folder / "pairs.parquet", [feature])
-        connection.execute('CREATE TABLE stale (n BIGINT, "lag of view" BIGINT)')
+        connection.execute('CREATE TABLE other (n BIGINT, "lag of view" BIGINT)')
         counts = comparison.count(connection, feature, trust_staleness=True)
         assert comparison.differs(connection, [feature]) == (counts.unequal > 0)
         return counts

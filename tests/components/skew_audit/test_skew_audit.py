@@ -78,6 +78,20 @@ def test_rows_that_became_known_only_later_are_named(tmp_path):
     assert of(report, "visits").mismatches == 0
 
 
+def test_rows_that_became_known_later_for_some_people_are_named_beside_others_that_are_late(tmp_path):
+    theirs = Business()
+    theirs.readings = [
+        replace(reading, created=reading.created + timedelta(days=9)) if reading.who in ("e1", "e2", "e3") else reading
+        for reading in theirs.readings
+    ]
+    write(tmp_path / "log", asks(BUSINESS))
+
+    report = audit(tmp_path, theirs.project(tmp_path))
+
+    assert names(report, "usage") == names(report, "amount") == ["late row"]
+    assert [feature.feature for feature in report.features if feature.mismatches] == ["amount", "usage"]
+
+
 def test_another_unit_is_named_with_its_ratio(tmp_path):
     def scaled(who: str, at: datetime) -> dict[str, float | None]:
         values = BUSINESS.values(who, at)
