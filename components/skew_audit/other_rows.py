@@ -5,8 +5,8 @@ same entity:
 
 - stale: of an earlier row, which a newer one had replaced when the request came; the newest was not materialized yet.
   The state before an entity's first row, in which everything is missing, counts as an earlier one for
-  ``STALE_AFTER_US`` only: a store that is empty for longer is broken. The lag is the time for which a newer row had been
-  available. A lag of more than ``STALE_AFTER_US`` is a mismatch, whose cause is staleness.
+  ``STALE_AFTER_US`` only: a store that is empty for longer is broken. The lag is the time for which a newer row had
+  been available. A lag of more than ``STALE_AFTER_US`` is a mismatch, whose cause is staleness.
 - late: of a row from before the request that became known only after it, by the view's created timestamp.
 
 A view without a created timestamp does not say when a row became known; there, a row that arrived late looks as if it
