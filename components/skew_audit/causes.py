@@ -21,7 +21,7 @@ the feature's rows. Of equal ones, the one that was wrong least often is named; 
 comes last.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,19 +30,15 @@ import duckdb
 from components.shared.documents.monitoring import LoggedRow
 from components.shared.documents.skew import SkewCause, SkewCauseName
 from components.shared.project import Project
-from components.shared.wording import number
 from components.skew_audit import hypotheses
-from components.skew_audit.hypotheses import LATE_ROW, TIME_TO_LIVE
+from components.skew_audit.candidates import Candidate, candidates
 from components.skew_audit.offline import OfflinePath
 from components.skew_audit.other_rows import lag_column, late_column
 from components.skew_audit.pairs import ComparedFeature
 
 UNEQUAL, EQUAL = 2_000, 20_000
-VALUES = 5
-SHARE, LEAST = 0.9, 0.05
-_RATIO_TOLERANCE = 1e-3
+LEAST = 0.05
 _EXAMPLES = 3
-_BY_ROW = 1
 
 
 class FeatureCauses(NamedTuple):
@@ -50,18 +46,6 @@ class FeatureCauses(NamedTuple):
 
     causes: tuple[SkewCause, ...]
     examples: tuple[LoggedRow, ...]
-
-
-class _Candidate(NamedTuple):
-    """A cause that may be named, and the rows that it explains."""
-
-    name: SkewCauseName
-    rows: frozenset[int]
-    detail: str = ""
-    wrong: float = 0.0
-    """Rows for which it predicts another value than was logged."""
-    order: int = 0
-    """Of candidates that explain equally many rows, the one with the lowest number is named."""
 
 
 def name(
@@ -93,8 +77,8 @@ def name(
                 0
             ]
             scale = total / len(looked_at)
-            candidates = list(_candidates(connection, feature, rows / equal / scale))
-            causes = _chosen(candidates, frozenset(looked_at), scale)
+            possible = list(candidates(connection, feature, rows / equal / scale))
+            causes = _chosen(possible, frozenset(looked_at), scale)
             named[feature.name] = FeatureCauses(causes, _examples(connection, feature))
     return named
 
@@ -125,79 +109,12 @@ def _looked_at(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature) 
     return [row[0] for row in connection.execute("SELECT n FROM differing").fetchall()]
 
 
-def _candidates(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, weight: float) -> Iterator[_Candidate]:
-    """Yield every cause that may explain something; ``weight`` is that of a random row against one looked at."""
-    yield from _predicted(connection, feature, weight)
-    yield from _constants(connection, feature)
-    if feature.type == "numeric":
-        yield from _unit(connection)
-    yield _Candidate("late row", _numbers(connection, "is_late"), order=_BY_ROW)
-    yield _Candidate("staleness", _numbers(connection, "lag IS NOT NULL"), order=_BY_ROW)
-
-
-def _predicted(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature, weight: float) -> Iterator[_Candidate]:
-    value = f"predicted{feature.number}"
-    explained = dict(
-        connection.execute(
-            f"SELECT hypothesis, list(n) FROM predicted JOIN differing USING (n)"
-            f" WHERE {feature.same('logged', value)} GROUP BY hypothesis ORDER BY hypothesis DESC"
-        ).fetchall()
-    )
-    wrong = dict(
-        connection.execute(
-            f"SELECT hypothesis, count(*) FROM predicted JOIN sampled USING (n) WHERE is_random"
-            f" AND mark{feature.number} = 0 AND NOT {feature.same(value, feature.offline)} GROUP BY hypothesis"
-        ).fetchall()
-    )
-    for hypothesis, rows in explained.items():
-        errors = wrong.get(hypothesis, 0) * weight
-        is_offset = hypothesis not in (LATE_ROW, TIME_TO_LIVE)
-        if hypothesis == TIME_TO_LIVE:
-            yield _Candidate("time to live", frozenset(rows))
-        elif len(rows) >= SHARE * (len(rows) + errors) and len(rows) >= (VALUES if is_offset else 1):
-            name: SkewCauseName = "time zone" if is_offset else "late row"
-            yield _Candidate(name, frozenset(rows), f"{hypothesis:+d} h" if is_offset else "", errors)
-
-
-def _constants(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature) -> Iterator[_Candidate]:
-    values = connection.execute(
-        "SELECT logged, list(n) FROM differing WHERE offline IS NULL GROUP BY logged ORDER BY count(*) DESC, logged"
-    ).fetchall()
-    without = sum(len(rows) for _, rows in values)
-    for value, rows in values:
-        if feature.type != "categorical" and value == 0:
-            yield _Candidate("null to 0", frozenset(rows))
-        elif len(rows) >= max(VALUES, SHARE * without):
-            yield _Candidate("null to constant", frozenset(rows), value if isinstance(value, str) else number(value))
-
-
-def _unit(connection: duckdb.DuckDBPyConnection) -> Iterator[_Candidate]:
-    """Take the most frequent ratio, rounded to three digits, then the rows near the median of those."""
-    ratio = "logged / offline"
-    row = connection.execute(f"""
-        SELECT median(ratio) FROM (SELECT {ratio} AS ratio FROM differing WHERE mark = 1 AND offline <> 0)
-        WHERE isfinite(ratio) AND ratio <> 0
-        GROUP BY round(ratio / pow(10, floor(log10(abs(ratio)))), 2), floor(log10(abs(ratio))), sign(ratio)
-        ORDER BY count(*) DESC, 1 LIMIT 1
-    """).fetchone()
-    if row is None or abs(row[0] - 1) < 10 * _RATIO_TOLERANCE:
-        return
-    near = f"mark = 1 AND offline <> 0 AND abs({ratio} - {row[0]!r}) <= {_RATIO_TOLERANCE} * abs({row[0]!r})"
-    [values] = connection.execute(f"SELECT count(DISTINCT offline) FROM differing WHERE {near}").fetchall()[0]
-    if values >= VALUES:
-        yield _Candidate("unit", _numbers(connection, near), f"x {row[0]:.4g}")
-
-
-def _numbers(connection: duckdb.DuckDBPyConnection, condition: str) -> frozenset[int]:
-    return frozenset(row[0] for row in connection.execute(f"SELECT n FROM differing WHERE {condition}").fetchall())
-
-
-def _chosen(candidates: Sequence[_Candidate], rows: frozenset[int], scale: float) -> tuple[SkewCause, ...]:
+def _chosen(possible: Sequence[Candidate], rows: frozenset[int], scale: float) -> tuple[SkewCause, ...]:
     """Choose the cause that explains most rows, then of what is left, until none explains enough."""
     explained: dict[tuple[SkewCauseName, str], int] = {}
     left = rows
     while left:
-        best = max(candidates, key=lambda one: (len(one.rows & left), -one.order, -one.wrong, -_hours(one)))
+        best = max(possible, key=lambda candidate: _rank(candidate, left))
         theirs = best.rows & left
         if len(theirs) < max(1, LEAST * len(rows)):
             break
@@ -210,8 +127,10 @@ def _chosen(candidates: Sequence[_Candidate], rows: frozenset[int], scale: float
     )
 
 
-def _hours(candidate: _Candidate) -> int:
-    return abs(int(candidate.detail.removesuffix(" h"))) if candidate.name == "time zone" else 0
+def _rank(candidate: Candidate, left: frozenset[int]) -> tuple[float, ...]:
+    """Return what is larger for a better cause; the offset of a time zone is as small as possible."""
+    hours = abs(int(candidate.detail.removesuffix(" h"))) if candidate.name == "time zone" else 0
+    return len(candidate.rows & left), -candidate.order, -candidate.wrong, -hours
 
 
 def _examples(connection: duckdb.DuckDBPyConnection, feature: ComparedFeature) -> tuple[LoggedRow, ...]:

@@ -168,16 +168,16 @@ def _asked(
     files = [literal(str(repo / view.path)) for view in views]
     existing = " UNION ".join(f"SELECT {quoted(project.entity)} AS entity FROM read_parquet({file})" for file in files)
     connection.execute(f"CREATE TABLE _existing AS {existing}")
-    is_known = "entity IN (SELECT entity FROM _existing)"
+    is_in_view = "entity IN (SELECT entity FROM _existing)"
     is_reached = "true" if until is None else f"event_time <= {literal(until.isoformat())}::TIMESTAMP"
     connection.execute(
-        f"COPY (SELECT * FROM _logged WHERE {is_known} AND {is_reached} ORDER BY n)"
+        f"COPY (SELECT * FROM _logged WHERE {is_in_view} AND {is_reached} ORDER BY n)"
         f" TO {literal(str(target))} (FORMAT parquet)"
     )
     rows, unknown, newest = connection.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE ({is_known}) IS NOT TRUE), max(event_time) FROM _logged"
+        f"SELECT count(*), count(*) FILTER (WHERE ({is_in_view}) IS NOT TRUE), max(event_time) FROM _logged"
     ).fetchall()[0]
-    after = labeled.number(connection, f"SELECT count(*) FROM _logged WHERE {is_known} AND NOT {is_reached}")
+    after = labeled.number(connection, f"SELECT count(*) FROM _logged WHERE {is_in_view} AND NOT {is_reached}")
     if unknown == rows:
         example = connection.execute("SELECT entity FROM _examples LIMIT 1").fetchall()
         shown = f" (such as {example[0][0]!r})" if example else ""

@@ -81,10 +81,10 @@ def write(
             answers = offline.features(rows.select(["entity", "event_time"]).to_pandas())
             exact = {name: is_exact(answers, name) for name in numbers}
             logged = typed(rows, project, {name: RECEIVED + name for name in numbers}, "of the log")
-            known = typed(answers, project, {name: name for name in numbers}, "of the feature service")
+            offline_values = typed(answers, project, {name: name for name in numbers}, "of the feature service")
             columns = {name: rows[name] for name in IDENTITY}
             columns |= {f"{LOGGED}{number}": logged[name] for name, number in numbers.items()}
-            columns |= {f"{OFFLINE}{number}": known[name] for name, number in numbers.items()}
+            columns |= {f"{OFFLINE}{number}": offline_values[name] for name, number in numbers.items()}
             pairs = pa.table(columns)
             writer = writer or pq.ParquetWriter(target, pairs.schema, compression="zstd")
             writer.write_table(pairs)
