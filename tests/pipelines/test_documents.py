@@ -155,7 +155,7 @@ def test_a_run_of_version_0_is_shown(tmp_path):
 
     documents = vars(report_documents.read(paths))
     # A training run that released a version has none of these.
-    others = {"advice", "materialization", "window", "drift", "performance", "decision", "skew"}
+    others = {"advice", "materialization", "window", "drift", "performance", "decision", "cadence", "skew"}
     assert {name for name, document in documents.items() if document is None} == others
     for text in ("Version 1 was released", "0.797", "2,219 EUR", "true positive rate", "data_change = missing"):
         assert text in page
