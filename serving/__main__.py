@@ -3,6 +3,7 @@
 On a laptop: ``python -m serving --endpoint DIR --port N --grpc-port N``; the folder names the releases.
 In a pod: ``python -m serving --model-dir /mnt/models --name NAME --host 0.0.0.0 --port 8080 --grpc-port 8081
 --authenticated-by gateway``.
+On Vertex AI: its variables ``AIP_*`` name the port, two more routes, and the model package in a bucket.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import logging
 import os
 import secrets
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,7 @@ from serving.server_log import ServerLog
 if TYPE_CHECKING:
     from serving.exchange import Exchange
     from serving.server import Listening
+    from serving.vertex import VertexContainer
 
 
 _SHIPPED_SEGMENT_S = 1.0
@@ -30,14 +34,16 @@ _SHIPPED_SEGMENT_S = 1.0
 
 def main() -> int:
     """Serve until the process is asked to end; return the exit code."""
-    arguments = _parser().parse_args()
+    arguments = _parser(has_package=bool(os.environ.get("AIP_STORAGE_URI"))).parse_args()
     open_inference.import_alone()
     try:
         _log_to(arguments.server_log)
         if arguments.endpoint:
             _serve_endpoint(arguments)
         else:
-            _serve_package(arguments)
+            from serving.vertex import VertexContainer
+
+            _serve_package(arguments, VertexContainer.read(os.environ))
     except PerennialError as reason:
         return _say(reason)
     except OSError as error:
@@ -89,7 +95,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         server.run(rollout.settle, rollout.follow, announce)
 
 
-def _serve_package(arguments: argparse.Namespace) -> None:
+def _serve_package(arguments: argparse.Namespace, vertex: "VertexContainer | None") -> None:
     from components.shared.files import sha256
     from components.shared.package.integrity import MANIFEST
     from serving.exchange import Exchange
@@ -101,10 +107,8 @@ def _serve_package(arguments: argparse.Namespace) -> None:
     served = Served()
 
     async def settle() -> None:
-        version = arguments.version or sha256(arguments.model_dir / MANIFEST)[:12]
-        release = ServedRelease(
-            arguments.model_dir, arguments.name, version, arguments.manifest_sha256, arguments.signed_by
-        )
+        version = arguments.version or sha256(package / MANIFEST)[:12]
+        release = ServedRelease(package, arguments.name, version, arguments.manifest_sha256, arguments.signed_by)
         release.warm()
         served.loaded[version] = release
         served.activate(release)
@@ -113,8 +117,25 @@ def _serve_package(arguments: argparse.Namespace) -> None:
     exchange.exploration = Exploration(dict(arguments.explore))
     _admit(exchange, arguments)
     _log_requests(exchange, arguments)
-    server = ModelServerProcess(exchange, _listening(arguments), owned=arguments.owned)
-    server.run(settle)
+    server = ModelServerProcess(exchange, _listening(arguments, vertex), owned=arguments.owned)
+    with _package(arguments, vertex) as package:
+        server.run(settle)
+
+
+@contextlib.contextmanager
+def _package(arguments: argparse.Namespace, vertex: "VertexContainer | None") -> Iterator[Path]:
+    """Give the folder of the model package; one in a bucket is copied into a temporary folder."""
+    if vertex is None or vertex.storage_uri is None:
+        yield arguments.model_dir
+        return
+    from serving import cloud_storage
+
+    # Google's own libraries find an emulator by this variable.
+    origin = os.environ.get("STORAGE_EMULATOR_HOST") or cloud_storage.ORIGIN
+    with tempfile.TemporaryDirectory() as scratch:
+        package = Path(scratch) / "package"
+        cloud_storage.copy_folder(vertex.storage_uri, package, cloud_storage.open_session(), origin)
+        yield package
 
 
 def _admit(exchange: "Exchange", arguments: argparse.Namespace) -> str | None:
@@ -137,12 +158,13 @@ def _admit(exchange: "Exchange", arguments: argparse.Namespace) -> str | None:
     return key
 
 
-def _listening(arguments: argparse.Namespace) -> "Listening":
+def _listening(arguments: argparse.Namespace, vertex: "VertexContainer | None" = None) -> "Listening":
     from serving.connection import ConnectionLimits, affordable_connections
     from serving.server import Listening
 
     limits = ConnectionLimits(connections=affordable_connections(), per_client=arguments.connections_per_client)
-    return Listening(arguments.host, arguments.port, arguments.grpc_port, arguments.metrics_port, limits)
+    port, routes = (arguments.port, None) if vertex is None else (vertex.port, vertex.routes)
+    return Listening(arguments.host, port, arguments.grpc_port, arguments.metrics_port, limits, routes)
 
 
 def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
@@ -165,9 +187,10 @@ def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
         exchange.log = CollectedLog(log, Shipper(arguments.log_dir, arguments.log_collector, arguments.name))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, has_package: bool = False) -> argparse.ArgumentParser:
+    """Describe the options; a model package in a bucket, which the environment names, replaces ``--model-dir``."""
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, allow_abbrev=False)
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group(required=not has_package)
     source.add_argument("--endpoint", type=Path, help="folder that names the releases")
     source.add_argument("--model-dir", type=Path, help="one model package, served as it is")
     parser.add_argument("--name", default="model", help="name of the model of --model-dir")

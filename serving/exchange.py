@@ -50,7 +50,7 @@ ContentOut = TypeVar("ContentOut", covariant=True)
 class RequestHead(NamedTuple):
     """What is known of a request before its body is read; ``explains`` says that it asks for contributions.
 
-    ``protocol`` is "v1", "v2" or "grpc", or "http" if the request did not get as far; ``request_id`` comes
+    ``protocol`` is "v1", "v2", "vertex" or "grpc", or "http" if the request did not get as far; ``request_id`` comes
     from a header, None if there is none. ``started_s`` is when it began, by the exchange's timer.
     """
 

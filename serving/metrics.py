@@ -16,7 +16,7 @@ LATENCY_EDGES_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 75, 100, 150, 200, 300, 
 
 REQUESTS = Counter(
     "perennial_requests",
-    "Inference requests by protocol (v1, v2, grpc, http) and HTTP status, also over gRPC.",
+    "Inference requests by protocol (v1, v2, vertex, grpc, http) and HTTP status, also over gRPC.",
     ["model_name", "protocol", "status"],
 )
 ERRORS = Counter("perennial_request_errors", "Refused or failed requests by reason.", ["model_name", "reason"])

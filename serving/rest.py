@@ -18,6 +18,8 @@ from serving.refusal import RequestRefused, short
 from serving.rest_content import RestContent
 from serving.v1 import V1Body
 from serving.v2 import V2Body
+from serving.vertex import PROTOCOL as VERTEX
+from serving.vertex import VertexBody, VertexRoutes
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -64,9 +66,11 @@ class Question(NamedTuple):
     is_open: bool = False
 
 
-def _questions(information: Information) -> tuple[Question, ...]:
+def _questions(information: Information, health: str | None) -> tuple[Question, ...]:
     """Return the routes other than predictions; the groups of a path are the arguments of its answer."""
+    further = () if health is None else ((re.escape(health), information.ready, True),)
     routes = (
+        *further,
         (r"/", information.alive, True),
         (r"/v2/health/live", information.live, True),
         (r"/v2/health/ready", information.ready, True),
@@ -88,19 +92,21 @@ class RestRoutes:
     Args:
         exchange: Answers the predictions.
         information: Answers everything else.
+        vertex: The routes that Vertex AI calls, if it runs this server.
     """
 
-    def __init__(self, exchange: Exchange, information: Information) -> None:
+    def __init__(self, exchange: Exchange, information: Information, vertex: VertexRoutes | None = None) -> None:
         self._exchange = exchange
         self._served = exchange.served
-        self._questions = _questions(information)
+        self._vertex = vertex
+        self._questions = _questions(information, None if vertex is None else vertex.health)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._exchange.ending.noticed():
             send = _closing(send)
         path: str = scope["path"]
-        inference = _inference(path)
+        inference = self._inference(path)
         asked = None if inference else self._asked(path)
         is_probe = asked is not None and asked[0].is_open and scope["method"] in _READING
         admission = self._exchange.admission
@@ -117,6 +123,12 @@ class RestRoutes:
             await _inform(asked, scope, send)
         else:
             await _send(send, 404, _error(f"there is nothing at {short(path)}; /openapi.json lists the routes."))
+
+    def _inference(self, path: str) -> _Inference | None:
+        """Return what a path of an inference says, None of another path; on Vertex AI's, the one model is meant."""
+        if self._vertex is not None and path == self._vertex.predict:
+            return _Inference(VERTEX, self._served.name, None, False)
+        return _inference(path)
 
     def _asked(self, path: str) -> tuple[Question, re.Match[str]] | None:
         for question in self._questions:
@@ -168,6 +180,8 @@ class RestRoutes:
                 head = head._replace(size_bytes=len(body))
             if head.protocol == "v1":
                 return await self._exchange.answer(head, partial(V1Body, body))
+            if head.protocol == VERTEX:
+                return await self._exchange.answer(head, partial(VertexBody, body))
             return await self._exchange.answer(head, partial(V2Body, body, json_length, explains=head.explains))
 
 

@@ -27,6 +27,7 @@ from serving.connection import ConnectionGuard, ConnectionLimits, GuardedConnect
 from serving.exchange import Exchange
 from serving.information import Information
 from serving.rest import RestRoutes
+from serving.vertex import VertexRoutes
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Listening:
         grpc_port: Of gRPC; 0 for any free one, None for no gRPC.
         metrics_port: Of the metrics; None tells them on REST's port.
         limits: What a client may do before a route answers it.
+        vertex: The routes that Vertex AI calls, if it runs this server.
     """
 
     host: str
@@ -59,6 +61,7 @@ class Listening:
     grpc_port: int | None = None
     metrics_port: int | None = None
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    vertex: VertexRoutes | None = None
 
 
 class RestServer:
@@ -73,7 +76,7 @@ class RestServer:
         self._exchange = exchange
         guard = ConnectionGuard(listening.limits, lambda refusal: exchange.refuse(exchange.head("http"), refusal))
         self._config = uvicorn.Config(
-            RestRoutes(exchange, Information(exchange, has_metrics=listening.metrics_port is None)),
+            RestRoutes(exchange, Information(exchange, has_metrics=listening.metrics_port is None), listening.vertex),
             http=functools.partial(GuardedConnection, guard),  # type: ignore[arg-type] # whatever returns a protocol
             ws="none",
             lifespan="off",

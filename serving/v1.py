@@ -69,14 +69,9 @@ class V1Body:
 
     def encode(self, scored: ScoredRequest) -> RestContent:
         """Write the answer as JSON."""
-        document = _described(scored)
-        if scored.contributions is not None:
-            for prediction, explained in zip(document["predictions"], explanation.objects(scored), strict=True):
-                prediction.update(explained)
-        if scored.regions is not None:
-            for prediction, region in zip(document["predictions"], interval.objects(scored), strict=True):
-                prediction.update(region)
-        return RestContent(orjson.dumps(document))
+        release = scored.release
+        document = {"model_name": release.name, "model_version": release.version, **release.labels}
+        return RestContent(orjson.dumps(document | {"predictions": predictions(scored)}))
 
 
 def _transposed(instances: list[Any], signature: Signature) -> dict[str, Column]:
@@ -99,17 +94,20 @@ def _transposed(instances: list[Any], signature: Signature) -> dict[str, Column]
     raise AssertionError("rows with other features than the signature's were not refused")
 
 
-def _described(scored: ScoredRequest) -> dict[str, Any]:
+def predictions(scored: ScoredRequest) -> list[dict[str, Any]]:
+    """Return one object per row: score, decision, features out of vocabulary, and what was asked for besides."""
     unseen: Iterable[list[str]] = itertools.repeat([])
     if scored.encoded.unseen:
         unseen = scored.encoded.unseen_by_row()
     decisions: Iterable[Any] = scored.answered or itertools.repeat(None)
-    return {
-        "model_name": scored.release.name,
-        "model_version": scored.release.version,
-        **scored.release.labels,
-        "predictions": [
-            {"score": score, "decision": decision, "out_of_vocabulary": names}
-            for score, decision, names in zip(scored.scores.tolist(), decisions, unseen, strict=False)
-        ],
-    }
+    rows = [
+        {"score": score, "decision": decision, "out_of_vocabulary": names}
+        for score, decision, names in zip(scored.scores.tolist(), decisions, unseen, strict=False)
+    ]
+    if scored.contributions is not None:
+        for row, explained in zip(rows, explanation.objects(scored), strict=True):
+            row.update(explained)
+    if scored.regions is not None:
+        for row, region in zip(rows, interval.objects(scored), strict=True):
+            row.update(region)
+    return rows

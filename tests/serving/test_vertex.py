@@ -1,0 +1,240 @@
+"""In a container of Vertex AI, the server takes its port, its routes and its model from the environment."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from components.shared import inference, polling
+from components.shared.errors import InputError, StepFailed
+from serving import cloud_storage
+from serving.vertex import VertexContainer, VertexRoutes
+from tests.serving import tiny
+from tests.serving.conftest import ROOT
+
+TOKEN = "a-token-of-the-container"
+VARIABLES = {
+    "AIP_HTTP_PORT": "8080", "AIP_HEALTH_ROUTE": "/ping", "AIP_PREDICT_ROUTE": "/score",
+    "AIP_STORAGE_URI": "gs://copies/models/tiny",
+}  # fmt: skip
+
+
+class Google:
+    """Cloud Storage with a page of two names, and the metadata server that gives the container's token."""
+
+    def __init__(self) -> None:
+        self.renew({})
+        google = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, content = google.answer(self.path, dict(self.headers))
+                self.send_response(status)
+                self.send_header("Metadata-Flavor", "Google")
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Type", "application/json" if content[:1] == b"{" else "text/plain")
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def renew(self, objects: dict[str, bytes]) -> None:
+        self.objects, self.busy, self.forbidden = objects, 0, False
+
+    def answer(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        address = urlsplit(path)
+        if not address.path.startswith("/storage"):
+            assert headers.get("Metadata-Flavor", headers.get("metadata-flavor")) == "Google"
+            if address.path.endswith("/token"):
+                return 200, json.dumps({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}).encode()
+            if address.path.endswith("/project-id"):
+                return 200, b"my-project"
+            return 200, json.dumps({"email": "models@my-project", "scopes": [], "aliases": ["default"]}).encode()
+        if headers.get("Authorization", headers.get("authorization")) != f"Bearer {TOKEN}" or self.forbidden:
+            return 403, b"{}"
+        if self.busy:
+            self.busy -= 1
+            return 503, b"{}"
+        query, parts = parse_qs(address.query), address.path.split("/")
+        assert parts[:5] == ["", "storage", "v1", "b", "copies"] and parts[5] == "o"
+        if len(parts) == 7:
+            assert query == {"alt": ["media"]}
+            return 200, self.objects[unquote(parts[6])]
+        names = sorted(name for name in self.objects if name.startswith(query["prefix"][0]))
+        begin = int(query.get("pageToken", ["0"])[0])
+        page: dict[str, Any] = {"items": [{"name": name} for name in names[begin : begin + 2]]}
+        if begin + 2 < len(names):
+            page["nextPageToken"] = str(begin + 2)
+        return 200, json.dumps(page).encode()
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "GCE_METADATA_HOST": self.host, "GCE_METADATA_IP": self.host, "GCE_METADATA_ROOT": self.host,
+            "STORAGE_EMULATOR_HOST": f"http://{self.host}",
+        }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def google_server() -> Iterator[Google]:
+    """One server for all tests: Google's library reads once in a process where the metadata server is."""
+    google = Google()
+    yield google
+    google.server.shutdown()
+    google.server.server_close()
+
+
+@pytest.fixture
+def google(google_server: Google, tmp_path: Path) -> Google:
+    package = tiny.package(tmp_path / "model")
+    files = {f"models/tiny/{file.name}": file.read_bytes() for file in package.iterdir()}
+    google_server.renew(files | {"models/tiny/": b"", "models/tiny-2/model.json": b"of another model"})
+    return google_server
+
+
+@pytest.fixture
+def here(google: Google, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Google:
+    """This process has the container's credentials."""
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    for name, value in google.environment().items():
+        monkeypatch.setenv(name, value)
+    return google
+
+
+@contextmanager
+def container(google: Google, tmp_path: Path, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = os.environ | google.environment() | VARIABLES | {"AIP_HTTP_PORT": str(port), "CLOUDSDK_CONFIG": str(tmp_path)}
+    env.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
+    options = ["--name", tiny.NAME, "--version", "7", "--authenticated-by", "Vertex AI"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving", *options], cwd=ROOT, env=env | variables, text=True, stderr=subprocess.PIPE
+    )
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return inference.call(url, "/ping", timeout_s=20)[0] == 200
+    except StepFailed:
+        return False
+
+
+def test_a_container_serves_the_package_of_the_bucket_on_the_routes_that_vertex_calls(google, tmp_path):
+    rows = [dict(row) for row in tiny.SAMPLE]
+    with container(google, tmp_path) as (url, _):
+        assert polling.within(lambda: is_ready(url), 30, 0.1)
+        status, answer = inference.call(url, "/score", body=json.dumps({"instances": rows}).encode())
+        known = inference.predict(url, tiny.NAME, rows)
+        asked = {"instances": rows, "parameters": {"entity": ["a", "b", "c"], "event_time": "2026-01-01T00:00:00Z"}}
+        with_parameters = inference.call(url, "/score", body=json.dumps(asked).encode())
+        refused = inference.call(url, "/score", body=json.dumps(asked | {"parameters": {"color": 1}}).encode())
+        method = inference.call(url, "/score")[0]
+        _, counted = inference.call(url, f"/v2/models/{tiny.NAME}")
+
+    assert status == 200
+    assert [row["score"] for row in answer["predictions"]] == pytest.approx([tiny.score(row) for row in tiny.SAMPLE])
+    assert answer == {"predictions": known["predictions"]}
+    assert with_parameters == (200, answer)
+    assert refused[0] == 400 and "the parameter 'color' is unknown; expected some of ['entity'" in refused[1]["error"]
+    assert (method, known["model_version"], counted["versions"]) == (405, "7", ["7"])
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'{"instances": [], "parameters": []}', "'parameters' is not an object"),
+        (b'{"instances": [], "entity": "a", "parameters": {"entity": "b"}}', "'entity' is given twice"),
+        (b'{"instances": [{"usage": 1, "active": true, "plan": null, "plan": "a"}], "parameters": {}}', "twice in one"),
+        (b'{"parameters": null}', "has no 'instances'"),
+        (b'{"instances": [{"usage": 1}]}', "row 0"),
+    ],
+)
+def test_what_the_protocol_forbids_is_refused_in_a_sentence(google, tmp_path, body, sentence):
+    with container(google, tmp_path) as (url, _):
+        assert polling.within(lambda: is_ready(url), 30, 0.1)
+        status, answer = inference.call(url, "/score", body=body)
+
+    assert status == 400
+    assert sentence in answer["error"]
+
+
+def test_a_container_whose_package_was_altered_does_not_start(google, tmp_path):
+    google.objects["models/tiny/model.onnx"] += b"more"
+    with container(google, tmp_path) as (_, process):
+        _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 5
+    assert "model.onnx" in error
+
+
+def test_a_package_is_copied_page_by_page_also_from_a_busy_server(here, tmp_path):
+    here.busy = 2
+    cloud_storage.copy_folder(
+        "gs://copies/models/tiny/", tmp_path / "copy", cloud_storage.open_session(), _origin(here)
+    )
+
+    copied = {file.name: file.read_bytes() for file in (tmp_path / "copy").iterdir()}
+    assert copied == {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
+
+
+def test_what_cannot_be_read_is_named_with_what_to_do(here, tmp_path):
+    session = cloud_storage.open_session()
+    with pytest.raises(StepFailed, match=r"no model package at gs://copies/other; upload the model again"):
+        cloud_storage.copy_folder("gs://copies/other", tmp_path / "copy", session, _origin(here))
+    with pytest.raises(InputError, match=r"is at 's3://a/b'; expected gs://bucket/prefix"):
+        cloud_storage.copy_folder("s3://a/b", tmp_path / "copy", session, _origin(here))
+    here.objects["models/tiny/../../out"] = b"x"
+    with pytest.raises(InputError, match="leads out of the folder"):
+        cloud_storage.copy_folder("gs://copies/models/tiny", tmp_path / "copy", session, _origin(here))
+    here.forbidden = True
+    with pytest.raises(StepFailed, match=r"cannot be read \(403 .*service account may read it"):
+        cloud_storage.copy_folder("gs://copies/models/tiny", tmp_path / "copy", session, _origin(here))
+
+
+def test_the_variables_are_read_once_and_outside_of_vertex_nothing_changes():
+    assert VertexContainer.read({"AIP_STORAGE_URI": "gs://a/b"}) is None
+    assert VertexContainer.read(VARIABLES) == VertexContainer(
+        8080, VertexRoutes("/ping", "/score"), "gs://copies/models/tiny"
+    )
+    assert VertexContainer.read(VARIABLES | {"AIP_STORAGE_URI": ""}) == VertexContainer(
+        8080, VertexRoutes("/ping", "/score"), None
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT is 'http'; expected a port"),
+        ({"AIP_PREDICT_ROUTE": ""}, "AIP_PREDICT_ROUTE is ''; expected a path"),
+        ({"AIP_PREDICT_ROUTE": "/ping"}, "both '/ping'; expected two routes"),
+        ({"AIP_STORAGE_URI": "/mnt/models"}, "expected gs://bucket/prefix"),
+    ],
+)
+def test_an_invalid_variable_is_named(change, sentence):
+    with pytest.raises(InputError, match=sentence):
+        VertexContainer.read(VARIABLES | change)
+
+
+def _origin(google: Google) -> str:
+    return f"http://{google.host}"
