@@ -128,13 +128,14 @@ def _package(arguments: argparse.Namespace, vertex: "VertexContainer | None") ->
     if vertex is None or vertex.storage_uri is None:
         yield arguments.model_dir
         return
-    from serving import cloud_storage
+    from components.shared import cloud_storage
 
     # Google's own libraries find an emulator by this variable.
     origin = os.environ.get("STORAGE_EMULATOR_HOST") or cloud_storage.ORIGIN
+    storage = cloud_storage.CloudStorage(cloud_storage.open_session(cloud_storage.READ), origin)
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "package"
-        cloud_storage.copy_folder(vertex.storage_uri, package, cloud_storage.open_session(), origin)
+        storage.copy_from(vertex.storage_uri, package)
         yield package
 
 

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from components.shared import inference, polling
+from components.shared import cloud_storage, inference, polling
+from components.shared.cloud_storage import CloudStorage
 from components.shared.errors import InputError, StepFailed
-from serving import cloud_storage
 from serving.vertex import VertexContainer, VertexRoutes
 from tests.serving import tiny
 from tests.serving.conftest import ROOT
@@ -190,26 +190,24 @@ def test_a_container_whose_package_was_altered_does_not_start(google, tmp_path):
 
 def test_a_package_is_copied_page_by_page_also_from_a_busy_server(here, tmp_path):
     here.busy = 2
-    cloud_storage.copy_folder(
-        "gs://copies/models/tiny/", tmp_path / "copy", cloud_storage.open_session(), _origin(here)
-    )
+    _storage(here).copy_from("gs://copies/models/tiny/", tmp_path / "copy")
 
     copied = {file.name: file.read_bytes() for file in (tmp_path / "copy").iterdir()}
     assert copied == {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
 
 
 def test_what_cannot_be_read_is_named_with_what_to_do(here, tmp_path):
-    session = cloud_storage.open_session()
-    with pytest.raises(StepFailed, match=r"no model package at gs://copies/other; upload the model again"):
-        cloud_storage.copy_folder("gs://copies/other", tmp_path / "copy", session, _origin(here))
-    with pytest.raises(InputError, match=r"is at 's3://a/b'; expected gs://bucket/prefix"):
-        cloud_storage.copy_folder("s3://a/b", tmp_path / "copy", session, _origin(here))
+    storage = _storage(here)
+    with pytest.raises(StepFailed, match=r"no object below gs://copies/other; upload the model again"):
+        storage.copy_from("gs://copies/other", tmp_path / "copy")
+    with pytest.raises(InputError, match=r"is 's3://a/b'; expected gs://bucket/path"):
+        storage.copy_from("s3://a/b", tmp_path / "copy")
     here.objects["models/tiny/../../out"] = b"x"
     with pytest.raises(InputError, match="leads out of the folder"):
-        cloud_storage.copy_folder("gs://copies/models/tiny", tmp_path / "copy", session, _origin(here))
+        storage.copy_from("gs://copies/models/tiny", tmp_path / "copy")
     here.forbidden = True
-    with pytest.raises(StepFailed, match=r"cannot be read \(403 .*service account may read it"):
-        cloud_storage.copy_folder("gs://copies/models/tiny", tmp_path / "copy", session, _origin(here))
+    with pytest.raises(StepFailed, match=r"did not read gs://copies/models/tiny \(403 .*account in use may do that"):
+        storage.copy_from("gs://copies/models/tiny", tmp_path / "copy")
 
 
 def test_the_variables_are_read_once_and_outside_of_vertex_nothing_changes():
@@ -236,5 +234,5 @@ def test_an_invalid_variable_is_named(change, sentence):
         VertexContainer.read(VARIABLES | change)
 
 
-def _origin(google: Google) -> str:
-    return f"http://{google.host}"
+def _storage(google: Google) -> CloudStorage:
+    return CloudStorage(cloud_storage.open_session(cloud_storage.READ), f"http://{google.host}")
