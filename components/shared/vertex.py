@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from components.shared.errors import InputError, PerennialError, StepFailed
@@ -33,6 +33,8 @@ class Connection:
         self.parent = f"projects/{project}/locations/{region}"
         self.host = api_endpoint or f"{region}-aiplatform.googleapis.com"
         self.credentials = self._credentials()
+        self.guard: Callable[[], None] = lambda: None
+        """Called before each request; raises where this process may go on no longer."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Connection:
         from google.api_core.exceptions import GoogleAPICallError, RetryError
         from google.auth.exceptions import GoogleAuthError
 
+        self.guard()
         try:
             yield
         except RetryError as error:
@@ -72,7 +75,7 @@ class Connection:
         """Return why a long-running operation failed, from its ``google.rpc.Status``."""
         from google.api_core import exceptions
 
-        error = exceptions.from_grpc_status(status.code, status.message)
+        error: Any = exceptions.from_grpc_status(status.code, status.message)  # type: ignore[no-untyped-call]
         return StepFailed(str(self._refused(error, what)))
 
     def link(self, path: str) -> str:

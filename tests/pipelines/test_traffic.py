@@ -1,4 +1,7 @@
-"""Every kind of endpoint keeps the promises of ``Traffic``: a folder, a canary, two services behind a route of ours."""
+"""Every kind of endpoint keeps the promises of ``Traffic``.
+
+A folder, a canary, two services behind a route of ours, and an endpoint of Vertex AI.
+"""
 
 import subprocess
 from collections import Counter
@@ -32,6 +35,9 @@ from tests.components.deployment import kserve_double as double
 from tests.components.deployment.conftest import kubeconfig, models, no_other_kserve  # noqa: F401 - fixtures
 from tests.components.deployment.kserve_double import Behaviour
 from tests.components.deployment.kserve_place import PACE, SCORES, Place
+from tests.pipelines.vertex.conftest import vertex_server  # noqa: F401 - a fixture
+from tests.pipelines.vertex.double import Server
+from tests.pipelines.vertex.vertex_place import VertexPlace
 
 SERVED = "tiny"
 LOCAL_PACE = Pace(start_s=30, route_s=10, poll_s=0.02)
@@ -141,10 +147,25 @@ def cluster_endpoint(config_path: str, registered: Any, behaviour: Behaviour) ->
         place.gateway.end()
 
 
-@pytest.fixture(params=["folder", "canary", "two services"])
+@contextmanager
+def vertex_endpoint(server: Server, registered: Any) -> Iterator[Endpoint]:
+    with VertexPlace(server, registered) as place:
+
+        def public_version() -> str | None:
+            return place.double.choose(place.endpoint)[0]
+
+        def traffic_of(version: str) -> Traffic:
+            return place.release(version).traffic
+
+        yield Endpoint(traffic_of, place.sample, registered.plans.__getitem__, public_version, mirrors=False)
+
+
+@pytest.fixture(params=["folder", "canary", "two services", "vertex"])
 def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Endpoint]:
     if request.param == "folder":
         opened = folder_endpoint(request.getfixturevalue("server"), request.getfixturevalue("package"), tmp_path)
+    elif request.param == "vertex":
+        opened = vertex_endpoint(request.getfixturevalue("vertex_server"), request.getfixturevalue("models"))
     else:
         request.getfixturevalue("no_other_kserve")
         behaviour = Behaviour(routes_canaries=request.param == "canary")

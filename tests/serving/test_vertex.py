@@ -5,13 +5,9 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -19,87 +15,26 @@ from components.shared import cloud_storage, inference, polling
 from components.shared.cloud_storage import CloudStorage
 from components.shared.errors import InputError, StepFailed
 from serving.vertex import VertexContainer, VertexRoutes
+from tests.cloud_storage_double import CloudStorageDouble
 from tests.serving import tiny
 from tests.serving.conftest import ROOT
 
-TOKEN = "a-token-of-the-container"
 VARIABLES = {
     "AIP_HTTP_PORT": "8080", "AIP_HEALTH_ROUTE": "/ping", "AIP_PREDICT_ROUTE": "/score",
     "AIP_STORAGE_URI": "gs://copies/models/tiny",
 }  # fmt: skip
 
 
-class Google:
-    """Cloud Storage with a page of two names, and the metadata server that gives the container's token."""
-
-    def __init__(self) -> None:
-        self.renew({})
-        google = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, content = google.answer(self.path, dict(self.headers))
-                self.send_response(status)
-                self.send_header("Metadata-Flavor", "Google")
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("Content-Type", "application/json" if content[:1] == b"{" else "text/plain")
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def renew(self, objects: dict[str, bytes]) -> None:
-        self.objects, self.busy, self.forbidden = objects, 0, False
-
-    def answer(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
-        address = urlsplit(path)
-        if not address.path.startswith("/storage"):
-            assert headers.get("Metadata-Flavor", headers.get("metadata-flavor")) == "Google"
-            if address.path.endswith("/token"):
-                return 200, json.dumps({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}).encode()
-            if address.path.endswith("/project-id"):
-                return 200, b"my-project"
-            return 200, json.dumps({"email": "models@my-project", "scopes": [], "aliases": ["default"]}).encode()
-        if headers.get("Authorization", headers.get("authorization")) != f"Bearer {TOKEN}" or self.forbidden:
-            return 403, b"{}"
-        if self.busy:
-            self.busy -= 1
-            return 503, b"{}"
-        query, parts = parse_qs(address.query), address.path.split("/")
-        assert parts[:5] == ["", "storage", "v1", "b", "copies"] and parts[5] == "o"
-        if len(parts) == 7:
-            assert query == {"alt": ["media"]}
-            return 200, self.objects[unquote(parts[6])]
-        names = sorted(name for name in self.objects if name.startswith(query["prefix"][0]))
-        begin = int(query.get("pageToken", ["0"])[0])
-        page: dict[str, Any] = {"items": [{"name": name} for name in names[begin : begin + 2]]}
-        if begin + 2 < len(names):
-            page["nextPageToken"] = str(begin + 2)
-        return 200, json.dumps(page).encode()
-
-    def environment(self) -> dict[str, str]:
-        return {
-            "GCE_METADATA_HOST": self.host, "GCE_METADATA_IP": self.host, "GCE_METADATA_ROOT": self.host,
-            "STORAGE_EMULATOR_HOST": f"http://{self.host}",
-        }  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def google_server() -> Iterator[Google]:
+def google_server() -> Iterator[CloudStorageDouble]:
     """One server for all tests: Google's library reads once in a process where the metadata server is."""
-    google = Google()
+    google = CloudStorageDouble("copies")
     yield google
-    google.server.shutdown()
-    google.server.server_close()
+    google.close()
 
 
 @pytest.fixture
-def google(google_server: Google, tmp_path: Path) -> Google:
+def google(google_server: CloudStorageDouble, tmp_path: Path) -> CloudStorageDouble:
     package = tiny.package(tmp_path / "model")
     files = {f"models/tiny/{file.name}": file.read_bytes() for file in package.iterdir()}
     google_server.renew(files | {"models/tiny/": b"", "models/tiny-2/model.json": b"of another model"})
@@ -107,7 +42,7 @@ def google(google_server: Google, tmp_path: Path) -> Google:
 
 
 @pytest.fixture
-def here(google: Google, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Google:
+def here(google: CloudStorageDouble, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CloudStorageDouble:
     """This process has the container's credentials."""
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
@@ -117,7 +52,9 @@ def here(google: Google, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Goo
 
 
 @contextmanager
-def container(google: Google, tmp_path: Path, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def container(
+    google: CloudStorageDouble, tmp_path: Path, **variables: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     env = os.environ | google.environment() | VARIABLES | {"AIP_HTTP_PORT": str(port), "CLOUDSDK_CONFIG": str(tmp_path)}
@@ -234,5 +171,5 @@ def test_an_invalid_variable_is_named(change, sentence):
         VertexContainer.read(VARIABLES | change)
 
 
-def _storage(google: Google) -> CloudStorage:
-    return CloudStorage(cloud_storage.open_session(cloud_storage.READ), f"http://{google.host}")
+def _storage(google: CloudStorageDouble) -> CloudStorage:
+    return CloudStorage(cloud_storage.open_session(cloud_storage.READ), google.origin)

@@ -3,7 +3,7 @@
 import math
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,26 @@ class Sample:
             )
         except InputError as refused:
             raise StepFailed(f"release {self.version} refuses its own sample: {refused}") from refused
-        if answer["model_version"] != self.version:
+        self.check(answer["model_version"], answer["predictions"])
+
+    def check(self, answering: str, predictions: Sequence[Mapping[str, Any]]) -> None:
+        """Compare the answer to all rows with what training computed.
+
+        Args:
+            answering: The version that answered.
+            predictions: One object with a ``score`` per row.
+
+        Raises:
+            StepFailed: If another version answered, a prediction is missing, or a score differs.
+        """
+        if answering != self.version:
+            raise StepFailed(f"release {answering} answered instead of release {self.version}; release again.")
+        if len(predictions) != len(self.scores):
             raise StepFailed(
-                f"release {answer['model_version']} answered instead of release {self.version}; release again."
+                f"release {self.version} answered {len(predictions)} of the {len(self.scores)} rows of its sample; it "
+                "is not released."
             )
-        for row, (prediction, expected) in enumerate(zip(answer["predictions"], self.scores, strict=True)):
+        for row, (prediction, expected) in enumerate(zip(predictions, self.scores, strict=True)):
             self._compare(row, prediction["score"], expected)
 
     def _compare(self, row: int, score: Any, expected: Any) -> None:

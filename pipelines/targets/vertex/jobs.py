@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared.documents.run_record import StepState
 from components.shared.errors import InputError
+from components.shared.vertex import TIMEOUT_S
 from pipelines.definitions import catalog
 from pipelines.definitions.catalog import PipelineEntry
-from pipelines.targets.vertex.connection import TIMEOUT_S, Server
+from pipelines.targets.vertex.connection import Server
 from pipelines.targets.vertex.lint import NAME
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.shared.errors import InputError, StepFailed
+from components.shared.vertex import TIMEOUT_S
 from pipelines.targets.protocol import Schedule
 from pipelines.targets.remote.schedules import check_new
-from pipelines.targets.vertex.connection import TIMEOUT_S, Server
+from pipelines.targets.vertex.connection import Server
 from pipelines.targets.vertex.jobs import EXPERIMENT
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from gcp_storage_emulator.server import create_server
+from tests.pipelines.vertex.release_double import RELEASE_METHODS, ReleaseDouble
 
 from pipelines.targets.remote import submission
 from tests.pipelines.vertex.double import PROJECT, REGION, Double, Server
@@ -24,7 +25,7 @@ class Google:
 @pytest.fixture(scope="session")
 def vertex_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run the API on loopback; gRPC reads the trusted roots once, when a process makes its first channel."""
-    server = Server(tmp_path_factory.mktemp("vertex"))
+    server = Server(tmp_path_factory.mktemp("vertex"), ReleaseDouble(), RELEASE_METHODS)
     os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(server.roots)
     yield server
     server.close()

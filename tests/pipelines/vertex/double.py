@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import grpc
 from cryptography import x509
@@ -32,11 +33,12 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 PROJECT, REGION = "my-project", "europe-west4"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 TOKEN = "a-valid-token"
-_STARTED = datetime.datetime(2026, 1, 5, 12, tzinfo=datetime.UTC)
+STARTED = datetime.datetime(2026, 1, 5, 12, tzinfo=datetime.UTC)
 _CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: 3, grpc.StatusCode.NOT_FOUND: 5, grpc.StatusCode.ALREADY_EXISTS: 6,
     grpc.StatusCode.PERMISSION_DENIED: 7, grpc.StatusCode.RESOURCE_EXHAUSTED: 8, grpc.StatusCode.UNIMPLEMENTED: 12,
     grpc.StatusCode.UNAVAILABLE: 14, grpc.StatusCode.UNAUTHENTICATED: 16, grpc.StatusCode.FAILED_PRECONDITION: 9,
+    grpc.StatusCode.ABORTED: 10, grpc.StatusCode.INTERNAL: 13,
 }  # fmt: skip
 _PENDING: Any = api.PipelineState.PIPELINE_STATE_PENDING
 _PAUSED: Any = api.Schedule.State.PAUSED
@@ -93,7 +95,9 @@ class Double:
         self.requests: list[Any] = []
         self.endings: dict[str, Ending] = {}
         self.logs: dict[str, list[str]] = {}
-        self.logs_allowed = True
+        self.logs_allowed = self.monitoring_allowed = True
+        self.series: list[tuple[str, dict[str, Any]]] = []
+        """What Cloud Monitoring has: metric and time series."""
         self.refuse: Callable[[str], Refused | None] = lambda method: None
         """Called with the name of each method; what it returns is the answer."""
         self.stuck_operations = False
@@ -107,14 +111,14 @@ class Double:
     # The methods of the services, by their names.
 
     def CreatePipelineJob(self, request: api.CreatePipelineJobRequest) -> api.PipelineJob:
-        _check_parent(request.parent)
+        check_parent(request.parent)
         name = f"{request.parent}/pipelineJobs/{request.pipeline_job_id}"
         if name in self.jobs:
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, f"Pipeline job already exists: {name}.")
         check_job(request.pipeline_job)
         job = api.PipelineJob(request.pipeline_job)
         job.name, job.state = name, _PENDING
-        job.create_time = _STARTED + datetime.timedelta(minutes=len(self.jobs))
+        job.create_time = STARTED + datetime.timedelta(minutes=len(self.jobs))
         self.jobs[name] = job
         return job
 
@@ -126,7 +130,7 @@ class Double:
         return job
 
     def ListPipelineJobs(self, request: api.ListPipelineJobsRequest) -> api.ListPipelineJobsResponse:
-        _check_parent(request.parent)
+        check_parent(request.parent)
         label, _, value = request.filter.removeprefix("labels.").partition("=")
         found = [job for job in self.jobs.values() if job.labels.get(label) == value.strip('"')]
         assert request.order_by == "create_time desc"
@@ -137,7 +141,7 @@ class Double:
         return empty_pb2.Empty()
 
     def CreateSchedule(self, request: api.CreateScheduleRequest) -> api.Schedule:
-        _check_parent(request.parent)
+        check_parent(request.parent)
         described = request.schedule.create_pipeline_job_request
         if described.parent != request.parent:
             raise invalid("schedule.create_pipeline_job_request.parent", "must be the schedule's parent")
@@ -149,12 +153,12 @@ class Double:
             raise invalid("schedule.max_concurrent_run_count", "must be at least 1")
         schedule = api.Schedule(request.schedule)
         schedule.name = f"{request.parent}/schedules/{len(self.schedules) + 1}"
-        schedule.state, schedule.create_time = _ACTIVE, _STARTED
+        schedule.state, schedule.create_time = _ACTIVE, STARTED
         self.schedules[schedule.name] = schedule
         return schedule
 
     def ListSchedules(self, request: api.ListSchedulesRequest) -> api.ListSchedulesResponse:
-        _check_parent(request.parent)
+        check_parent(request.parent)
         return api.ListSchedulesResponse(schedules=list(self.schedules.values()))
 
     def PauseSchedule(self, request: api.PauseScheduleRequest) -> empty_pb2.Empty:
@@ -243,7 +247,7 @@ def check_job(job: api.PipelineJob) -> None:
             raise invalid("pipeline_job.runtime_config.parameter_values", f"{name} is missing")
 
 
-def _check_parent(parent: str) -> None:
+def check_parent(parent: str) -> None:
     if parent != PARENT:
         raise Refused(
             grpc.StatusCode.PERMISSION_DENIED,
@@ -252,7 +256,7 @@ def _check_parent(parent: str) -> None:
         )
 
 
-_METHODS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
+METHODS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "google.cloud.aiplatform.v1.PipelineService": {
         "CreatePipelineJob": (api.CreatePipelineJobRequest, api.PipelineJob),
         "GetPipelineJob": (api.GetPipelineJobRequest, api.PipelineJob),
@@ -312,15 +316,15 @@ def _unknown(message: Any) -> str:
 class Server:
     """The double behind TLS, and beside it Google's token server and Cloud Logging."""
 
-    def __init__(self, folder: Path) -> None:
-        self.double = Double()
+    def __init__(self, folder: Path, double: Double, methods: "Mapping[str, Mapping[str, tuple[Any, Any]]]") -> None:
+        self.double = double
         pem, certificate = identity()
         self._certificate, self.roots = certificate, folder / "roots.pem"
         self.roots.write_bytes(certificate)
         self.renew()
         self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
-        for service, methods in _METHODS.items():
-            handlers = {name: _handler(self.double, name, *types) for name, types in methods.items()}
+        for service, types_of in methods.items():
+            handlers = {name: _handler(self.double, name, *types) for name, types in types_of.items()}
             self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         credentials = grpc.ssl_server_credentials([(pem, certificate)])
         self.address = f"localhost:{self._grpc.add_secure_port('localhost:0', credentials)}"
@@ -338,7 +342,7 @@ class Server:
 
     def renew(self) -> None:
         """Forget all that was asked."""
-        vars(self.double).update(vars(Double()))
+        vars(self.double).update(vars(type(self.double)()))
         self.double.accepts = self._accepts
 
     def _accepts(self, token: str) -> bool:
@@ -355,6 +359,24 @@ class Server:
 
 def _http_handler(double: Double) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            address = urlsplit(self.path)
+            assert address.path == f"/v3/projects/{PROJECT}/timeSeries"
+            if not double.monitoring_allowed or self.headers["Authorization"] != f"Bearer {TOKEN}":
+                self._send(403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}})
+                return
+            query = {name: value for name, (value,) in parse_qs(address.query).items()}
+            assert query["view"] == "FULL" and query["interval.startTime"] < query["interval.endTime"]
+            metric = query["filter"].partition('metric.type="')[2].partition('"')[0]
+            series = [entry for kind, entry in double.series if kind == metric]
+            asked = [
+                entry for entry in series if f'"{entry["metric"]["labels"]["deployed_model_id"]}"' in query["filter"]
+            ]
+            # Two pages, as many series have.
+            first = "pageToken" not in query
+            page: dict[str, Any] = {"timeSeries": asked[:1] if first else asked[1:]}
+            self._send(200, page | ({"nextPageToken": "2"} if first else {}))
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == "/token":
