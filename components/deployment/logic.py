@@ -14,8 +14,10 @@ from components.shared.errors import GateRejected, StepFailed
 from components.shared.project import Project
 from components.shared.release import local
 from components.shared.release.kserve import release as kserve
-from components.shared.release.kserve.address import SCHEME
+from components.shared.release.kserve.address import SCHEME as KSERVE
 from components.shared.release.strategy import plan_of
+from components.shared.release.vertex.address import SCHEME as VERTEX
+from components.shared.release.vertex.release import VertexRelease
 
 
 def deploy(
@@ -33,9 +35,9 @@ def deploy(
         release: The release's manifests and ``release.json``.
         verdict_path: The gate's verdict; it is checked here again.
         registry_uri: Where the champion's alias is.
-        endpoint: A local endpoint's folder, or ``kserve://<namespace>``.
-        deadline_s: Longest wait for a local server to load the release, and again for it to take over; on a cluster
-            the project file says how long a pod may take.
+        endpoint: A local endpoint's folder, ``kserve://<namespace>``, or ``vertex://<project>/<region>``.
+        deadline_s: Longest wait for a local server to load the release, and again for it to take over; elsewhere the
+            project file says how long a pod or a container may take.
 
     Returns:
         "released", "unchanged" when this very version answers already, or "waiting" when the project's strategy
@@ -61,7 +63,9 @@ def deploy(
             f"release {candidate.version} was taken back before ({reason}), and this run made the same model again; "
             "change the data, the code or the project file."
         )
-    if endpoint.startswith(SCHEME):
+    if endpoint.startswith(VERTEX):
+        return VertexRelease(endpoint, project, client, release).driver().release(candidate, plan)
+    if endpoint.startswith(KSERVE):
         driver = kserve.driver(endpoint, candidate, client, manifests=release, start_s=project.serving.start_s)
         return driver.release(candidate, plan)
     pace = replace(local.PACE, start_s=deadline_s, route_s=deadline_s)

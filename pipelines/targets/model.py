@@ -30,7 +30,10 @@ class Services(Section):
     studies: str = Field(
         "{state}/studies", description="Storage of tuning studies: a folder or postgresql://host/database."
     )
-    endpoint: str = Field("{state}/endpoint", description="Where models are released: a folder or kserve://namespace.")
+    endpoint: str = Field(
+        "{state}/endpoint",
+        description="Where models are released: a folder, kserve://namespace or vertex://project/region.",
+    )
     online_store: str = Field(
         "{state}/online", description="Feast's online store: a folder (SQLite) or redis://host:port?project=name."
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PACE = Pace(start_s=3600.0, route_s=600.0, lease_s=60.0, poll_s=2.0)
-"""Vertex AI takes many minutes for machines, which count to the start."""
+"""The project's own time to start comes on top of what Vertex AI takes for machines, which are many minutes."""
 
 
 class VertexRelease:
@@ -46,16 +46,22 @@ class VertexRelease:
         project: Whose model it is.
         client: The registry.
         manifests: The candidate's release folder; None if the version was uploaded before.
-        pace: How long each thing may take.
+        pace: How long each thing may take; None is ``PACE`` and the project's ``serving.start_s``.
 
     Raises:
         InputError: If the address is wrong, or there are no credentials.
     """
 
     def __init__(
-        self, endpoint: str, project: Project, client: "MlflowClient", manifests: Path | None = None, pace: Pace = PACE
+        self,
+        endpoint: str,
+        project: Project,
+        client: "MlflowClient",
+        manifests: Path | None = None,
+        pace: Pace | None = None,
     ) -> None:
         address = Address.parse(endpoint)
+        pace = pace or replace(PACE, start_s=PACE.start_s + project.serving.start_s)
         name = address.endpoint or resource_name(project.name)
         connection = Connection(address.project, address.region, address.api)
         storage = CloudStorage(cloud_storage.open_session(cloud_storage.WRITE), address.storage)
@@ -67,7 +73,7 @@ class VertexRelease:
             connection,
             name,
             project.name,
-            replace(pace, start_s=pace.start_s + project.serving.start_s),
+            pace,
             PackageStore(storage, address.bucket, client),
             Capacity.of(project.serving, address.machine, address.service_account),
             RequestCounts(connection, address.monitoring),
