@@ -10,7 +10,7 @@ from components.shared import audit
 from components.shared.errors import InputError
 from components.shared.incidents import store
 from components.shared.incidents.incident import Sighting
-from components.shared.release import analysis, local, trial
+from components.shared.release import analysis, trial
 from components.shared.release.driver import Progress, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Phase
@@ -19,8 +19,8 @@ from pipelines.audit.recording import who
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import notifying
-from pipelines.targets.local.backend import LocalBackend
 from pipelines.targets.protocol import Backend
+from pipelines.targets.releasing import ReleasingBackend
 
 _RECORDED = {
     "next step": "release step",
@@ -34,8 +34,8 @@ def status(options: TargetOptions) -> None:
     """Show the release that is under way."""
     backend, console = _opened(options), terminal.console()
     # One whose process was killed is finished or taken back first; one that another process performs stays.
-    local.recover(backend.state.endpoint, backend.state.registry_uri)
-    journal = local.under_way(backend.state.endpoint)
+    backend.recover_release()
+    journal = backend.release_under_way()
     if journal is None:
         console.print(f"no release is under way; {backend.endpoint_state()}", highlight=False)
         return
@@ -98,8 +98,8 @@ def watch(options: TargetOptions, *, once: bool) -> int:
     from components.shared import polling
 
     backend, console = _opened(options), terminal.console()
-    local.recover(backend.state.endpoint, backend.state.registry_uri)
-    if local.under_way(backend.state.endpoint) is None:
+    backend.recover_release()
+    if backend.release_under_way() is None:
         raise InputError("no release is under way; 'perennial status' says what answers.")
     driver = backend.release_driver()
     last = look(backend, driver, console)
@@ -108,9 +108,9 @@ def watch(options: TargetOptions, *, once: bool) -> int:
             console.print(last.reason, highlight=False, markup=False)
         return runs.OK
     try:
-        while local.under_way(backend.state.endpoint) is not None:
-            polling.within(lambda: local.under_way(backend.state.endpoint) is None, 1.0, 0.2)
-            local.recover(backend.state.endpoint, backend.state.registry_uri)
+        while backend.release_under_way() is not None:
+            polling.within(lambda: backend.release_under_way() is None, backend.look_every_s, backend.look_every_s / 5)
+            backend.recover_release()
             look(backend, driver, console)
     except KeyboardInterrupt:
         console.print("the release goes on; 'perennial serve' or another 'perennial release watch' watches it")
@@ -131,7 +131,7 @@ def history(options: TargetOptions, last: int) -> None:
 
 def look(backend: Backend, driver: ReleaseDriver, console: Console) -> Progress | None:
     """Go on with the release that waits, record what that led to, and say it; None if another process does so."""
-    assert isinstance(backend, LocalBackend)
+    assert isinstance(backend, ReleasingBackend)
     try:
         progress = driver.advance(datetime.now(UTC))
     except ReleaseUnderWay:
@@ -141,7 +141,7 @@ def look(backend: Backend, driver: ReleaseDriver, console: Console) -> Progress 
     return progress
 
 
-def _decided(backend: LocalBackend, console: Console, progress: Progress) -> int:
+def _decided(backend: ReleasingBackend, console: Console, progress: Progress) -> int:
     if progress.outcome in _RECORDED:
         _note(backend, progress, console)
     else:
@@ -149,7 +149,7 @@ def _decided(backend: LocalBackend, console: Console, progress: Progress) -> int
     return runs.OK
 
 
-def _note(backend: LocalBackend, progress: Progress, console: Console) -> None:
+def _note(backend: ReleasingBackend, progress: Progress, console: Console) -> None:
     """Write what became of a release into the audit log, open an incident where it did harm, and say it."""
     journal, now = progress.journal, datetime.now(UTC)
     details: dict[str, Any] = {"version": journal.version, "strategy": journal.plan.strategy}
@@ -187,9 +187,9 @@ def _headline(journal: ReleaseJournal) -> str:
     return f"release {journal.version} gets {share} ({journal.plan.strategy}, {of}{told}); {who_answers} otherwise"
 
 
-def _opened(options: TargetOptions) -> LocalBackend:
+def _opened(options: TargetOptions) -> ReleasingBackend:
     backend = options.open()
-    backend.check_machine()
-    if not isinstance(backend, LocalBackend):
+    if not isinstance(backend, ReleasingBackend):
+        backend.check_machine()
         raise InputError(f"the target {backend.name!r} has no endpoint on this machine; releases there are basic.")
     return backend

@@ -17,6 +17,7 @@ from components.shared.incidents.folders import IncidentFolders
 from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
 from components.shared.release.driver import ReleaseDriver
+from components.shared.release.journal import ReleaseJournal
 from pipelines import runs
 from pipelines.audit import recording
 from pipelines.audit.recording import AuditLog
@@ -29,7 +30,8 @@ from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
 from pipelines.targets.model import Docker, Laptop
 from pipelines.targets.openlineage import observer as openlineage
-from pipelines.targets.protocol import Backend, RunObserver, RunRequest, RunSummary
+from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary
+from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.state import State
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class LocalServer:
         return address
 
 
-class LocalBackend(Backend):
+class LocalBackend(ReleasingBackend):
     """A target on this machine: one run of a project at a time, which ends with the command."""
 
     is_remote = False
@@ -274,6 +276,14 @@ class LocalBackend(Backend):
         """Return what goes on with a release that waits; opens the registry."""
         reader = LateOutcomesReader(self.project, self.state)
         return local_release.driver(self.state.endpoint, registry.open(self.state.registry_uri), outcomes=reader)
+
+    def release_under_way(self) -> ReleaseJournal | None:
+        """Return the release in the endpoint's folder."""
+        return local_release.under_way(self.state.endpoint)
+
+    def recover_release(self) -> None:
+        """Finish or roll back the release in the endpoint's folder."""
+        local_release.recover(self.state.endpoint, self.state.registry_uri)
 
     @property
     def audit(self) -> AuditLog:

@@ -9,6 +9,7 @@ from typing import Any
 from components.shared import bundle, sources
 from components.shared.errors import InputError
 from components.shared.project import Project
+from components.shared.release.vertex.address import SCHEME as VERTEX
 from pipelines import runs
 from pipelines.definitions.catalog import PipelineEntry, RunContext
 from pipelines.images import digests, lineage
@@ -89,13 +90,9 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
     """
     state, project, services = prepared.state, prepared.project, prepared.target.services
     if prepared.entry.reads_log:
-        _check_log(prepared.project, prepared.target)
-    if prepared.entry.releases and (project.release.strategy != "basic" or project.release.approvers):
-        raise InputError(
-            f"the project's release (strategy {project.release.strategy!r}, approvers "
-            f"{list(project.release.approvers)}) needs a watching server, which only an endpoint on this machine has; "
-            f"a target of kind {prepared.target.kind!r} releases with the strategy 'basic' and without approvers."
-        )
+        _check_log(project, prepared.target)
+    if prepared.entry.releases:
+        _check_release(project, prepared.target)
     if stranded := sorted(storage.unreachable(project)):
         raise InputError(
             f"the sources {stranded} are database files on this machine, which no step reaches; "
@@ -172,3 +169,21 @@ def _files_hash(prepared: PreparedSubmission) -> str:
     files = {name: source for name, source in prepared.project.sources.items() if source.path is not None}
     source_hash = sources.source_hash(prepared.project.model_copy(update={"sources": files}), prepared.state.root)
     return source_hash or uuid.uuid4().hex
+
+
+def _check_release(project: Project, target: Remote) -> None:
+    """Refuse a release that the target's endpoint cannot carry out."""
+    strategy, approvers = project.release.strategy, list(project.release.approvers)
+    if target.services.endpoint.startswith(VERTEX):
+        if strategy in ("basic", "canary"):
+            return
+        raise InputError(
+            f"the project's release has the strategy {strategy!r}; an endpoint of Vertex AI copies no requests and "
+            "splits them by chance, not by entity. Use the strategy 'canary' or 'basic' there."
+        )
+    if strategy != "basic" or approvers:
+        raise InputError(
+            f"the project's release (strategy {strategy!r}, approvers {approvers}) needs a watching server, which only "
+            f"an endpoint on this machine has; a target of kind {target.kind!r} releases with the strategy 'basic' and "
+            "without approvers."
+        )

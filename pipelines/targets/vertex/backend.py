@@ -8,16 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.shared.errors import InputError
+from components.shared.errors import InputError, PerennialError
 from components.shared.project import Project
+from components.shared.release.driver import ReleaseDriver
+from components.shared.release.journal import ReleaseJournal
 from pipelines import runs
+from pipelines.audit.recording import AuditLog
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.project import project_file
 from pipelines.runs import Run
+from pipelines.targets import samples
 from pipelines.targets.model import Vertex
 from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
+from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.remote import records, submission
 from pipelines.targets.remote.backend import RemoteBackend
 from pipelines.targets.remote.run import RemoteRun
@@ -27,6 +32,7 @@ from pipelines.targets.remote.submission import PreparedSubmission
 from pipelines.targets.state import State
 from pipelines.targets.vertex import jobs, placement, prices, schedules, versions
 from pipelines.targets.vertex.connection import Server
+from pipelines.targets.vertex.endpoint import ProjectEndpoint
 from pipelines.targets.vertex.following import Follower
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 _WORDS = {"SUCCEEDED": "finished", "CANCELLED": "interrupted"}
 
 
-class VertexBackend(RemoteBackend):
+class VertexBackend(RemoteBackend, ReleasingBackend):
     """Vertex AI Pipelines in one project and region."""
 
     def __init__(self, name: str, target: Vertex, state: State) -> None:
@@ -125,15 +131,55 @@ class VertexBackend(RemoteBackend):
         """Delete a schedule; the runs that it started stay."""
         schedules.delete(self.server, named(schedules.listing(self.server, self._experiment(experiment)), name))
 
+    look_every_s = 30.0
+
+    @functools.cached_property
+    def endpoint(self) -> ProjectEndpoint:
+        """The project's endpoint; opens the registry.
+
+        Raises:
+            InputError: If the target's endpoint is none of Vertex AI.
+        """
+        return ProjectEndpoint(self.target.services.endpoint, self.project, self.open_registry)
+
     def ask(
         self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
     ) -> dict[str, Any]:
-        """Refuse: releases to endpoints of Vertex AI do not exist yet."""
-        self._lacks("endpoint that this command reaches", "ask the service that serves its registry's champion")
+        """Ask the project's endpoint, as a client with Google's credentials does."""
+        if explains:
+            self._lacks("route for explanations", "ask a local endpoint")
+        return self.endpoint.ask(samples.last(self.state)[:1] if rows is None else rows, interval)
 
     def endpoint_state(self) -> str:
-        """Say that no endpoint is known."""
-        return "unknown: this target has no endpoint that the command reaches"
+        """Say in a few words which release answers, or why that is not known."""
+        try:
+            return f"{self.endpoint.state()}, at {self.target.services.endpoint.partition('?')[0]}"
+        except PerennialError as problem:
+            return f"unknown: {problem}"
+
+    def roll_back(self, version: str | None, observer: RunObserver) -> str:
+        """Release a version of Model Registry again."""
+        before = self.endpoint_state()
+        answering = self.endpoint.roll_back(version)
+        self.audit.record("rollback", {"version": answering, "from": before})
+        return answering
+
+    def release_driver(self) -> ReleaseDriver:
+        """Return what goes on with a release that waits."""
+        return self.endpoint.driver()
+
+    def release_under_way(self) -> ReleaseJournal | None:
+        """Return the release whose journal is in the bucket."""
+        return self.endpoint.under_way()
+
+    def recover_release(self) -> None:
+        """Finish or roll back what a killed process left behind."""
+        self.endpoint.recover()
+
+    @property
+    def audit(self) -> AuditLog:
+        """The project's audit log, which is kept on this machine."""
+        return AuditLog(self.state.audit, self.state.folder / "endpoint", self.project.name)
 
     def _described(self, request: RunRequest) -> "tuple[PreparedSubmission, Bucket, PipelineJob, Version]":
         """Compile a pipeline, bring what it reads into the bucket, and describe its run."""

@@ -60,6 +60,19 @@ class ModelVersions:
         self._check_owner(model)
         return f"{self._name}@{model.version_id}"
 
+    def versions(self) -> list[str]:
+        """Return the registry's versions that were uploaded; none if the model does not exist."""
+        from google.api_core.exceptions import NotFound
+
+        with self._connection.asked(f"list the versions of the model {self._id!r}"):
+            try:
+                listed = self._client.list_model_versions(
+                    name=self._name, retry=self._connection.retry, timeout=TIMEOUT_S
+                )
+                return [model.labels[VERSION] for model in listed if VERSION in model.labels]
+            except NotFound:
+                return []
+
     def upload(self, release: RegisteredVersion, container: Container, artifact_uri: str) -> str:
         """Upload a version unless it is there, and return its resource name.
 

@@ -6,6 +6,8 @@ candidate has answered right.
 """
 
 import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.errors import InputError, StepFailed
@@ -67,6 +69,18 @@ class VertexTraffic:
         """
         shares = {version: share for version, share in self._endpoint.shares().items() if share}
         return max(shares, key=lambda version: shares[version], default=None)
+
+    def shares(self) -> dict[str, int]:
+        """Return each deployed version's percentage of the traffic."""
+        return self._endpoint.shares()
+
+    def uploaded(self) -> list[str]:
+        """Return the versions in Model Registry, which can answer again without an upload."""
+        return self._models.versions()
+
+    def ask(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
+        """Request predictions of the public endpoint; see ``Predictions.ask``."""
+        return self._predictions.ask(self._endpoint, rows)
 
     def serving(self) -> bool:
         """Return True: an endpoint of Vertex AI is always there."""
