@@ -20,7 +20,7 @@ from components.shared.release.plan import Plan, PlanStep
 from components.shared.release.vertex.address import Address
 from tests.components.deployment.conftest import models  # noqa: F401 - a fixture
 from tests.pipelines.vertex.double import PARENT, Refused, Server, error_info
-from tests.pipelines.vertex.vertex_place import IMAGE, NAME, PACE, VertexPlace
+from tests.pipelines.vertex.vertex_place import HASTY, IMAGE, NAME, PACE, VertexPlace
 
 CANARY = Plan(strategy="canary", steps=(PlanStep(share=20), PlanStep(share=50), PlanStep(share=100)))
 """Exposes without watching: one process carries it out."""
@@ -268,7 +268,7 @@ class TestFailures:
         place.double.stuck, place.double.cancellable = {"DeployModel"}, False
 
         with pytest.raises(StepFailed, match=r"could not be rolled back .*is being changed by projects/"):
-            place.released("2", pace=replace(PACE, start_s=0.2, route_s=0.3))
+            place.released("2", pace=HASTY)
         place.double.stuck = set()
         assert place.released("3") == "released"
         assert at_rest(place, "3")

@@ -24,6 +24,8 @@ from tests.pipelines.vertex.release_double import ReleaseDouble
 NAME = "made"
 IMAGE = "europe-docker.pkg.dev/my-project/perennial/serving:0123456789abcdef"
 PACE = Pace(start_s=5, route_s=3, lease_s=1, poll_s=0.01)
+HASTY = Pace(start_s=0.2, route_s=0.3, lease_s=1, poll_s=0.01)
+"""Gives up before an operation that never ends."""
 SCORES = [0.1, 0.2, 0.3]
 
 
@@ -48,6 +50,8 @@ class VertexPlace:
         self._scratch = TemporaryDirectory()
         self._server, self._key = server, os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
         registry.move_alias(models.client, NAME, registry.CHAMPION, None)
+        for version in models.plans:
+            models.client.set_model_version_tag(NAME, version, registry.COMPLETE, "true")
 
     def __enter__(self) -> Self:
         os.environ["GOOGLE_APPLICATION_CREDENTIALS"] = str(self._server.key_file)
