@@ -193,7 +193,10 @@ class ReleaseDriver:
         if exposure.step != journal.step:
             exposure = exposure.following(journal.step, now)
         if counts is None:
-            return Progress("waiting", "no server runs, so nothing is counted", journal)
+            reason = "the endpoint's counts can't be read now, so nothing is judged"
+            if not self._traffic.serving():
+                reason = "no server runs, so nothing is counted"
+            return Progress("waiting", reason, journal)
         if journal.former is not None:
             exposure = analysis.look(
                 exposure, counts, former=journal.former, candidate=journal.version, limits=journal.plan.limits

@@ -1,5 +1,6 @@
 """A release to an endpoint of Vertex AI: every request of the SDK says what it must, and whatever fails is undone."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +16,21 @@ from google.protobuf import json_format
 from google.rpc import status_pb2
 
 from components.shared.errors import InputError, StepFailed
+from components.shared.project import ServingSettings
 from components.shared.release.journal import Approval, ReleaseUnderWay
 from components.shared.release.plan import Plan, PlanStep
 from components.shared.release.vertex.address import Address
+from components.shared.release.vertex.container import Capacity, Container
 from tests.components.deployment.conftest import models  # noqa: F401 - a fixture
 from tests.pipelines.vertex.double import PARENT, Refused, Server, error_info
 from tests.pipelines.vertex.vertex_place import HASTY, IMAGE, NAME, PACE, VertexPlace
 
 CANARY = Plan(strategy="canary", steps=(PlanStep(share=20), PlanStep(share=50), PlanStep(share=100)))
 """Exposes without watching: one process carries it out."""
+
+
+KILLED_AT = tuple(range(1, 74, 6))
+"""Requests of a canary release after which its process dies; the last is beyond its end."""
 
 
 @pytest.fixture
@@ -324,6 +331,29 @@ class TestDouble:
             client.upload_model(request=api.UploadModelRequest(model=api.Model(display_name="made")))
 
 
+class TestContainer:
+    def test_the_options_of_the_project_are_kept_and_what_vertex_decides_is_left_out(self):
+        args = [
+            "--name={{.Name}}", "--model-dir=/mnt/models", "--host=0.0.0.0", "--port=8080", "--grpc-port=8081",
+            "--authenticated-by=gateway", "--explore=yes=0.1", "--log-collector=http://collector:8090",
+        ]  # fmt: skip
+        runtime = {"spec": {"containers": [{"image": IMAGE, "args": args, "env": [{"name": "A", "value": "b"}]}]}}
+        service = {"spec": {"predictor": {"model": {"args": ["--version=7", "--signed-by=KEY"]}}}}
+
+        container = Container.of("churn", service, runtime)
+
+        assert container.args == (
+            "--name=churn", "--authenticated-by=Vertex AI", "--host=0.0.0.0", "--explore=yes=0.1",
+            "--log-collector=http://collector:8090", "--version=7", "--signed-by=KEY",
+        )  # fmt: skip
+        assert (container.image, dict(container.env)) == (IMAGE, {"A": "b"})
+
+    def test_memory_scales_nothing_at_vertex(self):
+        capacity = Capacity.of(ServingSettings(scale_metric="memory", replicas_max=4), "e2-standard-2", None)
+
+        assert (capacity.replicas, capacity.cpu_target) == ((1, 4), None)
+
+
 class TestAddress:
     def test_an_address_says_where(self):
         address = Address.parse("vertex://my-project/europe-west4/churn?bucket=gs://models/a/b&machine=n1-standard-2")
@@ -444,4 +474,33 @@ class TestCounts:
     def test_where_monitoring_may_not_be_read_the_release_waits(self, place):
         _, driver = self.exposed(place)
         place.double.monitoring_allowed = False
-        assert driver.advance(datetime.now(UTC)).outcome == "waiting"
+        progress = driver.advance(datetime.now(UTC))
+        assert (progress.outcome, progress.reason) == (
+            "waiting", "the endpoint's counts can't be read now, so nothing is judged",
+        )  # fmt: skip
+
+
+class TestKills:
+    @pytest.mark.parametrize("requests", KILLED_AT)
+    def test_whatever_request_was_the_last_the_next_process_finishes_or_undoes_the_release(self, place, requests):
+        place.released("1")
+        release = place.release("2", replace(PACE, lease_s=0.3))
+        connection, left = release.traffic._endpoint._connection, iter(range(requests))
+
+        def die() -> None:
+            if next(left, None) is None:
+                # Nothing of it reaches the bucket any more, not even an undo or the end of its lock.
+                release.journal._lost = True
+            release.journal.check()
+
+        connection.guard = die
+        with contextlib.suppress(StepFailed):
+            release.driver().release(place.models.plans["2"], CANARY)
+        committed = place.champion()
+        heir = place.release("2", replace(PACE, lease_s=0.3)).driver()
+        outcome = heir.recover()
+
+        assert outcome in (None, "finished", "rolled back")
+        assert at_rest(place, "1" if committed == "1" else "2")
+        assert place.released("3") == "released"
+        assert at_rest(place, "3")
