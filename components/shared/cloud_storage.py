@@ -131,7 +131,7 @@ class CloudStorage:
 
             self._ask("GET", uri, self._object(bucket, name), {"alt": "media"}, stream_to=keep)
         if not names:
-            raise StepFailed(f"there is no object below {uri}; upload the model again.")
+            raise StepFailed(f"nothing is stored below {uri}; upload the model again.")
 
     def copy_to(self, folder: Path, uri: str) -> None:
         """Copy all files of a folder to a prefix; files that are there already are replaced."""

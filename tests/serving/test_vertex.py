@@ -135,7 +135,7 @@ def test_a_package_is_copied_page_by_page_also_from_a_busy_server(here, tmp_path
 
 def test_what_cannot_be_read_is_named_with_what_to_do(here, tmp_path):
     storage = _storage(here)
-    with pytest.raises(StepFailed, match=r"no object below gs://copies/other; upload the model again"):
+    with pytest.raises(StepFailed, match=r"nothing is stored below gs://copies/other; upload the model again"):
         storage.copy_from("gs://copies/other", tmp_path / "copy")
     with pytest.raises(InputError, match=r"is 's3://a/b'; expected gs://bucket/path"):
         storage.copy_from("s3://a/b", tmp_path / "copy")

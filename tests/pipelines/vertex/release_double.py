@@ -262,9 +262,10 @@ class ReleaseDouble(Double):
     def ListOperations(self, request: operations_pb2.ListOperationsRequest) -> operations_pb2.ListOperationsResponse:
         resource = request.name
         self._in_region(resource, resource.split("/")[-2])
-        if resource not in self.models and resource not in self.endpoints:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"The resource does not exist: {resource}.")
         names = [name for name in self.operations if name.startswith(f"{resource}/operations/")]
+        # What is being created has an operation already.
+        if resource not in self.models and resource not in self.endpoints and not names:
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"The resource does not exist: {resource}.")
         listed = [self.operations[name] for name in names]
         answer = operations_pb2.ListOperationsResponse(operations=[_copy(operation) for operation in listed])
         for name in names:
