@@ -222,8 +222,8 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
 
 
 def is_bucket_error(error: Exception) -> bool:
-    """Return whether S3's client raised an exception; it is installed only where artifacts are in a bucket."""
-    return type(error).__module__.partition(".")[0] in ("boto3", "botocore")
+    """Return whether a bucket's client raised an exception; it is installed only where artifacts are in a bucket."""
+    return type(error).__module__.partition(".")[0] in ("boto3", "botocore", "google")
 
 
 @contextlib.contextmanager
