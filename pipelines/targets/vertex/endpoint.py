@@ -59,14 +59,14 @@ class ProjectEndpoint:
         except ReleaseUnderWay:
             return
 
-    def ask(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def ask(self, rows: Sequence[Mapping[str, Any]], interval: float | None = None) -> dict[str, Any]:
         """Request predictions; the classes come from the registered package, as Vertex AI passes on none.
 
         Raises:
             InputError: If nothing was released, or the rows are refused.
             StepFailed: If it does not answer.
         """
-        answer = self._release.traffic.ask(rows)
+        answer = self._release.traffic.ask(rows, interval)
         registered = registry.version(self._client, self._project.name, answer.version)
         assert registered is not None
         with tempfile.TemporaryDirectory() as folder:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from gcp_storage_emulator.server import create_server
-from tests.pipelines.vertex.release_double import RELEASE_METHODS, ReleaseDouble
 
 from pipelines.targets.remote import submission
 from tests.pipelines.vertex.double import PROJECT, REGION, Double, Server
+from tests.pipelines.vertex.release_double import RELEASE_METHODS, ReleaseDouble
 
 
 @dataclass(frozen=True)

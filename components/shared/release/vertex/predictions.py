@@ -35,8 +35,8 @@ class Predictions:
 
         return PredictionServiceClient(**self._connection.options)
 
-    def ask(self, endpoint: VertexEndpoint, rows: Sequence[Mapping[str, Any]]) -> Answer:
-        """Request the predictions of rows.
+    def ask(self, endpoint: VertexEndpoint, rows: Sequence[Mapping[str, Any]], interval: float | None = None) -> Answer:
+        """Request the predictions of rows, with intervals or sets of a level if one is named.
 
         Raises:
             InputError: If the endpoint does not exist, nothing is deployed to it, or the model refuses the rows.
@@ -49,6 +49,8 @@ class Predictions:
         instances = api.PredictRequest.pb(request).instances
         for row in rows:
             json_format.ParseDict(dict(row), instances.add())
+        if interval is not None:
+            json_format.ParseDict({"interval": interval}, api.PredictRequest.pb(request).parameters)
         with self._connection.asked("predict"):
             answer = self._client.predict(request=request, retry=self._connection.retry, timeout=TIMEOUT_S)
         deployed = None if (current := endpoint.read()) is None else current.deployed_models

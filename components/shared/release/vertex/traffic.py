@@ -78,9 +78,9 @@ class VertexTraffic:
         """Return the versions in Model Registry, which can answer again without an upload."""
         return self._models.versions()
 
-    def ask(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
+    def ask(self, rows: Sequence[Mapping[str, Any]], interval: float | None = None) -> Answer:
         """Request predictions of the public endpoint; see ``Predictions.ask``."""
-        return self._predictions.ask(self._endpoint, rows)
+        return self._predictions.ask(self._endpoint, rows, interval)
 
     def serving(self) -> bool:
         """Return True: an endpoint of Vertex AI is always there."""
