@@ -20,7 +20,7 @@ FEWEST_BLOCKS = 8
 _FEWEST_ROWS = 100
 _BLOCKS, _BLOCK_DAYS, _FIRST_SHARE = 60, 7.0, 1 / 3
 _ROWS_MAX = 20_000
-"""The newest rows of a training; more do not change how a model ages."""
+"""The newest rows of a training, since more do not change how a model ages; and rows that are answered at once."""
 _QUANTILE = 0.9
 _DAY = timedelta(days=1)
 
@@ -47,6 +47,11 @@ class Examples:
 
     def losses(self, model: Surrogate, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what each row costs, and the error by which monitoring judges it: 0 or 1, or the size of an error."""
+        parts = [rows[begin : begin + _ROWS_MAX] for begin in range(0, len(rows), _ROWS_MAX)]
+        lost, errors = zip(*(self._losses(model, part) for part in parts), strict=True)
+        return np.concatenate(lost), np.concatenate(errors)
+
+    def _losses(self, model: Surrogate, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         answers, labels = model.answers(self.inputs.take(rows)), self.labels[rows]
         if self.task == "regression":
             errors = np.abs(answers - labels)
@@ -60,6 +65,19 @@ class Examples:
         acts = answers[:, 1] >= (2.0 if threshold is None else threshold)
         wrong = (acts != (labels == 1)).astype(float)
         return np.where(acts, np.where(labels == 1, -won, lost), 0.0), wrong
+
+
+@dataclass(frozen=True)
+class AlarmTest:
+    """When monitoring raises an alarm.
+
+    Attributes:
+        run_length_days: Average number of days between false alarms.
+        increase: How much the loss may rise before it counts as worse.
+    """
+
+    run_length_days: float
+    increase: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,14 +99,14 @@ class History:
     block_days: float
 
 
-def play(examples: Examples, delay_days: float, window_days: float | None, run_length_days: float) -> History:
+def play(examples: Examples, delay_days: float, window_days: float | None, alarms_of: AlarmTest) -> History:
     """Train at the start of each block with the labels that are known by then.
 
     Args:
         examples: The history.
         delay_days: Days after which a label is known.
         window_days: Train on the newest days only; None for all.
-        run_length_days: Average number of days between false alarms of monitoring.
+        alarms_of: When monitoring raises an alarm.
 
     Raises:
         InputError: If the history is too short, or has too few rows to train at the start of a block.
@@ -101,10 +119,13 @@ def play(examples: Examples, delay_days: float, window_days: float | None, run_l
         rows = _training_rows(examples, begins - delay_days, window_days)
         model = surrogate.fit(examples.inputs.take(rows), examples.labels[rows], is_regression=_is_value(examples))
         later = np.flatnonzero((block_of >= index) & (block_of < blocks))
+        if not len(later):
+            losses[index, index:] = 0.0
+            continue
         lost, errors = examples.losses(model, later)
         losses[index, index:] = np.bincount(block_of[later] - index, lost, minlength=blocks - index)
         known = _cross_fitted(examples, rows)
-        raised = _alarm(examples.days, rows, known, later, errors, run_length_days)
+        raised = _alarm(examples.days, rows, known, later, errors, alarms_of)
         if raised is not None:
             due = raised + delay_days
             after = np.flatnonzero(starts >= due)
@@ -166,18 +187,18 @@ def _alarm(
     known: NDArray[np.float64],
     later: NDArray[np.intp],
     errors: NDArray[np.float64],
-    run_length_days: float,
+    alarms_of: AlarmTest,
 ) -> float | None:
     """Return the day whose losses prove that the loss has risen, by the test of monitoring; None if none does."""
     limit = np.quantile(known, _QUANTILE) if known.max() > 1 or not np.isin(known, (0, 1)).all() else 0.5
     lost, rows = _by_day(days[before], known > limit)
     if np.count_nonzero(rows) < reference.FEWEST_DAYS:
         return None
-    detector = EDetector(reference.estimate(lost, rows).rise(), run_length_days)
-    first = int(days[later[0]])
-    for day, (count, of) in enumerate(zip(*_by_day(days[later] - first, errors > limit), strict=True)):
+    detector = EDetector(reference.estimate(lost, rows).rise(alarms_of.increase), alarms_of.run_length_days)
+    first = float(days[later[0]])
+    for day, (count, of) in enumerate(zip(*_by_day(days[later], errors > limit), strict=True)):
         if of and detector.observe(count, of):
-            return float(first + day + 1)
+            return first + day + 1
     return None
 
 

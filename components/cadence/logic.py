@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.cadence import history, policies
-from components.cadence.history import Examples, History
+from components.cadence.history import AlarmTest, Examples, History
 from components.cadence.policies import Played
 from components.shared.documents.cadence import Cadence, PolicyCost
 from components.shared.errors import InputError
@@ -43,7 +43,8 @@ def recommend(project: Project, training_set: Path, seed: int) -> Cadence:
     examples = read(project, training_set)
     promised = AlertBudget(project.monitoring.alerts.false_alarms, project.monitoring.alerts.days)
     run_length = promised.run_lengths({"loss": 0.5, "other": 0.5})["loss"]
-    played = history.play(examples, project.label.delay_days, project.split.newest_days, run_length)
+    alarms_of = AlarmTest(run_length, project.monitoring.loss_increase)
+    played = history.play(examples, project.label.delay_days, project.split.newest_days, alarms_of)
     document = compare(played, project.retraining.cost, unit(project), seed)
     _log.info("%d blocks of %.1f days: %s", len(played.rows), played.block_days, document.recommended)
     return document
@@ -89,7 +90,7 @@ class Policy:
 
 
 def compare(played: History, training_cost: float, unit_of_losses: str, seed: int) -> Cadence:
-    """Put the policies side by side, and choose the cheapest."""
+    """Put the policies side by side, and choose one."""
     best = Policy("with hindsight", "hindsight", policies.hindsight(played.losses, training_cost))
     followed = candidates(played)
     of_never = followed[0].played.cost(training_cost)
@@ -104,7 +105,7 @@ def compare(played: History, training_cost: float, unit_of_losses: str, seed: in
         rows=int(played.rows.sum()),
         policies=tuple(costs),
         hindsight=_cost(best, training_cost, of_never, played.block_days, seed),
-        recommended=_cheapest(costs).name,
+        recommended=recommended(followed, training_cost, seed).name,
         decay=tuple(policies.decay(played.losses, played.rows)),
     )
 
@@ -123,14 +124,26 @@ def candidates(played: History) -> list[Policy]:
     return followed
 
 
-def _cheapest(costs: Sequence[PolicyCost]) -> PolicyCost:
-    """Return the policy with the lowest cost; of those that are nearly as good, the one that trains least.
+def recommended(followed: Sequence[Policy], training_cost: float, seed: int) -> Policy:
+    """Return the policy to follow.
 
-    A policy must have saved something beyond chance: its whole interval is above 0.
+    Without a schedule a model is trained on alarms, as the loop does, or never, whichever cost less. A schedule must
+    have saved something beyond chance over that: the whole interval is above 0, at a level that allows for their
+    number. Of those that saved nearly as much as the best one, the one that trains least is taken.
     """
-    proven = [each for each in costs if each.saved_low is None or each.saved_low > 0]
-    best = max(proven, key=lambda each: each.saved)
-    return min((each for each in proven if each.saved >= best.saved * (1 - _NEARLY)), key=lambda each: each.trainings)
+    never, alarm, *schedules = followed
+    costs = {policy.name: policy.played.cost(training_cost) for policy in followed}
+    usual = never if costs[never.name].sum() < costs[alarm.name].sum() else alarm
+    confidence = 1 - (1 - policies.CONFIDENCE) / max(1, len(schedules))
+    saved = {
+        policy.name: policies.saved(costs[policy.name], costs[usual.name], seed, confidence) for policy in schedules
+    }
+    proven = [policy for policy in schedules if saved[policy.name][1] > 0]
+    if not proven:
+        return usual
+    best = max(saved[policy.name][0] for policy in proven)
+    nearly = [policy for policy in proven if saved[policy.name][0] >= best * (1 - _NEARLY)]
+    return min(nearly, key=lambda policy: len(policy.played.trained))
 
 
 def _cost(

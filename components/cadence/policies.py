@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 Due = Callable[[int, int], bool]
 """Whether to train at the start of a block (second) if the model was trained at the start of another (first)."""
 
-_RESAMPLES, _BLOCKS_TOGETHER, _CONFIDENCE = 2_000, 4, 0.95
+CONFIDENCE = 0.95
+_RESAMPLES, _BLOCKS_TOGETHER = 4_000, 4
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,20 @@ def hindsight(losses: NDArray[np.float64], training_cost: float) -> Played:
     return follow(losses, lambda _, block: block in chosen)
 
 
-def saved(costs: NDArray[np.float64], of_never: NDArray[np.float64], seed: int) -> tuple[float, float, float]:
-    """Return what a policy saves per block, with its 95 % interval.
+def saved(
+    costs: NDArray[np.float64], of_other: NDArray[np.float64], seed: int, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return what a policy saves per block over another one, with its interval.
 
     The interval is a moving-block bootstrap (Künsch, 1989): neighbouring blocks share models, so they are drawn
-    together.
+    together, unless there are so few that hardly any draw would differ from another.
     """
-    differences = of_never - costs
+    differences = of_other - costs
     count = len(differences)
-    length = min(_BLOCKS_TOGETHER, count)
+    length = max(1, min(_BLOCKS_TOGETHER, count // 8))
     starts = np.random.default_rng(seed).integers(0, count - length + 1, (_RESAMPLES, -(-count // length)))
     drawn = (starts[:, :, None] + np.arange(length)).reshape(_RESAMPLES, -1)[:, :count]
-    tail = (1 - _CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(differences[drawn].mean(axis=1), [tail, 1 - tail])
     return float(differences.mean()), float(low), float(high)
 

@@ -812,6 +812,16 @@ class Project(Section):
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")
 
     @model_validator(mode="after")
+    def _log_reaches_back(self) -> "Project":
+        every_days, kept_days = self.retraining.every_days, self.monitoring.retention_days
+        if every_days is not None and every_days >= kept_days:
+            raise ValueError(
+                f"'retraining: every_days' is {every_days:g}, but the log, from which the age of a release is read, "
+                f"reaches back for 'monitoring: retention_days' {kept_days}; lower the one or raise the other"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _labels_can_decide(self) -> "Project":
         release, delay_s = self.release, self.label.delay_days * 86400
         by_labels = release.labels != "none" or (release.strategy == "ab" and release.ab_metric == "labels")

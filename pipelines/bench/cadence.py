@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from components.cadence import history, logic, policies
-from components.cadence.history import Examples, History
+from components.cadence.history import AlarmTest, Examples, History
 from components.cadence.policies import Due
 from components.shared.inputs.rows import Inputs
 
@@ -80,7 +80,7 @@ STREAMS: Mapping[str, Stream] = {
 
 def costs(examples: Examples, seed: int) -> dict[str, float]:
     """Return what each policy costs in the second half of a history."""
-    played = history.play(examples, _DELAY_DAYS, _WINDOW_DAYS, _RUN_LENGTH)
+    played = history.play(examples, _DELAY_DAYS, _WINDOW_DAYS, AlarmTest(_RUN_LENGTH))
     half = len(played.rows) // 2
     past, future = _part(played, 0, half), _part(played, half, len(played.rows))
     recommended = logic.compare(past, TRAINING, "wrong answers", seed).recommended

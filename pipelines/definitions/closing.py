@@ -90,8 +90,12 @@ def recommended(run: Run) -> tuple[str, ...]:
     document = Cadence.read(path)
     chosen, span = document.chosen, f"from {document.start[:10]} to {document.end[:10]}"
     if chosen.kind == "never":
-        return (f"training anew would not have paid beyond chance, {span}: let monitoring watch the model",)
-    setting = f"; set 'retraining: {{every_days: {chosen.every_days:g}}}'" if chosen.every_days else ""
+        return (f"training anew would not have paid, {span}, not even on alarms: look at what an alarm shows first",)
+    if chosen.kind == "alarm":
+        return (
+            f"train anew on alarms, as 'perennial loop' does: no schedule would have cost less beyond chance, {span}",
+        )
+    setting = f"; set 'retraining: {{every_days: {chosen.every_days:g}}}'"
     return (
         f"train anew {chosen.name}{setting}: {span} that would have cost {chosen.saved:,.0f} {document.unit} "
         f"less per 30 days than never (95 % interval {chosen.saved_low:,.0f} to {chosen.saved_high:,.0f}), with "

@@ -35,8 +35,13 @@ FILE = FileSink(kind="file", path="told/incidents.jsonl")
 def incident(folder: Path, *actions: str, resolution: str | None = None) -> Incident:
     """Return an incident that was seen with these actions."""
     for day, action in enumerate(actions):
+        state = "alarm" if action in ("retrain", "roll back") else "quiet"
         decision = documents.monitoring_decision(
-            action=action, cause="upstream", reasons=(f"usage is negative, {day}",), effect="5.0 more"
+            action=action,
+            cause="upstream",
+            reasons=(f"usage is negative, {day}",),
+            effect="5.0 more",
+            signals=({"name": "loss", "state": state, "sentence": "the loss"},),
         )
         seen = store.seen(folder, decision, f"run-{day}", NOW + timedelta(days=day))
         assert seen is not None

@@ -43,7 +43,7 @@ class Cadence(Document):
         rows: Rows of all blocks.
         policies: Those that can be followed, the first being never.
         hindsight: The trainings that would have cost least, known only afterwards: no policy can do better.
-        recommended: Name of the policy to follow.
+        recommended: Name of the policy to follow: a schedule only if it saved something beyond chance.
         decay: By age of a model in blocks: what it lost more, per 1,000 rows, than one that was trained just before.
     """
 

@@ -15,33 +15,39 @@ class TrainingAttempts(Document):
     """Trainings without a new release.
 
     Args:
-        in_a_row: How many there are since the last release.
-        until: The end of the window that led to the last one, ISO 8601; None before the first.
+        release: The release that answered meanwhile.
+        in_a_row: How many there are since it took over.
+        until: The end of the window that led to the last one that was rejected, ISO 8601; None before the first.
         new_labels: The labels that had become known by then.
         reasons: Why each came to nothing.
     """
 
     FILE: ClassVar[str] = "trainings.json"
 
+    release: str | None = None
     in_a_row: int = 0
     until: str | None = None
     new_labels: int = 0
     reasons: tuple[str, ...] = ()
 
 
-def read(folder: Path) -> TrainingAttempts:
-    """Return the attempts of a project, none before the first."""
-    return TrainingAttempts.read(folder) if (folder / TrainingAttempts.FILE).exists() else TrainingAttempts()
+def read(folder: Path, release: str | None) -> TrainingAttempts:
+    """Return the attempts since a release took over, none before the first."""
+    none = TrainingAttempts(release=release)
+    kept = TrainingAttempts.read(folder) if (folder / TrainingAttempts.FILE).exists() else none
+    return kept if kept.release == release else none
 
 
-def failed(attempts: TrainingAttempts, decision: MonitoringDecision, reason: str) -> TrainingAttempts:
-    """Count a training that a decision led to, and that released nothing."""
-    return TrainingAttempts(
-        in_a_row=attempts.in_a_row + 1,
-        until=decision.until,
-        new_labels=decision.new_labels,
-        reasons=(*attempts.reasons, reason),
-    )
+def rejected(attempts: TrainingAttempts, decision: MonitoringDecision, reason: str) -> TrainingAttempts:
+    """Count a training whose model may not answer: the next one without an alarm waits for other rows."""
+    waits = {"until": decision.until, "new_labels": decision.new_labels}
+    return failed(attempts, reason).model_copy(update=waits)
+
+
+def failed(attempts: TrainingAttempts, reason: str) -> TrainingAttempts:
+    """Count a training that came to no model; the next round may begin another one."""
+    more = {"in_a_row": attempts.in_a_row + 1, "reasons": (*attempts.reasons, reason)}
+    return attempts.model_copy(update=more)
 
 
 def is_early(retraining: Retraining, attempts: TrainingAttempts, decision: MonitoringDecision) -> bool:

@@ -11,6 +11,7 @@ from components.shared.errors import InputError
 from components.shared.incidents.folders import IncidentFolders
 
 _NOT_KEPT = ("lock",)
+_OUTBOX = "outbox"
 
 
 class Mirror:
@@ -30,7 +31,7 @@ class Mirror:
     @property
     def folders(self) -> IncidentFolders:
         """Where the copies are."""
-        return IncidentFolders(self.folder / "incidents", self.folder / "outbox", self.folder)
+        return IncidentFolders(self.folder / "incidents", self.folder / _OUTBOX, self.folder)
 
     def fetch(self) -> None:
         """Copy all files here.
@@ -65,17 +66,30 @@ class Mirror:
             if path.is_file() and path.name not in _NOT_KEPT
         }
         with sources.bucket_errors(self._uri):
-            for name, content in here.items():
-                if self._there.get(name) != content:
-                    self._write(name, content)
+            # Messages first: an incident without its message would never be told.
+            for name in sorted(here, key=lambda name: (not name.startswith(_OUTBOX), name)):
+                if self._there.get(name) != here[name]:
+                    self._write(name, here[name])
             for name in self._there.keys() - here.keys():
-                self._system.delete_file(f"{self._prefix}/{name}")
+                self._delete(name)
         self._there = here
 
     def _check(self, name: str) -> None:
         """Refuse a name that leads out of the folder; that of an object is any text."""
         if not (self.folder / name).resolve().is_relative_to(self.folder.resolve()):
             raise InputError(f"{self._uri} holds {name!r}, which leads elsewhere; remove it.")
+
+    def _delete(self, name: str) -> None:
+        """Delete what was copied here; what somebody else has written under the same name meanwhile stays."""
+        from pyarrow import fs
+
+        path = f"{self._prefix}/{name}"
+        if self._system.get_file_info(path).type == fs.FileType.NotFound:
+            return
+        with self._system.open_input_stream(path) as stream:
+            content = stream.read()
+        if content == self._there[name]:
+            self._system.delete_file(path)
 
     def _write(self, name: str, content: bytes) -> None:
         from pyarrow import fs

@@ -44,7 +44,8 @@ def put(folder: Path, named: Mapping[str, Sink], message: Message) -> None:
         for name, sink in named.items():
             if sinks.wants(sink, message.event):
                 numbers = [_number(path) for path in _files(folder / name)]
-                message.write(folder / name / f"{max(numbers, default=0) + 1:06d}.json")
+                # The id makes the name unique where somebody else numbers a copy of this outbox.
+                message.write(folder / name / f"{max(numbers, default=0) + 1:06d}-{message.id}.json")
 
 
 def deliver(
@@ -93,7 +94,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _number(path: Path) -> int:
-    return int(path.stem)
+    return int(path.stem.partition("-")[0])
 
 
 @contextlib.contextmanager

@@ -73,22 +73,27 @@ def act(backend: Backend, decision: MonitoringDecision, console: Console) -> int
             console.print(f"no rollback: {impossible}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         else:
             console.print(f"rolled back: release {answering} of {backend.project.name} answers", highlight=False)
+            # The release that answers again may be due by its age; it is not trained again on the same rows.
+            back = attempts.rejected(TrainingAttempts(release=answering), decision, "its successor was rolled back")
+            back.write(backend.state.loop)
             _resolve(backend, decision, f"rolled back to release {answering} by 'perennial loop'", console)
             return ExitCode.OK
     if decision.action in ("retrain", "roll back"):
-        former = attempts.read(backend.state.loop)
+        before = routing.answering(backend.state.endpoint)
+        former = attempts.read(backend.state.loop, before)
         if attempts.is_early(backend.project.retraining, former, decision):
             console.print("no training yet: the last one, without an alarm either, released nothing", highlight=False)
             return ExitCode.OK
-        before = routing.answering(backend.state.endpoint)
         record = _retrain(backend, decision, console)
         assert record.exit_code is not None
         after = routing.answering(backend.state.endpoint)
         if after != before:
-            TrainingAttempts().write(backend.state.loop)
             _resolve(backend, decision, f"release {after} replaced release {before}, by 'perennial loop'", console)
         elif record.exit_code != ExitCode.OK and record.repeats is None:
-            _count(backend, attempts.failed(former, decision, record.reason or record.state), record, console)
+            reason = record.reason or record.state
+            is_rejected = record.exit_code == ExitCode.REJECTED
+            tried = attempts.rejected(former, decision, reason) if is_rejected else attempts.failed(former, reason)
+            _count(backend, tried, record, console)
         return record.exit_code
     return ExitCode.OK
 

@@ -4,11 +4,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from components.shared import bundle, sources
 from components.shared.errors import InputError
-from components.shared.project import Project
+from components.shared.project import FileSink, Project
 from components.shared.release.vertex.address import SCHEME as VERTEX
 from pipelines import runs
 from pipelines.definitions.catalog import PipelineEntry, RunContext
@@ -156,6 +157,13 @@ def _check_log(project: Project, target: Remote) -> None:
             f"target is {services.incidents!r}; expected a folder in a bucket, as in s3://bucket/prefix, where "
             "incidents and messages that wait are kept."
         )
+    for name, sink in sorted(project.monitoring.notify.items()):
+        path = PurePosixPath(sink.path if isinstance(sink, FileSink) else "")
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"the sink {name!r} of 'monitoring: notify' is the file {str(path)!r}, which a pod would lose; "
+                "expected a path without '..' that is relative to services.incidents of the target."
+            )
     for name, uri in (("inference_log", services.inference_log), ("labels", services.labels)):
         if not sources.is_remote(uri):
             raise InputError(

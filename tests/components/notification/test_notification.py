@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from components.notification import logic
+from components.shared import sources
 from components.shared.errors import InputError
 from components.shared.incidents import store
 from components.shared.incidents.incident import Incident
+from components.shared.incidents.mirror import Mirror
 from tests import documents
 from tests.components import made_candidate
 
@@ -58,7 +60,7 @@ def test_where_nothing_is_wrong_nothing_is_kept_and_nobody_told(tmp_path):
 def test_a_sink_that_is_down_fails_no_run_and_gets_its_message_from_the_next_one(tmp_path):
     assert notified(tmp_path, 0, sinks=DOWN) == "incident 1 (concept drift) opened"
     waiting = tmp_path / "bucket" / "outbox" / "pager"
-    assert [path.name for path in waiting.iterdir()] == ["000001.json"]
+    assert [path.name for path in waiting.iterdir()] == ["000001-made-1-1-opened.json"]
 
     # By now the sink of that name is a file, which takes it; nothing new has happened.
     up = {"pager": TOLD["log"]}
@@ -77,6 +79,20 @@ def test_a_run_that_is_killed_before_it_sends_leaves_incident_and_message_in_the
 
     notified(tmp_path, 7, cause=None)
     assert told(tmp_path) == ["opened"]
+
+
+def test_a_message_that_somebody_else_wrote_meanwhile_stays(tmp_path):
+    notified(tmp_path, 0, sinks=DOWN)
+    [waiting] = (tmp_path / "bucket" / "outbox" / "pager").iterdir()
+    here = Mirror(*sources.bucket(f"file://{tmp_path / 'bucket'}"), "there", tmp_path / "here")
+    (tmp_path / "here").mkdir()
+    here.fetch()
+
+    (tmp_path / "here" / "outbox" / "pager" / waiting.name).unlink()
+    waiting.write_text("{}")
+    here.publish()
+
+    assert waiting.read_text() == "{}"
 
 
 def test_without_a_bucket_the_command_keeps_incidents(tmp_path):

@@ -91,7 +91,7 @@ def test_a_message_that_a_sink_did_not_take_waits_in_the_bucket_and_the_command_
     seen(there, "run-1", PAGER)
 
     assert "not delivered" not in perennial(there, "list")
-    assert "incidents/outbox/pager/000001.json" in keys(client)
+    assert "incidents/outbox/pager/000001-made-1-1-opened.json" in keys(client)
 
 
 def test_a_target_without_incidents_says_what_to_set(there):
