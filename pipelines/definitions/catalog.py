@@ -42,6 +42,8 @@ class RunContext:
     """Folder of the labels that became known later."""
     incidents: str
     """Folder in a bucket with incidents; empty where the command keeps them on its own machine."""
+    metrics: str
+    """Push gateway for what monitoring measured; empty where the command leaves it on its own machine, or nowhere."""
     scores: str
     """Folder of the batches of scores; an empty text keeps them in the run's artifact."""
     snapshot_uri: str

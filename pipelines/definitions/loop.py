@@ -21,13 +21,14 @@ def loop_pipeline(
     inference_log: str,
     labels: str,
     incidents: str,
+    metrics: str,
     seed: int = 7,
     window_start: str = "",
     window_end: str = "",
 ) -> None:
     """Look at a window of the inference log; where it calls for another model, train one and judge it."""
     monitored = monitoring_steps.join(
-        drift, project_uri, registry_uri, inference_log, labels, incidents, window_start, window_end
+        drift, project_uri, registry_uri, inference_log, labels, incidents, metrics, window_start, window_end
     )
     # A cluster keeps no manifests of former versions, so a release that should be rolled back is replaced, too.
     with dsl.If(monitored.decided.outputs["Output"] == True, name="retrain"):  # noqa: E712

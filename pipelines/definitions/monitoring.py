@@ -13,8 +13,11 @@ def monitoring_pipeline(
     inference_log: str,
     labels: str,
     incidents: str,
+    metrics: str,
     window_start: str = "",
     window_end: str = "",
 ) -> None:
     """Look at a window of the inference log with the open drift tests."""
-    monitoring_steps.join(drift, project_uri, registry_uri, inference_log, labels, incidents, window_start, window_end)
+    monitoring_steps.join(
+        drift, project_uri, registry_uri, inference_log, labels, incidents, metrics, window_start, window_end
+    )

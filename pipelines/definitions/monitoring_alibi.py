@@ -13,10 +13,11 @@ def monitoring_alibi_pipeline(
     inference_log: str,
     labels: str,
     incidents: str,
+    metrics: str,
     window_start: str = "",
     window_end: str = "",
 ) -> None:
     """Look at a window of the inference log with the drift tests of Alibi Detect."""
     monitoring_steps.join(
-        alibi_drift, project_uri, registry_uri, inference_log, labels, incidents, window_start, window_end
+        alibi_drift, project_uri, registry_uri, inference_log, labels, incidents, metrics, window_start, window_end
     )

@@ -28,6 +28,7 @@ def join(
     inference_log: str,
     labels: str,
     incidents: str,
+    metrics: str,
     window_start: str,
     window_end: str,
 ) -> Monitored:
@@ -45,7 +46,14 @@ def join(
     performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
     decided = decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
     told = notification(
-        project=project, outcome=decided.outputs["outcome"], incidents=incidents, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        project=project,
+        window=window.output,
+        drift=drifted.output,
+        performance=performed.output,
+        outcome=decided.outputs["outcome"],
+        incidents=incidents,
+        metrics=metrics,
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
     )
     # An incident that is seen again is told again.
     told.set_caching_options(False)

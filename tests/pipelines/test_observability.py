@@ -14,13 +14,14 @@ from click.testing import CliRunner
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from components.shared import monitoring_metrics
 from components.shared.documents.monitoring import PerformanceReport
 from components.shared.incidents.incident import Incident
 from components.shared.project import Project
 from pipelines.command import cli
 from pipelines.images.environments import ROOT
 from pipelines.images.overlays import INFRA
-from pipelines.observability import dashboard, exposition, rules
+from pipelines.observability import dashboard, rules
 from tests import documents
 from tests.pipelines import toy
 
@@ -163,7 +164,7 @@ def test_the_example_of_routes_pages_for_what_is_urgent(severity, receiver):
 
 def exposed() -> str:
     incident = Incident(number=1, cause="upstream", sightings=())
-    registry = exposition.metrics(
+    registry = monitoring_metrics.metrics(
         documents.log_window(),
         documents.drift_report(),
         documents.performance_report(estimate=documents.estimate()),
@@ -194,7 +195,7 @@ def test_metrics_of_monitoring_say_what_the_documents_say():
 def test_what_is_unknown_is_no_metric():
     unknown = PerformanceReport(mode="inputs only", release=None, loss="", reason="nothing was logged")
     window = documents.log_window(end=None, start=None, release=None, rows=0)
-    registry = exposition.metrics(
+    registry = monitoring_metrics.metrics(
         window, documents.drift_report(columns=()), unknown, documents.monitoring_decision(), [], NOW
     )
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from rich.console import Console
 
+from components.shared import monitoring_metrics
 from components.shared.incidents import store
 from components.shared.project import Project
-from pipelines.observability import exposition
 from pipelines.runs.record import Run
 from pipelines.runs.report import documents
 from pipelines.targets.state import State
@@ -18,13 +18,13 @@ def leave(project: Project, state: State, run: Run, now: datetime, console: Cons
     if read.window is None or read.drift is None or read.performance is None or read.decision is None:
         return
     incidents = list(store.opened(state.incidents))
-    registry = exposition.metrics(read.window, read.drift, read.performance, read.decision, incidents, now)
+    registry = monitoring_metrics.metrics(read.window, read.drift, read.performance, read.decision, incidents, now)
     where = state.metrics
     try:
         if isinstance(where, str):
-            exposition.push(registry, where, project.name)
+            monitoring_metrics.push(registry, where, project.name)
         else:
-            exposition.write(registry, where / f"perennial-{project.name}.prom")
+            monitoring_metrics.write(registry, where / f"perennial-{project.name}.prom")
     except OSError as error:
         console.print(
             f"the metrics of this run are not at {where}: {error}; the next 'perennial monitor' leaves newer ones",

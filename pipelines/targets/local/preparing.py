@@ -109,6 +109,7 @@ class PreparedRun:
             inference_log=str(self.state.inference_log),
             labels=str(self.state.labels),
             incidents="",
+            metrics="",
             scores=str(self.state.scores),
             snapshot_uri="",
             champion_uri="",

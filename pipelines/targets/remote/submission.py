@@ -118,6 +118,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         inference_log=services.inference_log,
         labels=services.labels,
         incidents=services.incidents,
+        metrics=services.metrics if "://" in services.metrics else "",
         scores="",
         snapshot_uri="",
         champion_uri="",

@@ -53,10 +53,11 @@ def there(client, s3, tmp_path: Path) -> Path:
 
 def seen(folder: Path, run: str, sinks: dict[str, Any] | None = None) -> None:
     """Let a run of monitoring on the cluster see that the loss has risen."""
-    documents.monitoring_decision(
+    decision = documents.monitoring_decision(
         action="retrain", cause="concept drift", reasons=("the loss has risen",), signals=(LOSS,)
-    ).write(folder / "decision.json")
-    logic.notify(watched(sinks or {}), folder / "decision.json", WHERE, run, NOW)
+    )
+    path = decision.write(folder / "decision.json")
+    logic.notify(watched(sinks or {}), logic.Looked(path, path, path, path), WHERE, "", run, NOW)
 
 
 def watched(sinks: dict[str, Any]) -> Project:
