@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from components.shared.documents.batch_scores import BatchScores
-from components.shared.documents.cadence import Cadence
+from components.shared.documents.cadence import Cadence, PolicyCost
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
@@ -89,6 +89,13 @@ def recommended(run: Run) -> tuple[str, ...]:
         return finished(run)
     document = Cadence.read(path)
     chosen, span = document.chosen, f"from {document.start[:10]} to {document.end[:10]}"
+    if document.training_cost == 0:
+        remark = "a training costs nothing by the project file; name what it costs you: 'retraining: {cost: ...}'"
+        return (remark, *_recommended(document, chosen, span))
+    return _recommended(document, chosen, span)
+
+
+def _recommended(document: Cadence, chosen: PolicyCost, span: str) -> tuple[str, ...]:
     if chosen.kind == "never":
         return (f"training anew would not have paid, {span}, not even on alarms: look at what an alarm shows first",)
     if chosen.kind == "alarm":

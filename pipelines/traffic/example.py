@@ -47,6 +47,12 @@ def write(backend: Backend, months: int, switches: Sequence[Switch], seed: int =
     folder = backend.state.folder / "traffic"
     shutil.rmtree(folder, ignore_errors=True)
     first = _month_after(backend)
+    for switch in switches:
+        if switch.since is not None and switch.since >= _later(first, months):
+            raise InputError(
+                f"the switch {switch.name} begins in {switch.since:%Y-%m}, after the months that are sent "
+                f"({first:%Y-%m} to {_later(first, months - 1):%Y-%m}); name a month of these, or send more (--months)."
+            )
     scratch = folder / "project"
     shutil.copytree(backend.state.root / "feature_repo", scratch / "feature_repo")
     content = yaml.safe_load(backend.state.project_file.read_text(encoding="utf-8"))

@@ -130,7 +130,7 @@ def test_the_rows_of_a_release_and_of_a_torn_log_hide_nothing(example):
     run, _ = monitored(example)
 
     window = LogWindow.read(run.artifacts["log_window.window"])
-    assert (window.rows, window.damaged) == (1, ())
+    assert (window.rows, window.damaged) == (0, ())
     explained = perennial("explain", asked, cwd=example).stdout
     for words in (
         "feature   contract = ",

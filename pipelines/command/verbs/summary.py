@@ -64,7 +64,7 @@ def ask(folder: Path, run: runs.Run, console: Console) -> None:
     """Send one real row to the endpoint and print question and answer."""
     [row, *_] = api.sample(Path(run.artifacts["training.model"]))
     began = time.perf_counter()
-    answer = endpoint.ask(folder, [row])
+    answer = endpoint.ask(folder, [row], is_probe=True)
     took_ms = (time.perf_counter() - began) * 1000
     console.print(f"asked   {escape(json.dumps(row, ensure_ascii=False))}")
     console.print(f"answer  {escape(json.dumps(answer, ensure_ascii=False))}  ({took_ms:.0f} ms)")

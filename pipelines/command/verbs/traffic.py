@@ -34,8 +34,9 @@ def traffic(
         raise StepFailed("no server runs on the endpoint of this project; start one with 'perennial serve' first.")
     simulated = None
     if table is None:
+        chosen = [parse_switch(text) for text in switches]
         console.print(f"simulating {months} months after those of the project's tables", highlight=False)
-        simulated = example.write(backend, months, [parse_switch(text) for text in switches])
+        simulated = example.write(backend, months, chosen)
         table = simulated / example.ROWS
     with tempfile.TemporaryDirectory(prefix="perennial-traffic-") as work:
         folder = Path(work)

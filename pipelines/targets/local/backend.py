@@ -233,12 +233,13 @@ class LocalBackend(ReleasingBackend):
         local_release.recover(folder, self.state.registry_uri)
         if routing.answering(folder) is None:
             raise InputError(samples.why_nothing_answers(self.state))
+        is_probe = rows is None
         rows = samples.last(self.state)[:1] if rows is None else rows
         if endpoint.find(folder):
-            return endpoint.ask(folder, rows, explains=explains, interval=interval)
+            return endpoint.ask(folder, rows, explains=explains, interval=interval, is_probe=is_probe)
         runtime = self.runtime(["serving"], lambda sentence: None)
         with runtime.serve(folder, grpc_port=None, options=self._server_options()):
-            return endpoint.ask(folder, rows, explains=explains, interval=interval)
+            return endpoint.ask(folder, rows, explains=explains, interval=interval, is_probe=is_probe)
 
     @contextmanager
     def serve(

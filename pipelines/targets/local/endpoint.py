@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from components.shared import inference, polling, processes, telemetry
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import DISK_FULL, InputError, PerennialError, StepFailed
+from components.shared.inference import PROBE
 from components.shared.package.integrity import SIGNING_KEY
 from components.shared.release import endpoint_folder, routing
 from components.shared.release.endpoint_folder import EndpointServer
@@ -159,7 +161,12 @@ def stop(server: EndpointServer) -> None:
 
 
 def ask(
-    endpoint: Path, rows: Sequence[Mapping[str, Any]], *, explains: bool = False, interval: float | None = None
+    endpoint: Path,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    explains: bool = False,
+    interval: float | None = None,
+    is_probe: bool = False,
 ) -> dict[str, Any]:
     """Ask the release that answers for the rows' predictions.
 
@@ -168,6 +175,7 @@ def ask(
         rows: One object of features per row.
         explains: Ask what each feature contributed, too.
         interval: Ask for the interval or set that holds this share of labels, too.
+        is_probe: Whether the rows are a sample that nobody acts on; then monitoring leaves the request out.
 
     Returns:
         ``{"model_name", "model_version", "predictions": [{"score", "decision", "out_of_vocabulary"}]}``; see
@@ -184,7 +192,10 @@ def ask(
     if server is None:
         raise StepFailed(f"No server runs on the endpoint {endpoint}; start one with 'perennial serve'.")
     release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
-    return inference.predict(server.url, release.name, rows, explains=explains, interval=interval)
+    request_id = f"{PROBE}{uuid.uuid4()}" if is_probe else None
+    return inference.predict(
+        server.url, release.name, rows, explains=explains, interval=interval, request_id=request_id
+    )
 
 
 def _environment(source: Path) -> dict[str, str]:

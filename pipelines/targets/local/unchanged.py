@@ -109,4 +109,4 @@ def _answered(run: Run, version: str, folder: Path) -> bool:
     if endpoint.find(folder) is None:
         return True
     rows = samples.read(Path(run.artifacts["training.model"]))
-    return bool(endpoint.ask(folder, rows[:1])["model_version"] == version)
+    return bool(endpoint.ask(folder, rows[:1], is_probe=True)["model_version"] == version)
