@@ -37,10 +37,12 @@ from components.shared.documents.monitoring import (
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_reference import PackageReference
 from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.preprocessing import PackagePreprocessing
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.skew import DifferenceQuantiles, FeatureSkew, SkewCause, SkewReport
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
+from components.shared.documents.start import StartRecord
 from components.shared.documents.study import StudySummary
 from components.shared.documents.tfx_evaluation import TfxEvaluation
 from components.shared.documents.tfx_inputs import TfxInputs
@@ -199,6 +201,29 @@ def package_reference(**changes: Any) -> PackageReference:
     """Return two rows of a model of one number and one category."""
     sample = {"numeric": ((1.0,), (None,)), "categorical": (("basic",), ("plus",))}
     return PackageReference(**(sample | changes))
+
+
+def package_preprocessing(**changes: Any) -> PackagePreprocessing:
+    """Return that of a blend of a network and trees."""
+    sample = {
+        "label_mean": 0.0,
+        "label_scale": 1.0,
+        "members": {
+            "network": {
+                "kind": "network", "weights": "network.keras", "vocabulary": (PLANS,), "hidden": (8,), "embedding": 4,
+                "dropout": 0.3,
+                "numbers": {
+                    "low": (-1.0,), "high": (9.0,), "median": (1.0,), "mean": (1.5,), "scale": (2.0,),
+                    "bucket_feature": (0,), "bucket_low": (-1.0,), "bucket_width": (10.0,), "gaps": (0,),
+                },
+            },
+            "trees": {
+                "kind": "trees", "weights": "trees.txt", "vocabulary": (PLANS,), "codes": ((2, 2, 3),), "unknown": (2,),
+                "monotone": (1,),
+            },
+        },
+    }  # fmt: skip
+    return PackagePreprocessing(**(sample | changes))
 
 
 def training_history(**changes: Any) -> TrainingHistory:
@@ -442,7 +467,8 @@ def every() -> list[Document]:
         findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
-        traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(), skew_report(),
+        traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(), skew_report(), package_preprocessing(),
+        StartRecord(version="3"),
     ]  # fmt: skip
 
 

@@ -14,13 +14,14 @@ def champion(
     model: Output[Model],
     accepted: Output[Artifact],
     measured: Output[Artifact],
+    start: Output[Artifact],
 ) -> None:
-    """Fetch the champion's package, what was measured of it, and the last accepted statistics; all may be absent."""
+    """Fetch the champion, what was measured of it, what training may continue, and the last accepted statistics."""
     from pathlib import Path
 
     from components.champion import logic
     from components.shared import bundle
 
-    targets = Path(model.path), Path(accepted.path), Path(measured.path)
+    targets = Path(model.path), Path(accepted.path), Path(measured.path), Path(start.path)
     version = logic.fetch(bundle.project(project.path), registry_uri, *targets, registry_state or None)
     model.metadata["version"] = version or "none"

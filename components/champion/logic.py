@@ -4,12 +4,16 @@ Both are copied out of the registry, so that the steps after this one see files 
 """
 
 import logging
+import shutil
 from pathlib import Path
 
 from components.shared import files, registry, registry_state
 from components.shared.documents.accepted import AcceptedRecord
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
+from components.shared.documents.preprocessing import PackagePreprocessing
+from components.shared.documents.start import StartRecord
 from components.shared.errors import StepFailed
 from components.shared.project import Project
 
@@ -25,6 +29,7 @@ def fetch(
     model_out: Path,
     accepted_out: Path,
     measured_out: Path,
+    start_out: Path,
     expected_state: str | None = None,
 ) -> str | None:
     """Copy the champion and the last accepted statistics out of the registry; either may be absent.
@@ -35,6 +40,7 @@ def fetch(
         model_out: Receives ``champion.json`` and, with a champion, its model package in ``package/``.
         accepted_out: Receives ``accepted.json`` and, after a first accepted run, ``statistics/``.
         measured_out: Receives, with a champion, its evaluation in ``evaluation/``, with the reference of monitoring.
+        start_out: Receives ``start.json`` and, with a champion that is to be continued, its models in ``package/``.
         expected_state: The digest by which the outputs are cached, see ``registry_state``; None if they are not.
 
     Returns:
@@ -58,6 +64,7 @@ def fetch(
         fingerprint=version.tags.get(registry.FINGERPRINT) if version else None,
     )
     champion.write(model_out)
+    _write_start(project, champion.version, model_out / "package", start_out)
 
     run = registry.last_accepted(client, project.name)
     if run is not None:
@@ -75,6 +82,21 @@ def fetch(
         )
     _log.info("champion %s, last accepted run %s", champion.version, accepted.run_id)
     return champion.version
+
+
+def _write_start(project: Project, version: str | None, package: Path, out: Path) -> None:
+    """Copy what a warm start needs; from scratch, the output is the same whatever the registry holds."""
+    continues = version if project.retraining.method == "warm start" else None
+    StartRecord(version=continues).write(out)
+    if continues is None:
+        return
+    names = [ModelFacts.FILE]
+    if PackagePreprocessing.at(package).is_file():
+        learned = PackagePreprocessing.read(package)
+        names += [PackagePreprocessing.FILE, *(member.weights for member in learned.members.values())]
+    (out / StartRecord.PACKAGE).mkdir(exist_ok=True)
+    for name in names:
+        shutil.copyfile(package / name, out / StartRecord.PACKAGE / name)
 
 
 def _check(package: Path, owner: str) -> None:

@@ -643,11 +643,16 @@ class Monitoring(Section):
 
 
 class Retraining(Section):
-    """When a model is trained anew although no loss has risen, and when trainings that come to nothing are an incident.
+    """How a model is trained, when it is trained although no loss has risen, and when vain trainings are an incident.
 
     A loss that has risen always retrains.
     """
 
+    method: Literal["scratch", "warm start"] = Field(
+        "scratch",
+        description="How every run trains: from scratch, or by continuing the champion's trees and network where the "
+        "project still asks the same question of the same features.",
+    )
     every_days: float | None = Field(
         None, gt=0, description="Days for which a release has answered, after which the model is trained anew."
     )
@@ -806,7 +811,7 @@ class Project(Section):
     validation: Validation = Field(Validation(), description="How a run reacts to anomalies in the data.")
     release: ReleaseSettings = Field(ReleaseSettings(), description="How a promoted model is released.")
     monitoring: Monitoring = Field(Monitoring(), description="What is logged, and when an alarm is raised.")
-    retraining: Retraining = Field(Retraining(), description="When a model is trained anew without an alarm.")
+    retraining: Retraining = Field(Retraining(), description="How a model is trained, and when without an alarm.")
     serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
     resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")

@@ -11,6 +11,7 @@ def training(
     project: Input[Artifact],
     splits: Input[Dataset],
     study: Input[Artifact],
+    start: Input[Artifact],
     seed: int,
     model: Output[Model],
     plain: Output[Model],
@@ -21,6 +22,6 @@ def training(
     from components.shared import bundle
     from components.training import logic
 
-    packages = Path(model.path), Path(plain.path)
-    facts = logic.train(bundle.project(project.path), Path(splits.path), Path(study.path), seed, *packages)
+    folders = Path(model.path), Path(plain.path), Path(start.path)
+    facts = logic.train(bundle.project(project.path), Path(splits.path), Path(study.path), seed, *folders)
     model.metadata.update(facts)

@@ -11,13 +11,16 @@ from components.shared.learning import families, fitting, prepare
 from components.shared.measures import conformal, value
 from components.shared.project import Project
 from components.training import package, parity
+from components.training.families import start as families_start
 from components.training.families.catalog import FAMILIES, candidate
 from components.training.families.family import FittedModel
 
 log = logging.getLogger(__name__)
 
 
-def train(project: Project, splits: Path, study: Path, seed: int, out: Path, plain_out: Path) -> dict[str, str | float]:
+def train(
+    project: Project, splits: Path, study: Path, seed: int, out: Path, plain_out: Path, start: Path | None = None
+) -> dict[str, str | float]:
     """Fit the families, choose the decision threshold, export, compare the exports, and write both packages.
 
     The candidate is the best of the project's families on the validation rows; see ``catalog.candidate``.
@@ -29,6 +32,7 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path, pla
         seed: Same seed, same rows, same hyperparameters: same weights.
         out: Where the candidate's package goes.
         plain_out: Where the plain model's package goes; the same model if it is the candidate.
+        start: Folder with the champion's models, which is opened only if the project asks for a warm start.
 
     Returns:
         A few facts about the candidate, for the artifact's metadata.
@@ -40,12 +44,16 @@ def train(project: Project, splits: Path, study: Path, seed: int, out: Path, pla
     fitting.steady(seed)
     tuned = BestHyperparameters.read(study)
     chosen = project.training.tuned("network", tuned.hyperparameters).tuned("trees", tuned.trees)
-    prepared = prepare.read(project, splits)
+    prepared, champion = prepare.read(project, splits), None
+    if project.retraining.method == "warm start" and start is not None:
+        champion = families_start.read(project, start, prepared)
+        prepared = champion.applied_to(prepared)
     wanted, members, offered = families.fitted(project), families.members(project), families.offered(project)
     fitted: dict[str, FittedModel] = {}
     for name, fit in FAMILIES.items():
         if name in wanted:
-            fitted[name] = fit(prepared, chosen, seed, {other: fitted[other] for other in fitted if other in members})
+            beside = {other: fitted[other] for other in fitted if other in members}
+            fitted[name] = fit(prepared, chosen, seed, beside, champion)
     losses = {name: model.validation_loss for name, model in fitted.items()}
     best = candidate({name: model for name, model in fitted.items() if name in offered})
     log.info("%s is the candidate; validation losses %s", best, losses)

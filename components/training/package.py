@@ -22,6 +22,7 @@ from components.shared.documents.model_facts import (
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_reference import REFERENCE_ROWS, PackageReference
 from components.shared.documents.package_sample import SAMPLE_ROWS, PackageSample, SampleRow
+from components.shared.documents.preprocessing import PackagePreprocessing
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import rows
 from components.shared.inputs.categories import category_text
@@ -31,6 +32,9 @@ from components.shared.learning.onnx_graph import graph
 from components.shared.project import Project
 from components.training import parity
 from components.training.families.family import FittedModel, Learned
+
+_MODEL = "model"
+"""Name of the file with the weights, without its ending."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
         The facts about the model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    trained.fitted.learned.save(out, "model")
+    trained.fitted.learned.save(out, _MODEL)
+    PackagePreprocessing(
+        label_mean=trained.target.mean,
+        label_scale=trained.target.scale,
+        members=trained.fitted.learned.preprocessing(trained.fitted.family, _MODEL),
+    ).write(out)
     onnx.save(graph(trained.fitted.encoding, trained.target, trained.fitted.learned.nodes), out / "model.onnx")
     same = parity.check(trained.answer, out / "model.onnx", sample, parity.tolerance(trained.target))
     tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
@@ -114,7 +123,7 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
         vocabulary={name: tuple(words) for name, words in zip(categorical, encoding.vocabulary, strict=True)},
         ranges={name: (low, high) for name, low, high in zip(numeric, encoding.low, encoding.high, strict=True)},
         family=fitted.family,
-        description=fitted.description,
+        description="; ".join(filter(None, (fitted.description, fitted.origin))),
         is_additive=fitted.learned.is_additive(),
         hyperparameters=fitted.hyperparameters,
         seed=trained.seed,

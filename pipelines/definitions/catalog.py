@@ -50,6 +50,8 @@ class RunContext:
     """The snapshot of an earlier run, empty if a run takes none."""
     champion_uri: str
     """The champion that an earlier run compared its candidate with; likewise."""
+    start_uri: str
+    """What the training of an earlier run began with; likewise."""
     code: Mapping[str, str]
     """The commit and the image references that the run uses."""
     seed: int

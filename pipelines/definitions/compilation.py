@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from components.shared.images import image
+from components.shared.project import Project
 from pipelines.definitions import catalog
 from pipelines.definitions.kept import kept
 from pipelines.images.environments import ROOT, steps
@@ -66,6 +67,25 @@ def cached_by(ir: Mapping[str, Any], parameter: str) -> dict[str, Any]:
         inputs = task.get("inputs", {}).get("parameters", {}).values()
         if any(source.get("componentInputParameter") == parameter for source in inputs):
             task["cachingOptions"] = {"enableCache": True}
+    return changed
+
+
+def started_as(ir: Mapping[str, Any], project: Project) -> dict[str, Any]:
+    """Let training take the project's bundle in place of the champion's models, unless the project continues these.
+
+    A cache compares where inputs are. The step champion leaves its outputs somewhere else whenever the champion has
+    changed, which is no reason to repeat a training from scratch.
+
+    Args:
+        ir: Compiled pipeline; it is not changed.
+        project: Says how its models are trained.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(ir))
+    if project.retraining.method == "scratch":
+        for component in (changed["root"], *changed["components"].values()):
+            if training := component.get("dag", {}).get("tasks", {}).get("training"):
+                artifacts = training["inputs"]["artifacts"]
+                artifacts["start"] = artifacts["project"]
     return changed
 
 

@@ -43,7 +43,7 @@ def join(
     training_set = feature_retrieval(project=project, snapshot=snapshot, examples="labelled").after(validated)
     splits = split(project=project, training_set=training_set.output, seed=seed).output
     study = tuning(project=project, splits=splits, seed=seed, study_storage=study_storage).output
-    trained = training(project=project, splits=splits, study=study, seed=seed)
+    trained = training(project=project, splits=splits, study=study, start=incumbent.outputs["start"], seed=seed)
     model = trained.outputs["model"]
     measured = evaluation(
         project=project,

@@ -38,6 +38,7 @@ class RecordedInputs:
     project_uri: str
     snapshot_uri: str
     champion_uri: str
+    start_uri: str
     study_storage: str
     """An empty folder: a study of the same rows would be found in that of the project, and not be made again."""
 

@@ -18,10 +18,12 @@ from components.shared.documents.monitoring import DriftReport, LogWindow, Monit
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_reference import PackageReference
 from components.shared.documents.package_sample import PackageSample
+from components.shared.documents.preprocessing import PackagePreprocessing
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.skew import SkewReport
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.documents.split import SplitSummary
+from components.shared.documents.start import StartRecord
 from components.shared.documents.study import StudySummary
 from components.shared.documents.tfx_evaluation import TfxEvaluation
 from components.shared.documents.tfx_inputs import TfxInputs
@@ -56,6 +58,8 @@ NEWER = {
     TfxInputs,
     TfxEvaluation,
     SkewReport,
+    PackagePreprocessing,
+    StartRecord,
 }
 """Documents that have had a version from the first."""
 

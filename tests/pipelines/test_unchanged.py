@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.documents.release import RegisteredVersion
+from components.shared.project import Retraining
 from components.shared.registry_state import RegistryState
 from components.shared.release import endpoint_folder, routing
 from components.shared.release.routing import Routing
@@ -16,6 +17,7 @@ from pipelines.definitions import compilation
 from pipelines.runs import Run
 from pipelines.targets.local import housekeeping, unchanged
 from pipelines.targets.state import State, root_of
+from tests import documents
 
 ROOT = Path("/work/churn")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -242,6 +244,18 @@ def folders(root: Path) -> State:
 
 
 # The cache.
+
+
+def test_a_training_from_scratch_does_not_depend_on_the_champion_and_a_warm_start_does():
+    warm = documents.PROJECT.model_copy(update={"retraining": Retraining(method="warm start")})
+    for name in ("training", "loop", "reproduction"):
+        ir = compilation.symbolic(name)
+        begun = compilation.started_as(ir, documents.PROJECT)
+        tasks = [part["dag"]["tasks"] for part in (begun["root"], *begun["components"].values()) if "dag" in part]
+        [inputs] = [of_part["training"]["inputs"]["artifacts"] for of_part in tasks if "training" in of_part]
+
+        assert inputs["start"] == inputs["project"]
+        assert compilation.started_as(ir, warm) == ir
 
 
 def test_only_tasks_that_take_the_parameter_become_cached():

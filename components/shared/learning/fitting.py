@@ -5,7 +5,7 @@ Keras' own ``fit`` spends about as much time per step on callbacks as on the com
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +100,7 @@ def fit(
     hyperparameters: Training,
     *,
     seed: int,
+    start: Sequence[NDArray[np.float32]] | None = None,
     report: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> Fit:
     """Train until the validation loss has not improved for ``patience`` epochs.
@@ -111,6 +112,7 @@ def fit(
         target: The encoding of the labels.
         hyperparameters: All hyperparameters.
         seed: Seed of the initial weights, the order of the rows and dropout.
+        start: Weights to begin with, which are kept if no epoch lowers the validation loss; None for initial ones.
         report: Called after each epoch with its number (from 1) and validation loss; may raise to stop the trial.
 
     Returns:
@@ -120,12 +122,17 @@ def fit(
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(seed)
     model = network.core(encoding, target, hyperparameters)
-    model.bias.assign(_prior(train, target))
+    if start is None:
+        model.bias.assign(_prior(train, target))
+    else:
+        model.set_weights(list(start))
     optimizer = Adam(model.trainable_variables, hyperparameters.learning_rate)
     batch = min(hyperparameters.batch_size, max(8, math.ceil(len(train) / _STEPS)))
     step_count = math.ceil(len(train) / batch)
     train_epoch, validate = _compiled(model, optimizer, train, validation, target, hyperparameters.l2)
     result, best = Fit(model), model.get_weights()
+    if start is not None:
+        result.best_loss = float(validate())
     for epoch in range(1, hyperparameters.epochs + 1):
         shuffled = np.resize(order.permutation(len(train)), step_count * batch).reshape(step_count, batch)
         train_loss, loss = float(train_epoch(tf.constant(shuffled, tf.int32))), float(validate())
@@ -138,7 +145,10 @@ def fit(
         if not math.isfinite(loss) or epoch - result.best_epoch >= hyperparameters.patience:
             break
     model.set_weights(best)
-    average_unseen_ids(model, train, encoding)
+    if start is None:
+        average_unseen_ids(model, train, encoding)
+    else:
+        _keep_unseen_ids(model, train, start)
     result.duration_s = time.perf_counter() - started
     return result
 
@@ -227,3 +237,18 @@ def average_unseen_ids(model: network.WideDeep, train: Rows, encoding: Encoding)
                 values = table.numpy()
                 values[ids[counts[ids] == 0]] = np.average(values[ids], axis=0, weights=counts[ids])
                 table.assign(values)
+
+
+def _keep_unseen_ids(model: network.WideDeep, train: Rows, start: Sequence[NDArray[np.float32]]) -> None:
+    """Give ids that no training row has the weights that they began with.
+
+    The penalty alone has moved them, and an earlier model knew what they mean.
+    """
+    if model.wide_ids is None:
+        return
+    is_unseen = np.bincount(train.encoded["ids"].ravel(), minlength=model.sizes["ids"]) == 0
+    for variable, before in zip(model.weights, start, strict=True):
+        if variable is model.wide_ids or variable is model.table:
+            values = variable.numpy()
+            values[is_unseen] = before[is_unseen]
+            variable.assign(values)

@@ -1,6 +1,6 @@
 """Prepare the splits for training: read the rows, learn the preprocessing, and encode the rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +63,26 @@ def read(project: Project, splits: Path, *, max_rows: int | None = None, seed: i
     )
 
 
-def encode(data: RawData, hyperparameters: Training) -> EncodedData:
-    """Learn the preprocessing from the training rows, and encode both parts once for all epochs."""
-    learned = encoding.learn(data.train, bins=hyperparameters.bins, max_vocabulary=hyperparameters.max_vocabulary)
+def standardised_as(data: RawData, mean: float, scale: float) -> RawData:
+    """Encode the labels of a regression with another mean and scale, such as those of an earlier model."""
+    target = replace(data.target, mean=mean, scale=scale)
+
+    def encoded(answers: NDArray[np.float32]) -> NDArray[np.float32]:
+        again: NDArray[np.float32] = ((data.target.decode(answers) - mean) / scale).astype(np.float32)
+        return again
+
+    return replace(
+        data,
+        train_labels=encoded(data.train_labels),
+        validation_labels=encoded(data.validation_labels),
+        target=target,
+    )
+
+
+def encode(data: RawData, hyperparameters: Training, learned: encoding.Encoding | None = None) -> EncodedData:
+    """Encode both parts once for all epochs; without ``learned``, the training rows determine the preprocessing."""
+    if learned is None:
+        learned = encoding.learn(data.train, bins=hyperparameters.bins, max_vocabulary=hyperparameters.max_vocabulary)
     weights = fitting.class_weights(data.train_labels, data.target, hyperparameters.class_weight)
     return EncodedData(
         fitting.rows(network.encode(learned, data.train.feed()), data.train_labels, weights),
@@ -74,19 +91,23 @@ def encode(data: RawData, hyperparameters: Training) -> EncodedData:
     )
 
 
-def for_trees(data: RawData, hyperparameters: Training) -> TreeData:
-    """Learn the vocabulary from the training rows, and number the categories of both parts."""
+def for_trees(data: RawData, hyperparameters: Training, columns: trees.TreeColumns | None = None) -> TreeData:
+    """Number the categories of both parts; without ``columns``, the training rows determine the vocabulary."""
     learned = encoding.learn(data.train, bins=hyperparameters.bins, max_vocabulary=hyperparameters.max_vocabulary)
     weights = fitting.class_weights(data.train_labels, data.target, hyperparameters.class_weight)
-    columns = trees.columns(data.train, data.train_labels, data.target, learned)
+    if columns is None:
+        columns = trees.columns(data.train, data.train_labels, data.target, learned)
+    else:
+        learned = replace(learned, vocabulary=columns.vocabulary())
+    numbering = columns
 
     def rows_of(inputs: rows.Inputs, answers: NDArray[np.float32]) -> trees.TreeRows:
-        return trees.TreeRows(columns.matrix(inputs), answers, fitting.row_weights(answers, weights))
+        return trees.TreeRows(numbering.matrix(inputs), answers, fitting.row_weights(answers, weights))
 
     return TreeData(
         rows_of(data.train, data.train_labels),
         rows_of(data.validation, data.validation_labels),
         learned,
-        columns,
+        numbering,
         data.train.numeric.shape[1],
     )

@@ -7,7 +7,7 @@ imputed or spread over columns.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,10 @@ class TreeColumns:
 
     codes: tuple[dict[str, int], ...]
     unknown: tuple[int, ...]
+
+    def vocabulary(self) -> list[list[str]]:
+        """Return the categories of each feature, without the missing one."""
+        return [[word for word in codes if word] for codes in self.codes]
 
     def matrix(self, inputs: Inputs) -> NDArray[np.float64]:
         """Return (rows, numbers + categories) float64 with NaN for missing numbers."""
@@ -103,6 +107,7 @@ class Forest:
     units: int
     best_loss: float
     best_round: int
+    """Rounds that this fit added; those of the trees that it began with are not counted."""
     history: list[EpochLosses] = field(default_factory=list)
     duration_s: float = 0.0
 
@@ -111,6 +116,10 @@ class Forest:
         booster = lightgbm().Booster(model_str=self.text)
         raw: NDArray[np.float64] = booster.predict(matrix, raw_score=True, num_threads=1)
         return raw.reshape(len(matrix), self.units)
+
+    def rounds(self) -> int:
+        """Return the number of rounds, those before a warm start included."""
+        return int(lightgbm().Booster(model_str=self.text).current_iteration())
 
     def structures(self) -> Iterator[dict[str, Any]]:
         """Yield the root of every tree, as nested dictionaries."""
@@ -126,7 +135,7 @@ class Boosting:
         library = lightgbm()
         categories = list(range(numbers, train.matrix.shape[1]))
         settings = {"verbosity": -1, "num_threads": 1, "feature_pre_filter": False, "max_cat_to_onehot": 4}
-        self._width = train.matrix.shape[1]
+        self._width, self._held_out = train.matrix.shape[1], validation
         self._train = library.Dataset(
             train.matrix, train.labels, weight=train.weights, categorical_feature=categories, params=settings
         )
@@ -141,6 +150,7 @@ class Boosting:
         *,
         seed: int,
         monotone: Sequence[int] = (),
+        start: str | None = None,
         report: Callable[[int, float], None] = lambda step, loss: None,
     ) -> Forest:
         """Boost until the validation loss has not fallen for ``patience`` rounds, and keep the best round's trees.
@@ -150,10 +160,13 @@ class Boosting:
             hyperparameters: All settings of the trees.
             seed: Chooses the rows and features of each tree.
             monotone: Direction of each numeric column, 0 for none; empty if none has one.
+            start: LightGBM's text of the trees to add further ones to. If no further tree lowers the validation loss,
+                none is kept.
             report: Called after every tenth round with its number (1, 2, ...) and the validation loss; may raise.
         """
         started, library = time.perf_counter(), lightgbm()
         losses: list[float] = []
+        begun = None if start is None else self._begun(start, target)
 
         def note(state: Any) -> None:
             losses.append(float(state.evaluation_result_list[0][2]))
@@ -165,11 +178,15 @@ class Boosting:
             self._train,
             hyperparameters.rounds,
             valid_sets=[self._validation],
+            init_model=None if start is None else library.Booster(model_str=start),
             callbacks=[note, library.early_stopping(hyperparameters.patience, verbose=False)],
         )
         best = int(np.argmin(losses)) + 1 if losses else 1
+        if begun is not None and not losses[best - 1] < begun.best_loss:
+            return replace(begun, duration_s=time.perf_counter() - started)
+        earlier = 0 if begun is None else begun.rounds()
         return Forest(
-            text=booster.model_to_string(num_iteration=best),
+            text=booster.model_to_string(num_iteration=earlier + best),
             units=target.units,
             best_loss=losses[best - 1] if losses else math.inf,
             best_round=best,
@@ -180,6 +197,12 @@ class Boosting:
             ],
             duration_s=time.perf_counter() - started,
         )
+
+    def _begun(self, text: str, target: LabelEncoding) -> Forest:
+        """Return the trees that a fit begins with, and their validation loss."""
+        forest, rows = Forest(text, target.units, math.inf, 0), self._held_out
+        losses = target.losses(forest.logits(rows.matrix), rows.labels)
+        return replace(forest, best_loss=float(np.average(losses, weights=rows.weights)))
 
     def _directions(self, monotone: Sequence[int]) -> dict[str, Any]:
         """Return LightGBM's settings for the directions that a score must follow; categories have none."""

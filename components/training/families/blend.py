@@ -15,12 +15,14 @@ import scipy.optimize
 import scipy.special
 from numpy.typing import NDArray
 
+from components.shared.documents.preprocessing import Preprocessing
 from components.shared.inputs.rows import Inputs
 from components.shared.learning import fitting
 from components.shared.learning.onnx_graph import GraphBuilder
 from components.shared.learning.prepare import RawData
 from components.shared.project import Training
 from components.training.families.family import FittedModel, Learned, Progress
+from components.training.families.start import Start
 
 _log = logging.getLogger(__name__)
 _FOLDS = 5
@@ -57,6 +59,11 @@ class LearnedBlend:
         for family, member in self.members.items():
             member.save(folder, family)
 
+    def preprocessing(self, family: str, name: str) -> dict[str, Preprocessing]:
+        """Return that of every member."""
+        of_members = (member.preprocessing(other, other) for other, member in self.members.items())
+        return {other: learned for part in of_members for other, learned in part.items()}
+
     def content(self) -> bytes:
         """Return the members and their weights."""
         return repr(self.weights).encode() + b"".join(member.content() for member in self.members.values())
@@ -71,7 +78,13 @@ class LearnedBlend:
         return all(member.is_additive() for member in self.members.values())
 
 
-def fit(data: RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
+def fit(
+    data: RawData,
+    hyperparameters: Training,
+    seed: int,
+    fitted: Mapping[str, FittedModel],
+    start: Start | None = None,
+) -> FittedModel:
     """Choose the weights with the lowest validation loss; a member with hardly any weight is left out.
 
     The validation losses are those of rows that took no part in choosing the weights: each fifth of the rows is
@@ -82,6 +95,7 @@ def fit(data: RawData, hyperparameters: Training, seed: int, fitted: Mapping[str
         hyperparameters: Only the weights of the classes are used.
         seed: Orders the rows.
         fitted: The members.
+        start: Not used: the weights are chosen anew, and the members begin where they can.
     """
     started = time.perf_counter()
     names, models = list(fitted), list(fitted.values())
@@ -126,6 +140,7 @@ def fit(data: RawData, hyperparameters: Training, seed: int, fitted: Mapping[str
         validation_logits=_mixed(logits, weights),
         validation_losses=held_out,
         description=f"a blend of {parts}",
+        origin="; ".join(f"{name} {fitted[name].origin}" for name in members if fitted[name].origin),
     )
 
 

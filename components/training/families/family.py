@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.documents.model_facts import Hyperparameter
+from components.shared.documents.preprocessing import Preprocessing
 from components.shared.documents.training_history import EpochLosses
 from components.shared.inputs.rows import Inputs
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.onnx_graph import GraphBuilder
 from components.shared.learning.prepare import RawData
 from components.shared.project import Training
+from components.training.families.start import Start
 
 
 class Learned(Protocol):
@@ -28,6 +30,9 @@ class Learned(Protocol):
 
     def save(self, folder: Path, name: str) -> None:
         """Write the model in the format of its own library; the ending of the file is added to ``name``."""
+
+    def preprocessing(self, family: str, name: str) -> dict[str, Preprocessing]:
+        """Return what a later training needs beside the files of ``save``, by family."""
 
     def content(self) -> bytes:
         """Return all that was learned; equal models have equal bytes."""
@@ -68,6 +73,8 @@ class FittedModel:
     validation_losses: NDArray[np.float64]
     description: str
     """One clause on what the model is, such as ``a network with the hidden layers 64,32``."""
+    origin: str = ""
+    """One clause on a warm start: what was continued, or why nothing was; empty if none was asked for."""
 
     @property
     def validation_loss(self) -> float:
@@ -79,7 +86,12 @@ class Family(Protocol):
     """Fit one model; the same rows, hyperparameters and seed give the same model."""
 
     def __call__(
-        self, data: RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]
+        self,
+        data: RawData,
+        hyperparameters: Training,
+        seed: int,
+        fitted: Mapping[str, FittedModel],
+        start: Start | None = None,
     ) -> FittedModel:
         """Fit the training rows; the validation rows may choose when to stop and how much to regularise.
 
@@ -88,4 +100,5 @@ class Family(Protocol):
             hyperparameters: Those that the study chose.
             seed: Decides every random choice.
             fitted: The families that were fitted before, for a family that builds on them.
+            start: The champion's models, one of which is continued if the family can; None fits from scratch.
         """

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.preprocessing import NetworkPreprocessing, NumbersEncoding, Preprocessing
 from components.shared.inputs.rows import Inputs
 from components.shared.learning import fitting, network, onnx_network
 from components.shared.learning.encoding import Encoding
@@ -32,7 +33,20 @@ class LearnedNetwork:
 
     def save(self, folder: Path, name: str) -> None:
         """Write the whole Keras model, from raw inputs to scores."""
-        network.assemble(self.encoding, self.target, self.core).save(folder / f"{name}.keras")
+        network.assemble(self.encoding, self.target, self.core).save(folder / _file(name))
+
+    def preprocessing(self, family: str, name: str) -> dict[str, Preprocessing]:
+        """Return the encoding, and what fixes the shapes of the weights."""
+        return {
+            family: NetworkPreprocessing(
+                weights=_file(name),
+                numbers=NumbersEncoding.model_validate(self.encoding.numbers()),
+                vocabulary=tuple(map(tuple, self.encoding.vocabulary)),
+                hidden=tuple(self.core.hidden),
+                embedding=self.core.embedding,
+                dropout=self.core.dropout,
+            )
+        }
 
     def content(self) -> bytes:
         """Return the weights with their shapes."""
@@ -51,3 +65,7 @@ class LearnedNetwork:
     def is_additive(self) -> bool:
         """Return whether the network has no hidden layer, which is where features interact."""
         return not self.core.kernels
+
+
+def _file(name: str) -> str:
+    return f"{name}.keras"

@@ -5,16 +5,34 @@ from collections.abc import Mapping
 
 from components.shared.learning import fitting, prepare
 from components.shared.project import TUNABLE, Training
+from components.training.families import network_start
 from components.training.families.family import FittedModel, Progress
 from components.training.families.learned_network import LearnedNetwork
+from components.training.families.start import Start
 
 _log = logging.getLogger(__name__)
 
 
-def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
+def fit(
+    data: prepare.RawData,
+    hyperparameters: Training,
+    seed: int,
+    fitted: Mapping[str, FittedModel],
+    start: Start | None = None,
+) -> FittedModel:
     """Train until the validation loss stops falling, and keep the weights of the best epoch."""
-    encoded = prepare.encode(data, hyperparameters)
-    trained = fitting.fit(encoded.train, encoded.validation, encoded.encoding, data.target, hyperparameters, seed=seed)
+    began = network_start.load(start, data.target, hyperparameters)
+    hyperparameters = began.hyperparameters
+    encoded = prepare.encode(data, hyperparameters, began.encoding)
+    trained = fitting.fit(
+        encoded.train,
+        encoded.validation,
+        encoded.encoding,
+        data.target,
+        hyperparameters,
+        seed=seed,
+        start=began.weights,
+    )
     _log.info("stopped after epoch %d of %d, best %d", len(trained.history), hyperparameters.epochs, trained.best_epoch)
     layers = "no hidden layer" if hyperparameters.hidden == "none" else f"the hidden layers {hyperparameters.hidden}"
     logits = fitting.logits(trained.network, encoded.validation.encoded)
@@ -28,4 +46,5 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Map
         validation_logits=logits,
         validation_losses=data.target.losses(logits, data.validation_labels) * weights / weights.mean(),
         description=f"a network with {layers}, trained on {len(encoded.train):,} rows",
+        origin=began.origin(trained.best_epoch),
     )

@@ -22,6 +22,7 @@ from components.shared.learning.network import WideDeep
 from components.shared.project import Training
 from components.training.families.family import FittedModel, Progress
 from components.training.families.learned_network import LearnedNetwork
+from components.training.families.start import Start
 
 _log = logging.getLogger(__name__)
 _BINS = 16
@@ -30,9 +31,16 @@ _PENALTIES = (0.1, 1.0, 10.0)
 _NEWTON_SIZE = 500
 _MAX_CELLS = 30_000_000
 _FEWEST_ROWS = 2_000
+_ORIGIN = "fitted anew, because its optimum does not depend on a start"
 
 
-def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
+def fit(
+    data: prepare.RawData,
+    hyperparameters: Training,
+    seed: int,
+    fitted: Mapping[str, FittedModel],
+    start: Start | None = None,
+) -> FittedModel:
     """Fit the optimum for each L2 penalty, and keep the one with the lowest validation loss.
 
     Very large tables are fitted on a sample of the training rows; the description says how many.
@@ -42,6 +50,7 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Map
         hyperparameters: Only the size of the vocabulary and the weights of the classes are used.
         seed: Chooses the sample.
         fitted: Not used.
+        start: Not used, since the optimum does not depend on where the search for it begins.
     """
     started = time.perf_counter()
     settings = hyperparameters.model_copy(update={"hidden": "none", "bins": _BINS})
@@ -71,6 +80,7 @@ def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Map
         validation_losses=losses,
         description=f"a {kind} with a piecewise linear curve per number and a weight per category, "
         f"fitted on {len(train):,} rows",
+        origin="" if start is None else _ORIGIN,
     )
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.documents.preprocessing import Preprocessing, TreesPreprocessing
 from components.shared.inputs.rows import Inputs
 from components.shared.learning import onnx_trees, prepare
 from components.shared.learning.onnx_graph import GraphBuilder
 from components.shared.learning.trees import Boosting, Forest, TreeColumns
 from components.shared.project import TUNABLE, Training
+from components.training.families import trees_start
 from components.training.families.family import FittedModel, Progress
+from components.training.families.start import Start
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +28,8 @@ class LearnedTrees:
     columns: TreeColumns
     numbers: int
     forest: Forest
+    monotone: tuple[int, ...] = ()
+    """Direction of each number that every tree follows, 0 for none; empty if none has one."""
 
     def logits(self, inputs: Inputs) -> NDArray[np.float64]:
         """Answer raw inputs by LightGBM."""
@@ -36,7 +41,21 @@ class LearnedTrees:
 
     def save(self, folder: Path, name: str) -> None:
         """Write LightGBM's own text format."""
-        (folder / f"{name}.txt").write_text(self.forest.text, encoding="utf-8")
+        (folder / _file(name)).write_text(self.forest.text, encoding="utf-8")
+
+    def preprocessing(self, family: str, name: str) -> dict[str, Preprocessing]:
+        """Return the numbers of the categories, and the directions."""
+        vocabulary = self.columns.vocabulary()
+        coded = zip(self.columns.codes, vocabulary, strict=True)
+        return {
+            family: TreesPreprocessing(
+                weights=_file(name),
+                vocabulary=tuple(map(tuple, vocabulary)),
+                codes=tuple(tuple(codes[word] for word in ("", *words)) for codes, words in coded),
+                unknown=self.columns.unknown,
+                monotone=self.monotone,
+            )
+        }
 
     def content(self) -> bytes:
         """Return the trees and the numbers of the categories."""
@@ -51,27 +70,39 @@ class LearnedTrees:
         return False
 
 
-def fit(data: prepare.RawData, hyperparameters: Training, seed: int, fitted: Mapping[str, FittedModel]) -> FittedModel:
+def fit(
+    data: prepare.RawData,
+    hyperparameters: Training,
+    seed: int,
+    fitted: Mapping[str, FittedModel],
+    start: Start | None = None,
+) -> FittedModel:
     """Boost until the validation loss stops falling, and keep the trees up to the best round.
 
     Raises:
         InputError: If LightGBM cannot be loaded.
     """
-    rows = prepare.for_trees(data, hyperparameters)
+    began = trees_start.load(start, data.monotone)
+    rows = prepare.for_trees(data, hyperparameters, began.columns)
     settings = hyperparameters.trees
     forest = Boosting(rows.train, rows.validation, rows.numbers).fit(
-        data.target, settings, seed=seed, monotone=data.monotone
+        data.target, settings, seed=seed, monotone=data.monotone, start=began.text
     )
     _log.info("kept the trees of %d of at most %d rounds", forest.best_round, settings.rounds)
     logits, weights = forest.logits(rows.validation.matrix), rows.validation.weights
     return FittedModel(
         family="trees",
         encoding=rows.encoding,
-        learned=LearnedTrees(rows.columns, rows.numbers, forest),
+        learned=LearnedTrees(rows.columns, rows.numbers, forest, data.monotone),
         progress=Progress(forest.best_loss, forest.duration_s, forest.best_round, forest.history),
         hyperparameters={name: getattr(settings, name) for name in TUNABLE["trees"]},
         validation_logits=logits,
         validation_losses=data.target.losses(logits, data.validation_labels) * weights / weights.mean(),
-        description=f"{forest.best_round:,} rounds of boosted trees with at most {settings.leaves} leaves, "
+        description=f"{forest.best_round:,} {began.rounds} of boosted trees with at most {settings.leaves} leaves, "
         f"fitted on {len(data.train_labels):,} rows",
+        origin=began.origin(),
     )
+
+
+def _file(name: str) -> str:
+    return f"{name}.txt"

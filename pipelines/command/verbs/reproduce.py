@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.shared.documents.run_record import BUNDLE
+from components.shared.documents.start import StartRecord
 from components.shared.errors import ExitCode, InputError
 from pipelines import runs
 from pipelines.command import terminal
@@ -18,7 +19,7 @@ from pipelines.runs import Run, reproduction
 from pipelines.targets.protocol import RecordedInputs, RunRequest
 
 _PIPELINES = ("training", "loop", "reproduction")
-_NEEDED = {"ingestion.snapshot": "snapshot_uri", "champion.model": "champion_uri"}
+_NEEDED = {"ingestion.snapshot": "snapshot_uri", "champion.model": "champion_uri", "champion.start": "start_uri"}
 _SHOWN = 20
 DIFFERS = ExitCode.REJECTED
 """The exit code if anything differs."""
@@ -42,12 +43,12 @@ def reproduce(options: TargetOptions, run: str, *, with_this_code: bool) -> int:
     backend.check_machine()
     with backend.logs(run) as original:
         pass
-    with tempfile.TemporaryDirectory() as study:
+    with tempfile.TemporaryDirectory() as study, tempfile.TemporaryDirectory() as scratch:
         request = RunRequest(
             pipeline="reproduction",
             seed=original.seed if original.seed is not None else RunRequest.seed,
             use_cache=False,
-            recorded=_inputs(original, study),
+            recorded=_inputs(original, study, scratch),
         )
         _check_code(original, request, console, with_this_code=with_this_code)
         with backend.start(request, View(console)) as started:
@@ -62,14 +63,20 @@ def reproduce(options: TargetOptions, run: str, *, with_this_code: bool) -> int:
     return _show(original, record, console)
 
 
-def _inputs(original: Run, study: str) -> RecordedInputs:
-    """Return what the pipeline is called with: the recorded bundle, snapshot and champion."""
+def _inputs(original: Run, study: str, scratch: str) -> RecordedInputs:
+    """Return what the pipeline is called with: the recorded bundle, snapshot, champion and start of the training.
+
+    A run from before there was another way to train began from scratch: ``scratch`` is a folder to say so in.
+    """
     if original.pipeline not in _PIPELINES or "training.model" not in original.artifacts:
         raise InputError(
             f"run {original.id} of the pipeline {original.pipeline!r} trained no model (it ended as "
             f"{original.state!r}); name a run of {', '.join(map(repr, _PIPELINES[:-1]))} that did."
         )
     inputs = {parameter: original.artifacts.get(artifact, "") for artifact, parameter in _NEEDED.items()}
+    if not inputs["start_uri"]:
+        StartRecord(version=None).write(scratch)
+        inputs["start_uri"] = scratch
     inputs["project_uri"] = str(original.outputs.get(BUNDLE, ""))
     if gone := sorted(name for name, path in inputs.items() if not path or not Path(path).exists()):
         names = [name.removesuffix("_uri") for name in gone]

@@ -65,6 +65,7 @@ def compile_(
 
     documents = compilation.documents(tracing.traced(definition, place))
     pipeline = compilation.with_references(documents[0], {step: image(step) for step in steps()} | dict(references))
+    pipeline = compilation.started_as(pipeline, project)
     for problem in lint.problems(pipeline, documents[1], symbolic=not references):
         raise InputError(f"the pipeline {definition.name!r} can't run on KFP: {problem}")
     return [pipeline, documents[1]]

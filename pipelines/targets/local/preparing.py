@@ -82,7 +82,9 @@ class PreparedRun:
         run.seed = plan.arguments.get("seed")
         run.contents = {step: recipe(step).tag(None) for step in self.entry.steps}
         run.commit = lineage.code({})["commit"]
-        ir = compilation.cached_by(self.ir, "registry_state") if plan.registry else self.ir
+        ir = compilation.started_as(self.ir, self.project)
+        if plan.registry:
+            ir = compilation.cached_by(ir, "registry_state")
         references = {step: self.runtime.references[step] for step in self.entry.steps}
         recorder = runs.Recorder(run, changed)
         try:
@@ -113,6 +115,7 @@ class PreparedRun:
             scores=str(self.state.scores),
             snapshot_uri="",
             champion_uri="",
+            start_uri="",
             code=lineage.code(self.runtime.references),
             seed=request.seed,
             window_start=iso(request.start),

@@ -122,6 +122,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         scores="",
         snapshot_uri="",
         champion_uri="",
+        start_uri="",
         code=lineage.code(prepared.references),
         seed=request.seed,
         window_start=iso(request.start),

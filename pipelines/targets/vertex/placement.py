@@ -48,6 +48,7 @@ def compile_(
 
     (pipeline,) = compilation.documents(tracing.traced(definition, place))
     pipeline = compilation.with_references(pipeline, {step: image(step) for step in steps()} | dict(references))
+    pipeline = compilation.started_as(pipeline, project)
     for problem in lint.problems(pipeline, symbolic=not references):
         raise InputError(f"the pipeline {definition.name!r} can't run on Vertex AI: {problem}")
     return pipeline

@@ -8,13 +8,17 @@ from components.rejection.logic import reject
 from components.shared import files, registry
 from components.shared.documents.accepted import AcceptedRecord
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.start import StartRecord
 from components.shared.errors import StepFailed
+from tests import documents
 from tests.components import made_candidate
 from tests.components.made_candidate import CODE, empty_registry
 
 
 def _fetch(uri, out):
-    version = logic.fetch(made_candidate.project(), uri, out / "model", out / "accepted", out / "measured")
+    version = logic.fetch(
+        made_candidate.project(), uri, out / "model", out / "accepted", out / "measured", out / "start"
+    )
     return version, ChampionRecord.read(out / "model"), AcceptedRecord.read(out / "accepted")
 
 
@@ -104,3 +108,42 @@ def test_an_alias_moves_to_a_version_to_none_and_to_where_it_is(tmp_path):
         seen.append(registry.champion(client, "made"))
 
     assert seen == [None, registered, registered, None, None]
+
+
+def _start(folder, method, **changed):
+    """Release a version, fetch it as a project with this method does, and return the output of the start."""
+    uri = empty_registry(folder / "state")
+    evidence = made_candidate.evidence(folder / "candidate", **changed)
+    if method != "older package":
+        documents.package_preprocessing().write(evidence.model)
+        for name in ("network.keras", "trees.txt"):
+            (evidence.model / name).write_text(f"weights of {name}")
+        documents.seal(evidence.model)
+    version = register(evidence, uri, CODE, folder / "release", folder / "card.md", folder / "card.html")
+    registry.move_alias(registry.open(uri), "made", "champion", version)
+    project = made_candidate.project(retraining={"method": "scratch" if method == "scratch" else "warm start"})
+    logic.fetch(project, uri, *(folder / name for name in ("model", "accepted", "measured", "start")))
+    return version, folder / "start"
+
+
+def test_a_warm_start_gets_what_it_continues_and_nothing_else(tmp_path):
+    version, start = _start(tmp_path, "warm start")
+
+    assert StartRecord.read(start).version == version
+    names = {path.name for path in (start / StartRecord.PACKAGE).iterdir()}
+    assert names == {"model.json", "preprocessing.json", "network.keras", "trees.txt"}
+
+
+def test_from_scratch_the_start_is_the_same_whichever_version_is_the_champion(tmp_path):
+    _, first = _start(tmp_path / "a", "scratch")
+    _, second = _start(tmp_path / "b", "scratch", weights_hash="b" * 64)
+
+    assert files.sha256(first) == files.sha256(second)
+    assert [path.name for path in first.iterdir()] == [StartRecord.FILE]
+
+
+def test_of_an_older_package_only_the_facts_are_handed_on(tmp_path):
+    version, start = _start(tmp_path, "older package")
+
+    assert StartRecord.read(start).version == version
+    assert [path.name for path in (start / StartRecord.PACKAGE).iterdir()] == ["model.json"]

@@ -93,10 +93,10 @@ def test_another_project_in_the_same_registry_changes_nothing(tmp_path, uri, cha
 
 def test_a_champion_is_fetched_by_its_digest_and_not_by_a_former_one(tmp_path, uri, champion):
     before = state(uri).digest
-    arguments = (made_candidate.project(), uri)
-    fetched = logic.fetch(*arguments, *(tmp_path / "a" / name for name in ("model", "accepted", "measured")), before)
+    arguments, outputs = (made_candidate.project(), uri), ("model", "accepted", "measured", "start")
+    fetched = logic.fetch(*arguments, *(tmp_path / "a" / name for name in outputs), before)
     registry.move_alias(registry.open(uri), "made", "champion", None)
 
     assert fetched == champion
     with pytest.raises(StepFailed, match=r"the registry changed while the run started .* run again"):
-        logic.fetch(*arguments, *(tmp_path / "b" / name for name in ("model", "accepted", "measured")), before)
+        logic.fetch(*arguments, *(tmp_path / "b" / name for name in outputs), before)

@@ -166,7 +166,7 @@ def test_the_champion_step_hands_on_the_released_package(uri, tmp_path):
     version, package = register("handed", uri, tmp_path)
     registry.move_alias(registry.open(uri), "handed", registry.CHAMPION, version)
 
-    targets = (tmp_path / part for part in ("model", "accepted", "measured"))
+    targets = (tmp_path / part for part in ("model", "accepted", "measured", "start"))
     handed_on = champion.fetch(made_candidate.project(name="handed"), uri, *targets)
 
     assert handed_on == version
