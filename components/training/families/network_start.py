@@ -34,6 +34,8 @@ class NetworkStart:
         """Say what was continued, or why nothing was; empty if nobody asked."""
         if self.weights is None:
             return origin_from_scratch(self.refusal) if self.refusal else ""
+        if epochs == 0:
+            return f"that of {self.champion}, which no epoch improved"
         return f"continued from {self.champion} for {epochs:,} {'epoch' if epochs == 1 else 'epochs'}"
 
 

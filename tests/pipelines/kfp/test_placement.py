@@ -37,11 +37,11 @@ def compiled(*overrides: str, **resources: object) -> tuple[dict[str, Any], dict
     return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
-def test_the_pipeline_is_the_committed_one_but_for_images_and_variables():
+def test_the_pipeline_is_the_committed_one_but_for_images_variables_and_what_a_training_begins_with():
     pipeline, _ = compiled("env={}")
 
     committed = compilation.with_references(compilation.symbolic("training"), REFERENCES)
-    assert pipeline == committed
+    assert pipeline == compilation.started_as(committed, project()) != committed
 
 
 def test_every_step_and_only_a_step_has_its_place():
