@@ -15,6 +15,7 @@ from components.shared.project import Project, Resources, Section
 from pipelines.images.environments import ROOT
 from pipelines.project import project_file
 from pipelines.targets import model
+from tests.pipelines import toy
 
 SMALL = {
     "name": "small",
@@ -144,3 +145,12 @@ def test_every_key_is_described_by_a_sentence(module):
     ]
 
     assert undescribed == []
+
+
+@pytest.mark.parametrize(("content", "what"), [("", "has no keys"), (" 50", "is 50")])
+def test_a_section_that_is_no_section_says_what_belongs_below_it(tmp_path, content, what):
+    (tmp_path / "project.yaml").write_text(toy.PROJECT + f"\nretraining:{content}\n")
+
+    expected = f"retraining {what}; expected keys below it, such as attempts, cost, every_days"
+    with pytest.raises(InputError, match=expected):
+        project_file.read(tmp_path)

@@ -102,14 +102,18 @@ def get(folder: Path, number: int) -> Incident:
     path = folder / f"{number}.json"
     if not path.exists():
         numbers = [incident.number for incident in opened(folder)]
-        raise InputError(f"there is no incident {number}; expected one of {numbers}.")
+        expected = f"expected one of {numbers}" if numbers else "monitoring has opened none so far"
+        raise InputError(f"there is no incident {number}; {expected}.")
     return Incident.read(path)
 
 
 def _open(folder: Path, number: int) -> Incident:
     incident = get(folder, number)
     if incident.state == "resolved":
-        raise InputError(f"incident {number} was resolved at {incident.resolved_at}; a new sighting opens a new one.")
+        when = datetime.fromisoformat(incident.resolved_at or "")
+        raise InputError(
+            f"incident {number} was resolved at {when:%Y-%m-%d %H:%M} UTC; a new sighting opens a new one."
+        )
     return incident
 
 

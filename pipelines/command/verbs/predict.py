@@ -28,6 +28,8 @@ def predict(options: TargetOptions, text: str | None, *, sample: bool, explains:
     for prediction in answer["predictions"]:
         if "contributions" in prediction:
             prediction["contributions"] = inference.largest_first(prediction["contributions"])
+            errors = prediction["contribution_errors"]
+            prediction["contribution_errors"] = {name: errors[name] for name in prediction["contributions"]}
     if sample:
         # Standard output holds the answer alone, for scripts.
         [row, *_] = samples.last(backend.state)

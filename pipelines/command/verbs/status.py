@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from components.shared import registry
-from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.documents.monitoring import LogWindow, MonitoringDecision
 from components.shared.errors import InputError, StepFailed
 from components.shared.measures.metric_names import PRIMARY
+from components.shared.release import routing
 from components.shared.wording import significant
 from pipelines import runs as runs_of_project
 from pipelines.command import terminal
@@ -33,7 +34,8 @@ def status(options: TargetOptions, *, last: int = 10) -> None:
     else:
         if client is not None:
             console.print(_versions(client, backend.project.name))
-    if (decided := _decision(backend.state)) is not None:
+    answering = None if backend.is_remote else routing.answering(backend.state.endpoint)
+    if (decided := _decision(backend.state, answering)) is not None:
         console.print(decided, highlight=False)
     if backend.is_remote:
         console.print(runs.table(backend, None, last))
@@ -41,18 +43,23 @@ def status(options: TargetOptions, *, last: int = 10) -> None:
         console.print(_runs(backend.state, last))
 
 
-def _decision(folders: State) -> str | None:
-    """Return what monitoring said last; None if it never looked."""
+def _decision(folders: State, answering: str | None) -> str | None:
+    """Return what monitoring said last, and about which release if another one answers; None if it never looked."""
     record = runs_of_project.latest_with(folders.runs, "decision.outcome")
     if record is None:
         return None
     decision = MonitoringDecision.read(record.artifacts["decision.outcome"])
+    window = record.artifacts.get("log_window.window")
+    release = None if window is None else LogWindow.read(window).release
+    of = f" about release {release}" if release is not None and answering not in (None, release) else ""
     when = f"{datetime.fromisoformat(record.started):%Y-%m-%d %H:%M} UTC"
-    return f"monitoring says {decision.action} ({when}): {'; '.join(decision.reasons)}"
+    return f"monitoring says {decision.action}{of} ({when}): {'; '.join(decision.reasons)}"
 
 
 def _runs(folders: State, last: int) -> Table:
-    table = Table("run", "pipeline", "state", "reason", "report", box=None, title="last runs", title_justify="left")
+    # A path that is cut cannot be copied; a reason is whole in the report.
+    reason, path = Column("reason", no_wrap=True, max_width=48), Column("report", no_wrap=True, overflow="fold")
+    table = Table("run", "pipeline", "state", reason, path, box=None, title="last runs", title_justify="left")
     unreadable: list[InputError] = []
     newest = [run for run, _ in zip(history.records(folders, unreadable.append), range(last), strict=False)]
     for run in reversed(newest):
