@@ -235,7 +235,7 @@ def test_logged_features_are_compared_with_those_of_the_tables(example):
     refused = perennial("audit", "skew", cwd=example, expect=2)
     assert "the log has no row of the model 'churn' in the window (it has none at all)" in refused.stdout
 
-    with serving(example, "1"):
+    with serving(example):
         perennial("traffic", "--rate", "5000", "--months", "2", cwd=example)
     early = perennial("audit", "skew", cwd=example, expect=2)
     assert "so the offline path knows nothing of them yet" in early.stdout

@@ -23,6 +23,7 @@ SECTIONS = [
     "validation",
     "release",
     "monitoring",
+    "retraining",
     "serving",
     "limits",
 ]
@@ -31,7 +32,7 @@ KINDS = [kind for kind in vars(types).values() if isinstance(kind, type) and iss
 
 def shown_as_comment(section: str) -> dict[str, Any]:
     """Read the keys of a section that stand in the file as comments."""
-    commented = r"^# (?=(limits|resources|serving|monitoring):|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )"
+    commented = r"^# (?=(limits|resources|serving|monitoring|retraining):|  [a-z_]+: )|(?<=^  )# (?=[a-z_]+: )"
     uncommented = re.sub(commented, "", TEXT[TEXT.index("\nlabel:") :], flags=re.M)
     plain, full = yaml.safe_load(TEXT).get(section, {}), yaml.safe_load(uncommented)[section]
     return {key: value for key, value in full.items() if key not in plain}
