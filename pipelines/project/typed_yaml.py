@@ -80,10 +80,10 @@ def _message(name: str, error: ValidationError, type_: type[BaseModel]) -> str:
     elif first["type"] == "missing":
         text = f"{name}: the key {'.'.join(path)!r} is missing; add it."
     elif first["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        keys = sorted(_keys_at(type_, path))
-        below = f"expected keys below it, such as {', '.join(keys[:3])}" if keys else "expected keys below it"
+        below = sorted(_keys_at(type_, path))[:3]
+        expected = f"expected keys below it, such as {', '.join(below)}" if below else "expected keys below it"
         value = "has no keys" if first["input"] is None else f"is {first['input']!r}"
-        text = f"{name}: {'.'.join(path) or 'the document'} {value}; {below}, or no such section."
+        text = f"{name}: {'.'.join(path) or 'the document'} {value}; {expected}, or no such section."
     else:
         reason = first["msg"].removeprefix("Value error, ")
         got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
