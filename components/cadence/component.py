@@ -1,4 +1,4 @@
-"""KFP component of cadence: when to train anew, from what models would have lost on the project's history."""
+"""KFP component of cadence: backtest schedules and alarms on the project's history, and recommend when to retrain."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Output

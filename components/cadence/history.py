@@ -1,4 +1,4 @@
-"""Play the project's history: train at the start of each block, and measure every later block with every model."""
+"""Backtest the project's history: train at the start of each block, and measure each model on every later block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,10 +124,10 @@ def play(examples: Examples, delay_days: float, window_days: float | None, alarm
             continue
         lost, errors = examples.losses(model, later)
         losses[index, index:] = np.bincount(block_of[later] - index, lost, minlength=blocks - index)
-        known = _cross_fitted(examples, rows)
-        raised = _alarm(examples.days, rows, known, later, errors, alarms_of)
-        if raised is not None:
-            due = raised + delay_days
+        reference_errors = _cross_fitted(examples, rows)
+        alarm_day = _alarm(examples.days, rows, reference_errors, later, errors, alarms_of)
+        if alarm_day is not None:
+            due = alarm_day + delay_days
             after = np.flatnonzero(starts >= due)
             alarms[index] = after[0] if len(after) else -1
     counted = np.bincount(block_of[(block_of >= 0) & (block_of < blocks)], minlength=blocks)
@@ -184,14 +184,14 @@ def _cross_fitted(examples: Examples, rows: NDArray[np.intp]) -> NDArray[np.floa
 def _alarm(
     days: NDArray[np.float64],
     before: NDArray[np.intp],
-    known: NDArray[np.float64],
+    reference_errors: NDArray[np.float64],
     later: NDArray[np.intp],
     errors: NDArray[np.float64],
     alarms_of: AlarmTest,
 ) -> float | None:
     """Return the day whose losses prove that the loss has risen, by the test of monitoring; None if none does."""
-    limit = np.quantile(known, _QUANTILE) if known.max() > 1 or not np.isin(known, (0, 1)).all() else 0.5
-    lost, rows = _by_day(days[before], known > limit)
+    limit = np.quantile(reference_errors, _QUANTILE) if not np.isin(reference_errors, (0, 1)).all() else 0.5
+    lost, rows = _by_day(days[before], reference_errors > limit)
     if np.count_nonzero(rows) < reference.FEWEST_DAYS:
         return None
     detector = EDetector(reference.estimate(lost, rows).rise(alarms_of.increase), alarms_of.run_length_days)

@@ -1,4 +1,4 @@
-"""Recommend when to train anew: what schedules and alarms would have cost on the project's history."""
+"""Recommend when to retrain, by backtesting schedules and alarms on the project's history."""
 
 import logging
 from collections.abc import Sequence

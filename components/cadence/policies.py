@@ -38,7 +38,7 @@ def never(trained: int, block: int) -> bool:
 
 
 def every(blocks: int) -> Due:
-    """Train a model anew that is so many blocks old."""
+    """Retrain a model once it is this many blocks old."""
     return lambda trained, block: block - trained >= blocks
 
 

@@ -1,6 +1,6 @@
 """Decide from all signals what to do: nothing, watch, retrain or roll back.
 
-Besides, a model is trained anew when its time has come, or enough labels have, if the project says so.
+Besides, a model is retrained when its time has come, or enough labels have, if the project says so.
 
 Drift alone never retrains: whether it costs anything shows in the loss, and until labels are due it is watched. Only
 the loss raises an alarm, because only its test accumulates evidence with a stated rate of false alarms. An alarm soon
@@ -81,14 +81,14 @@ def due_signals(retraining: Retraining, window: LogWindow) -> Iterator[Signal]:
     if retraining.every_days is not None:
         age_days = (datetime.fromisoformat(window.end) - datetime.fromisoformat(window.answering_since)) / _DAY
         sentence = (
-            f"release {window.release} has answered for {age_days:.1f} days; the model is trained anew after "
+            f"release {window.release} has answered for {age_days:.1f} days; the model is retrained after "
             f"{retraining.every_days:g}"
         )
         yield Signal(name="age", state="due" if age_days >= retraining.every_days else "quiet", sentence=sentence)
     if retraining.new_labels is not None:
         sentence = (
             f"{window.new_labels:,} labels have become known since release {window.release} first answered; the model "
-            f"is trained anew after {retraining.new_labels:,}"
+            f"is retrained after {retraining.new_labels:,}"
         )
         is_due = window.new_labels >= retraining.new_labels
         yield Signal(name="new labels", state="due" if is_due else "quiet", sentence=sentence)

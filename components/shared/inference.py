@@ -54,8 +54,8 @@ def predict(
     path = f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     try:
         entities = None if entity is None else list(entity)
-        said = {"entity": entities, "event_time": event_time, "interval": interval}
-        document = {"instances": list(rows)} | {name: value for name, value in said.items() if value is not None}
+        optional = {"entity": entities, "event_time": event_time, "interval": interval}
+        document = {"instances": list(rows)} | {name: value for name, value in optional.items() if value is not None}
         body = json.dumps(document, allow_nan=False).encode()
     except ValueError as error:
         raise InputError(f"a row contains NaN or an infinity ({error}); send null for a missing value.") from error

@@ -654,7 +654,7 @@ class Retraining(Section):
         "project still asks the same question of the same features.",
     )
     every_days: float | None = Field(
-        None, gt=0, description="Days for which a release has answered, after which the model is trained anew."
+        None, gt=0, description="Days for which a release has answered, after which the model is retrained."
     )
     new_labels: int | None = Field(
         None,

@@ -382,7 +382,7 @@ def loop(options: TargetOptions, every_h: float, once: bool) -> int:
 @main.command()
 @shared.local_target
 def cadence(options: TargetOptions) -> int:
-    """Recommend when to train anew: what schedules and alarms would have cost on the project's history."""
+    """Recommend when to retrain, by backtesting schedules and alarms on the project's history."""
     from pipelines.command.verbs import cadence as verb
 
     return verb.cadence(options)

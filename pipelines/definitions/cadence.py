@@ -1,4 +1,4 @@
-"""The cadence pipeline: when to train anew, by the project's own history."""
+"""The cadence pipeline: backtest retraining policies on the project's history."""
 
 from kfp import dsl
 from kfp.dsl import Artifact
@@ -8,7 +8,9 @@ from components.feature_retrieval.component import feature_retrieval
 from components.ingestion.component import ingestion
 
 
-@dsl.pipeline(name="perennial-cadence", description="When to train anew, by what aging models would have lost.")
+@dsl.pipeline(
+    name="perennial-cadence", description="Recommends when to retrain, by a backtest on the project's history."
+)
 def cadence_pipeline(project_uri: str, source_root: str, source_hash: str, seed: int = 7) -> None:
     """Retrieve the features of the labeled rows, and compare policies of retraining on them."""
     project = dsl.importer(artifact_uri=project_uri, artifact_class=Artifact, reimport=False).output

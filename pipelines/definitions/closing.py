@@ -83,7 +83,7 @@ def trained_by_tfx(run: Run) -> tuple[str, ...]:
 
 
 def recommended(run: Run) -> tuple[str, ...]:
-    """Say when to train anew, and what that saves."""
+    """Say when to retrain, and what that saves."""
     path = run.artifacts.get("cadence.recommendation")
     if path is None or not Cadence.at(path).exists():
         return finished(run)
@@ -97,14 +97,12 @@ def recommended(run: Run) -> tuple[str, ...]:
 
 def _recommended(document: Cadence, chosen: PolicyCost, span: str) -> tuple[str, ...]:
     if chosen.kind == "never":
-        return (f"training anew would not have paid, {span}, not even on alarms: look at what an alarm shows first",)
+        return (f"retraining would not have paid, {span}, not even on alarms: look at what an alarm shows first",)
     if chosen.kind == "alarm":
-        return (
-            f"train anew on alarms, as 'perennial loop' does: no schedule would have cost less beyond chance, {span}",
-        )
+        return (f"retrain on alarms, as 'perennial loop' does: no schedule would have cost less beyond chance, {span}",)
     setting = f"; set 'retraining: {{every_days: {chosen.every_days:g}}}'"
     return (
-        f"train anew {chosen.name}{setting}: {span} that would have cost {chosen.saved:,.0f} {document.unit} "
+        f"retrain {chosen.name}{setting}: {span} that would have cost {chosen.saved:,.0f} {document.unit} "
         f"less per 30 days than never (95 % interval {chosen.saved_low:,.0f} to {chosen.saved_high:,.0f}), with "
         f"{chosen.trainings} trainings; nothing could have saved more than {document.hindsight.saved:,.0f}",
     )

@@ -45,7 +45,7 @@ def join(
     drifted = compare(project=project, window=window.output, measured=measured)
     performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
     decided = decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
-    told = notification(
+    notified = notification(
         project=project,
         window=window.output,
         drift=drifted.output,
@@ -55,6 +55,6 @@ def join(
         metrics=metrics,
         run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
     )
-    # An incident that is seen again is told again.
-    told.set_caching_options(False)
+    # The registry of incidents is no input that a cache could compare.
+    notified.set_caching_options(False)
     return Monitored(project, incumbent, decided)

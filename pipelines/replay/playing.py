@@ -143,13 +143,13 @@ class Player:
         """Add the labels that become known in a time."""
         project = self.backend.project
         delay = timedelta(days=project.label.delay_days)
-        known = self._chosen(start - delay, end - delay)
-        if not known.num_rows:
+        due = self._chosen(start - delay, end - delay)
+        if not due.num_rows:
             return
-        known = self.treatment.labels(known, project.entity, project.event_time, project.label.column)
-        texts = [str(label) for label in known[project.label.column].to_pylist()]
-        entities = known[project.entity].cast(pa.string())
-        times = known[project.event_time].cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+        due = self.treatment.labels(due, project.entity, project.event_time, project.label.column)
+        texts = [str(label) for label in due[project.label.column].to_pylist()]
+        entities = due[project.entity].cast(pa.string())
+        times = due[project.event_time].cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
         known_at = pc.add(times, pa.scalar(delay, pa.duration("us")))
         columns = {"entity": entities, "event_time": times, "label": pa.array(texts), "known_at": known_at}
         arrays = [columns.get(field.name, pa.nulls(len(texts), field.type)) for field in label_store.SCHEMA]

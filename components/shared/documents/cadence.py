@@ -15,7 +15,7 @@ class PolicyCost(Part):
         trainings: How often it trained.
         loss: What the decisions lost; of decisions that are worth something, less than 0.
         cost: The loss, and the trainings.
-        saved: What the policy costs less than never training anew.
+        saved: What the policy costs less than never retraining.
         saved_low: Lower end of the 95 % interval of that.
         saved_high: Its upper end.
     """

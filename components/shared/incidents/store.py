@@ -48,7 +48,7 @@ def seen(folder: Path, decision: MonitoringDecision, run: str, now: datetime) ->
     """
     if decision.cause is None or not is_incident(decision):
         return None
-    # A model that is trained anew by the calendar makes an incident no more urgent.
+    # A model that is retrained by the calendar makes an incident no more urgent.
     action = decision.action if decision.is_alarm else "watch"
     sighting = Sighting(run=run, at=now.isoformat(), action=action, reasons=decision.reasons, effect=decision.effect)
     return sighted(folder, decision.cause, sighting, decision.to_label)

@@ -1,4 +1,4 @@
-"""``perennial cadence``: when to train anew, from what models would have lost on the project's history."""
+"""``perennial cadence``: recommend when to retrain, by a backtest on the project's history."""
 
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +35,7 @@ def cadence(options: TargetOptions) -> int:
 
 def show(document: Cadence, console: Console) -> None:
     """Print every policy, the recommended one marked."""
-    table = Table("", "train anew", "trainings", f"saved per 30 days, {document.unit}", "95 % interval", box=None)
+    table = Table("", "retrain", "trainings", f"saved per 30 days, {document.unit}", "95 % interval", box=None)
     for policy in document.policies:
         table.add_row("✓" if policy.name == document.recommended else "", *_row(policy))
     table.add_row("", *_row(document.hindsight))

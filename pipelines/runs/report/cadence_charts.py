@@ -25,7 +25,7 @@ def aging(cadence: Cadence) -> Markup:
 
 
 def savings(cadence: Cadence) -> Markup:
-    """Draw what each policy saves over never training anew, with its interval, and what nothing could beat."""
+    """Draw what each policy saves over never retraining, with its interval, and what nothing could beat."""
     policies = cadence.policies[1:]
 
     def paint(axes: "Axes") -> None:
@@ -38,4 +38,4 @@ def savings(cadence: Cadence) -> Markup:
         axes.set_xlabel(f"{cadence.unit} saved per 30 days")
         axes.legend(fontsize=8.5)
 
-    return draw("What training anew saves", 6.6, 0.9 + 0.36 * len(policies), paint)
+    return draw("What retraining saves", 6.6, 0.9 + 0.36 * len(policies), paint)

@@ -100,7 +100,7 @@ def headline(run: Mapping[str, Any], written: Documents) -> str:
         return f"{because}Version {version} was released."
     if state == "finished" and written.cadence:
         chosen = written.cadence.chosen
-        return "Training anew would not have paid." if chosen.kind == "never" else f"Train anew {chosen.name}."
+        return "Retraining would not have paid." if chosen.kind == "never" else f"Retrain {chosen.name}."
     if state == "finished" and written.decision:
         return f"Monitoring says: {written.decision.action}. {'; '.join(written.decision.reasons)}."
     if state == "rejected":

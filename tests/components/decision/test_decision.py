@@ -233,7 +233,7 @@ def test_a_model_is_trained_anew_when_it_has_answered_as_long_as_the_project_say
     assert (decision.until, decision.cause, decision.is_costly) == (at.end, None, False)
     if state == "due":
         assert decision.reasons == (
-            "release 1 has answered for 31.0 days; the model is trained anew after 31",
+            "release 1 has answered for 31.0 days; the model is retrained after 31",
         )  # fmt: skip
 
 

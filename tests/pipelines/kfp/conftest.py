@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -24,3 +25,18 @@ def s3() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def client(s3, monkeypatch, request):
+    """An empty bucket with the name that the module gives as ``BUCKET``, and the variables with which it is reached."""
+    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION", "ENDPOINT_URL")
+    for name, value in zip(names, ("somebody", "secret", "us-east-1", s3), strict=True):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = request.module.BUCKET
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
+    client.create_bucket(Bucket=bucket)
+    yield client
+    for entry in client.list_objects_v2(Bucket=bucket).get("Contents", []):
+        client.delete_object(Bucket=bucket, Key=entry["Key"])
+    client.delete_bucket(Bucket=bucket)

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 from prometheus_client import REGISTRY
@@ -36,18 +35,7 @@ from tests.components.made_log import FIRST, request
 LOG = "s3://collected/log"
 
 
-@pytest.fixture
-def client(s3, monkeypatch):
-    """An empty bucket, and the variables with which everybody reaches it."""
-    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION", "ENDPOINT_URL")
-    for name, value in zip(names, ("somebody", "secret", "us-east-1", s3), strict=True):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
-    client.create_bucket(Bucket="collected")
-    yield client
-    for entry in client.list_objects_v2(Bucket="collected").get("Contents", []):
-        client.delete_object(Bucket="collected", Key=entry["Key"])
-    client.delete_bucket(Bucket="collected")
+BUCKET = "collected"
 
 
 def content(*requests: dict[str, Any], folder: Path) -> bytes:

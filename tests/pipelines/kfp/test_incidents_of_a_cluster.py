@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from click.testing import CliRunner
 
@@ -25,18 +24,7 @@ LOSS = {"name": "loss", "state": "alarm", "sentence": "the loss has risen"}
 PAGER = {"pager": {"kind": "webhook", "url_env": "PAGER_URL"}}
 
 
-@pytest.fixture
-def client(s3, monkeypatch):
-    """A bucket, and the variables with which everybody reaches it."""
-    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION", "ENDPOINT_URL")
-    for name, value in zip(names, ("somebody", "secret", "us-east-1", s3), strict=True):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1")
-    client.create_bucket(Bucket="watched")
-    yield client
-    for entry in client.list_objects_v2(Bucket="watched").get("Contents", []):
-        client.delete_object(Bucket="watched", Key=entry["Key"])
-    client.delete_bucket(Bucket="watched")
+BUCKET = "watched"
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,23 +25,7 @@ PROJECT = {
 }
 
 
-@pytest.fixture
-def client(s3, monkeypatch):
-    """An empty bucket 'mlpipeline', and the variables with which everybody reaches it."""
-    variables = {
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": s3,
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=s3)
-    client.create_bucket(Bucket="mlpipeline")
-    yield client
-    for entry in client.list_objects_v2(Bucket="mlpipeline").get("Contents", []):
-        client.delete_object(Bucket="mlpipeline", Key=entry["Key"])
-    client.delete_bucket(Bucket="mlpipeline")
+BUCKET = "mlpipeline"
 
 
 @pytest.fixture

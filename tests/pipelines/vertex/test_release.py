@@ -392,7 +392,7 @@ class TestJournal:
         with heir.hold():
             pass
         with pytest.raises(StepFailed, match="was changed by another process meanwhile"):
-            dead._put("dead", None)
+            dead.replace("dead")
 
     def test_a_process_that_lost_the_lock_asks_vertex_for_nothing_more(self, place):
         release, heir = place.release("1", replace(PACE, lease_s=0.2)), place.release("1")
