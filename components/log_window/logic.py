@@ -39,7 +39,7 @@ def fetch(project: Project, log: str, labels: str, span: Span, target: Path) -> 
     """Take the window from where log and labels are: folders, or buckets, which are copied first.
 
     Raises:
-        InputError: If a bucket cannot be reached.
+        StepFailed: If a bucket does not answer.
     """
     with tempfile.TemporaryDirectory() as scratch:
         log_here = remote.fetch(log, Path(scratch) / "log")

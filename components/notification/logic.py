@@ -48,7 +48,7 @@ def notify(
         What was done, in a few words.
 
     Raises:
-        InputError: If the bucket cannot be reached.
+        StepFailed: If the bucket does not answer.
     """
     if not incidents:
         return ELSEWHERE

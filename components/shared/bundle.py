@@ -11,6 +11,8 @@ from pathlib import Path
 
 from components.shared.project import Project
 
+FEATURE_REPO = "feature_repo/"
+"""Prefix of the feature repo's members."""
 # A zip file stores the local time of each member; a constant makes equal content produce equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _IGNORED = {"__pycache__", "data", ".ipynb_checkpoints"}
@@ -34,7 +36,7 @@ def write(project: Project, project_file: Path, folder: Path) -> Path:
     repo = project_file.parent / "feature_repo"
     for path in sorted(repo.rglob("*")):
         if path.is_file() and not _IGNORED & set(path.relative_to(repo).parts):
-            members[f"feature_repo/{path.relative_to(repo).as_posix()}"] = path.read_bytes()
+            members[f"{FEATURE_REPO}{path.relative_to(repo).as_posix()}"] = path.read_bytes()
     digest = hashlib.sha256()
     for name in sorted(members):
         digest.update(f"{name}\0{len(members[name])}\0".encode() + members[name])

@@ -6,6 +6,7 @@ passed validation, and a person wants to compare them.
 
 import contextlib
 import hashlib
+import json
 import re
 import tempfile
 import zipfile
@@ -80,11 +81,13 @@ class Candidate:
 def fingerprint(project_bundle: Path, snapshot_hash: str, weights_hash: str, code: Mapping[str, str]) -> str:
     """Name a candidate by what made it: data, project, installed packages and the weights that came out.
 
-    The code's commit is not part of it: an edit that changes nothing in the model makes no new version.
+    The code's commit, comments in the project file and settings that reach neither the model nor its server are not
+    part of it: an edit that changes nothing makes no new version.
     """
     digest = hashlib.sha256(f"{snapshot_hash}\0{weights_hash}\0".encode())
+    digest.update(json.dumps(bundle.project(str(project_bundle)).of_the_model, sort_keys=True).encode())
     with zipfile.ZipFile(project_bundle) as archive:
-        for name in sorted(archive.namelist()):
+        for name in sorted(name for name in archive.namelist() if name.startswith(bundle.FEATURE_REPO)):
             digest.update(f"{name}\0{hashlib.sha256(archive.read(name)).hexdigest()}\0".encode())
     for key in sorted(key for key in code if key.startswith(_LOCK)):
         digest.update(f"{key}\0{code[key]}\0".encode())

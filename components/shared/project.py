@@ -587,6 +587,10 @@ class AlertmanagerSink(Section):
 Sink = Annotated[FileSink | WebhookSink | EmailSink | AlertmanagerSink, Field(discriminator="kind")]
 
 
+# What a model server does for monitoring; the other settings of the section are read by whoever watches it.
+_MONITORING_OF_THE_SERVER = {"log", "log_sample", "redact", "access_log", "exploration"}
+
+
 class Monitoring(Section):
     """What is logged of the requests, and when monitoring raises an alarm."""
 
@@ -868,6 +872,17 @@ class Project(Section):
                 f"{list(self.training.families)}; add trees"
             )
         return self
+
+    @property
+    def of_the_model(self) -> dict[str, Any]:
+        """Return the settings that a model or its server depends on, without those that equal their default.
+
+        How a model is watched, when it is retrained and what a step may use is not among them.
+        """
+        watched = set(Monitoring.model_fields) - _MONITORING_OF_THE_SERVER
+        excluded: dict[str, Any] = {"retraining": True, "resources": True, "monitoring": watched}
+        settings = self.model_dump(mode="json", exclude=excluded, exclude_defaults=True)
+        return {name: value for name, value in settings.items() if value != {}}
 
     @property
     def explored(self) -> dict[str, float]:

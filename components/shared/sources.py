@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.shared import files
-from components.shared.errors import InputError, is_disk_full
+from components.shared.errors import InputError, StepFailed, is_disk_full
 from components.shared.project import Project, Source
 from components.shared.sql import literal
 
@@ -18,6 +18,8 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 # A file that was written within this many seconds may change again without a new modification time.
 _SETTLED_S = 2.0
+# The wording of Arrow's clients of S3 and Google Cloud Storage, and of the system.
+_UNREACHABLE = re.compile(r"NETWORK_CONNECTION|curlCode|Connection refused|connect to|[Tt]imed out|resolve host")
 
 
 def is_text(source: Source) -> bool:
@@ -110,7 +112,7 @@ def bucket(uri: str) -> tuple[Any, str]:
     Credentials, region and endpoint come from the environment (``AWS_*`` and ``GOOGLE_*``).
 
     Raises:
-        InputError: If the URI is invalid or the bucket is unreachable.
+        InputError: If the URI is invalid.
     """
     from pyarrow import fs
 
@@ -131,7 +133,8 @@ def fetch(project: Project, root: str, folder: Path) -> Project:
         The project, with the paths of its sources relative to ``folder``.
 
     Raises:
-        InputError: If the bucket is unreachable, rejects the request, or lacks a source.
+        InputError: If the bucket rejects the request or lacks a source.
+        StepFailed: If it does not answer.
     """
     system, prefix = bucket(root)
     copied = {}
@@ -173,7 +176,8 @@ def bucket_errors(uri: str, name: str | None = None) -> Iterator[None]:
         name: The source that the URI belongs to, if any.
 
     Raises:
-        InputError: If the bucket is unreachable, rejects the request, or lacks the file.
+        InputError: If the address is wrong, or the bucket rejects the request or lacks the file.
+        StepFailed: If the bucket does not answer.
     """
     import pyarrow as pa
 
@@ -183,7 +187,8 @@ def bucket_errors(uri: str, name: str | None = None) -> Iterator[None]:
         if is_disk_full(problem):
             raise
         reason = " ".join(str(problem).split()).rstrip(".")
-        raise InputError(
+        failure = StepFailed if _UNREACHABLE.search(reason) else InputError
+        raise failure(
             f"{f'source {name!r}: ' if name else ''}cannot access {uri} ({reason}); "
             "check the address, the credentials and AWS_ENDPOINT_URL."
         ) from None

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import math
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -312,6 +313,16 @@ def serve(
     return verb.serve(options, host=host, port=port, grpc_port=grpc_port, access=[*file, *named])
 
 
+def _checked_level(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    try:
+        level = None if text is None else float(text)
+    except ValueError:
+        level = math.nan
+    if level is not None and not 0 < level < 1:
+        raise click.BadParameter(f"{text!r} is not a share between 0 and 1, such as 0.9.")
+    return level
+
+
 @main.command()
 @shared.target("laptop", "Target: laptop, docker, kfp, or the path of a target file.")
 @click.argument("row", required=False)
@@ -319,7 +330,7 @@ def serve(
 @click.option("--explain", "explains", is_flag=True, help="Show what each feature contributed to the score.")
 @click.option(
     "--interval",
-    type=float,
+    callback=_checked_level,
     metavar="LEVEL",
     help="Show bounds, or the set of classes, that hold this share of labels, such as 0.9.",
 )

@@ -9,6 +9,7 @@ from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.skew import SkewReport
 from components.shared.documents.tfx_evaluation import TfxEvaluation
+from components.shared.wording import significant
 from pipelines.runs import Run, skew
 
 
@@ -101,10 +102,11 @@ def _recommended(document: Cadence, chosen: PolicyCost, span: str) -> tuple[str,
     if chosen.kind == "alarm":
         return (f"retrain on alarms, as 'perennial loop' does: no schedule would have cost less beyond chance, {span}",)
     setting = f"; set 'retraining: {{every_days: {chosen.every_days:g}}}'"
+    saved, low, high = map(significant, (chosen.saved, chosen.saved_low, chosen.saved_high))
     return (
-        f"retrain {chosen.name}{setting}: {span} that would have cost {chosen.saved:,.0f} {document.unit} "
-        f"less per 30 days than never (95 % interval {chosen.saved_low:,.0f} to {chosen.saved_high:,.0f}), with "
-        f"{chosen.trainings} trainings; nothing could have saved more than {document.hindsight.saved:,.0f}",
+        f"retrain {chosen.name}{setting}: {span} that would have cost {saved} {document.unit} less per 30 days than "
+        f"never (95 % interval {low} to {high}), with {chosen.trainings} trainings; nothing could have saved more than "
+        f"{significant(document.hindsight.saved)}",
     )
 
 

@@ -1,16 +1,20 @@
 """Read a table of labels that have become known since the prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from components.ingestion import columns as source_columns
+from components.ingestion import conversion
 from components.shared.errors import InputError
 from components.shared.inputs.rows import texts
 from components.shared.label_store import SCHEMA
-from components.shared.project import Project
+from components.shared.project import Project, Source
 from pipelines.scoring.times import utc
 
 _REQUEST = "request_id"
@@ -33,6 +37,8 @@ class LabelColumns:
 def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bool = False) -> pa.Table:
     """Read labels in the schema of the label store; rows without a label are left out.
 
+    Where a column has the name that it has in the source of the labels, that source's ``convert`` applies to it.
+
     Args:
         project: Its entity, event time and label column are the names that a table has by default.
         table: A CSV or parquet file.
@@ -42,7 +48,8 @@ def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bo
     Raises:
         InputError: If the file cannot be read, lacks columns, or a key or time is missing.
     """
-    content = _content(table)
+    source = project.sources[project.label.source]
+    content = _content(table, source)
     label = columns.label or project.label.column
     by_request = columns.request_id is not None or (_REQUEST in content.column_names and columns.entity is None)
     if by_request:
@@ -58,6 +65,7 @@ def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bo
             f"{'--value' if as_numbers else '--label'}, --request-id or --entity and --time"
             f"{'' if as_numbers else ', and --known-at'}."
         )
+    content = _converted(content, source, table.stem, label, needed)
     known = content.filter(pa.compute.is_valid(content[label]))
     for name in key.values():
         if known[name].null_count:
@@ -80,15 +88,32 @@ def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bo
     return pa.table([chosen.get(field.name, pa.nulls(known.num_rows, field.type)) for field in SCHEMA], schema=SCHEMA)
 
 
-def _content(table: Path) -> pa.Table:
+def _content(table: Path, source: Source) -> pa.Table:
+    # A conversion is written for the texts of the file.
+    as_texts = csv.ConvertOptions(column_types=dict.fromkeys(source.convert, pa.string()))
     try:
-        return csv.read_csv(table) if table.suffix.lower() in (".csv", ".tsv", ".txt") else pq.read_table(table)
+        if table.suffix.lower() in (".csv", ".tsv", ".txt"):
+            return csv.read_csv(table, convert_options=as_texts)
+        return pq.read_table(table)
     except FileNotFoundError:
         raise InputError(f"the table {str(table)!r} does not exist; expected a CSV or parquet file.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"the table {str(table)!r} cannot be read ({error}); expected a CSV or parquet file."
         ) from error
+
+
+def _converted(content: pa.Table, source: Source, name: str, label: str, needed: Sequence[str]) -> pa.Table:
+    """Compute the needed columns that the project file has SQL for; all but the label need a value in each row."""
+    chosen = source.model_copy(update={"convert": {c: sql for c, sql in source.convert.items() if c in needed}})
+    if not chosen.convert:
+        return content
+    with duckdb.connect() as engine:
+        engine.execute("SET TimeZone = 'UTC'")
+        engine.register("content", content)
+        raw = source_columns.describe(engine, "content")
+        conversion.check(engine, name, "content", raw, chosen, keys=set(needed) - {label})
+        return engine.sql(f"SELECT * FROM {conversion.applied('content', raw, chosen)}").to_arrow_table()
 
 
 def _key(known: pa.Table, column: str, name: str, table: Path) -> pa.Array | pa.ChunkedArray:

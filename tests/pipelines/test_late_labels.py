@@ -93,6 +93,49 @@ def test_numbers_are_the_labels_of_a_regression_and_nothing_else_is(table):
         read(project("regression"), table("request_id,churned\nr1,much\n", "b.csv"), NO_COLUMNS)
 
 
+def converting(**sql: str) -> Project:
+    given = project()
+    rows = given.sources["rows"].model_copy(update={"convert": sql})
+    return given.model_copy(update={"sources": {"rows": rows}})
+
+
+def test_what_the_project_file_converts_is_converted_in_a_table_of_labels_too(table):
+    asked = converting(churned="CASE WHEN churned = 'gone' THEN 'yes' ELSE 'no' END", at="strptime(\"at\", '%d.%m.%Y')")
+
+    [row] = read(asked, table("customer,at,churned,x\n7,31.01.2026, gone ,?\n"), NO_COLUMNS).to_pylist()
+
+    assert (row["event_time"], row["label"]) == (datetime(2026, 1, 31, tzinfo=UTC), "yes")
+
+
+def test_a_conversion_sees_the_texts_of_the_file(table):
+    asked = converting(at="strptime(\"at\", '%Y%m%d')")
+
+    [row] = read(asked, table("customer,at,churned\n7,20260131,1\n"), NO_COLUMNS).to_pylist()
+
+    assert row["event_time"] == datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def test_conversions_of_columns_that_are_not_read_change_nothing(table):
+    asked = converting(x="absent + 1", churned="upper(churned)")
+
+    [row] = read(asked, table("who,left,x\n7,yes,1\n"), LabelColumns(entity="who", label="left")).to_pylist()
+
+    assert (row["entity"], row["label"]) == ("7", "yes")
+
+
+@pytest.mark.parametrize(
+    ("sql", "sentence"),
+    [
+        ({"at": "try_strptime(\"at\", '%d.%m.%Y')"}, "can't convert 1 of 2 values of 'at', first '2026-02-30'"),
+        ({"churned": "nothing"}, "'convert' of 'churned' fails"),
+        ({"churned": "nullif(churned, churned)"}, "can't convert 2 of 2 values of 'churned'"),
+    ],
+)
+def test_a_conversion_that_fails_is_one_sentence(table, sql, sentence):
+    with pytest.raises(InputError, match=sentence.replace("(", r"\(")):
+        read(converting(**sql), table("customer,at,churned\n7,31.01.2026,1\n8,2026-02-30,0\n"), NO_COLUMNS)
+
+
 def test_labels_are_written_as_training_writes_them(tmp_path):
     pq.write_table(pa.table({"request_id": ["a", "b"], "churned": [True, False]}), tmp_path / "l.parquet")
     pq.write_table(pa.table({"request_id": ["a", "b"], "churned": [1.0, 0.0]}), tmp_path / "f.parquet")

@@ -37,7 +37,8 @@ class Mirror:
         """Copy all files here.
 
         Raises:
-            InputError: If the bucket cannot be reached, or holds a name that leads out of the folder.
+            InputError: If the bucket refuses, or holds a name that leads out of the folder.
+            StepFailed: If it does not answer.
         """
         from pyarrow import fs
 
@@ -58,7 +59,7 @@ class Mirror:
         """Bring what has changed here back, and delete there what is gone here.
 
         Raises:
-            InputError: If the bucket cannot be reached or refuses.
+            InputError, StepFailed: If the bucket refuses, or does not answer.
         """
         here = {
             path.relative_to(self.folder).as_posix(): path.read_bytes()

@@ -28,7 +28,7 @@ def publish(folder: Path, uri: str, now: datetime) -> int:
         The number of files that were copied.
 
     Raises:
-        InputError: If the bucket cannot be reached or refuses.
+        InputError, StepFailed: If the bucket refuses, or does not answer.
     """
     system, prefix = sources.bucket(uri)
     copied = 0
@@ -57,7 +57,7 @@ def fetch(uri: str, folder: Path) -> Path:
         folder: Where the copy goes; files that it has are not copied again.
 
     Raises:
-        InputError: If the bucket cannot be reached or refuses.
+        InputError, StepFailed: If the bucket refuses, or does not answer.
     """
     if not sources.is_remote(uri):
         return Path(uri)
@@ -84,7 +84,7 @@ def expire(uri: str, retention_days: int, now: datetime) -> list[str]:
     """Delete the days of a bucket's log that are older than the retention; return them.
 
     Raises:
-        InputError: If the bucket cannot be reached or refuses.
+        InputError, StepFailed: If the bucket refuses, or does not answer.
     """
     system, prefix = sources.bucket(uri)
     last = (now.astimezone(UTC) - timedelta(days=retention_days)).date()

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.shared.documents.cadence import Cadence, PolicyCost
-from components.shared.wording import number
+from components.shared.wording import significant
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
@@ -43,6 +43,6 @@ def show(document: Cadence, console: Console) -> None:
 
 
 def _row(policy: PolicyCost) -> tuple[str, str, str, str]:
-    interval = f"{policy.saved_low:,.0f} to {policy.saved_high:,.0f}" if policy.saved_low is not None else ""
-    shown = "" if policy.kind == "hindsight" else interval
-    return policy.name, str(policy.trainings), number(round(policy.saved, 1)), shown
+    has_interval = policy.saved_low is not None and policy.kind != "hindsight"
+    interval = f"{significant(policy.saved_low)} to {significant(policy.saved_high)}" if has_interval else ""
+    return policy.name, str(policy.trainings), significant(policy.saved), interval

@@ -6,9 +6,11 @@ from typing import NamedTuple
 from rich.console import Console
 
 from components.shared.documents.monitoring import MonitoringDecision
+from components.shared.errors import InputError
 from components.shared.incidents import store
 from components.shared.incidents.incident import Incident
 from components.shared.inference_log import compaction
+from components.shared.release import routing
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
@@ -37,7 +39,16 @@ class Looked(NamedTuple):
 
 
 def look(backend: Backend, console: Console, start: datetime | None, end: datetime | None, *, wait: bool) -> Looked:
-    """Run the monitoring pipeline, open an incident or add to one, and tell of it."""
+    """Run the monitoring pipeline, open an incident or add to one, and tell of it.
+
+    Raises:
+        InputError: If no release answers yet.
+    """
+    if routing.answering(backend.state.endpoint) is None:
+        raise InputError(
+            f"no release of {backend.project.name} answers yet, so no request was logged; 'perennial run' makes the "
+            "first release."
+        )
     pipeline = catalog.MONITORING[backend.project.monitoring.drift]
     request = RunRequest(pipeline, start=start, end=end, wait_for_lock=wait)
     retention_days = backend.project.monitoring.retention_days

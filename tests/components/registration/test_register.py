@@ -161,9 +161,10 @@ def test_an_equal_candidate_that_was_trained_again_releases_the_package_that_is_
         {"weights_hash": "0" * 64},
         {"snapshot_hash": "1" * 64},
         {"named": made_candidate.project(gate={"plain_margin": 0.02})},
+        {"named": made_candidate.project(monitoring={"redact": ("usage",)})},
         {"code": CODE | {"lock:training": "0" * 64}},
     ],
-    ids=["weights", "data", "project", "lock"],
+    ids=["weights", "data", "project", "what the server logs", "lock"],
 )
 def test_whatever_makes_a_candidate_another_one_makes_another_version(tmp_path, changed):
     uri, code = empty_registry(tmp_path / "state"), changed.pop("code", CODE)
@@ -173,6 +174,25 @@ def test_whatever_makes_a_candidate_another_one_makes_another_version(tmp_path, 
 
     assert (first, second) == ("1", "2")
     assert release["unchanged"] is False
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"retraining": {"every_days": 30.0, "cost": 250.0}},
+        {"monitoring": {"owner": "the churn team", "window_days": 14.0}},
+        {"resources": {"steps": {"training": {"cpu": "2", "memory": "4G"}}}},
+        {"monitoring": {"log": True}, "gate": {"plain_margin": 0.01}},
+    ],
+    ids=["retraining", "monitoring", "resources", "defaults"],
+)
+def test_a_setting_that_reaches_neither_model_nor_server_makes_no_version(tmp_path, sections):
+    uri, named = empty_registry(tmp_path / "state"), made_candidate.project(**sections)
+
+    first, _ = _register(made_candidate.evidence(tmp_path / "one"), uri, tmp_path / "1")
+    second, _ = _register(made_candidate.evidence(tmp_path / "two", named=named), uri, tmp_path / "2")
+
+    assert first == second
 
 
 def test_a_candidate_that_the_gate_refused_gets_no_version(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from components.ingestion import logic
 from components.shared import sources
-from components.shared.errors import InputError
+from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project
 from pipelines.targets.model import Storage
 from pipelines.targets.remote.storage import Bucket
@@ -136,7 +136,7 @@ def test_a_table_that_is_not_there_is_one_sentence(client, project, tmp_path, ro
 def test_a_bucket_that_nobody_serves_is_one_sentence(client, project, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
-    with pytest.raises(InputError, match=r"cannot access .* \(.*connect.*check the address") as caught:
+    with pytest.raises(StepFailed, match=r"cannot access .* \(.*connect.*check the address") as caught:
         upload(*project)
     assert "\n" not in str(caught.value)
 
