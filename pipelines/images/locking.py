@@ -48,7 +48,7 @@ def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
     Names are steps, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``, ``tests``,
-    ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
+    ``protocol``, ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
@@ -84,6 +84,7 @@ def locks() -> Mapping[str, Lock]:
             notebooks.with_suffix(".txt"), (package, notebooks), extras=("test",), config=_COMMAND_CONFIG
         ),
         "tests": Lock.of(root / "tests" / "requirements.in"),
+        "protocol": Lock.of(root / "tests" / "protocol" / "requirements.in"),
         "benchmarks": Lock.of(root / "tests" / "benchmarks" / "requirements.in", _STEP_CONFIG),
         "bench": Lock.of(root / "pipelines" / "bench" / "requirements.in"),
         "docs": Lock.of(root / "docs" / "site" / "requirements.in"),

@@ -1,8 +1,11 @@
 """The last line of the test run counts the tests of every process."""
 
+import re
 import subprocess
 import sys
 
+from pipelines.images.environments import ROOT
+from tests.__main__ import ALLOWED_SKIPS
 from tests.tally import Tally, read_reasons
 
 CASES = """
@@ -33,3 +36,11 @@ def test_tests_are_counted_over_processes_and_a_reason_is_listed_once(tmp_path):
     (tmp_path / "allowed.txt").write_text("# tools\n\nno Docker\n")
     assert tally.unexpected(read_reasons(tmp_path / "allowed.txt")) == []
     assert tally.unexpected(["no kubectl"]) == ["no Docker engine"]
+
+
+def test_every_variable_that_locates_something_for_a_test_is_explained():
+    reasons = read_reasons(ALLOWED_SKIPS)
+    variables = {word for reason in reasons for word in reason.split() if word.startswith("PERENNIAL_")}
+
+    assert variables
+    assert variables <= set(re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))

@@ -24,6 +24,7 @@ from pipelines.targets.local import endpoint as local
 from serving import metrics_port
 from serving.connection import ConnectionLimits, affordable_connections
 from serving.exchange import Exchange
+from serving.limits import BytesInFlight
 from serving.release import ServedRelease
 from serving.seldom import Seldom
 from serving.served import Served
@@ -193,6 +194,25 @@ def test_clients_that_read_no_answers_are_let_go(port: int):
         # They hold their connections open, and the server has room again.
         assert full.startswith(b"HTTP/1.1 503")
         assert polling.within(lambda: sent(port, asked).startswith(b"HTTP/1.1 200"), 10, 0.1)
+
+
+def test_withheld_bodies_have_a_budget_over_all_connections(exchange: Exchange):
+    patient = Exchange(exchange.served)
+    patient.in_flight = BytesInFlight(budget_bytes=128_000)
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    withheld = head % (PREDICT.encode(), 60_001) + b" " * 60_000
+    with in_thread.rest(patient, LIMITS) as port, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(withheld)
+        assert polling.within(lambda: patient.in_flight.held == 120_000, 5, 0.01)
+        refused = sent(port, withheld)
+        small = sent(port, head % (PREDICT.encode(), len(BODY)) + BODY)
+        stack.close()
+        assert polling.within(lambda: patient.in_flight.held == 0, 5, 0.01)
+        later = sent(port, head % (PREDICT.encode(), 60_000) + BODY.ljust(60_000))
+
+    assert refused.startswith(b"HTTP/1.1 503") and b"retry-after: 1" in refused.lower()
+    assert small.startswith(b"HTTP/1.1 200") and later.startswith(b"HTTP/1.1 200")
 
 
 def test_a_full_server_says_so_and_has_room_again_later(port: int):
