@@ -487,7 +487,7 @@ def labels() -> None:
 
 
 @labels.command(name="add")
-@shared.local_target
+@shared.any_target
 @click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--request-id", metavar="COLUMN", help="The column with the request's id (default: request_id).")
 @click.option("--entity", metavar="COLUMN", help="The column with the entity (default: the project's).")
@@ -533,7 +533,7 @@ def outcomes_add(
 
 
 @main.command()
-@shared.local_target
+@shared.any_target
 @click.argument("entities", nargs=-1, required=True, metavar="ENTITY...")
 def forget(options: TargetOptions, entities: tuple[str, ...]) -> None:
     """Remove what the inference log and the labels hold about an entity."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 from components.shared import registry
 from components.shared.errors import InputError
@@ -41,6 +41,14 @@ class RecordedInputs:
     start_uri: str
     study_storage: str
     """An empty folder: a study of the same rows would be found in that of the project, and not be made again."""
+
+
+class Forgotten(NamedTuple):
+    """How much was removed about some entities, and what removes the rows that a server still holds."""
+
+    rows: int
+    labels: int
+    rest: str
 
 
 @dataclass(frozen=True)
@@ -351,6 +359,14 @@ class Backend(ABC):
 
         Raises:
             InputError: If the place where labels are kept refuses.
+        """
+
+    @abstractmethod
+    def forget(self, entities: Sequence[str], now: datetime) -> Forgotten:
+        """Remove what the inference log, labels and outcomes hold about some entities up to now.
+
+        Raises:
+            InputError: If the bucket where they are refuses.
         """
 
     @abstractmethod

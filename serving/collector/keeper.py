@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client import Counter, Gauge
 
 from components.shared.errors import PerennialError
-from components.shared.inference_log import compaction, remote
+from components.shared.inference_log import compaction, remote, remote_forgetting
 from serving.collector.inbox import Inbox
 
 _log = logging.getLogger(__name__)
@@ -40,20 +40,30 @@ class Keeper:
     def keep(self) -> bool:
         """Do everything once; return whether the bucket took it. What it refuses stays here for the next time."""
         now = self._clock()
-        done = compaction.compact(self._folder)
-        ROWS.inc(done.rows)
-        for reason in done.damaged:
-            _log.error("set aside: %s", reason)
         try:
-            remote.publish(self._folder, self._bucket, now)
+            is_forgetting = remote_forgetting.fetch_notes(self._bucket, self._folder)
+            if is_forgetting:
+                remote_forgetting.drop(self._folder)
+            self._compact()
+            remote.publish(self._folder, self._bucket, now, again=is_forgetting)
+            if is_forgetting:
+                remote_forgetting.settle(self._folder)
             remote.expire(self._bucket, self._retention_days, now)
         except PerennialError as reason:
             FAILURES.inc()
             _log.error("%s It is tried again.", reason)
+            # Segments are kept as parquet however long the bucket does not answer.
+            self._compact()
             return False
         self._inbox.forget_names((now - _RESENT).timestamp())
         PUBLISHED.set(now.timestamp())
         return True
+
+    def _compact(self) -> None:
+        done = compaction.compact(self._folder)
+        ROWS.inc(done.rows)
+        for reason in done.damaged:
+            _log.error("set aside: %s", reason)
 
     def run(self, every_s: float) -> None:
         """Keep until ``close``, and once more at the end."""

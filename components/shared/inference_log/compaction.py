@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -123,17 +123,28 @@ def forget(folder: Path, entities: Collection[str], now: datetime) -> set[tuple[
     compact(folder)
     # What a server writes at this moment is dropped when it is compacted.
     forgetting.note(folder, entities, now)
+    wanted = pa.array(sorted(entities), pa.string())
+    return _dropped(folder, lambda table: pc.invert(pc.is_in(table["entity"], wanted)))
+
+
+def drop(folder: Path, forgotten: forgetting.Forgotten) -> None:
+    """Remove from the compacted files what has been forgotten elsewhere."""
+    if folder.exists():
+        _dropped(folder, lambda table: pa.array(forgotten.keeps(table)))
+
+
+def _dropped(folder: Path, keeps: Callable[[pa.Table], pa.Array | pa.ChunkedArray]) -> set[tuple[str, int]]:
     removed: set[tuple[str, int]] = set()
     with _exclusive(folder):
         for path in files(folder):
             table = parquet.read_table(path)
-            is_theirs = pc.is_in(table["entity"], pa.array(sorted(entities), pa.string()))
-            theirs = table.filter(is_theirs)
-            if theirs.num_rows:
-                removed |= set(zip(theirs["request_id"].to_pylist(), theirs["row"].to_pylist(), strict=True))
+            kept = keeps(table)
+            dropped = table.filter(pc.invert(kept))
+            if dropped.num_rows:
+                removed |= set(zip(dropped["request_id"].to_pylist(), dropped["row"].to_pylist(), strict=True))
                 metadata = _metadata(path)
                 # The file keeps the names of its batches, or their segments would be compacted again.
-                _write_file(path, table.filter(pc.invert(is_theirs)), metadata.batches, metadata.replaces)
+                _write_file(path, table.filter(kept), metadata.batches, metadata.replaces)
     return removed
 
 

@@ -18,6 +18,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 FILE = "forgotten.jsonl"
+"""What was forgotten here."""
+FOLDER = "forgotten"
+"""Notes that a collector copied from its bucket."""
+WAITING = ".waiting"
+"""Suffix of a note that the collector has not finished with."""
 _SALT_BYTES = 16
 
 
@@ -45,20 +50,29 @@ class Forgotten:
 
 def note(folder: Path, entities: Collection[str], now: datetime) -> None:
     """Note that the rows of some entities up to now are to be dropped."""
+    with (folder / FILE).open("a", encoding="utf-8") as stream:
+        stream.write(notes(entities, now))
+
+
+def notes(entities: Collection[str], now: datetime) -> str:
+    """Return a line of JSON for each entity."""
     until_us = int(now.timestamp() * 1e6)
     lines = []
     for entity in entities:
         salt = secrets.token_bytes(_SALT_BYTES)
         lines.append(json.dumps({"salt": salt.hex(), "sha256": _hashed(salt, entity), "until_us": until_us}) + "\n")
-    with (folder / FILE).open("a", encoding="utf-8") as stream:
-        stream.writelines(lines)
+    return "".join(lines)
 
 
 def read(folder: Path) -> Forgotten:
     """Read what has been noted."""
-    path = folder / FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    noted = (json.loads(line) for line in lines)
+    paths = [path for path in (folder / FILE, *sorted((folder / FOLDER).glob("*"))) if path.exists()]
+    return parse("".join(path.read_text(encoding="utf-8") for path in paths))
+
+
+def parse(lines: str) -> Forgotten:
+    """Read lines that ``notes`` returned."""
+    noted = (json.loads(line) for line in lines.splitlines())
     return Forgotten(tuple((bytes.fromhex(one["salt"]), one["sha256"], one["until_us"]) for one in noted))
 
 

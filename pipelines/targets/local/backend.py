@@ -30,7 +30,7 @@ from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
 from pipelines.targets.model import Docker, Laptop
 from pipelines.targets.openlineage import observer as openlineage
-from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary
+from pipelines.targets.protocol import Forgotten, RunObserver, RunRequest, RunSummary
 from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.state import State
 
@@ -322,6 +322,16 @@ class LocalBackend(ReleasingBackend):
         from components.shared import label_store
 
         return label_store.add(self.state.labels, labels, now)
+
+    def forget(self, entities: Sequence[str], now: datetime) -> Forgotten:
+        """Remove it from the project's folder."""
+        from components.shared import label_store
+        from components.shared.inference_log import compaction
+
+        rows = compaction.forget(self.state.inference_log, entities, now)
+        stores = (self.state.labels, self.state.outcomes)
+        labels = sum(label_store.forget(folder, entities, rows) for folder in stores)
+        return Forgotten(len(rows), labels, rest="'perennial monitor'")
 
     @contextmanager
     def incidents(self) -> Iterator[IncidentFolders]:

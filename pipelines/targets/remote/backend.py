@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from components.shared.errors import InputError, StepFailed
 from components.shared.incidents.folders import IncidentFolders
 from components.shared.incidents.mirror import Mirror
 from pipelines.targets.model import Images, Remote
-from pipelines.targets.protocol import Backend
+from pipelines.targets.protocol import Backend, Forgotten
 from pipelines.targets.remote.storage import Bucket
 from pipelines.targets.state import State
 
@@ -66,12 +66,7 @@ class RemoteBackend(Backend):
         """
         from components.shared import label_store
 
-        uri = self.target.services.labels
-        if not sources.is_remote(uri):
-            raise InputError(
-                f"services.labels of the target is {uri!r}, which no step reaches; expected a folder in a bucket, "
-                "as in s3://bucket/prefix."
-            )
+        uri = self._in_bucket("labels")
         bucket = Bucket(self.target.storage)
         with tempfile.TemporaryDirectory() as folder:
             added = label_store.add(Path(folder), labels, now)
@@ -82,6 +77,28 @@ class RemoteBackend(Backend):
             for file in files:
                 bucket.put(file, uri)
         return added
+
+    def forget(self, entities: Sequence[str], now: datetime) -> Forgotten:
+        """Remove it from the bucket."""
+        from components.shared.inference_log import remote_forgetting
+
+        log, labels = self._in_bucket("inference_log"), self._in_bucket("labels")
+        bucket = Bucket(self.target.storage)
+        with sources.bucket_errors(log):
+            rows = remote_forgetting.forget(*bucket.folder(log), entities, now)
+        with sources.bucket_errors(labels):
+            removed = remote_forgetting.forget_labels(*bucket.folder(labels), entities, rows)
+        return Forgotten(len(rows), removed, rest="round of the collector")
+
+    def _in_bucket(self, service: str) -> str:
+        """Return the address of a service whose files are in a bucket."""
+        uri = str(getattr(self.target.services, service))
+        if not sources.is_remote(uri):
+            raise InputError(
+                f"services.{service} of the target is {uri!r}, which no step reaches; expected a folder in a bucket, "
+                "as in s3://bucket/prefix."
+            )
+        return uri
 
     @contextlib.contextmanager
     def incidents(self) -> Iterator[IncidentFolders]:

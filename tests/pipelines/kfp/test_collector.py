@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 from prometheus_client import REGISTRY
 from pyarrow import parquet
 
-from components.shared import polling
+from components.shared import label_store, polling
 from components.shared.errors import InputError
-from components.shared.inference_log import compaction, remote, segments
+from components.shared.inference_log import compaction, remote, remote_forgetting, segments
 from pipelines.images.environments import ROOT
 from pipelines.targets.kfp import submission
 from pipelines.targets.kfp.backend import KfpBackend
@@ -117,10 +118,70 @@ def test_a_copy_that_was_fetched_between_two_merges_has_every_row_once(client, t
     assert ids(tmp_path / "step") == [f"r{number:02}" for number in range(40)]
 
 
+def forget(s3: str, tmp_path: Path, *entities: str, day: float) -> tuple[int, int]:
+    done = backend(s3, tmp_path).forget(entities, FIRST + timedelta(days=day))
+    return done.rows, done.labels
+
+
+def test_what_is_forgotten_leaves_the_bucket_whatever_the_collector_still_has(client, s3, tmp_path):
+    data, pod = tmp_path / "data", tmp_path / "pod"
+    inbox = Inbox(data)
+    inbox.take(name(1), content(request("a", 0.1, entity=["ada"]), request("b", 0.1, entity=["bob"]), folder=pod))
+    keeper(data).keep()
+    # Compacted, but not in the bucket yet; and a segment that comes late.
+    inbox.take(name(2), content(request("c", 0.2, entity=["ada"]), folder=pod))
+    assert not keeper(data, bucket="s3://nobody-has-this/log").keep()
+    late = content(request("d", 0.3, entity=["ada"]), request("e", 0.9, entity=["ada"]), folder=pod)
+    backend(s3, tmp_path).add_labels(labels_of({"request_id": "a", "label": "yes"}, {"request_id": "b"}), FIRST)
+
+    assert forget(s3, tmp_path, "ada", "nobody", day=0.5) == (1, 1)
+    assert ids(tmp_path / "at once") == ["b"]
+    [note] = (key for key in keys(client) if "/forgotten/" in key)
+    assert b"ada" not in client.get_object(Bucket=BUCKET, Key=note)["Body"].read()
+    inbox.take(name(3), late)
+    keeper(data, day=0.6).keep()
+
+    assert ids(tmp_path / "later") == ["b", "e"]
+    assert forget(s3, tmp_path, "ada", day=2.0) == (1, 0)
+
+
+def test_a_file_that_was_published_while_somebody_was_forgotten_is_published_again_without_them(client, s3, tmp_path):
+    data = tmp_path / "data"
+    Inbox(data).take(name(1), content(request("a", 0.1, entity=["ada"]), folder=tmp_path / "pod"))
+    compaction.compact(data)
+    forget(s3, tmp_path, "ada", day=9.5)
+    # As if the listing of the files had come before this.
+    remote.publish(data, LOG, FIRST + timedelta(days=9.6))
+    assert ids(tmp_path / "between") == ["a"]
+
+    for _ in range(2):
+        keeper(data, day=9.7).keep()
+
+    assert ids(tmp_path / "later") == []
+    assert list(data.glob("day=*")) == []
+
+
+def test_a_note_that_the_collector_could_not_carry_out_is_carried_out_later(client, s3, tmp_path):
+    data = tmp_path / "data"
+    Inbox(data).take(name(1), content(request("a", 0.1, entity=["ada"]), folder=tmp_path / "pod"))
+    keeper(data).keep()
+    [published] = keys(client)
+    before = client.get_object(Bucket=BUCKET, Key=published)["Body"].read()
+    forget(s3, tmp_path, "ada", day=0.5)
+    client.put_object(Bucket=BUCKET, Key=published, Body=before)
+    remote_forgetting.fetch_notes(LOG, data)
+    remote_forgetting.drop(data)  # and then the process is killed
+
+    assert ids(tmp_path / "between") == ["a"]
+    keeper(data).keep()
+    assert ids(tmp_path / "later") == []
+
+
 def test_days_that_are_over_leave_the_disk_and_late_rows_of_them_still_arrive(client, tmp_path):
     inbox = Inbox(tmp_path / "data")
     inbox.take(name(1), content(request("a", 0.1), folder=tmp_path / "pod"))
-    keeper(tmp_path / "data", day=5).keep()
+    for _ in range(2):
+        keeper(tmp_path / "data", day=5).keep()
     assert list((tmp_path / "data").glob("day=*")) == []
     inbox.take(name(2), content(request("late", 0.2), folder=tmp_path / "pod"))
     keeper(tmp_path / "data", day=6).keep()
@@ -159,17 +220,19 @@ def backend(s3: str, tmp_path: Path, labels: str = "s3://collected/labels") -> K
     target = Kfp.model_validate(
         {
             "kind": "kfp",
-            "services": {"labels": labels},
+            "services": {"labels": labels, "inference_log": LOG},
             "storage": {"uri": "minio://collected/perennial", "endpoint_url": s3},
         }
     )
     return KfpBackend("kfp", target, State(tmp_path, target.services))
 
 
+def labels_of(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=label_store.SCHEMA)
+
+
 def test_labels_are_added_to_the_bucket_once_and_read_from_there(client, s3, tmp_path):
-    made_log.add_labels(tmp_path / "made", [{"request_id": "a", "label": "yes"}])
-    [path] = (tmp_path / "made").glob("*.parquet")
-    labels = parquet.read_table(path).drop_columns(["added_at"])
+    labels = labels_of({"request_id": "a", "label": "yes"})
     there = backend(s3, tmp_path)
     added = [there.add_labels(labels, FIRST + timedelta(days=day)) for day in (1, 2)]
 

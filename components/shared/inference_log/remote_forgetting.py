@@ -1,0 +1,110 @@
+"""Forget entities in the log and the labels of a bucket, while a collector goes on publishing there.
+
+A note, of salted hashes only, is left in the bucket before what is published is rewritten. The collector reads new
+notes before it compacts, drops the rows from all that it still has, and publishes that again. A day's files leave its
+disk no earlier than one round after they were published, so that each file is either rewritten here, or published
+after the note was read.
+"""
+
+import tempfile
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs, parquet
+
+from components.shared import label_store, sources
+from components.shared.inference_log import compaction, forgetting, remote
+
+
+def forget(system: fs.FileSystem, folder: str, entities: Collection[str], now: datetime) -> set[tuple[str, int]]:
+    """Remove the rows of some entities from a published log, and leave a note for its collector.
+
+    Args:
+        system: The bucket's file system; its errors are not converted.
+        folder: Path of the log in it.
+        entities: Whose rows.
+        now: Later rows stay.
+
+    Returns:
+        Request id and row of each row that was removed.
+    """
+    name = f"{int(now.timestamp() * 1e6):020d}.jsonl"
+    remote.create(system, f"{folder}/{forgetting.FOLDER}/{name}", forgetting.notes(entities, now).encode())
+    wanted = pa.array(sorted(entities), pa.string())
+    removed: set[tuple[str, int]] = set()
+    for path in remote.listed(system, folder):
+        if not path.endswith(".parquet"):
+            continue
+        with system.open_input_file(path) as stream:
+            file = parquet.ParquetFile(stream)
+            is_theirs = pc.is_in(file.read(columns=["entity"])["entity"], wanted)
+            if not pc.any(is_theirs).as_py():
+                continue
+            table = file.read()
+        theirs = table.filter(is_theirs)
+        removed |= set(zip(theirs["request_id"].to_pylist(), theirs["row"].to_pylist(), strict=True))
+        _replace(system, path, table.filter(pc.invert(is_theirs)))
+    return removed
+
+
+def forget_labels(
+    system: fs.FileSystem, folder: str, entities: Collection[str], rows: Collection[tuple[str, int]]
+) -> int:
+    """Remove labels from a bucket as ``label_store.forget`` does; return how many."""
+    removed = 0
+    for path in remote.listed(system, folder):
+        if not path.endswith(".parquet"):
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch, PurePosixPath(path).name)
+            with system.open_input_file(path) as stream:
+                copy.write_bytes(stream.read())
+            of_file = label_store.forget(Path(scratch), entities, rows)
+            if of_file:
+                _replace(system, path, parquet.read_table(copy))
+        removed += of_file
+    return removed
+
+
+def fetch_notes(uri: str, log: Path) -> bool:
+    """Copy notes that are new from the bucket; return whether some wait for ``settle``.
+
+    Args:
+        uri: The published log.
+        log: The collector's own.
+
+    Raises:
+        InputError, StepFailed: If the bucket refuses, or does not answer.
+    """
+    system, prefix = sources.bucket(uri)
+    noted = log / forgetting.FOLDER
+    noted.mkdir(parents=True, exist_ok=True)
+    with sources.bucket_errors(uri):
+        for path in remote.listed(system, f"{prefix}/{forgetting.FOLDER}"):
+            settled = noted / PurePosixPath(path).name
+            if not settled.exists():
+                with system.open_input_file(path) as stream:
+                    settled.with_suffix(forgetting.WAITING).write_bytes(stream.read())
+    return any(noted.glob(f"*{forgetting.WAITING}"))
+
+
+def drop(log: Path) -> None:
+    """Drop the rows that the waiting notes are about from the compacted files of the collector."""
+    waiting = sorted((log / forgetting.FOLDER).glob(f"*{forgetting.WAITING}"))
+    compaction.drop(log, forgetting.parse("".join(path.read_text(encoding="utf-8") for path in waiting)))
+
+
+def settle(log: Path) -> None:
+    """Note that what the waiting notes are about has left log and bucket."""
+    for path in (log / forgetting.FOLDER).glob(f"*{forgetting.WAITING}"):
+        path.rename(path.with_suffix(".jsonl"))
+
+
+def _replace(system: fs.FileSystem, path: str, table: pa.Table) -> None:
+    """Write a file anew, with the metadata that names its batches."""
+    content = pa.BufferOutputStream()
+    parquet.write_table(table, content, compression="zstd")
+    remote.create(system, path, content.getvalue().to_pybytes())
