@@ -5,8 +5,10 @@ locals {
   apis = [
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
+    "container.googleapis.com",
     "iamcredentials.googleapis.com",
     "logging.googleapis.com",
+    "monitoring.googleapis.com",
     "storage.googleapis.com",
   ]
   with_ci = var.github_repository != null
@@ -80,7 +82,20 @@ resource "google_project_iam_member" "steps_log" {
   member  = google_service_account.steps.member
 }
 
-# Who submits runs: CI. People get the same three roles from whoever administers the project.
+# The step `deployment` uploads models, deploys them to an endpoint, and runs their containers as this same account.
+resource "google_project_iam_member" "steps_endpoints" {
+  project = var.project
+  role    = "roles/aiplatform.user"
+  member  = google_service_account.steps.member
+}
+
+resource "google_service_account_iam_member" "steps_as_themselves" {
+  service_account_id = google_service_account.steps.name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.steps.member
+}
+
+# Who submits runs and watches releases: CI. People get the same roles from whoever administers the project.
 resource "google_service_account" "ci" {
   count        = local.with_ci ? 1 : 0
   account_id   = "${var.name}-ci"
@@ -91,6 +106,13 @@ resource "google_project_iam_member" "ci_runs" {
   count   = local.with_ci ? 1 : 0
   project = var.project
   role    = "roles/aiplatform.user"
+  member  = google_service_account.ci[0].member
+}
+
+resource "google_project_iam_member" "ci_counts" {
+  count   = local.with_ci ? 1 : 0
+  project = var.project
+  role    = "roles/monitoring.viewer"
   member  = google_service_account.ci[0].member
 }
 

@@ -9,6 +9,20 @@ output "target" {
   }
 }
 
+output "cluster" {
+  description = "The command that writes the cluster into kubectl's configuration; null without a cluster."
+  value       = var.with_cluster ? "gcloud container clusters get-credentials ${google_container_cluster.perennial[0].name} --zone ${var.zone} --project ${var.project}" : null
+}
+
+output "bucket_keys" {
+  description = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the cluster's Secrets; null without a cluster."
+  sensitive   = true
+  value = var.with_cluster ? {
+    access_key = google_storage_hmac_key.pods[0].access_id
+    secret_key = google_storage_hmac_key.pods[0].secret
+  } : null
+}
+
 output "ci" {
   description = "What CI's login needs; null without CI."
   value = local.with_ci ? {

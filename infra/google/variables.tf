@@ -26,6 +26,30 @@ variable "github_repository" {
   default     = null
 }
 
+variable "with_cluster" {
+  description = "Whether to create a cluster for Kubeflow Pipelines and KServe, too."
+  type        = bool
+  default     = false
+}
+
+variable "zone" {
+  description = "Zone of the cluster, in the region; one zone costs less than three."
+  type        = string
+  default     = "europe-west4-a"
+}
+
+variable "cluster_machine" {
+  description = "Machine type of the cluster's nodes."
+  type        = string
+  default     = "e2-standard-8"
+}
+
+variable "cluster_nodes_max" {
+  description = "Most nodes that the cluster grows to."
+  type        = number
+  default     = 4
+}
+
 variable "keep_runs_days" {
   description = "Days after which artifacts of runs are deleted."
   type        = number

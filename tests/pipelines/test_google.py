@@ -59,10 +59,43 @@ def test_nobody_gets_a_role_over_everything():
     assert roles == {
         "roles/storage.objectUser", "roles/artifactregistry.reader", "roles/artifactregistry.writer",
         "roles/logging.logWriter", "roles/aiplatform.user", "roles/iam.serviceAccountUser",
-        "roles/iam.workloadIdentityUser",
+        "roles/iam.workloadIdentityUser", "roles/monitoring.viewer", "roles/container.defaultNodeServiceAccount",
     }  # fmt: skip
     of_project = {body["role"] for name, body in resources().items() if name.startswith("google_project_iam_member")}
-    assert of_project == {"roles/logging.logWriter", "roles/aiplatform.user"}
+    assert of_project == {
+        "roles/logging.logWriter", "roles/aiplatform.user", "roles/monitoring.viewer",
+        "roles/container.defaultNodeServiceAccount",
+    }  # fmt: skip
+
+
+def test_whoever_starts_a_container_as_the_steps_account_may_use_it():
+    users = {
+        body["member"]
+        for body in resources().values()
+        if body.get("role") == "roles/iam.serviceAccountUser" and "steps" in body["service_account_id"]
+    }
+
+    assert users == {"${google_service_account.steps.member}", "${google_service_account.ci[0].member}"}
+
+
+def test_a_cluster_is_only_made_if_asked_for_and_its_pods_have_no_credentials_of_its_nodes():
+    of_cluster = {name: body for name, body in resources().items() if re.search(r"container_|nodes|hmac", name)}
+    assert len(of_cluster) == 6
+    assert {body["count"] for body in of_cluster.values()} == {"${var.with_cluster ? 1 : 0}"}
+
+    cluster, pool = (of_cluster[f"google_container_{name}"] for name in ("cluster.perennial", "node_pool.nodes"))
+    [node] = pool["node_config"]
+    assert cluster["datapath_provider"] == "ADVANCED_DATAPATH" and cluster["deletion_protection"] is True
+    assert node["workload_metadata_config"][0]["mode"] == "GKE_METADATA"
+    assert node["service_account"] == "${google_service_account.nodes[0].email}"
+
+
+def test_an_output_with_a_secret_is_not_printed():
+    secret = {
+        name: body for block in blocks("output") for name, body in block.items() if "secret" in str(body["value"])
+    }
+
+    assert set(secret) == {"bucket_keys"} and secret["bucket_keys"]["sensitive"] is True
 
 
 def test_the_bucket_is_private_and_only_runs_are_deleted():
