@@ -717,14 +717,16 @@ def reproduce(options: TargetOptions, run: str, with_this_code: bool) -> int:
 
 
 @main.command()
-@shared.local_target
+@shared.any_target
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
-def compare(options: TargetOptions, first: str, second: str) -> None:
-    """Compare two runs: the metrics of their candidates, and what differs in data, model and outcome."""
+@click.option("--second-target", metavar="NAME|FILE", help="Target of the second run (default: that of the first).")
+def compare(options: TargetOptions, first: str, second: str, second_target: str | None) -> None:
+    """Compare two runs: the metrics of their candidates, and what differs in data, code, model and outcome."""
     from pipelines.command.verbs import compare as verb
 
-    verb.compare(options, first, second)
+    other = options if second_target is None else TargetOptions(options.project, second_target)
+    verb.compare((options, first), (other, second))
 
 
 @main.command()

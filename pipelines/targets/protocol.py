@@ -245,6 +245,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def results(self, run: str) -> AbstractContextManager[Run]:
+        """Give the record of a run, brought up to date, with the documents of its steps on this machine.
+
+        Raises:
+            InputError: If there is no such run, or more than one.
+        """
+
+    @abstractmethod
     def ask(
         self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
     ) -> dict[str, Any]:

@@ -116,6 +116,8 @@ class TestBackend:
         assert (record.remote or record.id) in [run.id for run in listed]
         with case.backend.logs(record.id) as shown:
             assert [step.name for step in shown.steps] == [step.name for step in record.steps]
+        with case.backend.results(record.id) as shown:
+            assert shown.id == record.id
         assert capsys.readouterr().out == ""
 
     def test_it_runs_on_this_machine_or_at_a_server_and_says_which(self, case):

@@ -1,34 +1,33 @@
 """``perennial compare``: what two runs had in common, and what their candidates measured."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from rich.table import Table
 
 from components.shared.errors import InputError
-from components.shared.wording import significant
+from components.shared.wording import interval, significant
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.runs import Run
 from pipelines.runs.report import documents
 from pipelines.runs.report.documents import Documents
 
+NamedRun = tuple[TargetOptions, str]
+"""A target, and the id of a run there, or the beginning of one."""
 
-def compare(options: TargetOptions, first: str, second: str) -> None:
-    """Print both runs side by side: metrics of the candidates, and what differs in data, model and outcome.
 
-    Args:
-        options: The project and its target.
-        first: The id of a run, or the beginning of one.
-        second: Another.
+def compare(first: NamedRun, second: NamedRun) -> None:
+    """Print both runs side by side: metrics of the candidates, and what differs in data, code, model and outcome.
 
     Raises:
         InputError: If there is no such run, or it did not come to an evaluation.
     """
-    backend, console = options.open(), terminal.console()
-    with backend.logs(first) as one, backend.logs(second) as other:
+    console = terminal.console()
+    with _results(first) as one, _results(second) as other:
         pair = [(run, _read(run)) for run in (one, other)]
     if pair[0][0].id == pair[1][0].id:
-        raise InputError(f"{first!r} and {second!r} are the same run {pair[0][0].id}; name two runs.")
+        raise InputError(f"{first[1]!r} and {second[1]!r} are the same run {pair[0][0].id}; name two runs.")
     console.print(_metrics(pair))
     console.print(_differences(pair))
     splits = [written.split.content_hash for _, written in pair if written.split is not None]
@@ -38,6 +37,11 @@ def compare(options: TargetOptions, first: str, second: str) -> None:
         else "They were measured on different test rows, so a difference may be that of the rows.",
         highlight=False,
     )
+
+
+def _results(named: NamedRun) -> AbstractContextManager[Run]:
+    options, run = named
+    return options.open().results(run)
 
 
 def _read(run: Run) -> Documents:
@@ -52,10 +56,11 @@ def _metrics(pair: list[tuple[Run, Documents]]) -> Table:
     measured = [written.evaluation.metrics for _, written in pair if written.evaluation is not None]
     primary = {written.evaluation.primary for _, written in pair if written.evaluation is not None}
     for name in sorted(set(measured[0]) | set(measured[1])):
-        values = [metrics[name].value if name in metrics else None for metrics in measured]
-        before, after = values
+        both = [metrics.get(name) for metrics in measured]
+        before, after = (None if metric is None else metric.value for metric in both)
         difference = f"{after - before:+.4f}" if before is not None and after is not None else ""
-        table.add_row(name, *map(significant, values), difference, style="bold" if name in primary else "")
+        shown = ["" if metric is None else interval(metric) for metric in both]
+        table.add_row(name, *shown, difference, style="bold" if name in primary else "")
     return table
 
 
@@ -71,6 +76,8 @@ def _differences(pair: list[tuple[Run, Documents]]) -> Table:
 
 def _facts(run: Run, written: Documents) -> Iterator[tuple[str, str]]:
     yield "outcome", run.state + (f", version {written.release.version}" if written.release else "")
+    if run.commit:
+        yield "commit", run.commit[:12]
     if written.snapshot:
         yield "data", written.snapshot.content_hash[:12]
         yield "source rows", ", ".join(f"{name} {table.rows:,}" for name, table in written.snapshot.tables.items())

@@ -19,6 +19,7 @@ from pipelines.targets.model import Kfp
 from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.remote import submission as remote
+from pipelines.targets.remote.artifacts import bring_documents
 from pipelines.targets.remote.backend import RemoteBackend
 from pipelines.targets.remote.records import KFP
 from pipelines.targets.remote.run import RemoteRun
@@ -81,6 +82,14 @@ class KfpBackend(RemoteBackend):
         run_id = listing.find(self.server, run, self.state.runs, self._experiment(None))
         with listing.record_of(self.server, run_id, self.state.runs) as (record, follower):
             keep_logs(follower, record, step)
+            yield record
+
+    @contextmanager
+    def results(self, run: str) -> Iterator[Run]:
+        """Give the record of a run, with its documents copied from the bucket."""
+        run_id = listing.find(self.server, run, self.state.runs, self._experiment(None))
+        with listing.record_of(self.server, run_id, self.state.runs) as (record, follower):
+            bring_documents(record, follower.artifacts, Bucket(self.target.storage))
             yield record
 
     def end(self, run: str) -> str:

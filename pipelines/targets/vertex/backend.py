@@ -24,6 +24,7 @@ from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.remote import records, submission
+from pipelines.targets.remote.artifacts import bring_documents
 from pipelines.targets.remote.backend import RemoteBackend
 from pipelines.targets.remote.run import RemoteRun
 from pipelines.targets.remote.schedules import named
@@ -94,6 +95,13 @@ class VertexBackend(RemoteBackend, ReleasingBackend):
         run_id = self._find(run)
         with self._record_of(run_id) as (record, follower):
             follower.keep_logs(step)
+            yield record
+
+    @contextmanager
+    def results(self, run: str) -> Iterator[Run]:
+        """Give the record of a run, with its documents copied from the bucket."""
+        with self._record_of(self._find(run)) as (record, follower):
+            bring_documents(record, follower.artifacts, Bucket(self.target.storage))
             yield record
 
     def end(self, run: str) -> str:

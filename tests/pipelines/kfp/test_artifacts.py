@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from components.shared.errors import InputError
+from components.shared.errors import InputError, StepFailed
 from pipelines import api, runs
 from pipelines.targets.kfp import artifacts
 from pipelines.targets.kfp import workflow as manifest
@@ -153,5 +153,5 @@ def test_an_object_can_not_be_named_out_of_the_folder(bucket, tmp_path):
 def test_a_bucket_that_refuses_is_a_sentence(bucket, tmp_path):
     nobody = Bucket(Storage(uri="minio://mlpipeline/perennial", endpoint_url="http://127.0.0.1:9"))
 
-    with pytest.raises(InputError, match=r"cannot access minio://mlpipeline/.*check the address"):
+    with pytest.raises(StepFailed, match=r"cannot access minio://mlpipeline/.*check the address"):
         nobody.get(f"{ROOT}/model", tmp_path / "x")

@@ -13,10 +13,15 @@ from click.testing import CliRunner
 from google.api_core.exceptions import InvalidArgument, PermissionDenied
 from google.cloud import aiplatform_v1 as api
 
+from components.shared import wording
+from pipelines import runs
 from pipelines.command import cli
 from pipelines.definitions import catalog
+from pipelines.targets.model import Storage
 from pipelines.targets.opening import open_backend
+from pipelines.targets.remote.storage import Bucket
 from pipelines.targets.vertex import following, schedules
+from tests import documents
 from tests.pipelines import toy
 from tests.pipelines.vertex.conftest import Google, project_in
 from tests.pipelines.vertex.double import PARENT, Ending, Refused, error_info, invalid
@@ -268,6 +273,33 @@ class TestFailures:
 
         assert sentence in said
         assert not google.double.jobs
+
+
+class TestCompare:
+    def test_a_run_there_is_compared_with_one_on_this_machine(self, perennial, google, tmp_path):
+        report = "gs://bucket/perennial/runs/1/evaluation/report"
+        google.double.ending = Ending(TRAINED, artifacts={"evaluation": {"report": report}})
+        there = RUN.search(perennial("submit", "--no-wait"))[1]
+        here = tmp_path / "project" / ".perennial" / "runs" / "20260101T000000_000000"
+        measured = documents.evaluation()
+        better = {name: metric.model_copy(update={"value": 0.9}) for name, metric in measured.metrics.items()}
+        measured.model_copy(update={"metrics": better}).write(here / "report")
+        artifacts = {"evaluation.report": str(here / "report")}
+        runs.Run(here.name, "small", "training", here, "2026-01-01", [], runs.OK, artifacts=artifacts).save()
+
+        # Nothing of the run there is on this machine, and its bucket does not have it yet.
+        arguments = ("compare", there, here.name, "--second-target", "laptop")
+        assert "before it had evaluated a model" in perennial(*arguments, code=2)
+        measured.write(tmp_path / "evaluation")
+        settings = {key: yaml.safe_load(value) for key, _, value in (s.partition("=") for s in google.settings)}
+        storage = Storage(uri=settings["storage.uri"], endpoint_url=settings["storage.endpoint_url"])
+        Bucket(storage).put(tmp_path / "evaluation" / "evaluation.json", report)
+        compared = perennial(*arguments)
+
+        auc = measured.metrics["auc"]
+        [line] = [line for line in compared.splitlines() if line.split()[:1] == ["auc"]]
+        shown = [wording.interval(metric) for metric in (auc, better["auc"])]
+        assert line.split() == ["auc", *" ".join(shown).split(), f"{0.9 - auc.value:+.4f}"]
 
 
 class TestRuns:
