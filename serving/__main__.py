@@ -25,6 +25,7 @@ from serving.server_log import ServerLog
 
 if TYPE_CHECKING:
     from serving.exchange import Exchange
+    from serving.identity import Identities
     from serving.server import Listening
     from serving.vertex import VertexContainer
 
@@ -140,23 +141,44 @@ def _package(arguments: argparse.Namespace, vertex: "VertexContainer | None") ->
 
 
 def _admit(exchange: "Exchange", arguments: argparse.Namespace) -> str | None:
-    """Let clients in by the tokens of the file; return the further one for the commands on this machine.
+    """Let clients in by their tokens; return the further one for the commands on this machine.
 
     Raises:
-        InputError: If the server would answer anybody on a network, or the file has no tokens.
+        InputError: If the server would answer anybody on a network, or a file or a provider is not as expected.
+        StepFailed: If the identity provider does not answer.
     """
     from serving.access import Admission, Tokens, check_exposure
     from serving.rates import Rate, Rates
 
-    check_exposure(arguments.host, has_tokens=arguments.tokens is not None, authenticated_by=arguments.authenticated_by)
-    if arguments.tokens is None:
+    identities = _identities(arguments)
+    has_tokens = arguments.tokens is not None or identities is not None
+    check_exposure(arguments.host, has_tokens=has_tokens, authenticated_by=arguments.authenticated_by)
+    if not has_tokens:
         if arguments.rate or arguments.rate_mib:
             raise InputError("a rate is that of a token; give the server tokens (--tokens FILE) to limit them.")
         return None
     key = secrets.token_hex(32)
     rate = Rate(arguments.rate, None if arguments.rate_mib is None else arguments.rate_mib * 2**20)
-    exchange.admission = Admission(Tokens(arguments.tokens, key), None if rate == Rate() else Rates(rate))
+    rates = None if rate == Rate() else Rates(rate)
+    exchange.admission = Admission(Tokens(arguments.tokens, key), rates, identities)
     return key
+
+
+def _identities(arguments: argparse.Namespace) -> "Identities | None":
+    """Return who knows the clients of an identity provider, None without one."""
+    issuer, audience, keys = arguments.oidc_issuer, arguments.oidc_audience, arguments.oidc_keys
+    if issuer is None and audience is None and keys is None:
+        return None
+    if issuer is None or audience is None:
+        raise InputError(
+            "an identity provider needs --oidc-issuer and --oidc-audience: otherwise tokens that it gave for another "
+            "service would count here."
+        )
+    # Most servers need no cryptography.
+    from serving.identity import Identities, Provider, keys_of_file, keys_of_provider
+
+    provider = Provider((lambda: keys_of_provider(issuer)) if keys is None else (lambda: keys_of_file(keys)))
+    return Identities(provider, issuer, audience)
 
 
 def _listening(arguments: argparse.Namespace, vertex: "VertexContainer | None" = None) -> "Listening":
@@ -218,6 +240,11 @@ def _parser(*, has_package: bool = False) -> argparse.ArgumentParser:
         "--connections-per-client", type=_positive, metavar="N", help="most connections of one address; default: any"
     )
     parser.add_argument("--tokens", type=_absolute, metavar="FILE", help="accepted bearer tokens, one a line")
+    parser.add_argument("--oidc-issuer", metavar="URL", help="OpenID Connect provider whose tokens are accepted")
+    parser.add_argument("--oidc-audience", metavar="NAME", help="audience that such tokens must have")
+    parser.add_argument(
+        "--oidc-keys", type=_absolute, metavar="FILE", help="JSON Web Key Set; default: fetched from the provider"
+    )
     parser.add_argument("--rate", type=_above_zero, metavar="N", help="most requests per second of each token")
     parser.add_argument("--rate-mib", type=_above_zero, metavar="N", help="most MiB of bodies per second of each token")
     parser.add_argument(

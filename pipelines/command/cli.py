@@ -283,6 +283,9 @@ _ABOVE_ZERO = click.FloatRange(0, min_open=True)
 @shared.local_target
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--tokens", type=click.Path(path_type=Path), help="File with the accepted bearer tokens, one a line.")
+@click.option("--oidc-issuer", metavar="URL", help="OpenID Connect provider whose tokens are accepted.")
+@click.option("--oidc-audience", metavar="NAME", help="Audience that such tokens must have.")
+@click.option("--oidc-keys", type=click.Path(path_type=Path, resolve_path=True), help="File with the provider's keys.")
 @click.option("--rate", type=_ABOVE_ZERO, metavar="N", help="Most requests per second of each token.")
 @click.option("--rate-mib", type=_ABOVE_ZERO, metavar="N", help="Most MiB of bodies per second of each token.")
 @click.option("--authenticated-by", metavar="WHAT", help="What authenticates in front of a server beyond loopback.")
@@ -302,7 +305,7 @@ def serve(
     tokens: Path | None,
     port: int,
     grpc_port: int,
-    **access: float | str | None,
+    **access: float | str | Path | None,
 ) -> int:
     """Answer requests with the released model until Ctrl-C; later releases take over without a pause."""
     from pipelines.command.verbs import serve as verb
