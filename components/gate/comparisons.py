@@ -4,61 +4,15 @@ A rank metric says nothing about probabilities or decisions, so that each is jud
 margin: against the plain model before the first release, against the champion after it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
+from components.gate.contest import Contest
 from components.shared.documents.evaluation import Comparisons, EvaluationReport
-from components.shared.documents.measurements import Comparison
 from components.shared.documents.verdict import Phase, Ruling
 from components.shared.project import Gate
 
-
-@dataclass(frozen=True)
-class _Contest:
-    """The candidate against one other model in one aspect; more advantage is always better."""
-
-    aspect: str
-    """Empty for the main metric."""
-    comparison: Comparison
-    higher_is_better: bool
-    confidence: float
-    margin: float | None
-    setting: str
-    """Name of the margin in the project file."""
-
-    @property
-    def advantage(self) -> float | None:
-        return self._signed(self.comparison.difference)
-
-    @property
-    def least_advantage(self) -> float | None:
-        """The pessimistic bound."""
-        return self._signed(self.comparison.low if self.higher_is_better else self.comparison.high)
-
-    @property
-    def proven_worse(self) -> bool:
-        """Whether the whole interval is on the wrong side of 0."""
-        most = self._signed(self.comparison.high if self.higher_is_better else self.comparison.low)
-        return most is not None and most < 0
-
-    @property
-    def bound_name(self) -> str:
-        """The name of the pessimistic bound."""
-        return "lower" if self.higher_is_better else "upper"
-
-    def against(self, other: str) -> str:
-        """Describe the difference with its interval."""
-        compared = self.comparison
-        if compared.difference is None or compared.low is None or compared.high is None:
-            return f"{compared.metric} has no interval on these test rows to compare with {other}"
-        direction = "" if self.higher_is_better else " (lower is better)"
-        return (
-            f"{compared.metric}{direction} differs by {compared.difference:+.4f} "
-            f"({100 * self.confidence:g} % interval {compared.low:+.4f} to {compared.high:+.4f}) from {other}"
-        )
-
-    def _signed(self, value: float | None) -> float | None:
-        return value if value is None or self.higher_is_better else -value
+_FEWEST_OTHERS = 2
+"""Aspects that have to be proven better for an undecided one not to block."""
 
 
 def rulings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
@@ -74,15 +28,15 @@ def rulings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
         return
     against_champion = _contests(gate, evaluation, "champion")
     for contest in against_champion:
-        yield _non_inferior("champion", "the champion", contest, "training")
+        yield _keeps_up_with_champion(contest, against_champion)
     if gate.champion_margin is not None:
         yield _not_worse_in_all(against_champion)
     for contest in _contests(gate, evaluation, "plain"):
-        if evaluation.family != "plain" and contest.margin is not None and contest.proven_worse:
+        if evaluation.family != "plain" and contest.margin is not None and contest.is_proven_worse:
             yield _worse_than_plain(contest, gate)
 
 
-def _contests(gate: Gate, evaluation: EvaluationReport, other: str) -> list[_Contest]:
+def _contests(gate: Gate, evaluation: EvaluationReport, other: str) -> list[Contest]:
     main_margin = "champion_margin" if other == "champion" else "plain_margin"
     aspects: list[tuple[str, Comparisons | None, str]] = [
         ("", evaluation.comparisons, main_margin),
@@ -90,7 +44,7 @@ def _contests(gate: Gate, evaluation: EvaluationReport, other: str) -> list[_Con
         ("decisions", evaluation.decisions, "decision_margin"),
     ]
     return [
-        _Contest(
+        Contest(
             aspect=aspect,
             comparison=compared.present[other],
             higher_is_better=_direction(compared.present[other].metric, evaluation),
@@ -108,11 +62,10 @@ def _direction(metric: str, evaluation: EvaluationReport) -> bool:
 
 
 def _better_than_rule(evaluation: EvaluationReport) -> Ruling:
-    contest = _Contest("", evaluation.comparisons.rule, evaluation.higher_is_better, evaluation.confidence, None, "")
-    bound = contest.least_advantage
+    contest = Contest("", evaluation.comparisons.rule, evaluation.higher_is_better, evaluation.confidence, None, "")
     side = "above" if contest.higher_is_better else "below"
     reason = f"{contest.against('the rule of thumb')}; the {contest.bound_name} confidence bound must be {side} 0"
-    passed = bound is not None and bound > 0
+    passed = contest.is_proven_better
     column = evaluation.single_column
     if not passed and column is not None and column.remark is not None:
         # No model can beat a rule that knows the answer; more features would not help.
@@ -120,17 +73,32 @@ def _better_than_rule(evaluation: EvaluationReport) -> Ruling:
     return Ruling(rule="rule", passed=passed, reason=reason, phase="features")
 
 
-def _non_inferior(rule: str, other: str, contest: _Contest, phase: Phase) -> Ruling:
+def _non_inferior(rule: str, other: str, contest: Contest, phase: Phase) -> Ruling:
     """Hold the pessimistic bound to the margin; a margin of null judges nothing, and says so."""
     name = f"{rule} {contest.aspect}".strip()
     if contest.margin is None:
         reason = f"{contest.against(other)}; not judged, because 'gate: {contest.setting}' is null"
         return Ruling(rule=name, passed=True, reason=reason, phase=phase, remark="not judged")
-    bound = contest.least_advantage
     reason = (
         f"{contest.against(other)}; the {contest.bound_name} confidence bound may be at most {contest.margin:.4g} worse"
     )
-    return Ruling(rule=name, passed=bound is not None and bound >= -contest.margin, reason=reason, phase=phase)
+    return Ruling(rule=name, passed=contest.is_non_inferior, reason=reason, phase=phase)
+
+
+def _keeps_up_with_champion(contest: Contest, contests: Sequence[Contest]) -> Ruling:
+    """Let a candidate that is proven better in everything else pass where too few rows decide nothing.
+
+    Where the champion has become useless, the interval of a rank metric on the few rows since is wider than any margin,
+    and an undecided difference would keep the worst model for ever.
+    """
+    judged = _non_inferior("champion", "the champion", contest, "training")
+    others = [other for other in contests if other is not contest and other.margin is not None]
+    is_outweighed = len(others) >= _FEWEST_OTHERS and all(other.is_proven_better for other in others)
+    if not (contest.is_undecided and is_outweighed):
+        return judged
+    better = " and ".join(other.comparison.metric for other in others)
+    reason = f"{judged.reason}; it is worse than that, but no loss is proven, and {better} are proven better"
+    return judged.model_copy(update={"passed": True, "reason": reason, "remark": "undecided"})
 
 
 def _is_the_plain_model() -> Ruling:
@@ -138,14 +106,14 @@ def _is_the_plain_model() -> Ruling:
     return Ruling(rule="plain model", passed=True, reason=reason, phase="tuning")
 
 
-def _keeps_up_with_plain(contest: _Contest, gate: Gate) -> Ruling:
+def _keeps_up_with_plain(contest: Contest, gate: Gate) -> Ruling:
     """A margin allows for what is inconclusive, never for what is proven."""
     judged = _non_inferior("plain model", "the plain model", contest, "tuning")
-    proven = judged.passed and judged.remark is None and contest.proven_worse
+    proven = judged.passed and judged.remark is None and contest.is_proven_worse
     return _worse_than_plain(contest, gate) if proven else judged
 
 
-def _worse_than_plain(contest: _Contest, gate: Gate) -> Ruling:
+def _worse_than_plain(contest: Contest, gate: Gate) -> Ruling:
     warns = gate.worse_than_plain == "warn"
     advice = "" if warns else " ('training: families: [plain]' makes the plain model the candidate)"
     return Ruling(
@@ -157,7 +125,7 @@ def _worse_than_plain(contest: _Contest, gate: Gate) -> Ruling:
     )
 
 
-def _not_worse_in_all(contests: list[_Contest]) -> Ruling:
+def _not_worse_in_all(contests: Sequence[Contest]) -> Ruling:
     """Margins do not add up: a candidate that is worse in everything replaces nobody."""
     metrics = ", ".join(contest.comparison.metric for contest in contests)
     worse = all(contest.advantage is not None and contest.advantage < 0 for contest in contests)

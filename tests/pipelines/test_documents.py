@@ -167,9 +167,9 @@ def test_a_run_of_version_0_is_shown(tmp_path):
 
 def test_a_newer_version_says_to_upgrade(tmp_path):
     file = documents.verdict().write(tmp_path / "verdict")
-    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 3'))
 
-    with pytest.raises(StepFailed, match=r"verdict has schema version 2, .* reads up to 1; upgrade Perennial"):
+    with pytest.raises(StepFailed, match=r"verdict has schema version 3, .* reads up to 2; upgrade Perennial"):
         Verdict.read(file)
 
 

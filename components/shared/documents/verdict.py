@@ -7,8 +7,8 @@ from components.shared.documents.document import Document, Part
 Phase = Literal["data", "features", "tuning", "training", "evaluation"]
 """Where to go back to when a rule fails."""
 
-Remark = Literal["warning", "not judged"]
-"""Why a rule without effect on the decision deserves attention."""
+Remark = Literal["warning", "not judged", "undecided"]
+"""Why a rule that does not block deserves attention."""
 
 
 class Ruling(Part):
@@ -26,6 +26,7 @@ class Verdict(Document):
     """The decision; the candidate is promoted only if every rule passed."""
 
     FILE = "verdict.json"
+    VERSION = 2  # Version 2 adds the remark "undecided".
     IS_ARTIFACT = True
 
     promote: bool
