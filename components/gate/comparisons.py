@@ -9,34 +9,35 @@ from collections.abc import Iterator, Sequence
 from components.gate.contest import Contest
 from components.shared.documents.evaluation import Comparisons, EvaluationReport
 from components.shared.documents.verdict import Phase, Ruling
-from components.shared.project import Gate
+from components.shared.project import Project
 
 _FEWEST_OTHERS = 2
-"""Aspects that have to be proven better for an undecided one not to block."""
+"""Judged aspects besides an undecided one, without which it blocks."""
 
 
-def rulings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def rulings(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Compare with the rule of thumb and the plain model first, later with the champion and the plain model."""
     if evaluation.comparisons.champion is None:
-        if gate.beat_rule:
+        if project.gate.beat_rule:
             yield _better_than_rule(evaluation)
         if evaluation.family == "plain":
             yield _is_the_plain_model()
             return
-        for contest in _contests(gate, evaluation, "plain"):
-            yield _keeps_up_with_plain(contest, gate)
+        for contest in _contests(project, evaluation, "plain"):
+            yield _keeps_up_with_plain(contest, project)
         return
-    against_champion = _contests(gate, evaluation, "champion")
+    against_champion = _contests(project, evaluation, "champion")
     for contest in against_champion:
-        yield _keeps_up_with_champion(contest, against_champion)
-    if gate.champion_margin is not None:
+        others = [other for other in against_champion if other is not contest]
+        yield _keeps_up_with_champion(contest, others, world_has_changed=project.split.since is not None)
+    if project.gate.champion_margin is not None:
         yield _not_worse_in_all(against_champion)
-    for contest in _contests(gate, evaluation, "plain"):
+    for contest in _contests(project, evaluation, "plain"):
         if evaluation.family != "plain" and contest.margin is not None and contest.is_proven_worse:
-            yield _worse_than_plain(contest, gate)
+            yield _worse_than_plain(contest, project)
 
 
-def _contests(gate: Gate, evaluation: EvaluationReport, other: str) -> list[Contest]:
+def _contests(project: Project, evaluation: EvaluationReport, other: str) -> list[Contest]:
     main_margin = "champion_margin" if other == "champion" else "plain_margin"
     aspects: list[tuple[str, Comparisons | None, str]] = [
         ("", evaluation.comparisons, main_margin),
@@ -49,7 +50,7 @@ def _contests(gate: Gate, evaluation: EvaluationReport, other: str) -> list[Cont
             comparison=compared.present[other],
             higher_is_better=_direction(compared.present[other].metric, evaluation),
             confidence=evaluation.confidence,
-            margin=getattr(gate, setting),
+            margin=getattr(project.gate, setting),
             setting=setting,
         )
         for aspect, compared, setting in aspects
@@ -85,20 +86,31 @@ def _non_inferior(rule: str, other: str, contest: Contest, phase: Phase) -> Ruli
     return Ruling(rule=name, passed=contest.is_non_inferior, reason=reason, phase=phase)
 
 
-def _keeps_up_with_champion(contest: Contest, contests: Sequence[Contest]) -> Ruling:
-    """Let a candidate that is proven better in everything else pass where too few rows decide nothing.
+def _keeps_up_with_champion(contest: Contest, others: Sequence[Contest], *, world_has_changed: bool) -> Ruling:
+    """Hold to the margin, or let the other aspects outweigh what too few rows leave undecided.
 
     Where the champion has become useless, the interval of a rank metric on the few rows since is wider than any margin,
     and an undecided difference would keep the worst model for ever.
     """
     judged = _non_inferior("champion", "the champion", contest, "training")
-    others = [other for other in contests if other is not contest and other.margin is not None]
-    is_outweighed = len(others) >= _FEWEST_OTHERS and all(other.is_proven_better for other in others)
-    if not (contest.is_undecided and is_outweighed):
+    outweighing = _outweighing([other for other in others if other.margin is not None], world_has_changed)
+    if not (contest.is_undecided and outweighing):
         return judged
-    better = " and ".join(other.comparison.metric for other in others)
-    reason = f"{judged.reason}; it is worse than that, but no loss is proven, and {better} are proven better"
+    metrics = " and ".join(other.comparison.metric for other in outweighing)
+    verb = "is" if len(outweighing) == 1 else "are"
+    reason = f"{judged.reason}; it is worse than that, but no loss is proven, and {metrics} {verb} proven better"
     return judged.model_copy(update={"passed": True, "reason": reason, "remark": "undecided"})
+
+
+def _outweighing(judged: Sequence[Contest], world_has_changed: bool) -> list[Contest]:
+    """Return the aspects that outweigh an undecided one: at least two, and all proven better.
+
+    After a change the champion is no longer what the gate once let pass. Then one that is proven better is enough, if
+    the others are within their margins.
+    """
+    better = [contest for contest in judged if contest.is_proven_better]
+    is_enough = better and all(contest.is_non_inferior for contest in judged) if world_has_changed else better == judged
+    return better if is_enough and len(judged) >= _FEWEST_OTHERS else []
 
 
 def _is_the_plain_model() -> Ruling:
@@ -106,15 +118,15 @@ def _is_the_plain_model() -> Ruling:
     return Ruling(rule="plain model", passed=True, reason=reason, phase="tuning")
 
 
-def _keeps_up_with_plain(contest: Contest, gate: Gate) -> Ruling:
+def _keeps_up_with_plain(contest: Contest, project: Project) -> Ruling:
     """A margin allows for what is inconclusive, never for what is proven."""
     judged = _non_inferior("plain model", "the plain model", contest, "tuning")
     proven = judged.passed and judged.remark is None and contest.is_proven_worse
-    return _worse_than_plain(contest, gate) if proven else judged
+    return _worse_than_plain(contest, project) if proven else judged
 
 
-def _worse_than_plain(contest: Contest, gate: Gate) -> Ruling:
-    warns = gate.worse_than_plain == "warn"
+def _worse_than_plain(contest: Contest, project: Project) -> Ruling:
+    warns = project.gate.worse_than_plain == "warn"
     advice = "" if warns else " ('training: families: [plain]' makes the plain model the candidate)"
     return Ruling(
         rule=f"plain model {contest.aspect}".strip(),

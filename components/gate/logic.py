@@ -28,7 +28,7 @@ def judge(project: Project, evaluation: EvaluationReport) -> Verdict:
     Raises:
         InputError: If a floor or ceiling names a metric that was not measured, or a rule needs what was not declared.
     """
-    rulings = [ruling for rule in rules.ALL for ruling in rule(project.gate, evaluation)]
+    rulings = [ruling for rule in rules.ALL for ruling in rule(project, evaluation)]
     first_release = evaluation.comparisons.champion is None
     if first_release and evaluation.champion.reason:
         reason = f"{evaluation.champion.reason}; judged as a first release"

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from components.gate import comparisons
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import SliceMeasure
-from components.shared.documents.verdict import Phase, Ruling
+from components.shared.documents.verdict import Phase, Remark, Ruling
 from components.shared.errors import InputError
 from components.shared.measures.metric_names import JUDGED_CLASS_ROWS
-from components.shared.project import Gate
+from components.shared.project import Project
 from components.shared.wording import quoted, significant, where, worth
 
 
-def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def enough_rows(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Too few test rows prove nothing."""
-    rows, needed, excluded = evaluation.rows.test, gate.min_test_rows, evaluation.rows.excluded_seen
+    rows, needed, excluded = evaluation.rows.test, project.gate.min_test_rows, evaluation.rows.excluded_seen
     aside = f"; {excluded:,} were excluded as seen in training" if excluded else ""
     yield _ruling("test rows", rows >= needed, f"{rows:,} test rows, {needed:,} needed{aside}", "data")
     by_class = evaluation.rows.by_class
@@ -32,34 +32,34 @@ def enough_rows(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     rarest = min(judged, key=lambda name: judged[name])
     unjudged = sorted(set(by_class) - set(judged))
     remark = f"; too few to be judged: {quoted(unjudged)}" if unjudged else ""
-    needed = gate.min_class_rows
+    needed = project.gate.min_class_rows
     reason = f"{judged[rarest]:,} test rows of the rarest class '{rarest}', {needed:,} needed{remark}"
     yield _ruling("class rows", judged[rarest] >= needed, reason, "data")
 
 
-def floors(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def floors(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Hold metrics to their lowest values."""
-    for name, bound in gate.floors.items():
+    for name, bound in project.gate.floors.items():
         value = _metric(name, evaluation, "floors", better_high=True)
         reason = _against_bound(name, value, bound, "at least")
         yield _ruling(f"floor {name}", value is not None and value >= bound, reason, "features")
 
 
-def ceilings(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def ceilings(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Hold metrics to their highest values."""
-    for name, bound in gate.ceilings.items():
+    for name, bound in project.gate.ceilings.items():
         value = _metric(name, evaluation, "ceilings", better_high=False)
         reason = _against_bound(name, value, bound, "at most")
         yield _ruling(f"ceiling {name}", value is not None and value <= bound, reason, "features")
 
 
-def slices(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def slices(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Hold every declared slice to the largest tolerated loss against all rows.
 
     A loss that may be chance (its interval reaches 0) breaks nothing. The worst slice that was searched for is only
     reported: among many there is always one, and inside a telling feature's own values every model ranks worse.
     """
-    if gate.slice_gap is None:
+    if project.gate.slice_gap is None:
         return
     judged = [entry for part in evaluation.slices if (entry := _slice_loss(part, evaluation)) is not None]
     certain = [(loss, part) for loss, least_loss, part in judged if least_loss > 0]
@@ -70,9 +70,9 @@ def slices(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
     loss, part = max(certain, key=lambda pair: pair[0])
     reason = (
         f"{where(part.where)} ({part.rows:,} rows) loses {significant(loss)} {evaluation.primary} against all rows, "
-        f"the most of {len(judged)} slices; at most {significant(gate.slice_gap)} allowed"
+        f"the most of {len(judged)} slices; at most {significant(project.gate.slice_gap)} allowed"
     )
-    yield _ruling("slices", loss <= gate.slice_gap, reason, "data")
+    yield _ruling("slices", loss <= project.gate.slice_gap, reason, "data")
 
 
 def _slice_loss(part: SliceMeasure, evaluation: EvaluationReport) -> tuple[float, float, SliceMeasure] | None:
@@ -84,9 +84,9 @@ def _slice_loss(part: SliceMeasure, evaluation: EvaluationReport) -> tuple[float
     return sign * part.difference, sign * better_end, part
 
 
-def fairness(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def fairness(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Hold the gap in selection rate between the groups of each declared column to its bound."""
-    if gate.fairness_gap is None:
+    if project.gate.fairness_gap is None:
         return
     if not evaluation.fairness:
         raise InputError(
@@ -99,14 +99,18 @@ def fairness(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
             missing = "fewer than two groups have enough rows and a selection rate to compare"
             yield _ruling(name, False, f"the groups of '{compared.column}' were not judged: {missing}", "data")
             continue
-        bound = significant(gate.fairness_gap)
+        bound = significant(project.gate.fairness_gap)
         reason = f"selection rates of '{compared.column}' differ by {significant(gap)}, at most {bound} allowed"
-        yield _ruling(name, gap <= gate.fairness_gap, reason, "features")
+        yield _ruling(name, gap <= project.gate.fairness_gap, reason, "features")
 
 
-def value(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
-    """Acting on the model must not be worth less than acting on nobody."""
-    if not gate.value_positive:
+def value(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
+    """Acting on the model must not be worth less than acting on nobody.
+
+    A rejection does not stop the champion: where that loses money on the same rows, a candidate may lose some, but no
+    more than the champion does.
+    """
+    if not project.gate.value_positive:
         return
     measured = evaluation.value
     if measured is None:
@@ -114,13 +118,20 @@ def value(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
             "'gate: value_positive' is set, but no value was measured; declare 'value' for a binary task, "
             "or drop the rule."
         )
-    gain = worth(measured.total, measured.currency)
-    yield _ruling("value", measured.total >= 0, f"acting on the model is {gain} on the test rows", "training")
+    reason = f"acting on the model is {worth(measured.total, measured.currency)} on the test rows"
+    champion = measured.champion_total
+    if measured.total >= 0 or champion is None or champion >= 0:
+        yield _ruling("value", measured.total >= 0, reason, "training")
+        return
+    passed = measured.total >= champion
+    reason += f"; acting on the champion is {worth(champion, measured.currency)}"
+    remark: Remark | None = "warning" if passed else None
+    yield Ruling(rule="value", passed=passed, reason=reason, phase="training", remark=remark)
 
 
-def costs(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def costs(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Hold latency and size to their bounds."""
-    cost = evaluation.cost
+    gate, cost = project.gate, evaluation.cost
     if gate.latency_ms is not None:
         latency = cost.latency_ms_p50
         reason = f"one row takes {significant(latency)} ms (median), at most {significant(gate.latency_ms)} ms allowed"
@@ -132,7 +143,7 @@ def costs(gate: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
         yield _ruling("size", cost.size_mib <= gate.size_mib, reason, "tuning")
 
 
-def leaks(_: Gate, evaluation: EvaluationReport) -> Iterator[Ruling]:
+def leaks(_: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Warn of a column that seems to know the answer; the gate cannot know when it becomes known."""
     column = evaluation.single_column
     if column is not None and column.remark is not None:

@@ -392,7 +392,10 @@ class Gate(Section):
     fairness_gap: float | None = Field(
         None, ge=0, le=1, description="Largest difference in selection rate between groups."
     )
-    value_positive: bool = Field(False, description="Whether the model must earn money on the test rows.")
+    value_positive: bool = Field(
+        False,
+        description="Whether the model must earn money on the test rows, or at least lose no more than the champion.",
+    )
     latency_ms: float | None = Field(None, gt=0, description="Highest median latency of one row, in milliseconds.")
     size_mib: float | None = Field(None, gt=0, description="Largest size of the exported model, in MiB.")
     min_test_rows: int = Field(50, ge=1, description="Smallest number of test rows.")

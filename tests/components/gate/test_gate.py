@@ -348,6 +348,37 @@ def test_an_undefined_metric_or_interval_never_passes():
 
 
 @pytest.mark.parametrize(
+    ("total", "champion_total", "passed", "remark"),
+    [
+        (0.0, -5.0, True, None),
+        (-1.0, None, False, None),
+        (-1.0, 0.0, False, None),
+        (-1.0, 5.0, False, None),
+        (-1.0, -1.0, True, "warning"),
+        (-1.0, -5.0, True, "warning"),
+        (-5.0, -1.0, False, None),
+    ],
+)
+def test_a_model_that_loses_money_may_replace_one_that_loses_no_less(total, champion_total, passed, remark):
+    value = documents.value(total=total, champion_total=champion_total)
+
+    judged = ruling(judge(project(value_positive=True), measured(value=value)), "value")
+
+    assert (judged.passed, judged.remark) == (passed, remark)
+
+
+def test_what_the_champion_loses_is_in_the_reason():
+    value = documents.value(total=-19.0, champion_total=-174.0)
+
+    reason = ruling(judge(project(value_positive=True), measured(value=value)), "value").reason
+
+    assert reason == (
+        "acting on the model is worth 19.00 EUR less than acting on nobody on the test rows; acting on the champion is "
+        "worth 174 EUR less than acting on nobody"
+    )
+
+
+@pytest.mark.parametrize(
     ("gate", "change", "sentence"),
     [
         ({"floors": {"acu": 0.7}}, {}, "'gate: floors' names 'acu', which was not measured.* did you mean 'auc'"),

@@ -1,5 +1,6 @@
 """An aspect that too few rows leave undecided does not block a candidate that is proven better in all others."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from components.gate.logic import judge
 from components.shared.documents.evaluation import Comparisons, EvaluationReport
+from components.shared.project import Project
 from tests import documents
 from tests.components.gate.evaluations import measured, project, rows, ruling
 
@@ -134,6 +136,46 @@ def test_an_undefined_aspect_is_not_undecided(which):
     assert [judged.rule for judged in verdict.failed] == [ASPECTS[which]]
 
 
+def changed_world(**gate: Any) -> Project:
+    """Return a project whose split begins on the day of a change."""
+    unchanged = project(**gate)
+    since = unchanged.split.model_copy(update={"since": datetime(2025, 5, 1, tzinfo=UTC)})
+    return unchanged.model_copy(update={"split": since})
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("other", "promoted"),
+    [
+        (BETTER, True),
+        (EQUAL, True),
+        # At the margin, and beyond it.
+        ((0.0, -0.25, 0.125), True),
+        ((0.0, -0.251, 0.125), False),
+        (UNDECIDED, False),
+        (WORSE, False),
+    ],
+)
+def test_after_a_change_one_aspect_that_is_proven_better_is_enough_if_the_other_is_not_inferior(which, other, promoted):
+    advantages = [BETTER, BETTER, BETTER]
+    advantages[which], advantages[(which + 1) % 3] = UNDECIDED, other
+
+    assert judge(changed_world(**MARGINS), in_each(*advantages)).promote is promoted
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_after_a_change_nothing_outweighs_without_a_proof(which):
+    verdict = judge(changed_world(**MARGINS), placed(which, UNDECIDED, (0.5, 0.0, 0.75)))
+
+    assert [judged.rule for judged in verdict.failed] == [ASPECTS[which]]
+
+
+def test_after_a_change_the_ruling_names_only_what_is_proven():
+    verdict = judge(changed_world(**MARGINS), in_each(UNDECIDED, EQUAL, BETTER))
+
+    assert ruling(verdict, "champion").reason.endswith("no loss is proven, and accuracy is proven better")
+
+
 def test_a_regression_which_has_no_decisions_has_nothing_that_outweighs():
     evaluation = in_each(
         UNDECIDED, BETTER, BETTER, task="regression", value=None,
@@ -179,15 +221,22 @@ BETTERMENT = st.floats(0, 1)
 
 @settings(max_examples=300, deadline=None)
 @given(
-    advantages=st.tuples(ADVANTAGE, ADVANTAGE, ADVANTAGE) | st.permutations([UNDECIDED, BETTER, BETTER]),
+    advantages=st.tuples(ADVANTAGE, ADVANTAGE, ADVANTAGE)
+    | st.permutations([UNDECIDED, BETTER, BETTER])
+    | st.permutations([UNDECIDED, EQUAL, BETTER]),
     which=st.integers(0, 2),
     betterment=st.tuples(BETTERMENT, BETTERMENT, BETTERMENT),
     margins=st.tuples(MARGIN, MARGIN, MARGIN) | st.just(tuple(MARGINS.values())),
+    of_project=st.sampled_from([project, changed_world]),
 )
-def test_getting_better_in_one_aspect_never_turns_a_promotion_into_a_rejection(advantages, which, betterment, margins):
+def test_getting_better_in_one_aspect_never_turns_a_promotion_into_a_rejection(
+    advantages, which, betterment, margins, of_project
+):
     middle, low, high = (value + gain for value, gain in zip(advantages[which], betterment, strict=True))
     improved = list(advantages)
     improved[which] = (middle, min(low, middle), max(high, middle))
-    gate = project(**dict(zip(MARGINS, margins, strict=True)))
+    judged_by = of_project(**dict(zip(MARGINS, margins, strict=True)))
 
-    assert judge(gate, in_each(*improved)).promote >= judge(gate, in_each(*advantages)).promote
+    before, after = (judge(judged_by, in_each(*each)) for each in (advantages, improved))
+
+    assert after.promote >= before.promote
