@@ -1,10 +1,12 @@
 """Measure candidate, rule of thumb, plain model and champion on the same rows, which none of them has seen."""
 
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -96,6 +98,7 @@ def evaluate(
             excluded_by_champion=rows.by_champion,
             by_class=_by_class(truth, classes),
             parts=_parts(tables, label, classes),
+            oldest_trained=_oldest(tables["train"], project.event_time),
         ),
         resampled=unit,
         resamples=project.evaluation.resamples,
@@ -176,6 +179,13 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
             "Add newer rows, or split by hash or time, which keep the test rows of different runs unseen."
         )
     return rows
+
+
+def _oldest(train: pa.Table, event_time: str) -> str:
+    # Times without a zone are UTC.
+    times = train[event_time].cast(pa.timestamp("us", "UTC"), safe=False)
+    oldest: datetime = pc.min(times).as_py()
+    return oldest.isoformat()
 
 
 def _by_class(truth: NDArray[Any], classes: list[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ margin: against the plain model before the first release, against the champion a
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from components.gate.contest import Contest
 from components.shared.documents.evaluation import Comparisons, EvaluationReport
@@ -29,12 +30,20 @@ def rulings(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     against_champion = _contests(project, evaluation, "champion")
     for contest in against_champion:
         others = [other for other in against_champion if other is not contest]
-        yield _keeps_up_with_champion(contest, others, world_has_changed=project.split.since is not None)
+        yield _keeps_up_with_champion(
+            contest, others, world_has_changed=_is_trained_since_a_change(project, evaluation)
+        )
     if project.gate.champion_margin is not None:
         yield _not_worse_in_all(against_champion)
     for contest in _contests(project, evaluation, "plain"):
         if evaluation.family != "plain" and contest.margin is not None and contest.is_proven_worse:
             yield _worse_than_plain(contest, project)
+
+
+def _is_trained_since_a_change(project: Project, evaluation: EvaluationReport) -> bool:
+    """Return whether the project dates a change, and there were enough rows to leave out those before it."""
+    since, oldest = project.split.since, evaluation.rows.oldest_trained
+    return since is not None and oldest is not None and datetime.fromisoformat(oldest) >= since
 
 
 def _contests(project: Project, evaluation: EvaluationReport, other: str) -> list[Contest]:
@@ -105,8 +114,8 @@ def _keeps_up_with_champion(contest: Contest, others: Sequence[Contest], *, worl
 def _outweighing(judged: Sequence[Contest], world_has_changed: bool) -> list[Contest]:
     """Return the aspects that outweigh an undecided one: at least two, and all proven better.
 
-    After a change the champion is no longer what the gate once let pass. Then one that is proven better is enough, if
-    the others are within their margins.
+    Among rows from after a change, the champion is no longer what the gate once let pass. Then one that is proven
+    better is enough, if the others are within their margins.
     """
     better = [contest for contest in judged if contest.is_proven_better]
     is_enough = better and all(contest.is_non_inferior for contest in judged) if world_has_changed else better == judged

@@ -37,6 +37,8 @@ class EvaluatedRows(Part):
     """Test rows of each class; empty for a regression and in older documents."""
     parts: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Part to its rows of each class; empty for a regression and in older documents."""
+    oldest_trained: str | None = None
+    """Event time of the oldest training row, ISO 8601, UTC; None in older documents."""
 
 
 class ComparedChampion(Part):

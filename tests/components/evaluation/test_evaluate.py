@@ -69,7 +69,7 @@ def judging(test: int, *, by_split: int = 0, by_champion: int = 0) -> EvaluatedR
 
 
 def unclassed(rows: EvaluatedRows) -> EvaluatedRows:
-    return rows.model_copy(update={"by_class": {}, "parts": {}})
+    return rows.model_copy(update={"by_class": {}, "parts": {}, "oldest_trained": None})
 
 
 def seen(rows: pa.Table) -> pa.Table:
@@ -275,6 +275,16 @@ def test_rows_of_training_and_validation_judge_nobody_however_their_keys_are_kep
     run.package("model", 2.0, seen=seen(table("binary", 300, 3).slice(0, 40)))
 
     assert unclassed(run.evaluate().rows) == judging(260, by_split=90)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_the_report_says_how_old_the_oldest_training_row_is(tmp_path, zone):
+    run, train = Run(tmp_path, "binary"), table("binary", 600, 1)
+    times = pa.array(np.arange(600)[::-1] * 3_600_000_000, pa.timestamp("us"))
+    times = times if zone is None else times.cast(pa.timestamp("us", zone))
+    pq.write_table(train.set_column(1, "at", times), tmp_path / "splits" / "train.parquet")
+
+    assert run.evaluate().rows.oldest_trained == "1970-01-01T00:00:00+00:00"
 
 
 def test_a_row_that_both_models_have_seen_is_counted_once(tmp_path):

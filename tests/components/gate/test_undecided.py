@@ -1,6 +1,6 @@
 """An aspect that too few rows leave undecided does not block a candidate that is proven better in all others."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.gate.logic import judge
-from components.shared.documents.evaluation import Comparisons, EvaluationReport
+from components.shared.documents.evaluation import Comparisons, EvaluatedRows, EvaluationReport
 from components.shared.project import Project
 from tests import documents
 from tests.components.gate.evaluations import measured, project, rows, ruling
@@ -45,9 +45,12 @@ UNDECIDED = (-0.125, -0.5, 0.25)
 ASPECTS = ["champion", "champion probabilities", "champion decisions"]
 
 
-def placed(which: int, one: tuple[float, float, float], others: tuple[float, float, float]) -> EvaluationReport:
+def placed(
+    which: int, one: tuple[float, float, float], others: tuple[float, float, float], **changes: Any
+) -> EvaluationReport:
     """Return an evaluation with a different result in one of the three aspects."""
-    return in_each(*(one if position == which else others for position in range(3)))
+    ranking, probabilities, decisions = (one if position == which else others for position in range(3))
+    return in_each(ranking, probabilities, decisions, **changes)
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -136,11 +139,19 @@ def test_an_undefined_aspect_is_not_undecided(which):
     assert [judged.rule for judged in verdict.failed] == [ASPECTS[which]]
 
 
+CHANGE = datetime(2025, 5, 1, tzinfo=UTC)
+
+
 def changed_world(**gate: Any) -> Project:
     """Return a project whose split begins on the day of a change."""
     unchanged = project(**gate)
-    since = unchanged.split.model_copy(update={"since": datetime(2025, 5, 1, tzinfo=UTC)})
-    return unchanged.model_copy(update={"split": since})
+    return unchanged.model_copy(update={"split": unchanged.split.model_copy(update={"since": CHANGE})})
+
+
+def trained_from(oldest: datetime | None) -> dict[str, EvaluatedRows]:
+    """Return the change of an evaluation whose oldest training row is of some time."""
+    text = None if oldest is None else oldest.isoformat()
+    return {"rows": rows(800).model_copy(update={"oldest_trained": text})}
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -160,18 +171,29 @@ def test_after_a_change_one_aspect_that_is_proven_better_is_enough_if_the_other_
     advantages = [BETTER, BETTER, BETTER]
     advantages[which], advantages[(which + 1) % 3] = UNDECIDED, other
 
-    assert judge(changed_world(**MARGINS), in_each(*advantages)).promote is promoted
+    assert judge(changed_world(**MARGINS), in_each(*advantages, **trained_from(CHANGE))).promote is promoted
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_after_a_change_nothing_outweighs_without_a_proof(which):
-    verdict = judge(changed_world(**MARGINS), placed(which, UNDECIDED, (0.5, 0.0, 0.75)))
+    verdict = judge(changed_world(**MARGINS), placed(which, UNDECIDED, (0.5, 0.0, 0.75), **trained_from(CHANGE)))
 
     assert [judged.rule for judged in verdict.failed] == [ASPECTS[which]]
 
 
+@pytest.mark.parametrize("oldest", [CHANGE - timedelta(seconds=1), None])
+def test_a_candidate_that_was_also_trained_on_rows_before_the_change_is_judged_as_always(oldest):
+    mostly_old = in_each(UNDECIDED, EQUAL, BETTER, **trained_from(oldest))
+
+    assert not judge(changed_world(**MARGINS), mostly_old).promote
+
+
+def test_without_a_dated_change_new_rows_alone_relax_nothing():
+    assert not judge(project(**MARGINS), in_each(UNDECIDED, EQUAL, BETTER, **trained_from(CHANGE))).promote
+
+
 def test_after_a_change_the_ruling_names_only_what_is_proven():
-    verdict = judge(changed_world(**MARGINS), in_each(UNDECIDED, EQUAL, BETTER))
+    verdict = judge(changed_world(**MARGINS), in_each(UNDECIDED, EQUAL, BETTER, **trained_from(CHANGE)))
 
     assert ruling(verdict, "champion").reason.endswith("no loss is proven, and accuracy is proven better")
 
@@ -237,6 +259,6 @@ def test_getting_better_in_one_aspect_never_turns_a_promotion_into_a_rejection(
     improved[which] = (middle, min(low, middle), max(high, middle))
     judged_by = of_project(**dict(zip(MARGINS, margins, strict=True)))
 
-    before, after = (judge(judged_by, in_each(*each)) for each in (advantages, improved))
+    before, after = (judge(judged_by, in_each(*each, **trained_from(CHANGE))) for each in (advantages, improved))
 
     assert after.promote >= before.promote
