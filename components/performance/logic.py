@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.performance import estimation, losses, segments, selection
+from components.performance import estimation, losses, positives, segments, selection
 from components.performance.losses import Losses
 from components.performance.selection import Selection
 from components.shared import wording
@@ -27,7 +27,14 @@ from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
-from components.shared.documents.monitoring import Estimate, LoggedRow, LogWindow, PerformanceReport, Period
+from components.shared.documents.monitoring import (
+    Estimate,
+    LoggedRow,
+    LogWindow,
+    PerformanceReport,
+    Period,
+    SegmentLoss,
+)
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
 from components.shared.project import Project
@@ -46,9 +53,9 @@ _EVALUATION = "evaluation"
 _SEED = 7
 _ALPHA_MAX = 0.05
 """Of the estimate, whatever the budget of false alarms allows."""
-_LOSS, _ESTIMATE, _SEGMENTS = "loss", "estimated loss", "segments"
+_LOSS, _ESTIMATE, _SEGMENTS, _POSITIVES = "loss", "estimated loss", "segments", "positive answers"
 # Half of the budget is the loss's.
-_WEIGHTS = {_LOSS: 2.0, _ESTIMATE: 1.0, _SEGMENTS: 1.0}
+_WEIGHTS = {_LOSS: 4.0, _ESTIMATE: 2.0, _SEGMENTS: 1.0, _POSITIVES: 1.0}
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,6 @@ def _measured(
         if is_selective
         else losses.e_values(before, release.increase)
     )
-    parts = segments.Segments(release.reference, () if is_selective else release.project.evaluation.parts)
     metrics = _metrics(release.project, release.facts, labeled, chosen.weights)
     periods = _periods(history, now, chosen, EDetector(e_values, run_lengths[_LOSS]))
     report = PerformanceReport(
@@ -151,12 +157,33 @@ def _measured(
         guarantee=guarantee,
         periods=periods,
         changed_on=_changed_on(periods, float(before.losses.mean())),
-        segments=parts.measure(
-            labeled, before, now, increase=release.increase, run_length=run_lengths[_SEGMENTS] * max(len(parts), 1)
-        ),
+        # Where decisions hide or change labels, a part may have none that counts.
+        segments=() if is_selective else _parts(release, labeled, now),
     )
+    part = next(iter(report.alarming_segments), None)
+    if report.changed_on is None and part is not None:
+        report = report.model_copy(update={"changed_on": part.changed_on})
     _log.info("loss %.4f against %.4f, alarm %s", report.rate, report.reference_rate, report.alarm)
     return report
+
+
+def _parts(release: _Release, labeled: pa.Table, now: Losses) -> tuple[SegmentLoss, ...]:
+    """Test each part of the rows."""
+    facts, before, run_lengths = release.facts, release.before, release.run_lengths
+    acted: tuple[SegmentLoss, ...] = ()
+    if facts.positive is not None:
+        acted = positives.measure(
+            release.reference,
+            labeled,
+            before,
+            now,
+            facts.positive,
+            increase=release.increase,
+            run_length=run_lengths[_POSITIVES],
+        )
+    parts = segments.Segments(release.reference, release.project.evaluation.parts)
+    run_length = run_lengths[_SEGMENTS] * max(len(parts), 1)
+    return (*acted, *parts.measure(labeled, before, now, increase=release.increase, run_length=run_length))
 
 
 def _changed_on(periods: Sequence[Period], before: float) -> str | None:

@@ -4,7 +4,7 @@ Parts are the slices and groups that the project declares for its evaluation, as
 has its own reference, its own test, and its share of the budget of false alarms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +14,12 @@ from components.performance.losses import Losses
 from components.shared.documents.monitoring import SegmentLoss
 from components.shared.inference_log.columns import RECEIVED
 from components.shared.measures.slices import Groups, Slice
+from components.shared.sequential import change_point
 from components.shared.sequential.e_detector import EDetector
 
 SEGMENTS_MAX = 20
 """More would leave none of them enough of the budget; the largest are tested."""
-_FEWEST_REFERENCE_ROWS = 100
+FEWEST_REFERENCE_ROWS = 100
 """Below that, the tolerated loss of a part is so wide that its test finds nothing."""
 
 
@@ -35,7 +36,7 @@ class Segments:
         self._reference = _features(reference)
         logged = [names for names in declared if set(names) <= set(self._reference.column_names)]
         groups = Groups(self._reference, self._reference)
-        parts = [part for names in logged for part in groups.slices(names) if len(part.rows) >= _FEWEST_REFERENCE_ROWS]
+        parts = [part for names in logged for part in groups.slices(names) if len(part.rows) >= FEWEST_REFERENCE_ROWS]
         # A column with one value has no parts.
         parts = [part for part in parts if len(part.rows) < reference.num_rows]
         self._parts = sorted(parts, key=lambda part: -len(part.rows))[:SEGMENTS_MAX]
@@ -65,20 +66,40 @@ class Segments:
     def _measured(
         self, part: Slice, rows: pa.Table, before: Losses, now: Losses, increase: float, run_length: float
     ) -> SegmentLoss:
-        e_values, _ = losses.e_values(before.taken(part.rows), increase, len(self._parts))
         inside = now.taken(_like(part, Groups(self._reference, rows)))
-        detector, alarm = EDetector(e_values, run_length), None
-        for day, lost, labeled in zip(*inside.by_day(), strict=True):
-            if detector.observe(lost, labeled):
-                alarm = alarm or day
-        return SegmentLoss(
-            where=part.where,
-            labeled=len(inside.losses),
-            rate=float(inside.losses.mean()) if len(inside.losses) else None,
-            reference_rate=float(before.losses[part.rows].mean()),
-            tolerated=e_values.tolerated,
-            alarm=alarm,
-        )
+        reference = before.taken(part.rows)
+        return segment_loss(part.where, reference, inside, increase=increase, run_length=run_length, tests=len(self))
+
+
+def segment_loss(
+    where: Mapping[str, str], before: Losses, now: Losses, *, increase: float, run_length: float, tests: int = 1
+) -> SegmentLoss:
+    """Hand the days of a part to a detector.
+
+    Args:
+        where: Names the part.
+        before: The losses of its rows in the reference, at least one.
+        now: The losses of its labeled rows, which may be none.
+        increase: How much the loss may rise before it counts as worse.
+        run_length: Average number of days between false alarms.
+        tests: Number of parts that are tested like this one.
+    """
+    e_values, _ = losses.e_values(before, increase, tests)
+    detector, alarm = EDetector(e_values, run_length), None
+    days, lost, labeled = now.by_day()
+    for day, lost_rows, rows in zip(days, lost, labeled, strict=True):
+        if detector.observe(lost_rows, rows):
+            alarm = alarm or day
+    reference_rate = float(before.losses.mean())
+    return SegmentLoss(
+        where=dict(where),
+        labeled=len(now.losses),
+        rate=float(now.losses.mean()) if len(now.losses) else None,
+        reference_rate=reference_rate,
+        tolerated=e_values.tolerated,
+        alarm=alarm,
+        changed_on=days[change_point.began(lost, labeled, reference_rate)] if alarm else None,
+    )
 
 
 def _like(part: Slice, groups: Groups) -> np.ndarray:

@@ -157,7 +157,7 @@ class SegmentLoss(Part):
     """The losses of a part of the rows since the release."""
 
     where: dict[str, str]
-    """Column to the value that all rows of the part share."""
+    """Column to the value that all rows of the part share; ``decision`` is the answer."""
     labeled: int
     rate: OptionalFloat
     """Share of losses among its labeled rows."""
@@ -165,6 +165,8 @@ class SegmentLoss(Part):
     tolerated: float
     alarm: str | None
     """The first day that raised an alarm."""
+    changed_on: str | None = None
+    """The day from which on its loss was most probably higher; None without an alarm, and in older documents."""
 
 
 class Estimate(Part):
@@ -217,7 +219,7 @@ class PerformanceReport(Document):
     guarantee: str = ""
     periods: tuple[Period, ...] = ()
     segments: tuple[SegmentLoss, ...] = ()
-    """The declared slices and groups, the largest first."""
+    """The rows with the positive answer, then the declared slices and groups, the largest first."""
     estimate: Estimate | None = None
     """Of the window's rows, of which most are not due; None without a champion or its test rows."""
     to_label: tuple[LoggedRow, ...] = ()
@@ -226,7 +228,8 @@ class PerformanceReport(Document):
     """Why nothing was measured on labels."""
 
     changed_on: str | None = None
-    """The day from which on the loss was most probably higher; None while no alarm was raised."""
+    """The day from which on the loss, or else that of the first alarming part, was most probably higher; None while no
+    alarm was raised."""
 
     @property
     def alarm(self) -> Period | None:

@@ -13,6 +13,7 @@ import pytest
 from components.performance import logic
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import PerformanceReport
+from components.shared.sequential import change_point
 from tests import documents
 from tests.components import made_log
 
@@ -257,3 +258,36 @@ def test_with_exploration_the_loss_is_that_of_all_rows(measure):
     assert report.doubly_robust_rate == pytest.approx(0.2, abs=0.02)
     assert report.tolerated == pytest.approx(0.21, abs=0.02) and "stand for up to 20 rows" in report.guarantee
     assert report.segments == ()
+
+
+def acted(days: int, changes: int, seed: int) -> pa.Table:
+    """Return rows of which a fifth is acted on, half of them rightly; from a day on in vain, with fewer missed."""
+    rows = labeled(days, 100, 0.0, seed)
+    rng = np.random.default_rng(seed)
+    is_before = np.repeat(np.arange(days), 100) < changes
+    decision = rng.uniform(size=len(rows)) < 0.2
+    # The share of wrong answers is .18 in either time.
+    positive = np.where(decision, np.where(is_before, 0.5, 0.2), np.where(is_before, 0.1, 0.025))
+    label = rng.uniform(size=len(rows)) < positive
+    for name, values in (("decision", decision), ("label", label)):
+        texts = pa.array(np.where(values, "yes", "no"))
+        rows = rows.set_column(rows.column_names.index(name), name, texts)
+    return rows
+
+
+def test_an_alarm_of_the_rows_acted_on_dates_the_change_where_the_loss_of_all_rows_has_raised_none(measure):
+    report = measure(acted(60, 60, 1), acted(90, 60, 2))
+
+    assert report.alarm is None
+    assert [part.where for part in report.alarming_segments] == [{"decision": "yes"}]
+    assert abs((datetime.fromisoformat(report.changed_on).replace(tzinfo=UTC) - FIRST).days - 60) <= 6
+
+
+def test_the_loss_of_all_rows_dates_the_change_where_it_has_raised_an_alarm(measure):
+    history = labeled(120, 200, lambda day: 0.2 if day < 60 else 0.27, 50)
+
+    report = measure(labeled(90, 200, 0.2, 1), history)
+
+    losses_by_day = [(period.losses, period.labeled) for period in report.periods]
+    began = change_point.began(*zip(*losses_by_day, strict=True), report.reference_rate)
+    assert report.changed_on == report.periods[began].day
