@@ -184,7 +184,7 @@ class Split(Section):
         description="Use only the rows from this time on, where there are at least 'since_rows' of them; default: all. "
         "They are split by entity as long as the gaps of a split by time would take too much of them.",
     )
-    since_rows: int = Field(1500, ge=1, description="Fewest rows for which 'since' counts.")
+    since_rows: int = Field(1000, ge=1, description="Fewest rows for which 'since' counts.")
 
 
 class Range(Section):
