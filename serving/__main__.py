@@ -112,6 +112,7 @@ def _serve_package(arguments: argparse.Namespace, vertex: "VertexContainer | Non
         release = ServedRelease(package, arguments.name, version, arguments.manifest_sha256, arguments.signed_by)
         release.warm()
         served.loaded[version] = release
+        exchange.counter.always(version)
         served.activate(release)
 
     exchange = Exchange(served)

@@ -1,6 +1,7 @@
-"""Count what each release answered, failed and scored while more than one is in memory: the evidence of a release.
+"""Count what each release answered, failed and scored: the evidence of a release that is exposed.
 
-A server with one release counts nothing here; ``/metrics`` has what is of interest then.
+A server on an endpoint's folder counts while more than one release is in memory; ``/metrics`` has what is of interest
+otherwise. A server with one package, as in a pod, always counts: its release is compared with another pod's.
 """
 
 import threading
@@ -15,6 +16,8 @@ from components.shared.inference import PROBE
 
 _DECILES = np.linspace(0.1, 0.9, 9)
 _FIRST_SCORES = 200
+_SMALLEST, _LARGEST, _PER_OCTAVE = -10, 20, 8
+"""The ranges that all pods share are fine from 1/1000 to 1,000,000 (powers of two), in steps of 9 %."""
 _FAULTS = ("bug", "infinite", "not_ready")
 """Reasons of a refusal that are the release's fault: every client may send such a request."""
 
@@ -24,7 +27,7 @@ class TrafficCounter:
 
     The ranges of the scores are the deciles of the first 200 scores of the version that answers most, so that a test
     which compares two versions by range needs no knowledge of the scores' scale. Several classes count by the share
-    of the likeliest one.
+    of the likeliest one. Pods can't agree on deciles; a pod's ranges are fine and the same everywhere.
     """
 
     def __init__(self) -> None:
@@ -51,8 +54,14 @@ class TrafficCounter:
             self._shadows = {version: _Shadow() for version in self._versions}
             self._primary, self._edges, self._first = primary, None, []
 
+    def always(self, version: str) -> None:
+        """Count the one version of this server, in ranges that all servers share."""
+        with self._lock:
+            self._edges = shared_edges()
+            self._versions = {version: _Version(scores=np.zeros(len(self._edges) + 1, np.int64))}
+
     def counts(self, version: str, request_id: str) -> bool:
-        """Return whether a request of a version counts: not while there is one version, and no probe of a release."""
+        """Return whether a request of a version counts; no probe of a release does."""
         return version in self._versions and not request_id.startswith(PROBE)
 
     def answered(self, version: str, latency_s: float, scores: np.ndarray) -> None:
@@ -113,6 +122,18 @@ class TrafficCounter:
                 },
                 score_edges=() if self._edges is None else tuple(self._edges.tolist()),
             )
+
+
+def shared_edges() -> np.ndarray:
+    """Return ascending edges that suit scores of any scale: by relative size, and as fine towards 1 for shares.
+
+    >>> edges = shared_edges()
+    >>> bool((edges[1:] > edges[:-1]).all()), float(edges[0]), float(edges[-1]), len(edges)
+    (True, -524288.0, 524288.0, 552)
+    """
+    sizes = 2.0 ** (np.arange(_SMALLEST * _PER_OCTAVE, _LARGEST * _PER_OCTAVE + 1) / _PER_OCTAVE)
+    near_one = 1 - sizes[sizes < 0.5]
+    return np.unique(np.concatenate([-sizes, [0.0], sizes, near_one]))
 
 
 @dataclass

@@ -179,7 +179,7 @@ class Exchange:
         self.announced = False
         """Whether the server's address is known to whoever waits for it."""
         self.counter = TrafficCounter()
-        """Counts by release while more than one is in memory."""
+        """Counts by release while one is compared with another."""
         self._generate_id = generate_id or UuidV7Generator()
         self._clock_ns = clock_ns
         self.timer_s = timer_s

@@ -68,7 +68,7 @@ class Information:
         return self._answered(lambda: metadata.described(self._served.pick(model, version), self._served.versions()))
 
     def counts(self, model: str) -> Answer:
-        """Tell what each version did while there was more than one."""
+        """Tell what each version did while it was compared with another."""
 
         def read() -> dict[str, object]:
             self._served.pick(model, None)

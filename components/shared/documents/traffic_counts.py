@@ -1,4 +1,4 @@
-"""``GET /v2/models/NAME/stats``: what a server counted of each version while more than one was in memory."""
+"""``GET /v2/models/NAME/stats``: what a server counted of each version that is compared with another."""
 
 from pydantic import Field
 
@@ -30,6 +30,31 @@ class VersionCounts(Part):
         """All requests that it got."""
         return self.answered + self.failed + self.refused
 
+    def __add__(self, other: "VersionCounts") -> "VersionCounts":
+        """Return the sum; where the ranges of the scores differ, those that were counted last."""
+        same = len(self.scores) == len(other.scores)
+        return VersionCounts(
+            answered=self.answered + other.answered,
+            failed=self.failed + other.failed,
+            refused=self.refused + other.refused,
+            latencies=tuple(a + b for a, b in zip(self.latencies, other.latencies, strict=True)),
+            scores=tuple(a + b for a, b in zip(self.scores, other.scores, strict=True))
+            if same
+            else other.scores or self.scores,
+        )
+
+    def since(self, before: "VersionCounts") -> "VersionCounts":
+        """Subtract what was counted before; scores that were not counted in ranges then are new."""
+        return VersionCounts(
+            answered=self.answered - before.answered,
+            failed=self.failed - before.failed,
+            refused=self.refused - before.refused,
+            latencies=tuple(now - then for now, then in zip(self.latencies, before.latencies, strict=True)),
+            scores=tuple(now - then for now, then in zip(self.scores, before.scores, strict=True))
+            if before.scores
+            else self.scores,
+        )
+
 
 class ShadowCounts(Part):
     """The rows that a shadow scored after another version had answered them.
@@ -52,7 +77,8 @@ class TrafficCounts(Document):
         server: Changes when the counts begin anew, as after a restart of the server.
         versions: Version to its counts.
         shadows: Version to what it did as a shadow.
-        score_edges: Deciles of the first scores of the version that answered most; empty until there are enough.
+        score_edges: Edges of the ranges of the scores: deciles of the first scores of the version that answered most,
+            empty until there are enough; of a server with one version, fine ranges that are the same everywhere.
         shares: Version to its percentage of the requests, as the server follows it now.
         mirrors: Versions that get a copy of each request.
     """

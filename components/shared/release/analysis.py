@@ -105,20 +105,20 @@ def look(exposure: Exposure, counts: TrafficCounts, *, former: str, candidate: s
     same = exposure.server == counts.server
     totals = {version: counts.versions.get(version, VersionCounts()) for version in (former, candidate)}
     new = {
-        version: _since(total, exposure.seen.get(version, VersionCounts()) if same else VersionCounts())
+        version: total.since(exposure.seen.get(version, VersionCounts()) if same else VersionCounts())
         for version, total in totals.items()
     }
     shadow = counts.shadows.get(candidate, ShadowCounts())
     evidence = dict(exposure.evidence)
     for check, logs in _logs(new[candidate], new[former], exposure.slow_ms, limits).items():
         evidence[check] = _product(evidence.get(check, ()), logs)
-    champion = _sum(exposure.champion, new[former])
+    champion = exposure.champion + new[former]
     return exposure.model_copy(
         update={
             "server": counts.server,
             "seen": totals,
             "seen_shadow": shadow,
-            "candidate": _sum(exposure.candidate, new[candidate]),
+            "candidate": exposure.candidate + new[candidate],
             "champion": champion,
             "shadow": _shadow_sum(exposure.shadow, shadow, exposure.seen_shadow if same else ShadowCounts()),
             "slow_ms": exposure.slow_ms or _slow_ms(champion),
@@ -134,14 +134,25 @@ def learn(exposure: Exposure, newest: PairedOutcomes | Trial | None) -> Exposure
     return exposure if newest is None else exposure.model_copy(update={"trial": newest})
 
 
-def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime) -> StepVerdict:
-    """Say what is to become of a step."""
+def judge(plan: Plan, step: PlanStep, exposure: Exposure, now: datetime, unread: str | None = None) -> StepVerdict:
+    """Say what is to become of a step.
+
+    Args:
+        plan: The release's.
+        step: One of its steps.
+        exposure: What is known.
+        now: The time of the look.
+        unread: Why some of the counts are missing now; the step can't pass then, since they may hide harm.
+    """
     limit = len(CHECKS) / plan.limits.false_rollbacks
     for check, value in exposure.e_values.items():
         if value >= limit:
             return StepVerdict("fail", f"it {_WORDS[check]} than the champion ({_shares(check, exposure)})")
     elapsed_s = (now - exposure.began).total_seconds()
     requests = exposure.candidate.requests
+    if unread is not None:
+        outcome: Literal["wait", "inconclusive"] = "wait" if elapsed_s < step.deadline_s else "inconclusive"
+        return StepVerdict(outcome, f"{requests} requests, no harm that was counted, but {unread}")
     if elapsed_s >= step.soak_s and requests >= step.min_requests:
         harmless = f"no harm in {requests} requests over {elapsed_s:.0f} s"
         shown: LabelVerdict | TrialVerdict
@@ -229,32 +240,6 @@ def _slow_ms(champion: VersionCounts) -> float | None:
 def slower(counts: VersionCounts, edge_ms: float) -> int:
     """Return how many answers took longer than one of ``LATENCY_EDGES_MS``."""
     return sum(counts.latencies[LATENCY_EDGES_MS.index(edge_ms) + 1 :])
-
-
-def _since(total: VersionCounts, before: VersionCounts) -> VersionCounts:
-    """Subtract; scores that were not counted in ranges before are new."""
-    return VersionCounts(
-        answered=total.answered - before.answered,
-        failed=total.failed - before.failed,
-        refused=total.refused - before.refused,
-        latencies=tuple(now - then for now, then in zip(total.latencies, before.latencies, strict=True)),
-        scores=tuple(now - then for now, then in zip(total.scores, before.scores, strict=True))
-        if before.scores
-        else total.scores,
-    )
-
-
-def _sum(one: VersionCounts, other: VersionCounts) -> VersionCounts:
-    same = len(one.scores) == len(other.scores)
-    return VersionCounts(
-        answered=one.answered + other.answered,
-        failed=one.failed + other.failed,
-        refused=one.refused + other.refused,
-        latencies=tuple(a + b for a, b in zip(one.latencies, other.latencies, strict=True)),
-        scores=tuple(a + b for a, b in zip(one.scores, other.scores, strict=True))
-        if same
-        else other.scores or one.scores,
-    )
 
 
 def _shadow_sum(total: ShadowCounts, now: ShadowCounts, before: ShadowCounts) -> ShadowCounts:

@@ -188,30 +188,34 @@ class ReleaseDriver:
 
     def _look(self, journal: ReleaseJournal, now: datetime) -> Progress:
         """Add the newest counts to the evidence and do what it asks for."""
-        counts = self._traffic.counts(journal)
+        journal, counts, unread, down = self._traffic.counts(journal)
+        if down is not None:
+            return self._take_back(
+                journal.model_copy(update={"harm": down.reason if down.harmful else None}), down.reason
+            )
         exposure = journal.exposure or Exposure(step=journal.step, began=now)
         if exposure.step != journal.step:
             exposure = exposure.following(journal.step, now)
-        if counts is None:
+        if counts is None and unread is None:
             reason = "the endpoint's counts can't be read now, so nothing is judged"
             if not self._traffic.serving():
                 reason = "no server runs, so nothing is counted"
             return Progress("waiting", reason, journal)
-        if journal.former is not None:
+        if journal.former is not None and counts is not None:
             exposure = analysis.look(
                 exposure, counts, former=journal.former, candidate=journal.version, limits=journal.plan.limits
             )
         journal = journal.model_copy(update={"exposure": exposure})
-        unread = ""
+        unknown = ""
         if journal.plan.waits_for_outcomes and self._outcomes is not None:
             try:
                 exposure = analysis.learn(exposure, self._outcomes(journal, now))
             except PerennialError as problem:
                 # Harm and the deadline are judged nevertheless.
-                unread = f"; {problem}"
+                unknown = f"; {problem}"
             journal = journal.model_copy(update={"exposure": exposure})
         self._store.write(journal)
-        verdict = analysis.judge(journal.plan, journal.plan.steps[journal.step], exposure, now)
+        verdict = analysis.judge(journal.plan, journal.plan.steps[journal.step], exposure, now, unread)
         match verdict.outcome:
             case "pass":
                 return self._went_on(journal, Event.PASSED, verdict.reason)
@@ -224,7 +228,7 @@ class ReleaseDriver:
             case "inconclusive":
                 return self._take_back(journal, verdict.reason)
             case _:
-                return Progress("waiting", verdict.reason + unread, journal)
+                return Progress("waiting", verdict.reason + unknown, journal)
 
     def _take_back(self, journal: ReleaseJournal, reason: str) -> Progress:
         """Undo a release; what fails of that is added to the reason, and the next recovery completes it."""

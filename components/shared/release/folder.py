@@ -11,6 +11,7 @@ from components.shared.release.journal import ReleaseJournal
 from components.shared.release.pace import Pace
 from components.shared.release.routing import Routing
 from components.shared.release.sample import Sample
+from components.shared.release.traffic import Counted
 
 _APPEAR_S = 2.0
 _FOLLOW_S = 5.0
@@ -82,17 +83,17 @@ class FolderTraffic:
         if self.serving():
             self._pace.within(lambda: self._follows(journal, changed), _FOLLOW_S)
 
-    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
+    def counts(self, journal: ReleaseJournal) -> Counted:
         """Ask the server, if one runs."""
         server = endpoint_folder.server(self._endpoint)
         if server is None:
-            return None
+            return Counted(journal, None)
         path = f"/v2/models/{quote(journal.name)}/stats"
         try:
             status, content = inference.call(server.url, path)
         except StepFailed:
-            return None
-        return TrafficCounts.parse(content, path) if status == 200 else None
+            return Counted(journal, None)
+        return Counted(journal, TrafficCounts.parse(content, path) if status == 200 else None)
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Query the server, by version or by the public name."""

@@ -10,6 +10,7 @@ from components.shared.errors import StepFailed
 from components.shared.release.analysis import Exposure
 from components.shared.release.machine import Phase, ReleaseState
 from components.shared.release.plan import BASIC, Plan
+from components.shared.release.tally import Tally
 
 Layout = Literal["canary", "two_services"]
 
@@ -27,6 +28,7 @@ class ClusterObjects(Part):
         scale: Smallest and largest number of pods that the former version is set to.
         service: The InferenceService of the candidate.
         runtime: Its ServingRuntime.
+        tally: What the pods of both versions counted while the candidate is exposed; None before the first look.
     """
 
     layout: Layout
@@ -34,6 +36,7 @@ class ClusterObjects(Part):
     scale: tuple[int, int]
     service: dict[str, Any]
     runtime: dict[str, Any]
+    tally: Tally | None = None
 
 
 class Approval(Part):

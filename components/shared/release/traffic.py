@@ -4,11 +4,39 @@ One contract test runs over every implementation. All methods are safe to repeat
 the last one was finished.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.release.journal import ReleaseJournal
 from components.shared.release.sample import Sample
+
+
+class Down(NamedTuple):
+    """An exposed candidate has nothing left that answers its share.
+
+    Attributes:
+        reason: Why, as far as known.
+        harmful: Whether the candidate itself is the cause, so that it must not be released again unchanged.
+    """
+
+    reason: str
+    harmful: bool
+
+
+class Counted(NamedTuple):
+    """One look at what an endpoint counted.
+
+    Attributes:
+        journal: The release, with what has to be remembered until the next look.
+        counts: What was counted of each version; None while that can't be read, as when no server runs.
+        unread: Why some of it is missing: a step does not pass on what is known of the rest.
+        down: Why the candidate can't go on; None while it answers.
+    """
+
+    journal: ReleaseJournal
+    counts: TrafficCounts | None
+    unread: str | None = None
+    down: Down | None = None
 
 
 class Traffic(Protocol):
@@ -49,8 +77,8 @@ class Traffic(Protocol):
         Returns when the new shares are in effect. With share 0 nothing reaches the candidate, not even copies.
         """
 
-    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
-        """Return what was counted of each version; None while that can't be read, as when no server runs."""
+    def counts(self, journal: ReleaseJournal) -> Counted:
+        """Return what was counted of each version since the candidate was exposed."""
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Send the sample and compare the scores.

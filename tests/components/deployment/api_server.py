@@ -8,6 +8,8 @@ import copy
 import itertools
 import json
 import threading
+import urllib.request
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +44,7 @@ class Request:
     body: Any
     kind: str
     user: str
+    rest: str = ""
 
     @property
     def verb(self) -> str:
@@ -63,7 +66,20 @@ class ApiServer:
                 self._authorize(request)
             if request.plural == "namespaces":
                 return self._namespace(request)
-            return self._object(request)
+            if request.subresource != "proxy":
+                return self._object(request)
+        return self._proxied(request)
+
+    def _proxied(self, request: Request) -> Any:
+        """Ask a pod; each is a server of its own port on this machine."""
+        name, _, port = request.name.partition(":")
+        if name not in self.objects.get((request.group, request.namespace, "pods"), {}):
+            raise ApiError(404, f'pods "{name}" not found')
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{request.rest}", timeout=5) as answer:
+                return json.loads(answer.read())
+        except OSError as error:
+            raise ApiError(500, f"error trying to reach service: {error}") from error
 
     def _namespace(self, request: Request) -> Any:
         if request.method == "DELETE":
@@ -74,6 +90,8 @@ class ApiServer:
     def _object(self, request: Request) -> Any:
         if request.subresource == "token":
             return {"status": {"token": f"{request.namespace}/{request.name}"}}
+        if request.plural == "selfsubjectreviews":
+            return {"status": {"userInfo": {"username": request.user}}}
         stored = self.objects.setdefault((request.group, request.namespace, request.plural), {})
         if request.method == "POST":
             return self._create(stored, request, request.body["metadata"]["name"], request.body)
@@ -95,6 +113,7 @@ class ApiServer:
         manifest.pop("status", None)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         manifest["metadata"] |= {"namespace": request.namespace, "generation": 1, "creationTimestamp": now}
+        manifest["metadata"]["uid"] = str(uuid.uuid4())
         manifest["metadata"]["resourceVersion"] = str(next(self.versions))
         if "dryRun" not in request.query:
             stored[name] = manifest
@@ -116,7 +135,7 @@ class ApiServer:
             **new["metadata"],
             **{key: old["metadata"][key] for key in ("creationTimestamp", "namespace")},
         }
-        new["metadata"] |= {key: old["metadata"][key] for key in ("generation", "resourceVersion")}
+        new["metadata"] |= {key: old["metadata"][key] for key in ("generation", "resourceVersion", "uid")}
         if new != old:
             spec_changed = any(
                 new.get(key) != old.get(key) for key in (new.keys() | old.keys()) - {"metadata", "status"}
@@ -226,7 +245,9 @@ def start(folder: Path) -> tuple[Path, ThreadingHTTPServer]:
             address = urlsplit(self.path)
             group, _, rest = address.path.strip("/").partition("/namespaces")
             parts = [*rest.strip("/").split("/"), "", "", "", ""]
-            if parts[1] == "":
+            if address.path.endswith("/selfsubjectreviews"):
+                namespace, plural, name, subresource = "", "selfsubjectreviews", "", ""
+            elif parts[1] == "":
                 namespace, plural, name, subresource = "", "namespaces", parts[0], ""
             else:
                 namespace, plural, name, subresource = parts[:4]
@@ -234,7 +255,8 @@ def start(folder: Path) -> tuple[Path, ThreadingHTTPServer]:
             user = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             kind = self.headers.get("Content-Type") or ""
             content = json.loads(body) if body else None
-            return Request(self.command, group, namespace, plural, name, subresource, query, content, kind, user)
+            rest = "/".join(parts[4:]).rstrip("/")
+            return Request(self.command, group, namespace, plural, name, subresource, query, content, kind, user, rest)
 
         def log_message(self, *_: object) -> None:
             pass

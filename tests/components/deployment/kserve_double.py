@@ -21,7 +21,9 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from components.shared.inference import PROBE
 from tests.components.deployment import api_server
+from tests.components.deployment.pod_server import PodServer
 
 SERVING = "apis/serving.kserve.io/v1beta1"
 GATEWAY = "apis/gateway.networking.k8s.io/v1"
@@ -83,6 +85,8 @@ class Controller(threading.Thread):
         self.api, self.behaviour = api, behaviour
         self.table: dict[str, list[tuple[str, int]]] = {}
         self.restarts: list[str] = []
+        self.servers: dict[str, PodServer] = {}
+        """Pod to its server."""
         self._ended = threading.Event()
         self._seen: dict[str, str] = {}
 
@@ -94,6 +98,26 @@ class Controller(threading.Thread):
     def end(self) -> None:
         self._ended.set()
         self.join()
+        for server in self.servers.values():
+            server.end()
+
+    def join_pod(self, name: str, service: str, version: str, status: Any = READY) -> PodServer:
+        """Bring up a pod behind a Service."""
+        if name not in self.servers:
+            self.servers[name] = PodServer(version)
+        server = self.servers[name]
+        labels, limits = {"app": f"isvc.{service}"}, {"limits": {"memory": "1Gi"}}
+        container = {"name": "kserve-container", "image": "serving", "resources": limits}
+        container["ports"] = [{"containerPort": server.port, "protocol": "TCP"}]
+        spec = {"containers": [container], "schedulerName": "nobody", "automountServiceAccountToken": False}
+        self.api.make("api/v1", "pods", {"metadata": {"name": name, "labels": labels}, "spec": spec})
+        self.api.patch("api/v1", "pods", f"{name}/status", {"status": status})
+        return server
+
+    def leave_pod(self, name: str) -> None:
+        """Take a pod away."""
+        self.api.remove("api/v1", "pods", name)
+        self.servers.pop(name).end()
 
     def reconcile(self) -> None:
         services = self.api.all(SERVING, "inferenceservices")
@@ -160,29 +184,25 @@ class Controller(threading.Thread):
         there = {n: d for n, d in self.api.all("apis/apps/v1", "deployments").items()}
         for name in there.keys() - wanted.keys():
             self.api.remove("apis/apps/v1", "deployments", name)
-            self.api.remove("api/v1", "pods", name)
+            if name in self.servers:
+                self.leave_pod(name)
         for name, (owner, predictor, annotations) in wanted.items():
             template = json.dumps([template_of(predictor), annotations], sort_keys=True)
             if name in self._seen and self._seen[name] != template and name in there:
                 self.restarts.append(name)
             self._seen[name] = template
             labels = {"app": f"isvc.{name}"}
-            pod: dict[str, Any] = {
-                "containers": [
-                    {"name": "kserve-container", "image": "serving", "resources": {"limits": {"memory": "1Gi"}}}
-                ]
-            }
-            pod |= {"schedulerName": "nobody", "automountServiceAccountToken": False}
             if name not in there:
                 # A paused Deployment makes no pods of its own.
                 deployment: dict[str, Any] = {"paused": True, "replicas": 1, "selector": {"matchLabels": labels}}
-                deployment["template"] = {"metadata": {"labels": labels}, "spec": pod}
+                container = {"name": "kserve-container", "image": "serving"}
+                deployment["template"] = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
                 self.api.make(
                     "apis/apps/v1",
                     "deployments",
                     {"metadata": {"name": name, "labels": {"owner": owner}}, "spec": deployment},
                 )
-                self.api.make("api/v1", "pods", {"metadata": {"name": name, "labels": labels}, "spec": pod})
+                self.join_pod(name, name, version_of(predictor), {})
             status = self.behaviour.pods.get(version_of(predictor), READY)
             found = self.api.get("api/v1", "pods", name)
             if found and any(found.get("status", {}).get(key) != value for key, value in status.items()):
@@ -261,7 +281,9 @@ class Gateway:
                 self._answer(self.rfile.read(int(self.headers["Content-Length"])))
 
             def _answer(self, body: bytes) -> None:
-                status, content = gateway.answer(controller, self.headers["Host"], self.path, body)
+                is_probe = (self.headers["x-request-id"] or "").startswith(PROBE)
+                host = self.headers["Host"]
+                status, content = gateway.answer(controller, host, self.path, body, is_probe=is_probe)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -278,7 +300,9 @@ class Gateway:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, controller: Controller, host: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def answer(
+        self, controller: Controller, host: str, path: str, body: bytes, *, is_probe: bool = True
+    ) -> tuple[int, bytes]:
         backends = [pair for pair in controller.table.get(host, []) if pair[1] > 0]
         if not backends:
             return 404, b""
@@ -293,6 +317,7 @@ class Gateway:
             good = f"/versions/{version}/" in path
             return (200 if good else 404), b"{}"
         rows = json.loads(body)["instances"]
+        controller.servers[service].serve(0 if is_probe else 1, score=self.scores[version][0])
         predictions = [{"score": score} for score in self.scores[version][: len(rows)]]
         return 200, json.dumps({"model_version": version, "predictions": predictions}).encode()
 

@@ -7,22 +7,35 @@ from typing import Any
 
 from components.shared import registry
 from components.shared.documents.release import RegisteredVersion
-from components.shared.release.kserve import release as kserve
+from components.shared.release.kserve.release import ClusterRelease, check_readable
 from components.shared.release.pace import Pace
+from components.shared.release.plan import BASIC, Plan
 from tests.components.deployment import kserve_double as double
 from tests.components.deployment.kserve_double import GATEWAY, SERVING, Behaviour
+from tests.components.deployment.pod_server import PodServer
 
 NAME = "made"
 PACE = Pace(route_s=8, settle_s=0.3, stuck_s=1.0, lease_s=3, poll_s=0.1)
 SCORES = [0.1, 0.2, 0.3]
 
 
+def opened(folder: Path | None, client: Any, endpoint: str, start_s: float = 10, pace: Pace = PACE) -> ClusterRelease:
+    """Open the namespace as the deployment step does, or as a command does, which has no folder."""
+    return ClusterRelease(endpoint, NAME, client, start_s=start_s, manifests=folder, pace=pace)
+
+
 def release_from(
-    folder: Path, version: RegisteredVersion, client: Any, endpoint: str, start_s: float, pace: Pace
+    folder: Path,
+    version: RegisteredVersion,
+    client: Any,
+    endpoint: str,
+    start_s: float,
+    pace: Pace,
+    plan: Plan = BASIC,
 ) -> str:
     """Release as the deployment step does."""
-    driver = kserve.driver(endpoint, version, client, manifests=folder, start_s=start_s, pace=pace)
-    return driver.release(version)
+    check_readable(version)
+    return opened(folder, client, endpoint, start_s, pace).driver().release(version, plan)
 
 
 class Place:
@@ -38,10 +51,22 @@ class Place:
         self.endpoint = f"kserve://{api.namespace}?gateway={gateway}&ingress={self.gateway.url}&domain={double.DOMAIN}"
         registry.move_alias(models.client, NAME, registry.CHAMPION, None)
 
-    def release(self, version: str, pace: Pace = PACE, start_s: float = 10) -> str:
-        folder = self.models.folder / "releases" / version
-        plan = self.models.plans[version]
-        return release_from(folder, plan, self.models.client, self.endpoint, start_s, pace)
+    def release(self, version: str, pace: Pace = PACE, start_s: float = 10, plan: Plan = BASIC) -> str:
+        folder, registered = self.models.folder / "releases" / version, self.models.plans[version]
+        return release_from(folder, registered, self.models.client, self.endpoint, start_s, pace, plan)
+
+    def command(self) -> ClusterRelease:
+        """Open the namespace as a command does."""
+        return opened(None, self.models.client, self.endpoint)
+
+    def servers(self, version: str) -> list[PodServer]:
+        """Return the servers of a version's pods."""
+        return [server for server in self.controller.servers.values() if server.version == version]
+
+    def shares(self) -> dict[str, int]:
+        """Return the weights of the public route by version."""
+        weights = double.weights(self.api.get(GATEWAY, "httproutes", NAME))
+        return {name.removesuffix("-predictor").rpartition("-v")[2]: weight for name, weight in weights if weight}
 
     def load(self) -> double.Load:
         load = double.Load(self.gateway.url, self.host)

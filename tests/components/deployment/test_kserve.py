@@ -324,7 +324,7 @@ def test_a_release_whose_traffic_can_not_be_seen_goes_back_traffic_first(place):
     place.gateway.scores = Late(place.gateway.scores)
     real: Callable[..., Any] = place.gateway.answer
 
-    def answer(controller: Any, host: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def answer(controller: Any, host: str, path: str, body: bytes, **_: bool) -> tuple[int, bytes]:
         status, content = real(controller, host, path, body)
         if host == place.host and status == 200 and b'"2"' in content:
             content = content.replace(b"0.1", b"0.7")

@@ -23,6 +23,7 @@ from components.shared.release.machine import Event, Phase, ReleaseState, Resume
 from components.shared.release.outcomes import LabelCriterion, PairedOutcomes
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from components.shared.release.sample import Sample
+from components.shared.release.traffic import Counted, Down
 from components.shared.release.trial import Arm, Arms, Trial, TrialLook, TrialPlan
 from tests import documents
 
@@ -64,6 +65,8 @@ class World:
     actions: list[str] = field(default_factory=list)
     had_champion: bool = False
     counts: TrafficCounts | None = None
+    unread: str | None = None
+    down: Down | None = None
     harmful: dict[str, str] = field(default_factory=dict)
     killed: bool = False
 
@@ -153,8 +156,8 @@ class MemoryTraffic:
 
         self.world.act(f"route {share}", change)
 
-    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
-        return self.world.counts
+    def counts(self, journal: ReleaseJournal) -> Counted:
+        return Counted(journal, self.world.counts, self.world.unread, self.world.down)
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         assert isolated or self.world.shares == {journal.version: 100}
@@ -418,6 +421,30 @@ def test_the_traffic_goes_back_and_the_mark_is_not_lost_whatever_happens_to_the_
             assert progress.harmful and "it fails more requests than the champion" in progress.reason
         process(broken).recover()
         assert broken.at_rest() == "1" and "2" in broken.harmful, broken.actions
+
+
+def test_counts_that_are_missing_pass_no_step_hide_no_harm_and_end_at_the_deadline():
+    world = begun()
+    world.request(champion=200, candidate=50)
+    world.unread = "pod b can't be asked"
+    assert advance(world, 61).outcome == "waiting"
+    assert advance(world, 3661).outcome == "rolled back"
+    assert world.at_rest() == "1" and world.harmful == {}
+
+    world = begun()
+    world.unread = "pod b can't be asked"
+    world.request(champion=200, candidate=50, failed=50)
+    assert advance(world, 1).harmful
+
+
+@pytest.mark.parametrize("harmful", [True, False])
+def test_a_candidate_that_has_nothing_left_that_answers_is_taken_back_and_marked_if_it_is_the_cause(harmful):
+    world = begun()
+    world.down = Down("it has no pod that gets requests", harmful)
+
+    assert advance(world, 1).outcome == "rolled back"
+    assert world.at_rest() == "1"
+    assert world.harmful == ({"2": "it has no pod that gets requests"} if harmful else {})
 
 
 @pytest.mark.parametrize("inconclusive", ["abort", "hold"])

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from components.shared import inference
 from components.shared.errors import InputError, StepFailed
 
 Manifest = dict[str, Any]
@@ -27,6 +28,7 @@ _KINDS = {
     "Event": ("api/v1", "events"),
 }
 _TIMEOUT_S = 15.0
+_ASK_S = 5.0
 _FORBIDDEN = re.compile(r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API group "([^"]*)"')
 _ACCOUNT = "system:serviceaccount:"
 
@@ -50,7 +52,8 @@ class Cluster:
         self.namespace = namespace
         self.guard: Callable[[], None] = lambda: None
         """Called before anything is changed; raises if this process may no longer change anything."""
-        self._api = _connected()
+        self._inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not os.environ.get("KUBECONFIG")
+        self._api = _connected(inside=self._inside)
 
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Return an object, or None."""
@@ -106,6 +109,28 @@ class Cluster:
         lines = [line.strip() for line in str(text).splitlines()]
         return [line for line in lines if line and not line.startswith("unable to retrieve container logs")]
 
+    def ask(self, pod: Manifest, port: int, path: str) -> Manifest:
+        """Return what a pod's server answers to a GET: asked by its address, or from outside through the API server.
+
+        Raises:
+            StepFailed: If it does not answer with status 200 and an object.
+        """
+        name = pod["metadata"]["name"]
+        if not self._inside:
+            answer = self._call("GET", f"{self._path('Pod', f'{name}:{port}')}/proxy{path}", "Pod")
+            return dict(answer) if isinstance(answer, dict) else {}
+        status, content = inference.call(f"http://{pod['status'].get('podIP')}:{port}", path, timeout_s=_ASK_S)
+        if status != 200:
+            raise StepFailed(f"the pod {name} answers with status {status}.")
+        return content
+
+    def account(self) -> str:
+        """Return the account as which the API server knows this process."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        answer = self._object("POST", path, "SelfSubjectReview", body=review)
+        return str(answer["status"]["userInfo"]["username"])
+
     def _path(self, kind: str, name: str | None = None, namespace: str | None = None) -> str:
         prefix, plural = _KINDS[kind]
         return f"/{prefix}/namespaces/{namespace or self.namespace}/{plural}" + (f"/{name}" if name else "")
@@ -147,13 +172,13 @@ class Cluster:
             ) from broken
 
 
-def _connected() -> Any:
+def _connected(*, inside: bool) -> Any:
     import urllib3
     from kubernetes import client, config
 
     settings = client.Configuration()
     try:
-        if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+        if inside:
             config.load_incluster_config(client_configuration=settings)
         else:
             config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)

@@ -43,8 +43,9 @@ class LeaseJournalStore(RenewedHold[Manifest]):
             yield
 
     def read(self) -> ReleaseJournal | None:
-        """Return the release under way, as of when the Lease was acquired or written."""
-        text = (self._lease["metadata"].get("annotations") or {}).get(ANNOTATION)
+        """Return the release under way: while the Lease is held, as of when it was acquired or written."""
+        lease = self._lease if self.is_held else self._cluster.get("Lease", self._lease_name) or {"metadata": {}}
+        text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION)
         return None if text is None else ReleaseJournal.parse(json.loads(text), self.name)
 
     def write(self, journal: ReleaseJournal | None) -> None:

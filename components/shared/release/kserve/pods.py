@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 _IMAGE = {"ImagePullBackOff", "ErrImagePull", "RegistryUnavailable"}
 _NEVER = {"InvalidImageName", "ErrImageNeverPull"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+SERVER = "kserve-container"
+"""The container of the model server."""
 _CRASHES = 3
 _KILLS = 2
 
@@ -97,6 +99,18 @@ def ready(pod: Manifest) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
+def answers(pod: Manifest) -> bool:
+    """Return whether a pod's server runs, ready or not."""
+    servers = [one for one in pod.get("status", {}).get("containerStatuses", []) if one["name"] == SERVER]
+    return ready(pod) or any(one.get("state", {}).get("running") for one in servers)
+
+
+def restarts(pod: Manifest) -> int:
+    """Return how often a pod's server was started again."""
+    servers = [one for one in pod.get("status", {}).get("containerStatuses", []) if one["name"] == SERVER]
+    return max((int(one.get("restartCount", 0)) for one in servers), default=0)
+
+
 class Pods:
     """The pods behind a Service of KServe's.
 
@@ -123,7 +137,7 @@ class Pods:
         end = time.monotonic() + self._pace.start_s
         since: dict[str, float] = {}
         while True:
-            pods = [pod for pod in self._pods_of(service) if not pod["metadata"].get("deletionTimestamp")]
+            pods = [pod for pod in self.of(service) if not pod["metadata"].get("deletionTimestamp")]
             good = [pod for pod in pods if ready(pod)]
             if len(good) >= count:
                 return
@@ -148,7 +162,8 @@ class Pods:
         deployment = self._cluster.get("Deployment", service)
         return int(deployment["spec"].get("replicas", 1)) if deployment else 1
 
-    def _pods_of(self, service: str) -> list[Manifest]:
+    def of(self, service: str) -> list[Manifest]:
+        """Return the pods behind a Service, also those that are ending."""
         return self._cluster.find("Pod", labels=f"app=isvc.{service}")
 
     def _worst(self, pods: list[Manifest], service: str, owner: str) -> tuple[str | None, PodProblem | None]:

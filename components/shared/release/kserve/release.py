@@ -16,6 +16,7 @@ from components.shared.release.driver import ReleaseDriver
 from components.shared.release.kserve.address import Address
 from components.shared.release.kserve.cluster import Cluster, Manifest
 from components.shared.release.kserve.lease import LeaseJournalStore
+from components.shared.release.kserve.objects import resource_name
 from components.shared.release.kserve.traffic import ClusterTraffic
 from components.shared.release.pace import Pace
 from components.shared.release.sample import Sample
@@ -33,42 +34,58 @@ def read_objects(manifests: Path) -> tuple[Manifest, Manifest]:
     return service, runtime
 
 
-def driver(
-    endpoint: str,
-    release: RegisteredVersion,
-    client: "MlflowClient",
-    *,
-    manifests: Path,
-    start_s: float,
-    pace: Pace | None = None,
-) -> ReleaseDriver:
-    """Return what releases to a namespace.
-
-    Args:
-        endpoint: ``kserve://<namespace>?...``
-        release: What is to be released.
-        client: The registry.
-        manifests: The release's folder, with its InferenceService and ServingRuntime.
-        start_s: Longest until the pods are ready, in seconds.
-        pace: Other times; default: those of ``Pace``.
+def check_readable(release: RegisteredVersion) -> None:
+    """Refuse a version whose package no pod could read.
 
     Raises:
-        InputError: If no pod could read the package, or the address is wrong.
+        InputError: If it is a folder of one machine.
     """
     if release.storage_uri.startswith("file:"):
         raise InputError(
             f"the registry keeps the model at {release.storage_uri}, where no pod can read it; "
             "use a registry whose artifacts are in a bucket (s3://...)."
         )
-    address = Address.parse(endpoint)
-    pace = replace(pace or Pace(), start_s=start_s)
-    cluster = Cluster(address.namespace)
-    service, runtime = read_objects(manifests)
-    name = service["metadata"]["name"]
-    holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    return ReleaseDriver(
-        ClusterTraffic(cluster, name, address, pace, service, runtime),
-        MlflowChampionAlias(client),
-        LeaseJournalStore(cluster, name, holder, pace),
-        lambda version: Sample.of(version, client),
-    )
+
+
+class ClusterRelease:
+    """The releases of one project in a namespace.
+
+    Args:
+        endpoint: ``kserve://<namespace>?...``
+        project: Name of the project, and of its registered model.
+        client: The registry.
+        manifests: The candidate's folder, with its InferenceService and ServingRuntime; None where no release begins.
+        start_s: Longest until the pods are ready, in seconds.
+        pace: Other times.
+        gateway_url: The gateway's address as this process reaches it; None is the endpoint's ``ingress``.
+
+    Raises:
+        InputError: If the address is wrong, or no cluster is configured here.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        project: str,
+        client: "MlflowClient",
+        *,
+        start_s: float,
+        manifests: Path | None = None,
+        pace: Pace | None = None,
+        gateway_url: str | None = None,
+    ) -> None:
+        address = Address.parse(endpoint)
+        if gateway_url is not None:
+            address = replace(address, ingress=gateway_url)
+        pace = replace(pace or Pace(), start_s=start_s)
+        name = resource_name(project)
+        holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self._client, self.cluster = client, Cluster(address.namespace)
+        self.journal = LeaseJournalStore(self.cluster, name, holder, pace)
+        objects = None if manifests is None else read_objects(manifests)
+        self.traffic = ClusterTraffic(self.cluster, name, project, address, pace, objects)
+
+    def driver(self) -> ReleaseDriver:
+        """Return what carries releases out."""
+        alias = MlflowChampionAlias(self._client)
+        return ReleaseDriver(self.traffic, alias, self.journal, lambda version: Sample.of(version, self._client))

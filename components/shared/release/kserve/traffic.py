@@ -2,12 +2,12 @@
 
 import logging
 
-from components.shared.documents.traffic_counts import TrafficCounts
-from components.shared.errors import StepFailed
+from components.shared.errors import InputError, StepFailed
 from components.shared.release.journal import ClusterObjects, Layout, ReleaseJournal
 from components.shared.release.kserve.address import Address
 from components.shared.release.kserve.canary import CanaryLayout
 from components.shared.release.kserve.cluster import Cluster, Manifest
+from components.shared.release.kserve.counting import PodCounts
 from components.shared.release.kserve.ingress import Ingress
 from components.shared.release.kserve.layout import ClusterLayout, objects_of
 from components.shared.release.kserve.objects import PROJECT
@@ -15,6 +15,7 @@ from components.shared.release.kserve.pods import Pods
 from components.shared.release.kserve.two_services import TwoServicesLayout
 from components.shared.release.pace import Pace
 from components.shared.release.sample import Sample
+from components.shared.release.traffic import Counted
 
 logger = logging.getLogger(__name__)
 
@@ -25,18 +26,25 @@ class ClusterTraffic:
     Args:
         cluster: The namespace.
         name: Name of the InferenceService, and of the model in requests.
+        project: Name of the Perennial project, the owner of its objects.
         address: How requests reach it.
         pace: How long each thing may take.
-        service: The candidate's InferenceService.
-        runtime: Its ServingRuntime.
+        candidate: The candidate's InferenceService and ServingRuntime; None where no release begins here.
     """
 
     def __init__(
-        self, cluster: Cluster, name: str, address: Address, pace: Pace, service: Manifest, runtime: Manifest
+        self,
+        cluster: Cluster,
+        name: str,
+        project: str,
+        address: Address,
+        pace: Pace,
+        candidate: tuple[Manifest, Manifest] | None = None,
     ) -> None:
-        self._cluster, self._name, self._service, self._runtime = cluster, name, service, runtime
+        self._cluster, self._name, self._project, self._candidate = cluster, name, project, candidate
         self._ingress = Ingress(cluster, address, pace)
         self._pods = Pods(cluster, pace)
+        self._counts = PodCounts(cluster, self._pods)
         self._canary = CanaryLayout(cluster, name, self._ingress, self._pods, pace)
         self._layouts: dict[Layout, ClusterLayout] = {
             "canary": self._canary,
@@ -64,27 +72,32 @@ class ClusterTraffic:
                 f"release {journal.former} answers already, but the registry's champion is {journal.former_champion}; "
                 "let the alias 'champion' name it, or release another version."
             )
-        if any(step.watched for step in journal.plan.exposures):
+        if journal.plan.trial is not None or any(step.mirrored for step in journal.plan.exposures):
             raise StepFailed(
-                f"the strategy {journal.plan.strategy!r} watches a server's counts, which a cluster does not bring "
-                "together; release with the strategy 'basic' there."
+                f"the strategy {journal.plan.strategy!r} needs a server that routes by entity and pairs the answers of "
+                "two versions, which a gateway does not; release with the strategy 'canary' or 'basic' on a cluster."
             )
+        if self._candidate is None:
+            raise InputError(f"the objects of version {journal.version} are not here; run the pipeline to release it.")
+        service, runtime = self._candidate
         layout = self._current_layout()
         if layout is None or journal.former is None:
-            pods, scale = int(self._service["spec"]["predictor"].get("minReplicas", 1)), (1, 1)
+            pods, scale = int(service["spec"]["predictor"].get("minReplicas", 1)), (1, 1)
         else:
             current = self._layouts[layout]
             pods, scale = max(1, self._pods.scale(current.service(journal.former))), current.scale()
-        objects = ClusterObjects(
-            layout=layout or "canary", pods=pods, scale=scale, service=self._service, runtime=self._runtime
-        )
+        objects = ClusterObjects(layout=layout or "canary", pods=pods, scale=scale, service=service, runtime=runtime)
         return journal.model_copy(update={"cluster": objects})
 
     def prepare(self, journal: ReleaseJournal) -> ReleaseJournal:
-        """Choose the layout at a project's first release; later releases go by the objects that exist."""
+        """Choose the layout at a project's first release; later releases go by the objects that exist.
+
+        KServe sends everything to the only version of a service as soon as it is ready. One that needs an approval must
+        not answer by then, so it gets a route of our own.
+        """
         if journal.former is not None:
             return journal
-        if self._canary.supported(journal):
+        if not journal.plan.approvers and self._canary.supported(journal):
             self._canary.place(journal)
             if self._canary.routed(journal):
                 return journal
@@ -109,9 +122,12 @@ class ClusterTraffic:
         """Set the weights and wait until the gateway has adopted them."""
         self._layout(journal).route(journal, share, mirrored)
 
-    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
-        """Return None: every pod counts for itself."""
-        return None
+    def counts(self, journal: ReleaseJournal) -> Counted:
+        """Add up what every pod of both versions counted."""
+        layout = self._layout(journal)
+        assert journal.former is not None
+        services = {version: layout.service(version) for version in (journal.former, journal.version)}
+        return self._counts.read(journal, services, journal.plan.steps[journal.step].share)
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Query through the gateway, by a route of the candidate's own or by the public one."""
@@ -142,13 +158,12 @@ class ClusterTraffic:
 
     def _check_owner(self) -> None:
         """Refuse to touch what somebody else created under this name."""
-        project = self._service["metadata"]["labels"][PROJECT]
         for kind in ("InferenceService", "HTTPRoute"):
             manifest = self._cluster.get(kind, self._name)
             if manifest is None:
                 continue
             owner = (manifest["metadata"].get("labels") or {}).get(PROJECT)
-            if owner != project:
+            if owner != self._project:
                 raise StepFailed(
                     f"there is a {kind} {self._name!r} in namespace {self._cluster.namespace!r} that does not belong "
                     "to this project; delete or rename it, or give the project another name."

@@ -9,12 +9,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.errors import InputError, StepFailed
 from components.shared.release.journal import ReleaseJournal
 from components.shared.release.machine import Phase
 from components.shared.release.pace import Pace
 from components.shared.release.sample import Sample
+from components.shared.release.traffic import Counted
 from components.shared.release.vertex.container import Capacity, Container
 from components.shared.release.vertex.endpoint import VertexEndpoint
 from components.shared.release.vertex.model_versions import ModelVersions
@@ -149,10 +149,10 @@ class VertexTraffic:
         else:
             self._endpoint.split({journal.former: 100 - share, journal.version: share})
 
-    def counts(self, journal: ReleaseJournal) -> TrafficCounts | None:
+    def counts(self, journal: ReleaseJournal) -> Counted:
         """Return what Cloud Monitoring counted since the candidate was deployed; None if it can't be read."""
         endpoint = self._endpoint.read()
-        return None if endpoint is None else self._counts.read(endpoint, journal.version)
+        return Counted(journal, None if endpoint is None else self._counts.read(endpoint, journal.version))
 
     def query(self, journal: ReleaseJournal, sample: Sample, *, isolated: bool) -> None:
         """Query the second endpoint, or the public one until the candidate answers there."""
