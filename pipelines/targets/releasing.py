@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from components.shared.release.driver import ReleaseDriver
 from components.shared.release.journal import ReleaseJournal
-from pipelines.audit.recording import AuditLog
+from pipelines.audit.recording import AuditLog, who
 from pipelines.targets.protocol import Backend
 
 
@@ -19,6 +19,10 @@ class ReleasingBackend(Backend):
     @abstractmethod
     def audit(self) -> AuditLog:
         """The project's audit log."""
+
+    def account(self) -> str:
+        """Return who decides about a release: what the operating system reports, or a server that authenticates."""
+        return who()
 
     @abstractmethod
     def release_driver(self) -> ReleaseDriver:

@@ -134,9 +134,8 @@ def cluster_endpoint(config_path: str, registered: Any, behaviour: Behaviour) ->
         place = Place(api, registered, behaviour)
 
         def traffic_of(version: str) -> Traffic:
-            service, runtime = read_objects(registered.folder / "releases" / version)
-            address = Address.parse(place.endpoint)
-            return ClusterTraffic(Cluster(address.namespace), "made", address, PACE, service, runtime)
+            objects, address = read_objects(registered.folder / "releases" / version), Address.parse(place.endpoint)
+            return ClusterTraffic(Cluster(address.namespace), "made", "made", address, PACE, objects)
 
         def sample_of(version: str) -> Sample:
             return Sample(registered.plans[version].name, version, [{}] * len(SCORES), SCORES, 1e-6)
@@ -229,6 +228,21 @@ class TestTraffic:
 
         assert traffic.answering() is None
         assert endpoint.answers(3) == {None: 3}
+
+    @pytest.mark.parametrize("endpoint", ["folder", "canary", "two services"], indirect=True)
+    def test_every_answer_is_counted_once_of_the_version_that_gave_it(self, endpoint):
+        endpoint.released("1", None)
+        endpoint.answers()
+        traffic, journal = endpoint.placed("2", "1")
+        traffic.route(journal, 50)
+        journal = traffic.counts(journal).journal
+        asked = endpoint.answers(60)
+
+        counted = traffic.counts(journal)
+
+        assert counted.counts is not None and counted.unread is counted.down is None
+        answered = {version: counts.answered for version, counts in counted.counts.versions.items()}
+        assert answered == {version: asked[version] for version in ("1", "2")}
 
     def test_copies_reach_the_candidate_only_where_the_endpoint_can_mirror(self, endpoint):
         endpoint.released("1", None)

@@ -127,7 +127,7 @@ class FolderTraffic:
             self._pace.within(lambda: _dropped(url, journal), deadline_s)
 
     def _follows(self, journal: ReleaseJournal, changed: Routing) -> bool:
-        counts = self.counts(journal)
+        counts = self.counts(journal).counts
         return counts is not None and (counts.shares, counts.mirrors) == (changed.shares, changed.mirrors)
 
     def _loaded(self, journal: ReleaseJournal) -> bool:

@@ -15,7 +15,6 @@ from components.shared.release.driver import Progress, ReleaseDriver
 from components.shared.release.journal import Approval, ReleaseJournal, ReleaseUnderWay
 from components.shared.release.machine import Phase
 from pipelines import runs
-from pipelines.audit.recording import who
 from pipelines.command import terminal
 from pipelines.command.options import TargetOptions
 from pipelines.command.verbs import notifying
@@ -76,14 +75,15 @@ def status(options: TargetOptions) -> None:
 def promote(options: TargetOptions) -> int:
     """Skip the steps that are left."""
     backend, console = _opened(options), terminal.console()
-    return _decided(backend, console, backend.release_driver().promote(who()))
+    return _decided(backend, console, backend.release_driver().promote(backend.account()))
 
 
 def approve(options: TargetOptions, why: str | None) -> int:
     """Approve the candidate, as the account that runs this."""
     backend, console, now = _opened(options), terminal.console(), datetime.now(UTC)
-    progress = backend.release_driver().approve(Approval(who=who(), at=now, why=why))
-    backend.audit.record("release approved", {"version": progress.journal.version, "reasons": [why] if why else []})
+    progress = backend.release_driver().approve(Approval(who=backend.account(), at=now, why=why))
+    details = {"version": progress.journal.version, "account": backend.account(), "reasons": [why] if why else []}
+    backend.audit.record("release approved", details)
     return _decided(backend, console, progress)
 
 

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared import inference
 from components.shared.errors import InputError, StepFailed
+from components.shared.release.driver import ReleaseDriver
+from components.shared.release.journal import ReleaseJournal
+from pipelines.audit.recording import AuditLog
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.runs import Run
 from pipelines.targets import samples
 from pipelines.targets.kfp import listing, schedules, submission
 from pipelines.targets.kfp.connection import Server
+from pipelines.targets.kfp.endpoint import ProjectEndpoint
 from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.model import Kfp
 from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
+from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.remote import submission as remote
 from pipelines.targets.remote.artifacts import bring_documents
 from pipelines.targets.remote.backend import RemoteBackend
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 _LOOK_S = 5.0
 
 
-class KfpBackend(RemoteBackend):
+class KfpBackend(RemoteBackend, ReleasingBackend):
     """A Kubeflow Pipelines server."""
 
     def __init__(self, name: str, target: Kfp, state: State) -> None:
@@ -132,6 +137,39 @@ class KfpBackend(RemoteBackend):
         """Delete a schedule none of whose runs continues."""
         filed = self._experiment(experiment)
         schedules.delete(self.server, named(schedules.listing(self.server, filed), name), filed)
+
+    look_every_s = 5.0
+
+    @functools.cached_property
+    def endpoint(self) -> ProjectEndpoint:
+        """The project's endpoint; opens the registry.
+
+        Raises:
+            InputError: If the target's endpoint is none on a cluster, or no cluster is configured here.
+        """
+        services = self.target.services
+        return ProjectEndpoint(services.endpoint, self.project, self.open_registry, self.target.gateway_url)
+
+    def release_driver(self) -> ReleaseDriver:
+        """Return what goes on with a release that waits."""
+        return self.endpoint.driver()
+
+    def release_under_way(self) -> ReleaseJournal | None:
+        """Return the release whose journal is in the project's Lease."""
+        return self.endpoint.under_way()
+
+    def recover_release(self) -> None:
+        """Finish or roll back what a killed process left behind."""
+        self.endpoint.recover()
+
+    def account(self) -> str:
+        """Return the account as which the API server knows this command."""
+        return self.endpoint.account()
+
+    @property
+    def audit(self) -> AuditLog:
+        """The project's audit log, which is kept on this machine."""
+        return AuditLog(self.state.audit, self.state.folder / "endpoint", self.project.name)
 
     def ask(
         self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None

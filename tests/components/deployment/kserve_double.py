@@ -107,7 +107,7 @@ class Controller(threading.Thread):
             self.servers[name] = PodServer(version)
         server = self.servers[name]
         labels, limits = {"app": f"isvc.{service}"}, {"limits": {"memory": "1Gi"}}
-        container = {"name": "kserve-container", "image": "serving", "resources": limits}
+        container: dict[str, Any] = {"name": "kserve-container", "image": "serving", "resources": limits}
         container["ports"] = [{"containerPort": server.port, "protocol": "TCP"}]
         spec = {"containers": [container], "schedulerName": "nobody", "automountServiceAccountToken": False}
         self.api.make("api/v1", "pods", {"metadata": {"name": name, "labels": labels}, "spec": spec})

@@ -78,7 +78,8 @@ class Place:
 
     def answers(self) -> str | None:
         path = f"/v1/models/{NAME}:predict"
-        status, content = self.gateway.answer(self.controller, self.host, path, b'{"instances": [{}]}')
+        body = b'{"instances": [{}]}'
+        status, content = self.gateway.answer(self.controller, self.host, path, body, is_probe=False)
         return json.loads(content)["model_version"] if status == 200 else None
 
     def lease(self) -> dict[str, Any]:

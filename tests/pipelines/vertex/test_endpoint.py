@@ -139,7 +139,7 @@ class TestSubmit:
     def test_a_cluster_behind_vertex_pipelines_still_releases_basic_only(self, perennial, google):
         said = perennial("submit", "--no-wait", release="{strategy: canary}", endpoint="kserve://models", code=2)
 
-        assert "needs a watching server" in said
+        assert "needs somebody who watches it" in said
 
     def test_the_release_verbs_name_the_address_that_they_need(self, perennial):
         said = perennial("release", "status", release="{strategy: basic}", endpoint="kserve://models", code=2)

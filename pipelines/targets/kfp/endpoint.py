@@ -1,0 +1,63 @@
+"""The endpoint of a project on a cluster, as the command reaches it: through the API server that a kubeconfig names."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from components.shared.errors import InputError
+from components.shared.project import Project
+from components.shared.release.driver import ReleaseDriver
+from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
+from components.shared.release.kserve.address import SCHEME, Address
+from components.shared.release.kserve.release import ClusterRelease
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class ProjectEndpoint:
+    """One project's endpoint.
+
+    Args:
+        address: ``kserve://...``
+        project: The project.
+        open_registry: Opens the registry, once the address has proved right.
+        gateway_url: The gateway as this machine reaches it; None is the address's ``ingress``.
+
+    Raises:
+        InputError: If the target's endpoint is none on a cluster, its address is wrong, or no cluster is configured.
+    """
+
+    def __init__(
+        self, address: str, project: Project, open_registry: "Callable[[], MlflowClient]", gateway_url: str | None
+    ) -> None:
+        if not address.startswith(SCHEME):
+            raise InputError(
+                f"services.endpoint of the target is {address!r}, which this command does not reach; expected "
+                "kserve://NAMESPACE."
+            )
+        Address.parse(address)
+        self._release = ClusterRelease(
+            address, project.name, open_registry(), start_s=project.serving.start_s, gateway_url=gateway_url
+        )
+
+    def driver(self) -> ReleaseDriver:
+        """Return what carries its releases out."""
+        return self._release.driver()
+
+    def account(self) -> str:
+        """Return the account as which the API server knows this command."""
+        return self._release.cluster.account()
+
+    def under_way(self) -> ReleaseJournal | None:
+        """Return the release that has begun and not ended."""
+        return self._release.journal.read()
+
+    def recover(self) -> None:
+        """Finish or roll back what a killed process left behind; one that is alive is left alone."""
+        journal = self.under_way()
+        if journal is None or journal.state.waiting:
+            return
+        try:
+            self.driver().recover()
+        except ReleaseUnderWay:
+            return
