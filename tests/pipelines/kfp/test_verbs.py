@@ -121,6 +121,20 @@ def test_a_database_file_on_this_machine_is_no_source_for_a_pod(perennial, tmp_p
 
 
 def test_a_strategy_that_a_cluster_cannot_watch_is_refused_before_anything_is_trained(perennial, tmp_path):
-    (tmp_path / "project" / "project.yaml").write_text(PROJECT + "\nrelease: {strategy: canary}\n")
+    def refused(release: str) -> str:
+        (tmp_path / "project" / "project.yaml").write_text(f"{PROJECT}\nrelease: {release}\n")
+        return perennial("submit", code=2)
 
-    assert "of kind 'kfp' releases with the strategy 'basic'" in perennial("submit", code=2)
+    assert "a gateway splits requests by chance, not by entity, and pairs no answers" in refused("{strategy: shadow}")
+    too_long = refused("{strategy: canary, soak_s: 30000}")
+    assert "last 90000 s at least, and the step 'deployment', which watches it, is ended after 86400 s" in too_long
+
+
+def test_the_release_verbs_name_the_address_that_they_need(tmp_path):
+    (tmp_path / "project.yaml").write_text(PROJECT)
+    options = ("--project", str(tmp_path), "--target", "kfp", "--set", "services.endpoint=/srv/endpoint")
+
+    said = CliRunner().invoke(cli.main, ["release", "status", *options])
+
+    assert said.exit_code == 2
+    assert "services.endpoint of the target is '/srv/endpoint', which this command does not reach" in said.output
