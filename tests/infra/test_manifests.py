@@ -16,11 +16,13 @@ ALL = [(overlay, document) for overlay, documents in DOCUMENTS.items() for docum
 WORKLOADS = [(overlay, document) for overlay, document in ALL if document["kind"] in rendered.WORKLOADS]
 CLUSTER_MD = (rendered.ROOT / "docs" / "cluster.md").read_text()
 STEP = Pod("kubeflow", {"workflows.argoproj.io/workflow": "training-1"})
+DEPLOYMENT = Pod("kubeflow", {**STEP.labels, "app.kubernetes.io/component": "deployment"})
 MODEL = Pod("perennial-models", {"perennial/project": "churn"})
 GATEWAY = Pod("envoy-gateway-system", {"app.kubernetes.io/component": "proxy"})
 OUTSIDE = Pod("outside")
 OTHERS = {
     "step": STEP,
+    "deployment": DEPLOYMENT,
     "model": MODEL,
     "gateway": GATEWAY,
     "dns": Pod("kube-system", {"k8s-app": "kube-dns"}),
@@ -265,6 +267,8 @@ STEPS = {
     ("step", "gateway", 10080),
     ("step", "outside", 443),
     ("step", "outside", 6443),
+    ("deployment", "mlflow", 5000),
+    ("deployment", "model", 8080),
 }
 INGRESS = {
     ("gateway", "model", 8080),
@@ -279,6 +283,7 @@ FLOWS = {
         *STEPS,
         *INGRESS,
         ("step", "postgres", 5432),
+        ("deployment", "postgres", 5432),
         ("step", "seaweedfs", 8333),
         ("mlflow", "postgres", 5432),
         ("mlflow", "seaweedfs", 8333),
