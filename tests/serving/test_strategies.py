@@ -217,6 +217,21 @@ def test_counts_go_on_when_the_shares_change_and_begin_anew_for_other_versions()
     assert counter.read().versions == {}, "one version is not counted"
 
 
+def test_a_pod_counts_its_one_version_in_ranges_that_are_the_same_in_every_pod():
+    pods = TrafficCounter(), TrafficCounter()
+    for pod, scores in zip(pods, ([0.1, 0.999], [-1e9, 1e9]), strict=True):
+        pod.always("1")
+        pod.answered("1", 0.001, np.array(scores))
+        pod.refused("1", "bug")
+
+    one, other = (pod.read() for pod in pods)
+
+    assert one.server != other.server and one.score_edges == other.score_edges
+    assert (one.versions["1"].answered, one.versions["1"].failed) == (1, 1)
+    assert other.versions["1"].scores[0] == other.versions["1"].scores[-1] == 1, "beyond all edges"
+    assert not pods[0].counts("1", f"{inference.PROBE}x") and pods[0].counts("1", "r")
+
+
 def test_probes_and_requests_for_one_version_are_no_evidence(tmp_path: Path, running: local.Running):
     made, candidate = driver(running, tmp_path, Alias())
     made.release(candidate, CANARY)

@@ -19,6 +19,7 @@ from components.shared.release.plan import BASIC, Plan, PlanStep
 from serving.counting import TrafficCounter
 from tests.components.deployment.kserve_double import READY, Behaviour
 from tests.components.deployment.kserve_place import NAME, Place
+from tests.components.deployment.pod_server import PodServer
 
 REAL = "KUBECONFIG" in os.environ
 OLD = Behaviour(routes_canaries=False)
@@ -218,6 +219,34 @@ def test_the_step_watches_until_the_release_has_ended_and_a_newer_one_ends_its_w
     assert watching.watch(driver, "3") is None
     with pytest.raises(StepFailed, match="release 3 was taken back by somebody else, version 2 is the champion"):
         watching.ended(None, "3", place.champion())
+
+
+def test_inside_a_cluster_a_pod_is_asked_by_its_address(place):
+    cluster, server = place.command().cluster, PodServer("1")
+    cluster._inside = True
+    server.serve(3)
+    pod = {"metadata": {"name": "p"}, "status": {"podIP": "127.0.0.1"}}
+    path = f"/v2/models/{NAME}/stats"
+
+    assert cluster.ask(pod, server.port, path)["versions"]["1"]["answered"] == 3
+    server.answers = False
+    with pytest.raises(StepFailed, match="the pod p answers with status 503"):
+        cluster.ask(pod, server.port, path)
+    server.end()
+
+
+def test_looks_that_fail_are_repeated_and_what_rolled_a_release_back_is_raised():
+    answers: list[Any] = [StepFailed("the API server does not answer"), StepFailed("the shift failed"), None]
+
+    class Driver:
+        def advance(self, now: datetime) -> Progress | None:
+            answer = answers.pop(0)
+            if isinstance(answer, StepFailed):
+                raise answer
+            return answer
+
+    with pytest.raises(StepFailed, match="the shift failed"):
+        watching.watch(Driver(), "2", sleep=lambda seconds: None)  # type: ignore[arg-type]
 
 
 KILLED_AT = {
