@@ -129,7 +129,7 @@ def shared_edges() -> np.ndarray:
 
     >>> edges = shared_edges()
     >>> bool((edges[1:] > edges[:-1]).all()), float(edges[0]), float(edges[-1]), len(edges)
-    (True, -524288.0, 524288.0, 552)
+    (True, -1048576.0, 1048576.0, 555)
     """
     sizes = 2.0 ** (np.arange(_SMALLEST * _PER_OCTAVE, _LARGEST * _PER_OCTAVE + 1) / _PER_OCTAVE)
     near_one = 1 - sizes[sizes < 0.5]

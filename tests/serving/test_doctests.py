@@ -7,7 +7,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["access_log", "entity", "event_time", "finite", "grpc_server", "refusal", "request_id", "tensors"]
+    "module",
+    ["access_log", "counting", "entity", "event_time", "finite", "grpc_server", "refusal", "request_id", "tensors"],
 )
 def test_the_examples_of_a_module_hold(module: str):
     results = doctest.testmod(importlib.import_module(f"serving.{module}"))

@@ -246,7 +246,7 @@ def test_looks_that_fail_are_repeated_and_what_rolled_a_release_back_is_raised()
             return answer
 
     with pytest.raises(StepFailed, match="the shift failed"):
-        watching.watch(Driver(), "2", sleep=lambda seconds: None)  # type: ignore[arg-type]
+        watching.watch(Driver(), "2", sleep=lambda seconds: None)
 
 
 KILLED_AT = {

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from components.shared.errors import InputError, StepFailed
-from components.shared.release.kserve import address, canary, cluster, pods, routes
+from components.shared.release.kserve import address, canary, cluster, counting, pods, routes
 from components.shared.release.kserve.address import Address
 from components.shared.release.pace import Pace
 
 
-@pytest.mark.parametrize("module", [address, canary, pods, routes])
+@pytest.mark.parametrize("module", [address, canary, counting, pods, routes])
 def test_the_examples_in_the_docstrings_are_true(module):
     assert doctest.testmod(module).failed == 0
 

@@ -428,7 +428,7 @@ def test_counts_that_are_missing_pass_no_step_hide_no_harm_and_end_at_the_deadli
     world.request(champion=200, candidate=50)
     world.unread = "pod b can't be asked"
     assert advance(world, 61).outcome == "waiting"
-    assert advance(world, 3661).outcome == "rolled back"
+    assert advance(world, 61 + 86400).outcome == "rolled back"
     assert world.at_rest() == "1" and world.harmful == {}
 
     world = begun()

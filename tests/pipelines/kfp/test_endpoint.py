@@ -40,4 +40,4 @@ def test_an_account_of_the_api_server_approves_and_a_release_that_waits_is_shown
 
 def test_an_address_elsewhere_is_refused():
     with pytest.raises(InputError, match="'vertex://a/b', which this command does not reach; expected kserve://"):
-        ProjectEndpoint("vertex://a/b", SimpleNamespace(), SimpleNamespace, None)  # type: ignore[arg-type]
+        ProjectEndpoint("vertex://a/b", SimpleNamespace(), SimpleNamespace, None)
