@@ -20,6 +20,7 @@ from components.shared.documents.measurements import Metric
 from components.shared.documents.package_sample import SampleRow
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError, StepFailed
+from components.shared.inference import Subject
 from pipelines import runs
 from pipelines.command import terminal
 from pipelines.command.view import View
@@ -262,6 +263,7 @@ def ask(
     *,
     explains: bool = False,
     interval: float | None = None,
+    subject: Subject | None = None,
     target: str = "laptop",
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -272,6 +274,7 @@ def ask(
         rows: One object of features per row; None sends the first row that training kept as a sample.
         explains: Ask what each feature contributed to a score, too; at most 16 rows at once.
         interval: Ask for the bounds of a regression, or the set of classes, that hold this share of labels, too.
+        subject: Whom the rows are about; the server looks up what they leave out ('serving: online_features').
         target: Whose endpoint.
         overrides: ``key=value`` for single keys of the target.
 
@@ -279,10 +282,11 @@ def ask(
         ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
         "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
         A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``;
-        one with an interval ``lower`` and ``upper``, or ``set``.
+        one with an interval ``lower`` and ``upper``, or ``set``; one with a subject ``features`` and ``feature_ages``.
 
     Raises:
         InputError: If nothing was released or a row is refused; the sentence names the field.
         StepFailed: If no server can be started, or it does not answer.
     """
-    return open_backend(target, Path(project), overrides).ask(rows, explains=explains, interval=interval)
+    backend = open_backend(target, Path(project), overrides)
+    return backend.ask(rows, explains=explains, interval=interval, subject=subject)

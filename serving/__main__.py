@@ -87,6 +87,7 @@ def _serve_endpoint(arguments: argparse.Namespace) -> None:
         exchange.exploration = Exploration(dict(arguments.explore))
         key = _admit(exchange, arguments)
         _log_requests(exchange, arguments)
+        _look_up(exchange, arguments)
         rollout = Rollout(here, served, mirrored(exchange), arguments.signed_by)
         server = ModelServerProcess(exchange, _listening(arguments), owned=arguments.owned)
 
@@ -119,6 +120,7 @@ def _serve_package(arguments: argparse.Namespace, vertex: "VertexContainer | Non
     exchange.exploration = Exploration(dict(arguments.explore))
     _admit(exchange, arguments)
     _log_requests(exchange, arguments)
+    _look_up(exchange, arguments)
     server = ModelServerProcess(exchange, _listening(arguments, vertex), owned=arguments.owned)
     with _package(arguments, vertex) as package:
         server.run(settle)
@@ -211,6 +213,16 @@ def _log_requests(exchange: "Exchange", arguments: argparse.Namespace) -> None:
         exchange.log = CollectedLog(log, Shipper(arguments.log_dir, arguments.log_collector, arguments.name))
 
 
+def _look_up(exchange: "Exchange", arguments: argparse.Namespace) -> None:
+    if arguments.feature_server is None:
+        return
+    from serving.online.feature_server import FeatureServer
+    from serving.online.lookups import Lookups
+
+    server = FeatureServer(arguments.feature_server, arguments.lookup_timeout_s)
+    exchange.lookups = Lookups(server, arguments.request_feature)
+
+
 def _parser(*, has_package: bool = False) -> argparse.ArgumentParser:
     """Describe the options; a model package in a bucket, which the environment names, replaces ``--model-dir``."""
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, allow_abbrev=False)
@@ -261,6 +273,19 @@ def _parser(*, has_package: bool = False) -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-sample", type=_share, default=1.0, help="share of the requests to log; default: all")
     parser.add_argument("--log-redact", action="append", default=[], metavar="FEATURE", help="feature never to log")
+    parser.add_argument(
+        "--feature-server", metavar="URL", help="Feast's feature server, for features that requests leave out"
+    )
+    parser.add_argument(
+        "--request-feature",
+        action="append",
+        default=[],
+        metavar="FEATURE",
+        help="feature that only clients know, and that is never looked up",
+    )
+    parser.add_argument(
+        "--lookup-timeout-s", type=_above_zero, default=1.0, help="longest wait for the feature server; default: 1"
+    )
     parser.add_argument(
         "--explore",
         type=_explored,

@@ -45,6 +45,11 @@ def from_json_text(text: str) -> Entity | None:
     return from_json(value)
 
 
+def count(entity: Entity | None) -> int:
+    """Return how many rows a request has that leaves out all features: one, or one per entity."""
+    return len(entity) if isinstance(entity, tuple) else 1
+
+
 def check_rows(entity: Entity | None, rows: int) -> None:
     """Refuse a list of entities whose length is not the number of rows."""
     if isinstance(entity, tuple) and len(entity) != rows:

@@ -10,7 +10,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -28,11 +28,13 @@ from serving.entity import Entity
 from serving.exploration import Exploration, Explored
 from serving.limits import BytesInFlight
 from serving.observers import Observers
+from serving.online.looked_up import LookedUp
+from serving.online.lookups import CompletedRequest, Lookups
 from serving.refusal import RequestRefused
 from serving.release import ServedRelease
 from serving.request_id import UuidV7Generator
 from serving.served import Served
-from serving.signature import Column, EncodedRows
+from serving.signature import Column, EncodedRows, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ class InferenceRequest(NamedTuple):
     event_time_us: int | None
     columns: Mapping[str, Column]
     rows: int
+    looked_up: LookedUp | None = None
+    """What of the columns was looked up; None: the request had all of them."""
 
 
 class ScoredRequest(NamedTuple):
@@ -121,11 +125,26 @@ class RequestBody(Protocol[ContentOut]):
     def interval(self) -> float | None:
         """Return the share of labels that intervals or sets must hold, None if the request asks for none."""
 
-    def columns(self, release: ServedRelease) -> tuple[Mapping[str, Column], int]:
-        """Return the features as columns, and the number of rows; everything the protocol itself forbids is refused."""
+    def features(self) -> Collection[str]:
+        """Return the names of the features that the request has, as far as it can be read."""
+
+    def columns(self, release: ServedRelease, sent: Signature | None = None) -> tuple[dict[str, Column], int]:
+        """Return the features as columns, and the number of rows; everything the protocol itself forbids is refused.
+
+        Args:
+            release: Whose features.
+            sent: The part of its signature that the request must have; None is all of it.
+        """
 
     def encode(self, scored: ScoredRequest) -> ContentOut:
         """Write the answer."""
+
+
+class Picked(NamedTuple):
+    """The release that answers a request, and all its features if some were looked up for this release."""
+
+    release: ServedRelease
+    completed: CompletedRequest | None = None
 
 
 class Reply(NamedTuple, Generic[Content]):
@@ -172,6 +191,8 @@ class Exchange:
         self.accesses: AccessLog | None = None
         """Takes a line of every request, answered or refused; None logs nothing."""
         self.exploration = Exploration()
+        self.lookups: Lookups | None = None
+        """Looks up the features that a request leaves out; None refuses such a request."""
         self.admission: Admission | None = None
         """Lets clients in; None lets everybody in."""
         self.in_flight = BytesInFlight()
@@ -200,9 +221,30 @@ class Exchange:
             head: What is known of the request.
             read: Parses the body; may raise RequestRefused.
         """
-        if head.size_bytes > LARGE_BYTES or head.explains:
+        if self.lookups is not None:
+            return await self._answer_completed(head, read, self.lookups)
+        if _is_slow(head):
             return await asyncio.get_running_loop().run_in_executor(self._threads, self.answer_now, head, read)
         return self.answer_now(head, read)
+
+    async def _answer_completed(
+        self, head: RequestHead, read: Callable[[], RequestBody[Content]], lookups: Lookups
+    ) -> Reply[Content]:
+        """Answer one request after what it leaves out was looked up for the release that it picks."""
+        loop = asyncio.get_running_loop()
+        try:
+            body = await loop.run_in_executor(self._threads, read) if _is_slow(head) else read()
+            head = head._replace(request_id=body.request_id() or head.request_id or self._generate_id())
+            release = self.served.pick(head.model, head.version, self._sticky_key(body.entity(), str(head.request_id)))
+            completed = await lookups.complete(body, release)
+        except RequestRefused as refusal:
+            return self.refuse(head, refusal)
+        except Exception:
+            return self.fail(head)
+        picked = Picked(release, completed)
+        if _is_slow(head):
+            return await loop.run_in_executor(self._threads, self.answer_now, head, lambda: body, picked)
+        return self.answer_now(head, lambda: body, picked)
 
     def head(
         self,
@@ -250,13 +292,21 @@ class Exchange:
             )
             self.accesses.append(line)
 
-    def answer_now(self, head: RequestHead, read: Callable[[], RequestBody[Content]]) -> Reply[Content]:
-        """Answer one request in this thread; ``answer`` does not, for a large or expensive one."""
+    def answer_now(
+        self, head: RequestHead, read: Callable[[], RequestBody[Content]], picked: Picked | None = None
+    ) -> Reply[Content]:
+        """Answer one request in this thread; ``answer`` does not, for a large or expensive one.
+
+        Args:
+            head: What is known of the request.
+            read: Parses the body; may raise RequestRefused.
+            picked: The release that answers, where it is known already.
+        """
         request_id = head.request_id
         try:
             body = read()
             request_id = body.request_id() or request_id or self._generate_id()
-            scored = self._score(head, request_id, body)
+            scored = self._score(head, request_id, body, picked)
             content = body.encode(scored)
         except RequestRefused as refusal:
             return self.refuse(head, refusal, request_id)
@@ -273,15 +323,19 @@ class Exchange:
         self._accessed(head, request_id, scored.release.version, 200, "", scored.request.rows)
         return Reply(request_id, 200, content, None)
 
-    def _score(self, head: RequestHead, request_id: str, body: RequestBody[Any]) -> ScoredRequest:
+    def _score(
+        self, head: RequestHead, request_id: str, body: RequestBody[Any], picked: Picked | None
+    ) -> ScoredRequest:
         entity, event_time_us = body.entity(), body.event_time_us()
-        release = self.served.pick(head.model, head.version, self._sticky_key(entity, request_id))
+        if picked is None:
+            picked = Picked(self.served.pick(head.model, head.version, self._sticky_key(entity, request_id)))
+        release = picked.release
         limit = release.signature.request_bytes
         if head.size_bytes > limit:
             raise RequestRefused(413, f"the request has {head.size_bytes} bytes; the limit is {limit}.", "bytes")
         counted = not head.version and not head.explains and self.counter.counts(release.version, request_id)
         try:
-            scored = self._score_with(release, head, request_id, body, entity, event_time_us)
+            scored = self._score_with(picked, head, request_id, body, entity, event_time_us)
         except Exception as error:
             if counted:
                 self.counter.refused(release.version, error.reason if isinstance(error, RequestRefused) else "bug")
@@ -292,14 +346,15 @@ class Exchange:
 
     def _score_with(
         self,
-        release: ServedRelease,
+        picked: Picked,
         head: RequestHead,
         request_id: str,
         body: RequestBody[Any],
         entity: Entity | None,
         event_time_us: int | None,
     ) -> ScoredRequest:
-        columns, rows = body.columns(release)
+        release = picked.release
+        columns, rows, looked_up = picked.completed or CompletedRequest(*body.columns(release))
         level = body.interval()
         entities.check_rows(entity, rows)
         if head.explains and rows > MOST_EXPLAINED:
@@ -307,7 +362,7 @@ class Exchange:
                 413, f"the request has {rows} rows; at most {MOST_EXPLAINED} are explained at once, split it.", "rows"
             )
         request = InferenceRequest(
-            request_id, head.protocol, head.model, head.version, entity, event_time_us, columns, rows
+            request_id, head.protocol, head.model, head.version, entity, event_time_us, columns, rows, looked_up
         )
         received_at_ns, start = self._clock_ns(), self.timer_s()
         encoded = release.signature.encode(columns, rows)
@@ -337,3 +392,7 @@ class Exchange:
         if isinstance(entity, str):
             return entity
         return entity[0] if len(set(entity)) == 1 else request_id
+
+
+def _is_slow(head: RequestHead) -> bool:
+    return head.size_bytes > LARGE_BYTES or head.explains

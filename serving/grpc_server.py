@@ -3,7 +3,7 @@
 import functools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from serving.connection import GRPC_CONNECTIONS
 from serving.entity import Entity
 from serving.exchange import LARGE_BYTES, Exchange, ScoredRequest
 from serving.limits import CEILING_BYTES, message_limits
+from serving.online import answer
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 from serving.seldom import Seldom
@@ -35,6 +36,7 @@ _HANDSHAKE_MS, _IDLE_MS, _STREAMS = 10_000, 300_000, 256
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
@@ -87,12 +89,25 @@ class GrpcBody:
         kind = parameters[name].WhichOneof("parameter_choice")
         return getattr(parameters[name], kind) if kind else ""
 
-    def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
+    def shows_features(self) -> bool:
+        """Take whether the answer must hold the features from the request's parameter."""
+        return answer.from_json(self._parameter(answer.ASKED)) if self._request.parameters else False
+
+    def features(self) -> Collection[str]:
+        """Name the tensors."""
+        return [tensor.name for tensor in self._request.inputs]
+
+    def columns(self, release: ServedRelease, sent: Signature | None = None) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns, and check which outputs the answer must hold."""
+        signature = sent or release.signature
         if requested := [output.name for output in self._request.outputs]:
             regions = () if self._parameter("interval") is None else interval.outputs(release.task)
-            v2.check_outputs(requested, (*release.outputs, *regions))
-        return _plain(self._request, release.signature) or _columns(self._request, release.signature)
+            served = answer.outputs(looks_up=sent is not None, shows_features=self.shows_features())
+            v2.check_outputs(requested, (*release.outputs, *regions, *served))
+        if not signature.names and not self._request.inputs:
+            signature.check_rows(rows := entity.count(self.entity()))
+            return {}, rows
+        return _plain(self._request, signature) or _columns(self._request, signature)
 
     def encode(self, scored: ScoredRequest) -> pb.ModelInferResponse:
         """Write the answer as a message: in raw tensors if the request came in those.
@@ -106,6 +121,8 @@ class GrpcBody:
         values = v2.outputs(scored)
         if scored.regions is not None:
             values |= interval.tensors(scored)
+        if scored.request.looked_up is not None or self.shows_features():
+            values |= answer.tensors(scored, shows_features=self.shows_features())
         names = tuple([name for name in values if name in requested]) if requested else tuple(values)
         response.MergeFrom(_unfilled(release.name, release.version, names, release.label_items))
         for output in response.outputs:
@@ -160,7 +177,7 @@ class GrpcServicer(stubs.GRPCInferenceServiceServicer):
                 if self._exchange.admission is not None:
                     self._exchange.admission.charge(_authorization(context.invocation_metadata()), size)
                 read = partial(GrpcBody, request)
-                if size > LARGE_BYTES:
+                if size > LARGE_BYTES or self._exchange.lookups is not None:
                     reply = await self._exchange.answer(head, read)
                 else:
                     reply = self._exchange.answer_now(head, read)

@@ -230,6 +230,11 @@ class LineWriter:
             content["decision"] = scored.decisions
         if scored.shadow:
             content["shadow"] = True
+        if request.looked_up is not None:
+            content["feature_times_us"] = [
+                orjson.dumps({view: age.event_time_us for view, age in ages.items()}).decode()
+                for ages in request.looked_up.ages
+            ]
         if scored.explored is not None:
             content["action"], content["propensity"] = scored.explored
         if scored.encoded.unseen:

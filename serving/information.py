@@ -80,7 +80,9 @@ class Information:
 
     def openapi(self) -> Answer:
         """Describe the routes and the features of the active release."""
-        return _json(openapi.described(self._served.active))
+        release, lookups = self._served.active, self._exchange.lookups
+        lookable = frozenset() if release is None or lookups is None else lookups.lookable(release)
+        return _json(openapi.described(release, lookable))
 
     def metrics(self) -> Answer:
         """Tell the metrics in Prometheus' text format."""

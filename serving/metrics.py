@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from serving.exchange import ScoredRequest
+    from serving.online.looked_up import LookedUp
     from serving.refusal import RequestRefused
 
 LATENCY_EDGES_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
@@ -31,6 +32,16 @@ EXPLANATION = Histogram(
     "Time from the decoded request to the contributions of all its rows.",
     ["model_name"],
     buckets=[edge / 1000 for edge in LATENCY_EDGES_MS],
+)
+LOOKUP = Histogram(
+    "perennial_lookup_seconds",
+    "Time that the feature server took to answer.",
+    buckets=[edge / 1000 for edge in LATENCY_EDGES_MS],
+)
+EXPIRED = Counter(
+    "perennial_expired_rows",
+    "Rows whose features were missing because a view's row had expired.",
+    ["model_name", "view"],
 )
 ROWS = Counter("perennial_rows", "Rows answered, by release.", ["model_name", "release"])
 UNSEEN = Counter("perennial_out_of_vocabulary", "Values never seen in training, by feature.", ["model_name", "feature"])
@@ -57,6 +68,14 @@ def count_explanation(scored: "ScoredRequest") -> None:
     """Count an explained request and its time; its rows are not traffic."""
     REQUESTS.labels(scored.release.name, scored.request.protocol, "200").inc()
     EXPLANATION.labels(scored.release.name).observe(scored.latency_s)
+
+
+def count_expired(name: str, looked_up: "LookedUp") -> None:
+    """Count by view the rows that were looked up, and not used."""
+    for ages in looked_up.ages:
+        for view, age in ages.items():
+            if age.is_expired:
+                EXPIRED.labels(name, view).inc()
 
 
 @functools.lru_cache(maxsize=256)

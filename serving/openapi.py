@@ -8,6 +8,7 @@ from typing import Any
 from components.shared.blank import BLANKS
 from components.shared.documents.model_facts import FeatureFacts
 from serving import entity, exchange, explanation, interval, request_id, tensors
+from serving.online import answer
 from serving.release import ServedRelease
 
 _INFINITE = float(2**128 - 2**103)
@@ -28,6 +29,8 @@ _WHEN = {
     "pattern": _TIME,
     "description": "The moment that the features describe, with a time zone; absent: the time of the request.",
 }
+_SHOWN = {"type": ["boolean", "null"], "description": "Whether the answer holds the features that were scored, too."}
+_SERVED = (answer.AGES, answer.FEATURES)
 _BYTES: dict[str, Any] = {"application/octet-stream": {}}
 _RAW = {"type": "boolean", "description": "Whether the tensor follows the JSON as raw bytes."}
 _REFUSED = {
@@ -46,11 +49,12 @@ _REFUSED = {
 }
 
 
-def described(release: ServedRelease | None) -> dict[str, Any]:
+def described(release: ServedRelease | None, lookable: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the document for the active release; before a first release, the routes that need none.
 
     Args:
         release: What answers.
+        lookable: Features that a request with an entity may leave out.
     """
     paths = {path: {"get": _get(summary)} for path, summary in _SERVER.items()}
     schemas: dict[str, Any] = {"error": _object({"error": {"type": "string"}})}
@@ -62,14 +66,14 @@ def described(release: ServedRelease | None) -> dict[str, Any]:
         paths[f"/v1/models/{name}:explain"] = {"post": _post("Explain rows (V1)", "v1_few", "v1_explained", {})}
         paths[f"/v2/models/{name}/explain"] = {"post": _post("Explain columns (V2)", "v2_few", "v2_explained", _BYTES)}
         schemas |= {
-            "v1_few": _v1_request(release, explains=True),
+            "v1_few": _v1_request(release, lookable, explains=True),
             "v1_explained": _v1_response(release, explains=True),
-            "v2_few": _v2_request(release, explains=True),
+            "v2_few": _v2_request(release, lookable, explains=True),
             "v2_explained": _v2_response(release, explains=True),
-            "row": _row(release),
-            "v1_request": _v1_request(release),
+            "row": _row(release, lookable),
+            "v1_request": _v1_request(release, lookable),
             "v1_response": _v1_response(release),
-            "v2_request": _v2_request(release),
+            "v2_request": _v2_request(release, lookable),
             "v2_response": _v2_response(release),
         }
     return {
@@ -133,8 +137,9 @@ def _value(feature: FeatureFacts) -> dict[str, Any]:
     return schema | ({"pattern": _VISIBLE} if feature.type == "categorical" else {})
 
 
-def _row(release: ServedRelease) -> dict[str, Any]:
-    return _object({name: _value(feature) for name, feature in release.signature.features.items()})
+def _row(release: ServedRelease, lookable: frozenset[str] = frozenset()) -> dict[str, Any]:
+    features = release.signature.features
+    return _object({name: _value(feature) for name, feature in features.items()}, optional=tuple(lookable))
 
 
 def _most_rows(release: ServedRelease, *, explains: bool) -> int:
@@ -142,15 +147,18 @@ def _most_rows(release: ServedRelease, *, explains: bool) -> int:
     return min(most, exchange.MOST_EXPLAINED) if explains else most
 
 
-def _v1_request(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
+def _v1_request(release: ServedRelease, lookable: frozenset[str], *, explains: bool = False) -> dict[str, Any]:
     rows = {"type": "array", "minItems": 1, "maxItems": _most_rows(release, explains=explains)}
     properties = {
         "instances": rows | {"items": {"$ref": "#/components/schemas/row"}},
         "entity": _WHO,
         "event_time": _WHEN,
+        answer.ASKED: _SHOWN,
         **_interval(release),
     }
-    return _object(properties, optional=("entity", "event_time", *_interval(release)))
+    # Without a feature there need not be rows: one for each entity is meant.
+    rows_too = ("instances",) if lookable == release.signature.names else ()
+    return _object(properties, optional=(*rows_too, "entity", "event_time", answer.ASKED, *_interval(release)))
 
 
 def _v1_response(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
@@ -164,18 +172,20 @@ def _v1_response(release: ServedRelease, *, explains: bool = False) -> dict[str,
         prediction |= {"margin": _score(release), "base": _score(release)}
         prediction |= dict.fromkeys(explanation.BY_FEATURE, per_feature)
     regions = _regions(release)
+    served = {answer.AGES: {"type": "object"}, answer.FEATURES: _row(release)}
     labels = {name: {"const": value} for name, value in release.labels.items()}
     named = {"model_name": {"const": release.name}, "model_version": {"type": "string"}}
-    items = _object(prediction | regions, optional=tuple(regions))
+    items = _object(prediction | regions | served, optional=(*regions, *served))
     return _object(named | labels | {"predictions": {"type": "array", "items": items}})
 
 
-def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
+def _v2_request(release: ServedRelease, lookable: frozenset[str], *, explains: bool = False) -> dict[str, Any]:
     names, rows = _outputs(release, explains=explains), _most_rows(release, explains=explains)
     features = release.signature.features.values()
     request_parameters = {
         "entity": _WHO,
         "event_time": _WHEN,
+        answer.ASKED: _SHOWN,
         **_interval(release),
         "binary_data_output": _RAW | {"type": ["boolean", "null"]},
     }
@@ -187,8 +197,7 @@ def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, 
             "type": "array",
             "description": "One tensor per feature, in any order, all with the same number of rows. Besides FP64, "
             "every number type is accepted; serving/README.md describes raw tensors and the parameter 'missing'.",
-            "prefixItems": [_tensor(feature, rows) for feature in features],
-            "minItems": len(features),
+            **_items([_tensor(feature, rows) for feature in features], len(lookable)),
             "maxItems": len(features),
         },
         "outputs": {
@@ -199,6 +208,12 @@ def _v2_request(release: ServedRelease, *, explains: bool = False) -> dict[str, 
         },
     }
     return _object(properties, optional=("id", "parameters", "outputs"), more=True)
+
+
+def _items(tensors: list[dict[str, Any]], left_out: int) -> dict[str, Any]:
+    """Describe a list of all the tensors, or of some where so many may be left out."""
+    named = {"items": {"anyOf": tensors}} if left_out else {"prefixItems": tensors}
+    return named | {"minItems": len(tensors) - left_out}
 
 
 def _interval(release: ServedRelease) -> dict[str, Any]:
@@ -252,7 +267,7 @@ def _outputs(release: ServedRelease, *, explains: bool) -> list[str]:
 def _v2_response(release: ServedRelease, *, explains: bool = False) -> dict[str, Any]:
     output = _object(
         {
-            "name": {"enum": [*_outputs(release, explains=explains), *_regions(release)]},
+            "name": {"enum": [*_outputs(release, explains=explains), *_regions(release), *_SERVED]},
             "datatype": {"enum": ["FP32", "FP64", "BYTES"]},
             "shape": {"type": "array", "items": {"type": "integer"}},
             "parameters": {"type": "object"},

@@ -1,5 +1,6 @@
 """One release in memory: a model package with its version, its signature and its decisions."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.errors import InputError, StepFailed
 from components.shared.measures import conformal
 from components.shared.package import decisions
@@ -17,6 +19,8 @@ from serving import finite
 from serving.limits import CEILING_BYTES, CEILING_MIB
 from serving.refusal import RequestRefused, short
 from serving.signature import EncodedRows, Signature
+
+_SIGNATURES = 64
 
 
 class ServedRelease:
@@ -63,6 +67,10 @@ class ServedRelease:
         self.label_parameters = {name: _parameter(value) for name, value in self.labels.items()}
         self.label_items = tuple(self.label_parameters.items())
         self.signature = Signature(facts)
+        self.signature_of = functools.lru_cache(maxsize=_SIGNATURES)(functools.partial(Signature.of, facts))
+        """Returns the signature of a frozen set of the features, of what a request has where the rest is looked up."""
+        self.feature_views = FeatureViews.read(folder) if FeatureViews.at(folder).is_file() else None
+        """Where the features can be looked up; None of a package from before that was possible."""
         if self.signature.request_bytes > CEILING_BYTES:
             raise StepFailed(
                 f"release {version} takes requests of {facts.limits.request_mib:g} MiB, the server at most "

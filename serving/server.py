@@ -209,6 +209,8 @@ class ModelServerProcess:
                 await grpc.stop(_GRACE_S)
             await serving
             await asyncio.to_thread(self.exchange.observers.close, _OBSERVERS_S)
+            if self.exchange.lookups is not None:
+                self.exchange.lookups.close()
             for log in (self.exchange.log, self.exchange.accesses):
                 if log is not None:
                     await asyncio.to_thread(log.close)

@@ -1,7 +1,7 @@
 """What a request may contain: the features of a model, as a check and an encoder in one."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,19 @@ class Signature:
             for feature in self._categorical
         }
         self._required = frozenset(feature.name for feature in facts.features if not feature.missing)
+
+    @classmethod
+    def of(cls, facts: ModelFacts, names: Collection[str]) -> "Signature":
+        """Return the signature of some of the features, which decodes them and encodes nothing."""
+        return cls(
+            facts.model_copy(
+                update={
+                    "features": tuple(feature for feature in facts.features if feature.name in names),
+                    "numeric": tuple(name for name in facts.numeric if name in names),
+                    "categorical": tuple(name for name in facts.categorical if name in names),
+                }
+            )
+        )
 
     def check_names(self, names: Sequence[str] | Mapping[str, Any], where: str) -> None:
         """Refuse absent and unknown features, naming them."""

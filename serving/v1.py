@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import orjson
@@ -10,12 +10,13 @@ import orjson
 from serving import entity, event_time, explanation, interval, json_body
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
+from serving.online import answer
 from serving.refusal import RequestRefused, short
 from serving.release import ServedRelease
 from serving.rest_content import RestContent
 from serving.signature import Column, Signature
 
-_KEYS = {"instances", "entity", "event_time", "signature_name", "interval"}
+_KEYS = {"instances", "entity", "event_time", "signature_name", "interval", answer.ASKED}
 
 
 class V1Body:
@@ -45,9 +46,21 @@ class V1Body:
         """Take the level of intervals or sets from the key next to the instances."""
         return interval.from_json(self._document.get("interval"))
 
-    def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
-        """Turn the instances into columns."""
-        document, signature = self._document, release.signature
+    def shows_features(self) -> bool:
+        """Take whether the answer must hold the features from the key next to the instances."""
+        return answer.from_json(self._document.get(answer.ASKED))
+
+    def features(self) -> Collection[str]:
+        """Name the features of the first instance."""
+        instances = self._document.get("instances")
+        first = instances[0] if type(instances) is list and instances else None
+        return first.keys() if type(first) is dict else ()
+
+    def columns(self, release: ServedRelease, sent: Signature | None = None) -> tuple[dict[str, Column], int]:
+        """Turn the instances into columns; without any feature, there need not be instances."""
+        document, signature = self._document, sent or release.signature
+        if not signature.names:
+            document = {"instances": [{}] * entity.count(self.entity()), **document}
         if "instances" not in document:
             raise RequestRefused(
                 400, "the body has no 'instances'; expected {\"instances\": [{feature: value}]}.", "json"
@@ -56,7 +69,7 @@ class V1Body:
             raise RequestRefused(
                 400,
                 f"the body has an unknown key {short(unknown[0])}; expected 'instances' and, if needed, 'entity', "
-                "'event_time' and 'interval'.",
+                f"'event_time', 'interval' and '{answer.ASKED}'.",
                 "json",
             )
         instances = document["instances"]
@@ -64,14 +77,15 @@ class V1Body:
             raise RequestRefused(400, "'instances' is not a list; expected one object of features per row.", "json")
         signature.check_rows(len(instances))
         columns = _transposed(instances, signature)
-        json_body.check_duplicates(self._body, len(document) + len(instances) * len(signature.names))
+        json_body.check_duplicates(self._body, len(self._document) + len(instances) * len(signature.names))
         return columns, len(instances)
 
     def encode(self, scored: ScoredRequest) -> RestContent:
         """Write the answer as JSON."""
         release = scored.release
         document = {"model_name": release.name, "model_version": release.version, **release.labels}
-        return RestContent(orjson.dumps(document | {"predictions": predictions(scored)}))
+        rows = predictions(scored, shows_features=self.shows_features())
+        return RestContent(orjson.dumps(document | {"predictions": rows}))
 
 
 def _transposed(instances: list[Any], signature: Signature) -> dict[str, Column]:
@@ -94,7 +108,7 @@ def _transposed(instances: list[Any], signature: Signature) -> dict[str, Column]
     raise AssertionError("rows with other features than the signature's were not refused")
 
 
-def predictions(scored: ScoredRequest) -> list[dict[str, Any]]:
+def predictions(scored: ScoredRequest, *, shows_features: bool = False) -> list[dict[str, Any]]:
     """Return one object per row: score, decision, features out of vocabulary, and what was asked for besides."""
     unseen: Iterable[list[str]] = itertools.repeat([])
     if scored.encoded.unseen:
@@ -110,4 +124,7 @@ def predictions(scored: ScoredRequest) -> list[dict[str, Any]]:
     if scored.regions is not None:
         for row, region in zip(rows, interval.objects(scored), strict=True):
             row.update(region)
+    if shows_features or scored.request.looked_up is not None:
+        for row, served in zip(rows, answer.objects(scored, shows_features=shows_features), strict=True):
+            row.update(served)
     return rows

@@ -6,7 +6,7 @@ header ``Inference-Header-Content-Length``.
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ import orjson
 from serving import entity, event_time, explanation, interval, json_body, request_id, tensors
 from serving.entity import Entity
 from serving.exchange import ScoredRequest
+from serving.online import answer
 from serving.refusal import RequestRefused, short, shown
 from serving.release import ServedRelease
 from serving.rest_content import RestContent
@@ -55,12 +56,27 @@ class V2Body:
         """Take the level of intervals or sets from the request's parameter ``interval``."""
         return interval.from_json(self._parameter("interval"))
 
-    def columns(self, release: ServedRelease) -> tuple[dict[str, Column], int]:
+    def shows_features(self) -> bool:
+        """Take whether the answer must hold the features from the request's parameter."""
+        return answer.from_json(self._parameter(answer.ASKED))
+
+    def features(self) -> Collection[str]:
+        """Name the tensors."""
+        inputs = self._document.get("inputs")
+        tensors = inputs if type(inputs) is list else ()
+        return [name for tensor in tensors if type(tensor) is dict and type(name := tensor.get("name")) is str]
+
+    def columns(self, release: ServedRelease, sent: Signature | None = None) -> tuple[dict[str, Column], int]:
         """Turn the tensors into columns, and check which outputs the answer must hold."""
-        signature = release.signature
+        signature = sent or release.signature
         plain = _plain(self._document, signature) if self._binary is None else None
+        if plain is None and not signature.names:
+            # Whatever tensor there is has no feature of the model.
+            _inputs(self._document, signature)
+            signature.check_rows(rows := entity.count(self.entity()))
+            plain = {}, rows
         columns, rows = plain or _columns(_inputs(self._document, signature), signature, self._binary)
-        self._check_outputs(release)
+        self._check_outputs(release, looks_up=sent is not None)
         json_body.check_duplicates(self._head, self._keys())
         return columns, rows
 
@@ -95,6 +111,8 @@ class V2Body:
             described |= explanation.tensors(scored)
         if scored.regions is not None:
             described |= interval.tensors(scored)
+        if scored.request.looked_up is not None or self.shows_features():
+            described |= answer.tensors(scored, shows_features=self.shows_features())
         for name, (datatype, shape, data) in described.items():
             if names is not None and name not in names:
                 continue
@@ -113,7 +131,7 @@ class V2Body:
         }
         return document, raw
 
-    def _check_outputs(self, release: ServedRelease) -> None:
+    def _check_outputs(self, release: ServedRelease, *, looks_up: bool) -> None:
         if type(self._parameter("binary_data_output")) not in (bool, type(None)):
             raise RequestRefused(400, "parameter 'binary_data_output' is neither true nor false.", "type")
         requested = self._document.get("outputs")
@@ -131,7 +149,8 @@ class V2Body:
                     400, f"output {short(output['name'])}: 'binary_data' is neither true nor false.", "type"
                 )
         regions = () if self._parameter("interval") is None else interval.outputs(release.task)
-        check_outputs([output["name"] for output in requested], (*release.outputs, *self._further, *regions))
+        served = answer.outputs(looks_up=looks_up, shows_features=self.shows_features())
+        check_outputs([output["name"] for output in requested], (*release.outputs, *self._further, *regions, *served))
 
 
 def check_outputs(names: Sequence[str], known: Sequence[str]) -> None:

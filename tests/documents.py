@@ -12,6 +12,7 @@ from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.documents.findings import ValidationFindings
 from components.shared.documents.measurements import (
     Comparison,
@@ -189,6 +190,15 @@ def model_facts(plans: Sequence[str] = PLANS, **changes: Any) -> ModelFacts:
         "rows": {"train": 700, "validation": 150}, "limits": {"request_rows": 10, "request_mib": 1}, "tolerance": 1e-5,
     }  # fmt: skip
     return ModelFacts(**(sample | changes))
+
+
+def feature_views(**changes: Any) -> FeatureViews:
+    """Return two views, one of which is valid for a week."""
+    views = (
+        {"name": "use", "features": ("usage",), "ttl_s": 7 * 86400.0},
+        {"name": "contract", "features": ("plan",), "ttl_s": 0.0},
+    )
+    return FeatureViews(**({"join_key": "customer", "entity_type": "text", "views": views} | changes))
 
 
 def package_sample(plans: Sequence[str] = PLANS, **changes: Any) -> PackageSample:
@@ -468,7 +478,7 @@ def every() -> list[Document]:
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
         registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
         traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(), skew_report(), package_preprocessing(),
-        StartRecord(version="3"),
+        StartRecord(version="3"), feature_views(),
     ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "label
     Args:
         bundle_path: The project bundle.
         snapshot: Folder with ``<source>.parquet`` and ``snapshot.json``.
-        target: Folder for ``rows.parquet`` and ``summary.json``.
+        target: Folder for ``rows.parquet``, ``summary.json`` and ``feature_views.json``.
         which: "labelled" rows, or "newest": each entity at the run's clock, without a label.
 
     Returns:
@@ -43,7 +43,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "label
         select = examples.select_newest if which == "newest" else examples.select
         counts = select(connection, project, as_of)
         objects = repository.load(repo)
-        views = repository.views(objects, project)
+        views, facts = repository.views(objects, project), repository.facts(objects, project)
         ties = {view.name: view_files.write_view(connection, repo, view) for view in views}
         # Feast resolves the paths of file sources against the working directory.
         with contextlib.chdir(repo):
@@ -65,6 +65,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "label
         features={name: rows[name].null_count / len(rows) for name in rows.column_names[3:]},
     )
     summary.write(target)
+    facts.write(target)
     logger.info("%d examples, %d left out because their label is not yet due", len(rows), counts.left_out_young)
     return summary
 

@@ -22,7 +22,7 @@ from components.shared.documents.materialization import MaterializationSummary, 
 from components.shared.errors import StepFailed
 from components.shared.features import repository
 from components.shared.features.repository import ViewSpec
-from components.shared.features.snapshot import connect
+from components.shared.features.snapshot import clock, connect
 
 __all__ = ["Window", "materialize"]
 
@@ -39,11 +39,12 @@ def materialize(bundle_path: str, snapshot: Path, online_store: str, window: Win
 
     Feast's SQLite store replaces whatever it holds, so what the store holds is read first, and only rows with a newer
     event time are written. Running a window again, or an older one, therefore changes nothing. SQLite keeps whole
-    seconds, so there a row counts as newer from the next second on.
+    seconds, so there a row counts as newer from the next second on. A row that becomes true after the newest time of
+    the tables, such as the end of a period, is left to a later run: online, it would count at once.
 
     Args:
         bundle_path: The project bundle.
-        snapshot: Folder with ``<source>.parquet``.
+        snapshot: Folder with ``<source>.parquet`` and ``snapshot.json``.
         online_store: A folder (SQLite), or ``redis://host:port?project=name``.
         window: Of event times.
 
@@ -51,7 +52,7 @@ def materialize(bundle_path: str, snapshot: Path, online_store: str, window: Win
         InputError: If the feature repository, the snapshot and the address are not consistent.
         StepFailed: If the online store cannot be reached.
     """
-    project = bundle.project(bundle_path)
+    project, window = bundle.project(bundle_path), window.until(clock(snapshot))
     with tempfile.TemporaryDirectory() as folder, connect(snapshot, Path(folder) / "spill") as connection:
         repo = bundle.extract(bundle_path, Path(folder))
         objects = repository.load(repo)

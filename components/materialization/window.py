@@ -31,6 +31,15 @@ class Window:
             )
         return window
 
+    def until(self, moment: datetime | None) -> "Window":
+        """Return the window cut at a moment, if there is one.
+
+        >>> Window(end=datetime(2024, 1, 1)).until(datetime(2023, 1, 1)).end
+        datetime.datetime(2023, 1, 1, 0, 0)
+        """
+        ends = [end for end in (self.end, moment) if end is not None]
+        return Window(self.start, min(ends, default=None))
+
 
 def _moment(name: str, text: str) -> datetime | None:
     if not text:

@@ -3,10 +3,23 @@
 import http.client
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from components.shared.errors import InputError, StepFailed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom rows are about, so that the server looks up what they leave out.
+
+    ``event_time`` is the moment that the features describe, ISO 8601 with a time zone; None is the time of the request.
+    """
+
+    entity: tuple[str, ...]
+    event_time: str | None = None
+
 
 PROBE = "perennial-probe-"
 """How the id of a request begins that tests a release; monitoring leaves it out."""
@@ -24,6 +37,7 @@ def predict(
     event_time: str | None = None,
     explains: bool = False,
     interval: float | None = None,
+    subject: Subject | None = None,
     timeout_s: float = 30.0,
 ) -> dict[str, Any]:
     """Request the predictions of rows.
@@ -31,7 +45,7 @@ def predict(
     Args:
         rest_url: Address of the server, as http://host:port.
         name: The model.
-        rows: One object of features per row.
+        rows: One object of features per row; a server with online features looks up what is left out.
         version: Request this release; None lets the server choose.
         host: Host header for a gateway at ``rest_url``; None is the address itself.
         request_id: Id of the request; None lets the server choose.
@@ -39,13 +53,15 @@ def predict(
         event_time: The time that the rows describe, ISO 8601 with a time zone; None is the time of the request.
         explains: Ask what each feature contributed, too.
         interval: Ask for the interval or set that holds this share of labels, too; above 0 and below 1.
+        subject: The same as ``entity`` and ``event_time``, for a lookup: ask for the features that were scored, too.
         timeout_s: Longest wait for the answer.
 
     Returns:
         ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
         "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
         A prediction that is explained also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``;
-        one with an interval ``lower`` and ``upper``, or ``set``.
+        one with an interval ``lower`` and ``upper``, or ``set``; one with a subject ``features``, and ``feature_ages``
+        where they were looked up.
 
     Raises:
         InputError: If the server refuses the rows; the message is the server's.
@@ -53,8 +69,11 @@ def predict(
     """
     path = f"/v1/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     try:
+        if subject is not None:
+            entity, event_time = subject.entity, subject.event_time
         entities = None if entity is None else list(entity)
         optional = {"entity": entities, "event_time": event_time, "interval": interval}
+        optional["return_features"] = True if subject is not None else None
         document = {"instances": list(rows)} | {name: value for name, value in optional.items() if value is not None}
         body = json.dumps(document, allow_nan=False).encode()
     except ValueError as error:

@@ -681,8 +681,22 @@ class Retraining(Section):
 
 
 class ServingSettings(Section):
-    """How the model server runs on a cluster; a local endpoint ignores this section."""
+    """How the model server runs: the first three keys everywhere, the others on a cluster only."""
 
+    online_features: bool = Field(
+        False, description="Look up the features that a request leaves out, by its entity, in Feast's online store."
+    )
+    request_features: tuple[ColumnName, ...] = Field(
+        (), description="Features that only clients know: every request has them, and they are never looked up."
+    )
+    lookup_timeout_s: float = Field(
+        1.0, gt=0, le=60, description="Seconds to wait for the feature server before a request is refused."
+    )
+    feature_server: str = Field(
+        "http://feature-server.perennial.svc.cluster.local:6566",
+        pattern=r"^https?://.+",
+        description="Address of Feast's feature server on a cluster; 'perennial serve' starts one of its own.",
+    )
     cpu: str = Field("100m", pattern=_QUANTITY, description="CPU request of a pod.")
     memory: str = Field("256Mi", pattern=_QUANTITY, description="Memory request of a pod.")
     memory_limit: str = Field("1Gi", pattern=_QUANTITY, description="Memory limit of a pod.")
@@ -819,7 +833,7 @@ class Project(Section):
     release: ReleaseSettings = Field(ReleaseSettings(), description="How a promoted model is released.")
     monitoring: Monitoring = Field(Monitoring(), description="What is logged, and when an alarm is raised.")
     retraining: Retraining = Field(Retraining(), description="How a model is trained, and when without an alarm.")
-    serving: ServingSettings = Field(ServingSettings(), description="How the model server runs on a cluster.")
+    serving: ServingSettings = Field(ServingSettings(), description="How the model server runs.")
     resources: Resources = Field(Resources(), description="Resources of the pipeline's steps.")
     limits: SizeLimits = Field(SizeLimits(), description="Sizes above which a table or a request is rejected.")
 
@@ -875,6 +889,14 @@ class Project(Section):
                 f"{list(self.training.families)}; add trees"
             )
         return self
+
+    def lookups(self, feature_server: str) -> list[str]:
+        """Return the arguments with which a model server looks features up at an address; none where that is off."""
+        serving = self.serving
+        if not serving.online_features:
+            return []
+        sent = [f"--request-feature={name}" for name in serving.request_features]
+        return [f"--feature-server={feature_server}", f"--lookup-timeout-s={serving.lookup_timeout_s:g}", *sent]
 
     @property
     def of_the_model(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import files
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.documents.split import SplitRows, SplitSpans, SplitSummary, TimeSpan
 from components.shared.errors import InputError
 from components.shared.project import Project
@@ -35,7 +36,7 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
 
     Args:
         project: Defines the method, the shares and the gap.
-        training_set: Folder with ``rows.parquet``.
+        training_set: Folder with ``rows.parquet``, and ``feature_views.json`` where features came from Feast.
         target: Folder for the parts; created if absent.
         seed: Seed of the method 'random'; the other methods ignore it.
 
@@ -80,6 +81,8 @@ def divide(project: Project, training_set: Path, target: Path, seed: int = 7) ->
         repeated_test_rows=_repeated_test_rows(project, target),
     )
     summary.write(target)
+    # The model's package names where its features come from.
+    FeatureViews.hand_on(training_set, target)
     return summary
 
 

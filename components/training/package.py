@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared import files
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.documents.model_facts import (
     ConformalScores,
     FeatureFacts,
@@ -96,6 +97,7 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
         parity=same,
         families=dict(trained.losses),
     ).write(out)
+    FeatureViews.hand_on(splits, out)
     names = sorted(path.name for path in out.iterdir() if path.name != PackageManifest.FILE)
     PackageManifest(files={name: files.sha256(out / name) for name in names}).write(out)
     return facts

@@ -5,7 +5,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +330,18 @@ def _checked_level(_: click.Context, __: click.Parameter, text: str | None) -> f
 @shared.target("laptop", "Target: laptop, docker, kfp, or the path of a target file.")
 @click.argument("row", required=False)
 @click.option("--sample", is_flag=True, help="Send a row that training kept as a sample.")
+@click.option(
+    "--entity",
+    "entities",
+    multiple=True,
+    metavar="ID",
+    help="Let the server look up the features that a row leaves out; repeat it for several rows.",
+)
+@click.option(
+    "--at",
+    type=shared.MOMENT,
+    help="With --entity: the moment that the features describe (UTC; default: now).",
+)
 @click.option("--explain", "explains", is_flag=True, help="Show what each feature contributed to the score.")
 @click.option(
     "--interval",
@@ -350,6 +362,8 @@ def predict(
     options: TargetOptions,
     row: str | None,
     sample: bool,
+    entities: tuple[str, ...],
+    at: datetime | None,
     explains: bool,
     interval: float | None,
     table: Path | None,
@@ -357,16 +371,22 @@ def predict(
     version: str | None,
 ) -> int:
     """Send a row (JSON object, list of them, or - for standard input) to the endpoint, or score a table."""
+    from components.shared.inference import Subject
     from pipelines.command.verbs import predict as verb
 
     if table is not None:
-        if row is not None or sample or explains:
-            raise click.UsageError("--table excludes a row, --sample and --explain.")
+        if row is not None or sample or entities or explains:
+            raise click.UsageError("--table excludes a row, --sample, --entity and --explain.")
         return verb.predict_table(options, table, out, version, interval=interval)
     if out is not None or version is not None:
         raise click.UsageError("--out and --version need --table.")
+    if sample and entities:
+        raise click.UsageError("--sample excludes --entity.")
+    if at is not None and not entities:
+        raise click.UsageError("--at needs --entity.")
     text = sys.stdin.read() if row == "-" else row
-    return verb.predict(options, text, sample=sample, explains=explains, interval=interval)
+    subject = Subject(entities, None if at is None else at.replace(tzinfo=UTC).isoformat()) if entities else None
+    return verb.predict(options, text, sample=sample, explains=explains, interval=interval, subject=subject)
 
 
 @main.command()

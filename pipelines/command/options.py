@@ -138,11 +138,14 @@ def request(command: Command) -> Command:
     return result
 
 
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+"""A moment in UTC."""
+
+
 def window(command: Command) -> Command:
     """Add ``--start`` and ``--end``."""
-    moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
-    until = click.option("--end", type=moment, help="Last moment of the window (UTC), for a pipeline that has one.")
-    return click.option("--start", type=moment, help="The window begins after this moment (UTC).")(until(command))
+    until = click.option("--end", type=MOMENT, help="Last moment of the window (UTC), for a pipeline that has one.")
+    return click.option("--start", type=MOMENT, help="The window begins after this moment (UTC).")(until(command))
 
 
 no_cache = click.option("--no-cache", is_flag=True, help="Run every step, even where nothing changed.")

@@ -53,6 +53,9 @@ def _contradictions(project: Project) -> Iterator[str]:
         if source not in project.sources:
             yield f"validation.segment_columns names {source!r}, expected one of the sources {sources}."
     columns = sorted(project.features.columns)
+    for name in project.serving.request_features:
+        if name not in project.features.columns:
+            yield f"serving.request_features names {name!r}, which is not a feature; {hint(name, columns)}"
     for entry in project.evaluation.slices:
         for column in (entry,) if isinstance(entry, str) else entry:
             if column not in project.features.columns:

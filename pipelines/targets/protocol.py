@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Protocol
 from components.shared import registry
 from components.shared.errors import InputError
 from components.shared.incidents.folders import IncidentFolders
+from components.shared.inference import Subject
 from components.shared.project import Project
 from pipelines.definitions.catalog import DEFAULT, PipelineEntry, entry
 from pipelines.project import project_file
@@ -254,7 +255,12 @@ class Backend(ABC):
 
     @abstractmethod
     def ask(
-        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+        self,
+        rows: Sequence[Mapping[str, Any]] | None,
+        *,
+        explains: bool = False,
+        interval: float | None = None,
+        subject: Subject | None = None,
     ) -> dict[str, Any]:
         """Ask the target's endpoint for the predictions of rows; None sends a row that training kept.
 
@@ -262,7 +268,8 @@ class Backend(ABC):
             ``{"model_name", "model_version", "classes", "positive", "predictions": [{"score", "decision",
             "out_of_vocabulary"}]}``; ``classes`` is absent for a regression, ``positive`` unless the task is binary.
             If ``explains``, a prediction also has ``margin``, ``base``, ``contributions`` and ``contribution_errors``;
-            with ``interval``, a share of labels to hold, ``lower`` and ``upper`` of a regression, otherwise ``set``.
+            with ``interval``, a share of labels to hold, ``lower`` and ``upper`` of a regression, otherwise ``set``;
+            with ``subject``, whose features the server looks up, ``features`` and ``feature_ages``.
 
         Raises:
             InputError: If nothing was released or a row is refused; the sentence names the field.

@@ -275,6 +275,7 @@ INGRESS = {
     ("gateway", "model", 8081),
     ("application", "feature-server", 6566),
     ("model", "collector", 8090),
+    ("model", "feature-server", 6566),
     ("their-model", "collector", 8090),
 }
 FLOWS = {

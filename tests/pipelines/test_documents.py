@@ -11,6 +11,7 @@ from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.champion import ChampionRecord
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.documents.findings import ValidationFindings
 from components.shared.documents.measurements import Metric
 from components.shared.documents.model_facts import ModelFacts
@@ -60,6 +61,7 @@ NEWER = {
     SkewReport,
     PackagePreprocessing,
     StartRecord,
+    FeatureViews,
 }
 """Documents that have had a version from the first."""
 

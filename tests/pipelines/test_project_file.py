@@ -61,6 +61,10 @@ def test_a_small_file_is_enough_and_the_types_hold_the_defaults(tmp_path):
             changed(evaluation={"slices": ["plann"]}),
             r"slices names 'plann', which is not a feature; did you mean 'plan'",
         ),
+        (
+            changed(serving={"request_features": ["plann"]}),
+            r"names 'plann', which is not a feature; did you mean 'plan'",
+        ),
         (changed(split={"validation": 0.5, "test": 0.5}), r"leave no rows for training"),
         (changed(limits={"columns": 1}), r"lists 2 features, but limits.columns is 1"),
         (changed(label={"source": "rows", "column": "x"}), r"the label 'x' is listed as a feature"),

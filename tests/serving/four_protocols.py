@@ -23,6 +23,7 @@ from tests.serving import tiny
 PROTOCOLS = {"v1": "v1", "v2_json": "v2", "v2_binary": "v2", "grpc": "grpc"}
 """The methods of ``ServerInProcess`` and the labels of their protocols in the metrics."""
 REGIONS = ("lower", "upper", "set")
+SERVED = ("feature_ages", "features")
 WITH_ID_FIELD = ("v2_json", "v2_binary", "grpc")
 
 
@@ -40,11 +41,13 @@ class Answer:
     body_id: str | None = None
     regions: Any = None
     """Bounds or set of each row, by the name of the field or tensor; None if the answer has none."""
+    served: Any = None
+    """Ages and features of each row, by the name of the field or tensor; None if the answer has none."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One request, independent of any protocol."""
+    """One request, independent of any protocol; what its rows lack, it leaves out."""
 
     rows: list[dict[str, Any]]
     field_id: str | None = None
@@ -52,11 +55,13 @@ class Question:
     entity: Any = None
     event_time: Any = None
     interval: Any = None
+    return_features: Any = None
 
     @property
     def beside_features(self) -> dict[str, Any]:
         """What a request may say of its rows."""
         said = {"entity": self.entity, "event_time": self.event_time, "interval": self.interval}
+        said["return_features"] = self.return_features
         return {name: value for name, value in said.items() if value is not None}
 
 
@@ -84,7 +89,7 @@ class ServerInProcess:
                 "shape": [len(question.rows)],
                 "data": [row[name] for row in question.rows],
             }
-            for name, kind in (("usage", "FP64"), ("active", "BOOL"), ("plan", "BYTES"))
+            for name, kind in _present(question.rows)
         ]
         body = json.dumps(_v2_head(question) | {"inputs": inputs}).encode()
         return _v2_answer(*self._post(f"/v2/models/{tiny.NAME}/infer", body, question))
@@ -144,10 +149,24 @@ class ServerInProcess:
         rows = content["predictions"]
         scores, decisions, unseen = ([row[name] for row in rows] for name in ("score", "decision", "out_of_vocabulary"))
         regions = [{name: row[name] for name in REGIONS if name in row} for row in rows]
+        served = [{name: row[name] for name in SERVED if name in row} for row in rows]
         version = content["model_version"]
         return Answer(
-            status, answered_id, version, scores, decisions, unseen, regions=regions if any(regions) else None
+            status,
+            answered_id,
+            version,
+            scores,
+            decisions,
+            unseen,
+            regions=regions if any(regions) else None,
+            served=served if any(served) else None,
         )
+
+
+def _present(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the features that the rows have, with their datatypes."""
+    kinds = (("usage", "FP64"), ("active", "BOOL"), ("plan", "BYTES"))
+    return [(name, kind) for name, kind in kinds if name in rows[0]]
 
 
 def _v2_head(question: Question) -> dict[str, Any]:
@@ -169,8 +188,18 @@ def _of_tensors(status: Any, answered_id: str | None, version: str, data: dict[s
         columns["set"] = [json.loads(text) for text in data["set"]]
     regions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or None
     unseen = [json.loads(text) for text in data["out_of_vocabulary"]]
+    objects = {name: map(json.loads, data[name]) for name in SERVED if name in data}
+    served = [dict(zip(objects, row, strict=True)) for row in zip(*objects.values(), strict=True)] or None
     return Answer(
-        status, answered_id, version, data["score"], data.get("decision"), unseen, body_id=body_id, regions=regions
+        status,
+        answered_id,
+        version,
+        data["score"],
+        data.get("decision"),
+        unseen,
+        body_id=body_id,
+        regions=regions,
+        served=served,
     )
 
 
@@ -185,18 +214,22 @@ def _contents(output: pb.ModelInferResponse.InferOutputTensor) -> list[Any]:
 
 
 def _binary(rows: list[dict[str, Any]]) -> tuple[bytes, list[dict[str, Any]]]:
-    texts = [(row["plan"] or "").encode() for row in rows]
-    raw = {
-        "usage": np.array([row["usage"] or 0 for row in rows], "<f8").tobytes(),
-        "active": bytes(row["active"] for row in rows),
+    texts = [(row.get("plan") or "").encode() for row in rows]
+    present = _present(rows)
+    every = {
+        "usage": np.array([row.get("usage") or 0 for row in rows], "<f8").tobytes(),
+        "active": bytes(row.get("active", False) for row in rows),
         "plan": b"".join(struct.pack("<I", len(text)) + text for text in texts),
     }
-    missing = ",".join(str(index) for index, row in enumerate(rows) if row["usage"] is None)
+    raw = {name: every[name] for name, _ in present}
+    missing = ",".join(str(index) for index, row in enumerate(rows) if row.get("usage") is None)
     inputs: list[dict[str, Any]] = [
         {"name": name, "datatype": kind, "shape": [len(rows)], "parameters": {"binary_data_size": len(raw[name])}}
-        for name, kind in (("usage", "FP64"), ("active", "BOOL"), ("plan", "BYTES"))
+        for name, kind in present
     ]
-    inputs[0]["parameters"]["missing"] = missing
+    for tensor in inputs:
+        if tensor["name"] == "usage":
+            tensor["parameters"]["missing"] = missing
     return b"".join(raw.values()), inputs
 
 
@@ -217,11 +250,15 @@ def _message(question: Question) -> pb.ModelInferRequest:
     if question.interval is not None:
         # The protocol has no parameter for a number with decimals.
         request.parameters["interval"].string_param = str(question.interval)
-    usage = request.inputs.add(name="usage", datatype="FP64", shape=[len(rows)])
-    usage.contents.fp64_contents.extend(row["usage"] or 0 for row in rows)
-    usage.parameters["missing"].string_param = ",".join(str(i) for i, row in enumerate(rows) if row["usage"] is None)
-    active = request.inputs.add(name="active", datatype="BOOL", shape=[len(rows)])
-    active.contents.bool_contents.extend(row["active"] for row in rows)
-    plan = request.inputs.add(name="plan", datatype="BYTES", shape=[len(rows)])
-    plan.contents.bytes_contents.extend((row["plan"] or "").encode() for row in rows)
+    if question.return_features is not None:
+        request.parameters["return_features"].bool_param = question.return_features
+    for name, kind in _present(rows):
+        tensor, values = request.inputs.add(name=name, datatype=kind, shape=[len(rows)]), [row[name] for row in rows]
+        if name == "usage":
+            tensor.contents.fp64_contents.extend(value or 0 for value in values)
+            tensor.parameters["missing"].string_param = ",".join(str(i) for i, v in enumerate(values) if v is None)
+        elif name == "active":
+            tensor.contents.bool_contents.extend(values)
+        else:
+            tensor.contents.bytes_contents.extend((value or "").encode() for value in values)
     return request

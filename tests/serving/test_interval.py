@@ -15,7 +15,7 @@ from serving import openapi
 from serving.release import ServedRelease
 from tests import documents
 from tests.serving import tiny
-from tests.serving.four_protocols import PROTOCOLS, Question, ServerInProcess
+from tests.serving.four_protocols import PROTOCOLS, SERVED, Question, ServerInProcess
 from tests.serving.test_exchange import BAD, OK
 from tests.serving.test_open_inference import ask
 from tests.serving.test_protocols import grpc_request, post, v2_inputs
@@ -173,7 +173,7 @@ def test_the_description_has_the_levels_that_the_release_can_answer(tmp_path: Pa
         assert "interval" not in schemas["v1_request"]["required"]
         assert schemas["v2_request"]["properties"]["parameters"]["properties"]["interval"] == level
     predictions = [described[key]["v1_response"]["properties"]["predictions"]["items"] for key in described]
-    assert [sorted(set(each["properties"]) - set(each["required"])) for each in predictions] == [
+    assert [sorted(set(each["properties"]) - {*each["required"], *SERVED}) for each in predictions] == [
         ["set"], [], ["lower", "upper"], []
     ]  # fmt: skip
     assert "interval" not in described["binary", False]["v1_request"]["properties"]

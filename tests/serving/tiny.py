@@ -6,6 +6,7 @@
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,13 +56,14 @@ def package(
     fault: Fault | None = None,
     *,
     has_regions: bool = True,
+    views: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Write the package: 'usage' and 'plan' may be missing, 'active' may not.
 
     A fault does not show on the package's sample: usage above 50 scores NaN ("nan"), everything scores almost the same
     ("constant"), each request takes many milliseconds ("slow"), or usage is taken for a hundredth of it ("units").
     The three classes of a multiclass model have the logits z, 0 and -z; a regression answers z. Its nonconformities are
-    0.01, 0.02 and so on to 0.99, if it ``has_regions``.
+    0.01, 0.02 and so on to 0.99, if it ``has_regions``. Its features can be looked up in ``views``.
     """
     folder.mkdir(parents=True)
     onnx.save(_graph(bias, task, fault), folder / "model.onnx")
@@ -92,6 +94,8 @@ def package(
         expected = [1 / (1 + math.exp(-z)) for z in ([0.0] * 3 if fault == "constant" else logits)]
     documents.package_sample(rows=SAMPLE, scores=expected).write(folder)
     documents.package_reference(numeric=REFERENCE[0], categorical=REFERENCE[1]).write(folder)
+    if views:
+        documents.feature_views(views=views).write(folder)
     documents.seal(folder)
     return folder
 

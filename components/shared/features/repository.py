@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
+from feast.value_type import ValueType
 
+from components.shared.documents.feature_views import FeatureViewFacts, FeatureViews
 from components.shared.errors import InputError
 from components.shared.features.asof_store import AsofOfflineStoreConfig
 from components.shared.features.snapshot import require
 from components.shared.project import Project
+
+_INTEGERS = (ValueType.INT32, ValueType.INT64)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class ViewSpec:
     time: str
     created: str | None
     features: tuple[str, ...]
+    ttl: timedelta
+    """How long a row is valid; 0 is no limit."""
 
 
 def open_store(repo: Path) -> FeatureStore:
@@ -119,6 +126,20 @@ def _view(view: FeatureView, keys: list[str], projection: Any, project: Project)
         time=source.timestamp_field,
         created=source.created_timestamp_column or None,
         features=tuple(field.name for field in projection.features if field.name != project.entity),
+        ttl=view.ttl or timedelta(0),
+    )
+
+
+def facts(objects: list[Any], project: Project) -> FeatureViews:
+    """Return what a model server must know of the views to look features up; raises as ``views`` does."""
+    whole = {item.join_key: item.value_type in _INTEGERS for item in objects if isinstance(item, Entity)}
+    return FeatureViews(
+        join_key=project.entity,
+        entity_type="integer" if whole.get(project.entity) else "text",
+        views=tuple(
+            FeatureViewFacts(name=view.name, features=view.features, ttl_s=view.ttl.total_seconds())
+            for view in views(objects, project)
+        ),
     )
 
 

@@ -31,6 +31,9 @@ class LoggedRequest(TypedDict, total=False):
     event_time_us: int
     """Microseconds since 1970 in UTC of what the features describe; absent if that is the time of the request."""
     entity: Sequence[str]
+    feature_times_us: Sequence[str]
+    """Per row, a JSON object: feature view to the event time of the row that was looked up, in microseconds since 1970
+    in UTC, null where the online store has none; absent where the request had all features."""
     unseen: list[list[str]]
     shadow: bool
     """Whether another release answered the client; absent if this one did."""

@@ -62,8 +62,8 @@ def schema(header: SegmentHeader) -> pa.Schema:
 
     ``event_time`` is what the features describe: ``at`` where the request did not say. ``action`` and ``propensity``
     say what was answered and with what probability, where decisions are explored. ``shadow`` rows were answered to
-    nobody; the row with the same ``request_id`` that is no shadow was. ``id_hash`` finds a request without
-    reading its text.
+    nobody; the row with the same ``request_id`` that is no shadow was. ``feature_times_us`` is a JSON object of the
+    event times of features that were looked up, by view. ``id_hash`` finds a request without reading its text.
     """
     return pa.schema(
         [
@@ -84,6 +84,7 @@ def schema(header: SegmentHeader) -> pa.Schema:
             ("action", pa.string()),
             ("propensity", pa.float64()),
             ("shadow", pa.bool_()),
+            ("feature_times_us", pa.string()),
         ]
         + [(RECEIVED + feature.name, RECEIVED_TYPES[feature.type]) for feature in header.features]
         + [(ENCODED + name, pa.float32()) for name in header.encoded]
@@ -119,6 +120,7 @@ def _line_schema(header: SegmentHeader) -> pa.Schema:
             ("action", pa.list_(pa.string())),
             ("propensity", pa.list_(pa.float64())),
             ("shadow", pa.bool_()),
+            ("feature_times_us", pa.list_(pa.string())),
         ]
     )
 
@@ -159,6 +161,7 @@ def _exploded(requests: pa.Table, header: SegmentHeader) -> pa.Table:
         "decision": _optional(requests["decision"], counts, total),
         "unseen": _unseen(requests, counts, total),
         "action": _optional(requests["action"], counts, total),
+        "feature_times_us": _optional(requests["feature_times_us"], counts, total),
         "propensity": _optional(requests["propensity"], counts, total),
         "scores" if header.classes else "score": _flat(requests["score"], total),
     }

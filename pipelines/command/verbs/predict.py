@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from components.shared import inference, sources
 from components.shared.errors import InputError
+from components.shared.inference import Subject
 from components.shared.wording import quoted
 from pipelines import api, runs
 from pipelines.command import terminal
@@ -19,12 +20,29 @@ if TYPE_CHECKING:
     from pipelines.scoring.scored_table import ScoredTable
 
 
-def predict(options: TargetOptions, text: str | None, *, sample: bool, explains: bool, interval: float | None) -> int:
+def predict(
+    options: TargetOptions,
+    text: str | None,
+    *,
+    sample: bool,
+    explains: bool,
+    interval: float | None,
+    subject: Subject | None = None,
+) -> int:
     """Ask the endpoint for the predictions of rows; start it for the question where none runs."""
     if sample and text is not None:
         raise InputError("a row and --sample were both given; give one of them.")
     backend = options.open()
-    answer = backend.ask(None if sample else _rows(text), explains=explains, interval=interval)
+    if subject is None:
+        rows = None if sample else _rows(text)
+    else:
+        rows = _rows(text) if text else [{} for _ in subject.entity]
+        if not backend.project.serving.online_features:
+            raise InputError(
+                "--entity looks features up, and 'serving: online_features' of the project file is false; set it to "
+                "true, and start the server again."
+            )
+    answer = backend.ask(rows, explains=explains, interval=interval, subject=subject)
     for prediction in answer["predictions"]:
         if "contributions" in prediction:
             prediction["contributions"] = inference.largest_first(prediction["contributions"])

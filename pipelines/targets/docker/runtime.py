@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines.images import builder as images
 from pipelines.images import engine, environments
 from pipelines.targets.docker import server, settings, tasks
 from pipelines.targets.local import endpoint, limits
+from pipelines.targets.local.feature_server import RunningFeatureServer
 from pipelines.targets.local.limits import Limits
 from pipelines.targets.model import Docker
 from pipelines.targets.state import State
@@ -55,6 +57,13 @@ class DockerRuntime:
         cpus = int(self.client.info()["NCPU"])
         with tasks.watched(self.client, f"{settings.RUN}={run}"):
             yield tasks.Containers(options, self.limits, cpus)
+
+    def feature_server(self, store: str, log: Path) -> AbstractContextManager[RunningFeatureServer]:
+        """Refuse: the image of ``materialization`` has no entry point for it."""
+        raise InputError(
+            "the target 'docker' has no feature server for 'serving: online_features'; serve with the target 'laptop', "
+            "or set it to false."
+        )
 
     def serve(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared import inference
 from components.shared.errors import InputError, StepFailed
+from components.shared.inference import Subject
 from components.shared.release.driver import ReleaseDriver
 from components.shared.release.journal import ReleaseJournal
 from pipelines.audit.recording import AuditLog
@@ -172,13 +173,26 @@ class KfpBackend(RemoteBackend, ReleasingBackend):
         return AuditLog(self.state.audit, self.state.folder / "endpoint", self.project.name)
 
     def ask(
-        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+        self,
+        rows: Sequence[Mapping[str, Any]] | None,
+        *,
+        explains: bool = False,
+        interval: float | None = None,
+        subject: Subject | None = None,
     ) -> dict[str, Any]:
         """Ask KServe's gateway for the project's model, as anybody outside of the cluster does."""
         url, host = self._gateway()
         rows = samples.last(self.state)[:1] if rows is None else rows
         try:
-            return inference.predict(url, self.project.name, rows, host=host, explains=explains, interval=interval)
+            return inference.predict(
+                url,
+                self.project.name,
+                rows,
+                host=host,
+                explains=explains,
+                interval=interval,
+                subject=subject,
+            )
         except StepFailed as failed:
             raise StepFailed(
                 f"the models' gateway {url} does not answer for {host} ({str(failed).rstrip('.')}); "

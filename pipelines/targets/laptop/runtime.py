@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -10,8 +10,10 @@ from typing import IO
 from components.shared.project import Project
 from pipelines.images import environments
 from pipelines.images.environments import Environment
+from pipelines.targets.laptop import feature_server
 from pipelines.targets.laptop.processes import ProcessGroups, task_environment
 from pipelines.targets.local import endpoint, limits, step_secrets
+from pipelines.targets.local.feature_server import RunningFeatureServer
 from pipelines.targets.local.limits import Limits
 from pipelines.targets.local.seam import Perform, Seam
 
@@ -87,6 +89,10 @@ class VirtualenvRuntime:
         """Take the tasks of a run as processes that end with the command."""
         with ProcessGroups() as groups:
             yield Processes(self.environments, groups, self.limits)
+
+    def feature_server(self, store: str, log: Path) -> AbstractContextManager[RunningFeatureServer]:
+        """Start Feast's feature server in the virtualenv of ``materialization``."""
+        return feature_server.started(self.environments["materialization"], store, log)
 
     def serve(
         self,

@@ -1,6 +1,7 @@
 """Run pipelines on this machine: what the laptop and the Docker target have in common."""
 
 import dataclasses
+import functools
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from components.shared import registry
 from components.shared.errors import InputError
 from components.shared.incidents.folders import IncidentFolders
+from components.shared.inference import Subject
 from components.shared.release import endpoint_folder, rollback, routing
 from components.shared.release import local as local_release
 from components.shared.release.driver import ReleaseDriver
@@ -23,7 +25,8 @@ from pipelines.audit import recording
 from pipelines.audit.recording import AuditLog
 from pipelines.runs import Run, report
 from pipelines.targets import history, samples, state
-from pipelines.targets.local import endpoint, preparing, unchanged
+from pipelines.targets.local import endpoint, feature_server, preparing, unchanged
+from pipelines.targets.local.feature_server import RunningFeatureServer
 from pipelines.targets.local.late_outcomes import LateOutcomesReader
 from pipelines.targets.local.preparing import PreparedRun, RunPlan
 from pipelines.targets.local.runtime import Runtime
@@ -98,6 +101,7 @@ class LocalServer:
     """A model server in the foreground of this command."""
 
     running: endpoint.Running
+    features: RunningFeatureServer | None = None
 
     @property
     def addresses(self) -> str:
@@ -111,8 +115,11 @@ class LocalServer:
         return int(rest), int(grpc)
 
     def poll(self) -> int | None:
-        """Return its exit code; None while it runs."""
-        return self.running.process.poll()
+        """Return its exit code; None while it, and the feature server that it asks, run."""
+        if (code := self.running.process.poll()) is not None or self.features is None:
+            return code
+        # Whatever ended the feature server, nobody told this one to end.
+        return None if (code := self.features.poll()) is None else code or 1
 
     @property
     def _grpc_address(self) -> str:
@@ -230,7 +237,12 @@ class LocalBackend(ReleasingBackend):
         return self.logs(run)
 
     def ask(
-        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+        self,
+        rows: Sequence[Mapping[str, Any]] | None,
+        *,
+        explains: bool = False,
+        interval: float | None = None,
+        subject: Subject | None = None,
     ) -> dict[str, Any]:
         """Ask the local endpoint; start it for the question where none runs."""
         folder = self.state.endpoint
@@ -239,11 +251,17 @@ class LocalBackend(ReleasingBackend):
             raise InputError(samples.why_nothing_answers(self.state))
         is_probe = rows is None
         rows = samples.last(self.state)[:1] if rows is None else rows
+        ask = functools.partial(
+            endpoint.ask, folder, rows, explains=explains, interval=interval, subject=subject, is_probe=is_probe
+        )
         if endpoint.find(folder):
-            return endpoint.ask(folder, rows, explains=explains, interval=interval, is_probe=is_probe)
-        runtime = self.runtime(["serving"], lambda sentence: None)
-        with runtime.serve(folder, grpc_port=None, options=self._server_options()):
-            return endpoint.ask(folder, rows, explains=explains, interval=interval, is_probe=is_probe)
+            return ask()
+        runtime = self._serving_runtime(lambda sentence: None, looks_up=subject is not None)
+        with (
+            self._feature_server(runtime, looks_up=subject is not None) as features,
+            runtime.serve(folder, grpc_port=None, options=[*self._server_options(), *self._lookups(features)]),
+        ):
+            return ask()
 
     @contextmanager
     def serve(
@@ -252,10 +270,29 @@ class LocalBackend(ReleasingBackend):
         """Start the endpoint of the project in the foreground."""
         self.state.create()
         local_release.recover(self.state.endpoint, self.state.registry_uri)
-        runtime = self.runtime(["serving"], observer.announced)
-        options = [*self._server_options(), *access]
-        with runtime.serve(self.state.endpoint, host=host, port=port, grpc_port=grpc_port, options=options) as running:
-            yield LocalServer(running)
+        runtime = self._serving_runtime(observer.announced)
+        with self._feature_server(runtime) as features:
+            options = [*self._server_options(), *self._lookups(features), *access]
+            folder = self.state.endpoint
+            with runtime.serve(folder, host=host, port=port, grpc_port=grpc_port, options=options) as running:
+                yield LocalServer(running, features)
+
+    def _serving_runtime(self, announce: Callable[[str], None], *, looks_up: bool = True) -> Runtime:
+        """Build what serves models, and Feast's server beside it where features are to be looked up."""
+        with_features = looks_up and self.project.serving.online_features
+        return self.runtime(["serving", "materialization"] if with_features else ["serving"], announce)
+
+    @contextmanager
+    def _feature_server(self, runtime: Runtime, *, looks_up: bool = True) -> Iterator[RunningFeatureServer | None]:
+        """Start Feast's feature server where features are to be looked up."""
+        if not looks_up or not self.project.serving.online_features:
+            yield None
+            return
+        with runtime.feature_server(self.state.online_store, self.state.endpoint / feature_server.LOG) as server:
+            yield server
+
+    def _lookups(self, features: RunningFeatureServer | None) -> list[str]:
+        return [] if features is None else self.project.lookups(features.url)
 
     def roll_back(self, version: str | None, observer: RunObserver) -> str:
         """Release a former version from the endpoint's folder; a server is started if none runs."""

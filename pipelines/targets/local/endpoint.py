@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from components.shared import inference, polling, processes, telemetry
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import DISK_FULL, InputError, PerennialError, StepFailed
-from components.shared.inference import PROBE
+from components.shared.inference import PROBE, Subject
 from components.shared.package.integrity import SIGNING_KEY
 from components.shared.release import endpoint_folder, routing
 from components.shared.release.endpoint_folder import EndpointServer
@@ -166,6 +166,7 @@ def ask(
     *,
     explains: bool = False,
     interval: float | None = None,
+    subject: Subject | None = None,
     is_probe: bool = False,
 ) -> dict[str, Any]:
     """Ask the release that answers for the rows' predictions.
@@ -175,6 +176,7 @@ def ask(
         rows: One object of features per row.
         explains: Ask what each feature contributed, too.
         interval: Ask for the interval or set that holds this share of labels, too.
+        subject: Whom the rows are about; the answer then holds the features that were scored.
         is_probe: Whether the rows are a sample that nobody acts on; then monitoring leaves the request out.
 
     Returns:
@@ -194,7 +196,13 @@ def ask(
     release = RegisteredVersion.read(endpoint_folder.release_folder(endpoint, version))
     request_id = f"{PROBE}{uuid.uuid4()}" if is_probe else None
     return inference.predict(
-        server.url, release.name, rows, explains=explains, interval=interval, request_id=request_id
+        server.url,
+        release.name,
+        rows,
+        explains=explains,
+        interval=interval,
+        request_id=request_id,
+        subject=subject,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.targets.local.endpoint import Running
+from pipelines.targets.local.feature_server import RunningFeatureServer
 from pipelines.targets.local.seam import Tasks
 
 
@@ -18,6 +19,14 @@ class Runtime(Protocol):
 
     def tasks(self, run: str) -> AbstractContextManager[Tasks]:
         """Give the tasks of a run; none outlives the context, nor the command that is in it."""
+
+    def feature_server(self, store: str, log: Path) -> AbstractContextManager[RunningFeatureServer]:
+        """Start Feast's feature server on an online store; it needs ``materialization`` among the steps.
+
+        Raises:
+            InputError: If the store is empty, or this target has no feature server.
+            StepFailed: If it does not answer.
+        """
 
     def serve(
         self,

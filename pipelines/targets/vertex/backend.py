@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.shared.errors import InputError, PerennialError
+from components.shared.inference import Subject
 from components.shared.project import Project
 from components.shared.release.driver import ReleaseDriver
 from components.shared.release.journal import ReleaseJournal
@@ -151,9 +152,16 @@ class VertexBackend(RemoteBackend, ReleasingBackend):
         return ProjectEndpoint(self.target.services.endpoint, self.project, self.open_registry)
 
     def ask(
-        self, rows: Sequence[Mapping[str, Any]] | None, *, explains: bool = False, interval: float | None = None
+        self,
+        rows: Sequence[Mapping[str, Any]] | None,
+        *,
+        explains: bool = False,
+        interval: float | None = None,
+        subject: Subject | None = None,
     ) -> dict[str, Any]:
         """Ask the project's endpoint, as a client with Google's credentials does."""
+        if subject is not None:
+            self._lacks("lookup of features", "send the features")
         if explains:
             self._lacks("route for explanations", "ask a local endpoint")
         return self.endpoint.ask(samples.last(self.state)[:1] if rows is None else rows, interval)

@@ -71,6 +71,20 @@ def ids(folder: Path) -> list[str]:
 # The rows of a segment.
 
 
+def test_the_event_times_of_features_that_were_looked_up_are_kept_by_row(tmp_path):
+    times = ['{"usage": 1, "support": null}', '{"usage": 2, "support": 3}']
+    write(tmp_path, [request(1, count=2, feature_times_us=times), request(2)])
+    compaction.compact(tmp_path)
+
+    [path] = compaction.files(tmp_path)
+    rows_of_day = parquet.read_table(path, columns=["request_id", "row", "feature_times_us"]).to_pylist()
+    assert {(row["request_id"], row["row"]): row["feature_times_us"] for row in rows_of_day} == {
+        ("request-1", 0): times[0],
+        ("request-1", 1): times[1],
+        ("request-2", 0): None,
+    }
+
+
 def test_a_request_becomes_one_row_per_scored_row(tmp_path):
     more = {
         "received": {"age": [40, None], "paperless": [True, False], "plan": ["Prämie", None]},

@@ -6,6 +6,7 @@ import socket
 import pyarrow as pa
 import pytest
 
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.errors import InputError
 from components.shared.features import names
 from tests.components.feature_retrieval.tiny_project import STORE, Tiny, View, day
@@ -159,3 +160,16 @@ def test_retrieval_opens_no_connection(tmp_path, monkeypatch):
 
 def test_the_names_that_are_sheltered_are_those_of_the_documentation():
     assert doctest.testmod(names).failed == 0
+
+
+def test_the_training_set_says_from_which_view_a_feature_comes_and_how_long_its_rows_are_valid(tmp_path):
+    views = [View("rows", "SELECT * FROM examples", ["size"], ttl_days=1.5)]
+    views += [View("more", "SELECT who, moment, size AS income_y FROM examples", ["income_y"])]
+    tiny(tmp_path, *views).retrieve()
+
+    facts = FeatureViews.read(tmp_path / "training_set")
+    assert (facts.join_key, facts.entity_type) == ("who", "text")
+    assert [(view.name, view.features, view.ttl_s) for view in facts.views] == [
+        ("rows", ("size",), 129_600.0),
+        ("more", ("income_y",), 0.0),
+    ]

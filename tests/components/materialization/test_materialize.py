@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,10 +19,13 @@ from feast import FeatureStore
 
 from components.materialization import logic, online
 from components.materialization.window import Window
-from components.shared import bundle
+from components.shared import bundle, polling
 from components.shared.documents.materialization import MaterializationSummary
 from components.shared.errors import InputError, StepFailed
 from components.shared.project import Project
+from serving.online.feature_server import FeatureServer, StoredRow
+from serving.refusal import RequestRefused
+from tests import documents
 
 FEATURES = """
 from datetime import timedelta
@@ -87,6 +89,13 @@ class Example:
         names = ("who", "moment", "created", "value", "unit_y")
         table = pa.table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
         pq.write_table(table, self.folder / "snapshot" / "events.parquet")
+        self.end(max(row[1] for row in rows))
+
+    def end(self, newest: datetime) -> None:
+        """Say in the snapshot's description that the tables end at a time."""
+        times = [day(1).isoformat(), newest.isoformat()]
+        described = {"rows": 1, "columns": {}, "content_hash": "c" * 64, "time_range": times}
+        documents.snapshot(tables={"events": described}).write(self.folder / "snapshot")
 
     def run(self, start: datetime | None = None, end: datetime | None = None) -> tuple[int, int]:
         """Materialize a window; return the rows written and kept."""
@@ -151,6 +160,17 @@ def test_the_newest_row_of_each_entity_is_written(example):
     assert example.values() == {"ann": (3.0, "b"), "bob": (2.5, "corrected"), "cem": (None, "c")}
 
 
+def test_a_row_of_the_future_does_not_replace_the_one_that_counts_now(example):
+    example.end(day(2))
+
+    assert example.run() == (2, 0)
+    assert example.values() == {"ann": (1.0, "a"), "bob": (2.5, "corrected"), "cem": (None, None)}
+
+    example.end(day(3))
+    assert example.run() == (1, 1)
+    assert example.values()["ann"] == (3.0, "b")
+
+
 def test_the_same_window_again_writes_nothing(example):
     first = example.run()
     before = example.values()
@@ -205,25 +225,47 @@ def test_more_rows_than_one_batch_are_all_written(tmp_path, monkeypatch):
     assert example.values()["cem"] == (None, "c")
 
 
-def test_feasts_own_server_answers_from_the_folder(tmp_path):
-    example = Example(tmp_path, str(tmp_path / "online"))
-    example.run()
-    port = free_port()
-    feast = Path(sys.executable).parent / "feast"
-    command = [str(feast), "--chdir", example.store, "serve", "--port", str(port), "--host", "127.0.0.1"]
-    body = b'{"features": ["readings:value"], "entities": {"who": ["ann", "bob"]}}'
+@contextlib.contextmanager
+def feature_server(folder: str) -> Iterator[FeatureServer]:
+    """Run Feast's own server on a folder."""
+    port, feast = free_port(), Path(sys.executable).parent / "feast"
+    command = [str(feast), "--chdir", folder, "serve", "--port", str(port), "--host", "127.0.0.1", "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        answer = None
-        for _ in range(240):
-            with contextlib.suppress(OSError):
-                request = urllib.request.Request(f"http://127.0.0.1:{port}/get-online-features", body)
-                request.add_header("Content-Type", "application/json")
-                answer = urllib.request.urlopen(request, timeout=10).read().decode()
-                break
-            time.sleep(0.5)
+
+        def is_up() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return True
+            return False
+
+        assert polling.within(is_up, 120, 0.1)
+        yield FeatureServer(f"http://127.0.0.1:{port}", 10.0)
         server.terminate()
 
-    assert answer is not None and '"values":[3.0,2.5]' in answer.replace(" ", "")
+
+def test_the_model_server_reads_feasts_own_server_and_sees_which_rows_there_are(tmp_path):
+    example, features = Example(tmp_path, str(tmp_path / "online")), {"readings": ["value", "unit_y"]}
+    example.run(end=day(0))
+    with feature_server(example.store) as server:
+        empty = server.read("who", ["ann", "cem"], features)
+        example.run()
+        rows = server.read("who", ["ann", "cem", "nobody"], features)["readings"]
+        with pytest.raises(RequestRefused, match="status 404: Feature view readers does not exist") as no_view:
+            server.read("who", ["ann"], {"readers": ["value"]})
+        with pytest.raises(RequestRefused, match=r"status 500: .*other") as no_feature:
+            server.read("who", ["ann"], {"readings": ["other"]})
+
+    assert empty == {"readings": [None, None]}
+    assert rows == [
+        StoredRow(microseconds(day(3)), {"value": 3.0, "unit_y": "b"}),
+        # Its row has no value, which is something else than no row.
+        StoredRow(microseconds(day(9)), {"value": None, "unit_y": "c"}),
+        None,
+    ]
+    assert (no_view.value.status, no_feature.value.status) == (503, 503)
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
 
 
 def test_the_summary_names_the_window_and_counts_by_view(tmp_path):
@@ -232,7 +274,7 @@ def test_the_summary_names_the_window_and_counts_by_view(tmp_path):
     logic.materialize(example.bundle, tmp_path / "snapshot", example.store, window).write(tmp_path / "out")
 
     summary = MaterializationSummary.read(tmp_path / "out")
-    assert (summary.start, summary.end) == ("2024-01-02T00:00:00", None)
+    assert (summary.start, summary.end) == ("2024-01-02T00:00:00", "2024-01-09T00:00:00")
     assert [(view.view, view.written, view.kept) for view in summary.views] == [("readings", 2, 0)]
 
 

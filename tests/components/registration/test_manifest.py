@@ -191,6 +191,15 @@ def test_what_a_pod_logs_goes_to_the_projects_collector_and_the_server_takes_eve
     assert any(str(parsed.log_dir).startswith(f"{mount}/") for mount in mounts)
 
 
+def test_a_pod_looks_up_what_requests_leave_out_at_the_clusters_feature_server_if_the_project_says_so():
+    serving = {"online_features": True, "request_features": ["usage"], "lookup_timeout_s": 0.25}
+    project = made_candidate.project(serving=serving)
+    parsed = _parser().parse_args(["--model-dir=x", *manifest.options(project)])
+
+    assert parsed.feature_server == "http://feature-server.perennial.svc.cluster.local:6566"
+    assert (parsed.request_feature, parsed.lookup_timeout_s) == (["usage"], 0.25)
+
+
 @pytest.mark.parametrize("sections", [{}, {"serving": {"collector": "http://c:8090"}, "monitoring": {"log": False}}])
 def test_without_a_collector_or_with_the_log_off_a_pod_logs_nothing(sections):
     assert manifest.options(made_candidate.project(**sections)) == []

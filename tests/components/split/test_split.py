@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.split import logic
+from tests import documents
 
 START = datetime(2024, 1, 1)
 PARTS = logic.PARTS
@@ -280,3 +282,10 @@ def test_a_change_long_ago_leaves_room_for_a_split_by_time(tmp_path):
     _, summary = divide(tmp_path, project("time", gap_days=20, since=since, since_rows=10), monthly())
 
     assert summary.method == "time"
+
+
+def test_what_is_known_of_the_feature_views_is_handed_on(tmp_path):
+    documents.feature_views().write(tmp_path / "training_set")
+    divide(tmp_path, project("hash"), monthly())
+
+    assert FeatureViews.read(tmp_path / "splits") == documents.feature_views()

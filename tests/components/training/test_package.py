@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared import files
+from components.shared.documents.feature_views import FeatureViews
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_sample import PackageSample
@@ -20,6 +21,7 @@ from components.shared.errors import StepFailed
 from components.shared.inputs import rows
 from components.shared.measures import value
 from components.training import logic, parity
+from tests import documents
 from tests.components import made_splits
 
 SEED = 5
@@ -30,7 +32,7 @@ PROJECT = made_splits.project(training={"epochs": 8, "families": ["network"]})
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train once; the folder holds splits, study and model."""
     folder = tmp_path_factory.mktemp("made")
-    made_splits.write(folder / "splits", made_splits.table(rows=1500))
+    documents.feature_views().write(made_splits.write(folder / "splits", made_splits.table(rows=1500)))
     made_splits.write_best(folder / "study", hidden="16", bins=8)
     logic.train(PROJECT, folder / "splits", folder / "study", SEED, folder / "model", folder / "plain")
     return folder
@@ -58,6 +60,7 @@ def loaded(made: Path) -> Any:
 
 def test_the_manifest_vouches_for_every_other_file(made):
     listed = PackageManifest.read(made / "model").files
+    assert FeatureViews.read(made / "model") == documents.feature_views()
     names = {path.name for path in (made / "model").iterdir()}
 
     assert set(listed) == names - {"manifest.json"} >= {"model.keras", "model.onnx", "model.json", "seen.parquet"}

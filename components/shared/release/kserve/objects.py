@@ -143,8 +143,9 @@ def _pod(project: Project, version: str) -> dict[str, Any]:
 
 
 def options(project: Project) -> list[str]:
-    """Return the server's options that come from the project: exploration, and what is logged where."""
+    """Return the server's options that come from the project: exploration, lookups, and what is logged where."""
     chosen = [f"--explore={name}={share}" for name, share in project.explored.items()]
+    chosen += project.lookups(project.serving.feature_server)
     collector, monitoring = project.serving.collector, project.monitoring
     if monitoring.access_log:
         # The cluster keeps and rotates what a pod prints.
