@@ -17,6 +17,7 @@ from pipelines.targets.local.feature_server import RunningFeatureServer
 _HOST = "127.0.0.1"
 _POLL_S, _START_S = 0.05, 120.0
 _REGISTRY_S = 60
+_STOP_S = 5.0
 
 
 @contextlib.contextmanager
@@ -45,7 +46,12 @@ def started(environment: Environment, store: str, log: Path) -> Iterator[Running
         polling.within(lambda: process.poll() is not None or _answers(url), _START_S, _POLL_S)
         if process.poll() is not None or not _answers(url):
             raise _silent(process, log)
-        yield RunningFeatureServer(url, process.poll)
+        try:
+            yield RunningFeatureServer(url, process)
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_S)
 
 
 def _check(store: str) -> None:

@@ -1,6 +1,6 @@
 """A feature server that belongs to this command."""
 
-from collections.abc import Callable
+import subprocess
 from dataclasses import dataclass
 
 LOG = "feature_server.log"
@@ -8,7 +8,11 @@ LOG = "feature_server.log"
 
 @dataclass(frozen=True)
 class RunningFeatureServer:
-    """Where it answers, and ``poll``, which returns its exit code, or None while it runs."""
+    """Where it answers, and its process."""
 
     url: str
-    poll: Callable[[], int | None]
+    process: subprocess.Popen[bytes]
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+        return self.process.poll()
