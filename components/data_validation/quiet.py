@@ -26,3 +26,8 @@ def tfdv() -> Any:
         finally:
             logging.disable(level)
     return tensorflow_data_validation
+
+
+def load_library() -> None:
+    """Import the library, for those who will use it later and have nothing to do now."""
+    tfdv()

@@ -65,7 +65,7 @@ class Evidence:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def load() -> None:
+def load_library() -> None:
     """Import MLflow, which takes seconds; for those who will open a registry later and have nothing to do now."""
     _quiet()
     importlib.import_module("mlflow.tracking")

@@ -16,6 +16,7 @@ from kfp import compiler, dsl, local
 
 from pipelines.definitions import compilation
 from pipelines.images import environments
+from pipelines.targets.laptop.ahead import InterpretersAhead
 from pipelines.targets.laptop.processes import ProcessGroups
 from pipelines.targets.laptop.runtime import Processes
 from pipelines.targets.local import execution
@@ -87,8 +88,8 @@ def _ours(folder: Path) -> None:
     compiler.Compiler().compile(chain, str(folder / "chain.yaml"))
     symbolic = yaml.safe_load((folder / "chain.yaml").read_text(encoding="utf-8"))
     ir = compilation.with_references(symbolic, {"gate": environment.reference})
-    with ProcessGroups() as groups:
-        tasks = Processes({"gate": environment}, groups, {})
+    with ProcessGroups() as groups, InterpretersAhead(groups) as ahead:
+        tasks = Processes({"gate": environment}, groups, {}, ahead)
         execution.execute(ir, {}, {"gate": environment.reference}, tasks, _Silent(), folder, None)
 
 

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.shared import telemetry
-from components.shared.errors import ExitCode, StepFailed
+from components.shared.errors import StepFailed
 from pipelines import runs
-from pipelines.bench import beside, serving, starting
+from pipelines.bench import beside, example, serving, starting
 from pipelines.bench.detected import Detected
 from pipelines.images import environments
 
@@ -53,22 +52,7 @@ class Workspace:
         Raises:
             StepFailed: If the run neither released a model nor ended at the gate.
         """
-        project = self.folder / "example"
-        project.mkdir()
-        shutil.copy(environments.ROOT / "project.yaml", project)
-        shutil.copytree(environments.ROOT / "feature_repo", project / "feature_repo")
-        perennial = str(Path(sys.executable).parent / "perennial")
-        done = subprocess.run(
-            [perennial, "run", "--simulate"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        # A rejected candidate is as good to measure as a released one.
-        if done.returncode not in (ExitCode.OK, ExitCode.REJECTED):
-            raise StepFailed(
-                f"the shipped example ended with exit code {done.returncode}, so its model cannot be measured: "
-                f"{done.stderr.strip()[-2000:]}"
-            )
-        [record] = (project / ".perennial" / "runs").glob("*/run.json")
-        return runs.load(record)
+        return example.run(self.folder / "example")
 
     def run(self, python: Path, module: str, folder: str, *arguments: object) -> Any:
         """Run one measurement as a process in a new folder, and return the JSON of its last line.
@@ -107,6 +91,13 @@ def orchestration(workspace: Workspace) -> list[Row]:
         )
         for name, theirs in measured.items()
     ]
+
+
+def first_run(workspace: Workspace, pairs: int = 3) -> list[Row]:
+    """Compare the shipped example's first run with one whose interpreters don't start ahead."""
+    ahead_s, alone_s = example.race(workspace.folder / "first-run", pairs)
+    shown, beside_it = f"{ahead_s:.1f} s", f"each interpreter started with its task: {alone_s:.1f} s"
+    return [Row("first run of the shipped example", shown, beside_it, f"{ahead_s / alone_s:.2f}")]
 
 
 def validation(workspace: Workspace) -> list[Row]:
@@ -293,6 +284,7 @@ def _serving(workspace: Workspace) -> tuple[Path, Path]:
 
 PARTS: Mapping[str, BenchPart] = {
     "orchestration": BenchPart(orchestration),
+    "first-run": BenchPart(first_run, long=True),
     "validation": BenchPart(validation),
     "drift": BenchPart(drift, long=True),
     "detection": BenchPart(detection, long=True),

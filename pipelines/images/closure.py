@@ -61,8 +61,12 @@ def imported_by_functions(file: Path, root: Path) -> list[str]:
 
     They are what a KFP component needs: the source of its function travels in the pipeline, the file does not.
     """
-    module = ast.parse(file.read_text(encoding="utf-8"))
-    functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
+    return imported_by_code(file.read_text(encoding="utf-8"), root)
+
+
+def imported_by_code(source: str, root: Path) -> list[str]:
+    """Return what ``imported_by_functions`` returns, of the text of a file."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     return sorted(name for name in _named(functions, "") if _file(name, root))
 
 

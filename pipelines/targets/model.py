@@ -56,6 +56,13 @@ class Laptop(Section):
 
     kind: Literal["laptop"] = Field(description="Type of the target.")
     services: Services = Field(Services(), description="Addresses of the services.")
+    interpreters_ahead: int = Field(
+        2,
+        ge=0,
+        le=4,
+        description="How many of the next steps import their libraries while a step works; 0 for none. None does with "
+        "less than 2 GiB of memory available.",
+    )
 
 
 class Docker(Section):

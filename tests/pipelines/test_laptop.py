@@ -21,6 +21,7 @@ from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.definitions import compilation
 from pipelines.images import environments
+from pipelines.targets.laptop.ahead import InterpretersAhead
 from pipelines.targets.laptop.processes import ProcessGroups, task_environment
 from pipelines.targets.laptop.runtime import Processes
 from pipelines.targets.local import execution
@@ -94,6 +95,7 @@ def run(
     built: dict[str, environments.Environment],
     folder: Path,
     limits: dict[str, Limits] | None = None,
+    ahead: int = 2,
     **arguments: Any,
 ) -> Watcher:
     folder.mkdir(exist_ok=True, parents=True)
@@ -103,8 +105,8 @@ def run(
     references = {env.name: ref for ref, env in built.items()}
     ir = compilation.with_references(yaml.safe_load((folder / "p.yaml").read_text()), references)
     watcher = Watcher()
-    with ProcessGroups() as groups:
-        tasks = Processes({env.name: env for env in built.values()}, groups, limits or {})
+    with ProcessGroups() as groups, InterpretersAhead(groups, ahead) as interpreters:
+        tasks = Processes({env.name: env for env in built.values()}, groups, limits or {}, interpreters)
         execution.execute(ir, arguments, references, tasks, watcher, folder, folder.parent / "cache")
     return watcher
 
@@ -230,7 +232,8 @@ def test_only_the_step_that_signs_sees_the_signing_key(tmp_path, monkeypatch):
     for step in ("ingestion", "registration"):
         environment = environments.Environment(step, "", Path(sys.executable), tmp_path)
         with ProcessGroups() as groups, (tmp_path / step).open("wb") as output:
-            assert Processes({step: environment}, groups, {}).run(step, ["env"], {}, tmp_path, output) == 0
+            processes = Processes({step: environment}, groups, {}, InterpretersAhead(groups))
+            assert processes.run(step, ["env"], {}, tmp_path, output) == 0
         seen[step] = "PERENNIAL_SIGNING_KEY" in (tmp_path / step).read_text()
 
     assert seen == {"ingestion": False, "registration": True}

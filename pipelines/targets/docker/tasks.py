@@ -8,7 +8,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pipelines.images import engine
 from pipelines.targets.docker import settings, watchdog
 from pipelines.targets.local import limits, step_secrets
 from pipelines.targets.local.limits import Limits
+from pipelines.targets.local.planned import PlannedTask
 from pipelines.targets.local.seam import Perform, Seam
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Containers:
     limits: Mapping[str, Limits]
     cpus_here: int
 
-    def seam(self, perform: Perform) -> Seam:
+    def seam(self, perform: Perform, planned: Sequence[PlannedTask]) -> Seam:
         """Return a seam in which kfp's Docker handler runs, waits for and removes a container as we do."""
         from kfp.local import DockerRunner, docker_task_handler
 

@@ -7,10 +7,17 @@ from pipelines.definitions.catalog import PipelineEntry
 from pipelines.images import recipes
 from pipelines.targets.laptop.runtime import VirtualenvRuntime
 from pipelines.targets.local.backend import LocalBackend
+from pipelines.targets.model import Laptop
+from pipelines.targets.state import State
 
 
 class LaptopBackend(LocalBackend):
     """Processes on this machine."""
+
+    def __init__(self, name: str, target: Laptop, state: State) -> None:
+        """Keep what the target file says."""
+        super().__init__(name, target, state)
+        self.target = target
 
     def compile(self, pipeline: PipelineEntry) -> str:
         """Compile with the references of the virtualenvs."""
@@ -19,4 +26,4 @@ class LaptopBackend(LocalBackend):
 
     def runtime(self, names: Iterable[str], announce: Callable[[str], None]) -> VirtualenvRuntime:
         """Install the virtualenvs that are missing."""
-        return VirtualenvRuntime.prepared(self.project, names, announce)
+        return VirtualenvRuntime.prepared(self.target, self.project, names, announce)

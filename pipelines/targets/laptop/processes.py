@@ -1,5 +1,6 @@
 """Process groups that can't outlive the command: tasks and the endpoint that a run starts for itself."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -80,18 +81,43 @@ class ProcessGroups:
         Raises:
             TimeoutError: If it did not end in time; its group has ended then.
         """
-        process = self.start(command, env, cwd, output)
+        return self.finish(self.start(command, env, cwd, output), timeout_s)
+
+    def finish(self, process: "subprocess.Popen[bytes]", timeout_s: float | None = None) -> int:
+        """Wait for a process that was started here, end what it left running, and return its exit code.
+
+        Raises:
+            TimeoutError: If it did not end in time; its group has ended then.
+        """
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise TimeoutError from None
         finally:
+            if process.poll() is None:
+                # One that has ended counts as a living member of its group until it is waited for.
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(watchdog.GRACE_S)
             self.end(process.pid)
 
     def start(
-        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[bytes]
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        output: IO[bytes],
+        passed: Sequence[int] = (),
     ) -> "subprocess.Popen[bytes]":
-        """Start a command as the leader of a new process group that the watchdog knows."""
+        """Start a command as the leader of a new process group that the watchdog knows.
+
+        Args:
+            command: The command.
+            env: Its environment.
+            cwd: Its working directory.
+            output: What it writes to.
+            passed: Descriptors that it inherits under the same numbers.
+        """
         with self._lock:
             process = subprocess.Popen(
                 list(command),
@@ -101,6 +127,7 @@ class ProcessGroups:
                 env=dict(env),
                 cwd=cwd,
                 process_group=0,
+                pass_fds=passed,
             )
             self._groups.add(process.pid)
             self._tell("+", process.pid)

@@ -11,11 +11,14 @@ from components.shared.project import Project
 from pipelines.images import environments
 from pipelines.images.environments import Environment
 from pipelines.targets.laptop import feature_server
+from pipelines.targets.laptop.ahead import InterpretersAhead, Launch
 from pipelines.targets.laptop.processes import ProcessGroups, task_environment
 from pipelines.targets.local import endpoint, limits, step_secrets
 from pipelines.targets.local.feature_server import RunningFeatureServer
 from pipelines.targets.local.limits import Limits
+from pipelines.targets.local.planned import PlannedTask
 from pipelines.targets.local.seam import Perform, Seam
+from pipelines.targets.model import Laptop
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Processes:
     environments: Mapping[str, Environment]
     groups: ProcessGroups
     limits: Mapping[str, Limits]
+    ahead: InterpretersAhead
 
-    def seam(self, perform: Perform) -> Seam:
+    def seam(self, perform: Perform, planned: Sequence[PlannedTask]) -> Seam:
         """Return a seam in which kfp's subprocess handler is ours: it starts the compiled command as it is."""
         from kfp.local import SubprocessRunner, status, subprocess_task_handler
 
         processes = self
+        self.ahead.expect(planned, lambda task: self._launch(task.step, task.variables, task.scratch))
 
         class Handler:
             """Run one task; the five arguments are kfp's."""
@@ -54,14 +59,21 @@ class Processes:
         self, step: str, command: Sequence[str], variables: Mapping[str, str], scratch: Path, output: IO[bytes]
     ) -> int:
         """Run the command of a step in its virtualenv; return its exit code."""
-        environment = self.environments[step]
-        inherited = step_secrets.visible(step, os.environ)
-        env = task_environment(environment.python, environment.source, scratch, inherited) | dict(variables)
         timeout_s = self.limits[step].timeout_s if step in self.limits else None
+        launch = self._launch(step, variables, scratch)
         try:
-            return self.groups.run(command, env, scratch, output, timeout_s)
+            process = self.ahead.start(step, command, launch, output, timeout_s)
+            if process is None:
+                process = self.groups.start(command, launch.env, launch.folder, output)
+            return self.groups.finish(process, timeout_s)
         except TimeoutError:
             return limits.hung(output, timeout_s)
+
+    def _launch(self, step: str, variables: Mapping[str, str], scratch: Path) -> Launch:
+        python, source = self.environments[step].python, self.environments[step].source
+        inherited = step_secrets.visible(step, os.environ)
+        env = task_environment(python, source, scratch, inherited) | dict(variables)
+        return Launch(python, source, env, scratch)
 
 
 @dataclass(frozen=True)
@@ -70,14 +82,17 @@ class VirtualenvRuntime:
 
     environments: Mapping[str, Environment]
     limits: Mapping[str, Limits]
+    interpreters_ahead: int
 
     @classmethod
-    def prepared(cls, project: Project, names: Iterable[str], announce: Callable[[str], None]) -> "VirtualenvRuntime":
+    def prepared(
+        cls, target: Laptop, project: Project, names: Iterable[str], announce: Callable[[str], None]
+    ) -> "VirtualenvRuntime":
         """Install the virtualenvs that are missing."""
         built = environments.prepare(
             names, lambda name: announce(f"installing the packages of {name} (once per machine)")
         )
-        return cls(built, limits.of(project, built))
+        return cls(built, limits.of(project, built), target.interpreters_ahead)
 
     @property
     def references(self) -> Mapping[str, str]:
@@ -87,8 +102,8 @@ class VirtualenvRuntime:
     @contextmanager
     def tasks(self, run: str) -> Iterator[Processes]:
         """Take the tasks of a run as processes that end with the command."""
-        with ProcessGroups() as groups:
-            yield Processes(self.environments, groups, self.limits)
+        with ProcessGroups() as groups, InterpretersAhead(groups, self.interpreters_ahead) as ahead:
+            yield Processes(self.environments, groups, self.limits, ahead)
 
     def feature_server(self, store: str, log: Path) -> AbstractContextManager[RunningFeatureServer]:
         """Start Feast's feature server in the virtualenv of ``materialization``."""

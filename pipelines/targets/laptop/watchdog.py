@@ -11,8 +11,11 @@ import signal
 import sys
 import time
 
+# From the request to end to the kill.
+GRACE_S = 5.0
 
-def watch(lines: "object", grace_s: float = 5.0) -> None:
+
+def watch(lines: "object", grace_s: float = GRACE_S) -> None:
     """Follow the lines until they end, then end every group that is still listed."""
     groups: set[int] = set()
     for line in lines:  # type: ignore[attr-defined]
@@ -20,7 +23,7 @@ def watch(lines: "object", grace_s: float = 5.0) -> None:
     end(groups, grace_s)
 
 
-def end(groups: set[int], grace_s: float = 5.0) -> None:
+def end(groups: set[int], grace_s: float = GRACE_S) -> None:
     """Send SIGTERM to process groups, wait for them, then SIGKILL what is left."""
     for group in groups:
         _signal(group, signal.SIGTERM)

@@ -59,7 +59,7 @@ class LocalRun:
         self.observer.started(self.record)
         if self.prepared.entry.releases:
             # The registry keeps the head of the audit log at the end; its import takes seconds.
-            threading.Thread(target=registry.load, daemon=True).start()
+            threading.Thread(target=registry.load_library, daemon=True).start()
         try:
             self.prepared.execute(self.record, self.tasks, self.observer.changed, self.plan)
         finally:

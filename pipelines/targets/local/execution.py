@@ -45,7 +45,7 @@ def execute(
         needed.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            seam.installed(tasks, references, observer, logs, scratch) as runner,
+            seam.installed(tasks, ir, references, observer, logs, scratch) as runner,
             (logs / "kfp.log").open("w", encoding="utf-8") as kfp_log,
             contextlib.redirect_stdout(kfp_log),
             contextlib.redirect_stderr(kfp_log),

@@ -28,7 +28,7 @@ def read(state: State, name: str) -> RegistryState | None:
     seconds, and the command needs it after the run.
     """
     if not state.registry_exists:
-        threading.Thread(target=registry.load, daemon=True).start()
+        threading.Thread(target=registry.load_library, daemon=True).start()
         return registry_state.empty()
     version = _database_version(state.registry_file, name)
     stored = _stored(state.folder / _FILE_NAME, version)

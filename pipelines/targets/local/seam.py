@@ -16,6 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
 
+from pipelines.targets.local import planned
+from pipelines.targets.local.planned import PlannedTask
+
 
 class TaskObserver(Protocol):
     """Receives what happens to the tasks of a run."""
@@ -48,13 +51,18 @@ class Seam:
 class Tasks(Protocol):
     """What runs the tasks of one run."""
 
-    def seam(self, perform: Perform) -> Seam:
-        """Return the seam that brings each of kfp's tasks to ``perform``."""
+    def seam(self, perform: Perform, planned: Sequence[PlannedTask]) -> Seam:
+        """Return the seam that brings each of kfp's tasks to ``perform``; ``planned`` says which may come."""
 
 
 @contextlib.contextmanager
 def installed(
-    tasks: Tasks, references: Mapping[str, str], observer: TaskObserver, logs: Path, scratch: Path
+    tasks: Tasks,
+    ir: Mapping[str, Any],
+    references: Mapping[str, str],
+    observer: TaskObserver,
+    logs: Path,
+    scratch: Path,
 ) -> Iterator[Any]:
     """Let kfp.local run its tasks in ``tasks`` and tell ``observer``; then put all back. Yields kfp's runner."""
     from kfp.local import cache, logging_utils
@@ -89,7 +97,7 @@ def installed(
                 observer.cached(steps[self._images[key]], values)
             return outputs
 
-    ours = tasks.seam(perform)
+    ours = tasks.seam(perform, planned.tasks(ir, references, scratch))
     replaced = (
         *ours.replaced,
         (cache, "LocalCache", Cache),
