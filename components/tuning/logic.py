@@ -16,8 +16,8 @@ from components.shared.documents.trials import TrialEnd, TrialOutcome, Trials
 from components.shared.errors import StepFailed
 from components.shared.learning import families
 from components.shared.project import TUNABLE, Project
-from components.tuning import search, space
-from components.tuning.storage import exclusive
+from components.tuning import search, space, workers
+from components.tuning.storage import answering, exclusive
 from components.tuning.task import StudyTask
 
 log = logging.getLogger(__name__)
@@ -90,14 +90,14 @@ class _Found:
 
 def _study(task: StudyTask) -> _Found:
     """Run or resume the study of one family."""
-    with exclusive(task.address, task.key):
+    with exclusive(task.address, task.key), answering(task.address):
         study = search.open_study(task)
         finished = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
         remaining = search.resume(study, task)
         log.info("%s, study %s: %d trials finished, %d to run", task.family, task.key, finished, remaining)
         if remaining:
-            search.run(study, task, remaining)
-    trials = study.get_trials()
+            workers.run(study, task, remaining)
+        trials = study.get_trials()
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         raise StepFailed(
             f"none of the {len(trials)} trials of the {task.family} completed; raise 'tuning.timeout_s' or lower the "

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy.exc import ArgumentError, OperationalError
 
-from components.shared.errors import InputError, StepFailed
+# Imported after TensorFlow, psycopg aborts the process at its first connection (free(): invalid pointer).
+import psycopg  # noqa: F401
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+
+from components.shared.errors import InputError, PerennialError, StepFailed
 
 log = logging.getLogger(__name__)
 _HEARTBEAT_S = 30
@@ -57,20 +60,66 @@ def storage(address: str, key: str) -> optuna.storages.BaseStorage:
 
 
 def _database(address: str) -> optuna.storages.BaseStorage:
-    # Messages must not contain the password of the address.
-    shown = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", address)
+    shown = _without_password(address)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(address, heartbeat_interval=_HEARTBEAT_S, grace_period=3 * _HEARTBEAT_S)
+            return optuna.storages.RDBStorage(
+                address,
+                # A database that was restarted between two trials has closed every connection.
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=_HEARTBEAT_S,
+                grace_period=3 * _HEARTBEAT_S,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
+            )
     except (ImportError, ArgumentError) as error:
         raise InputError(
             f"study storage '{shown}' is not a usable database; expected a folder or postgresql://user@host/database. "
             "Correct 'services.studies' in the target file."
         ) from error
     except (OperationalError, optuna.exceptions.StorageInternalError) as error:
-        cause = str(error.__cause__ or error).splitlines()[0]
-        raise StepFailed(f"study storage '{shown}' is not reachable: {cause}") from error
+        raise StepFailed(f"study storage '{shown}' is not reachable: {_cause(error)}") from error
+
+
+@contextmanager
+def answering(address: str) -> Iterator[None]:
+    """Run trials on a storage that may go away meanwhile.
+
+    Raises:
+        StepFailed: If the database stops answering.
+    """
+    try:
+        yield
+    except PerennialError:
+        raise
+    except Exception as error:
+        # Optuna meets the failed request with errors of its own, UnboundLocalError among them.
+        lost = next((cause for cause in _chain(error) if isinstance(cause, (InterfaceError, OperationalError))), None)
+        if lost is None:
+            raise
+        raise StepFailed(
+            f"study storage '{_without_password(address)}' stopped answering: {_cause(lost)}. Finished trials are "
+            "kept; run again when it is back, and the study goes on."
+        ) from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _cause(error: Exception) -> str:
+    return str(error.__cause__ or error).splitlines()[0].rstrip(". ")
+
+
+def _without_password(address: str) -> str:
+    """Return an address as a message may show it.
+
+    >>> _without_password("postgresql://user:secret@host/studies")
+    'postgresql://user:***@host/studies'
+    """
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", address)
 
 
 @contextmanager

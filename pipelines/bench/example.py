@@ -56,7 +56,7 @@ def race(folder: Path, pairs: int) -> tuple[float, float]:
             began = time.perf_counter()
             record = run(folder / f"{number}-{len(options)}", *options)
             times.append(time.perf_counter() - began)
-            metrics.append(EvaluationReport.read(Path(record.artifacts["evaluation.metrics"])).metrics)
+            metrics.append(EvaluationReport.read(Path(record.artifacts["evaluation.report"])).metrics)
         if metrics[0] != metrics[1]:
             raise StepFailed(
                 f"interpreters that start ahead changed the metrics: {metrics[0]} instead of {metrics[1]}; compare the "

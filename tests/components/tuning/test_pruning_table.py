@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from components.shared.project import Choice, Training, Tuning
-from components.tuning import search
+from components.tuning import search, workers
 from components.tuning.task import Report
 from tests.components import made_splits
 
@@ -29,7 +29,7 @@ def epochs_of_the_fourth_trial(pruner: optuna.pruners.BasePruner) -> int:
             return min(losses)
 
         study.optimize(
-            lambda trial, objective=objective: search.attempt(trial, project, "network", objective), n_trials=1
+            lambda trial, objective=objective: workers.attempt(trial, project, "network", objective), n_trials=1
         )
     return len(study.trials[3].intermediate_values)
 
@@ -54,7 +54,7 @@ def test_a_loss_that_is_no_number_ends_its_trial():
     study = optuna.create_study()
 
     study.optimize(
-        lambda trial: search.attempt(trial, project, "network", lambda _, report: report(1, float("nan")) or 0),
+        lambda trial: workers.attempt(trial, project, "network", lambda _, report: report(1, float("nan")) or 0),
         n_trials=1,
     )
 
