@@ -16,6 +16,9 @@ An ASOF join gives each example the newest row that is not newer than the exampl
   created) is usable already is never an answer. Without such rows, the newest usable row is the answer.
 - Ties. Of rows that become usable at once, the one with the largest (event time, created) is kept.
 
+Times are compared in microseconds, DuckDB's resolution; a time without a zone is UTC. Keys are compared exactly: texts
+and numbers, or integers and floating-point numbers, are refused as the same key of a view and of the examples.
+
 A row that is older than the view's time to live is no answer, and then no other row is, since all others are older.
 Views are joined one after another: several ASOF joins in one query take many times the memory (duckdb issue 17001).
 """
@@ -30,6 +33,7 @@ import ibis
 import pandas as pd
 from feast import FeatureView
 from feast.data_format import ParquetFormat
+from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig, _write_data_source
 from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.ibis import IbisRetrievalJob
@@ -59,8 +63,13 @@ class AsofOfflineStoreConfig(DuckDBOfflineStoreConfig):
 
 
 class _View(NamedTuple):
-    """What the join needs to know of a feature view; ``features`` is name in the source to name in the result."""
+    """What the join needs to know of a feature view.
 
+    ``keys`` is column of the source to column of the examples; a view of the whole world has none. ``features`` is name
+    in the source to name in the result.
+    """
+
+    name: str
     path: str
     keys: Mapping[str, str]
     time: str
@@ -83,7 +92,11 @@ class AsofOfflineStore(DuckDBOfflineStore):
         full_feature_names: bool = False,
         filter_by_created_timestamp: bool = False,
     ) -> RetrievalJob:
-        """Join features point in time; see Feast's ``OfflineStore``."""
+        """Join features point in time; see Feast's ``OfflineStore``.
+
+        Raises:
+            ValueError: If a key has another type in a view than in the examples.
+        """
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         plain = all(_is_parquet(view) for view in feature_views) and all(view.mode != "substrait" for view in on_demand)
         if isinstance(entity_df, str) or not plain:
@@ -132,14 +145,15 @@ def _view(view: FeatureView, feature_refs: Sequence[str], full_names: bool) -> _
     wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{prefix}:")]
     shown = view.projection.name_alias or view.name
     originals = {new: old for old, new in source.field_mapping.items()}
+    keys = {column.name: column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID}
+    keys |= view.projection.join_key_map
+    created = source.created_timestamp_column
     return _View(
+        name=shown,
         path=source.path,
-        keys={
-            originals.get(key, key): column
-            for key, column in (view.projection.join_key_map or {e.name: e.name for e in view.entity_columns}).items()
-        },
-        time=source.timestamp_field,
-        created=source.created_timestamp_column or None,
+        keys={originals.get(key, key): column for key, column in keys.items()},
+        time=originals.get(source.timestamp_field, source.timestamp_field),
+        created=originals.get(created, created) or None,
         ttl=view.ttl or None,
         features={originals.get(name, name): f"{shown}__{name}" if full_names else name for name in wanted},
     )
@@ -162,6 +176,7 @@ def _join(
             examples = entity_df.assign(**{time: times, _ROW: range(len(entity_df))})
             connection.register("examples", examples)
             for number, view in enumerate(views):
+                _check_keys(connection, view)
                 connection.execute(_query(f"joined{number}", view, time, late=late))
             columns = [_quoted(name) for name in entity_df.columns]
             columns += [_quoted(name) for view in views for name in view.features.values()]
@@ -170,9 +185,32 @@ def _join(
             return connection.sql(query).to_arrow_table()
 
 
+def _check_keys(connection: duckdb.DuckDBPyConnection, view: _View) -> None:
+    """Refuse keys that DuckDB would compare after a conversion, which fails for texts and rounds large integers."""
+    asked = _types(connection, "examples")
+    for key, kind in _types(connection, f"read_parquet({_literal(view.path)})").items():
+        column = view.keys.get(key)
+        if column and _family(kind) != _family(asked[column]):
+            raise ValueError(
+                f"the key {key!r} of the feature view {view.name!r} has the type {kind}, and {column!r} of the "
+                f"examples has {asked[column]}; expected one type. Cast one of them."
+            )
+
+
+def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in connection.sql(f"DESCRIBE SELECT * FROM {table}").fetchall()}
+
+
+def _family(kind: str) -> str:
+    """Return what a type can be compared with exactly."""
+    if kind.startswith("ENUM"):
+        return "VARCHAR"
+    return "INTEGER" if kind.removeprefix("U").endswith(("INT", "INTEGER")) else kind
+
+
 def _query(name: str, view: _View, time: str, *, late: bool) -> str:
     """Return the statement that joins one view: a table with the number of each example and the view's features."""
-    keys = ", ".join(_quoted(key) for key in view.keys)
+    keys = [_quoted(key) for key in view.keys]
     moment = f"{_quoted(view.time)}::TIMESTAMPTZ"
     created = f"{_quoted(view.created)}::TIMESTAMPTZ" if view.created else None
     cutoff = created if late else None
@@ -182,32 +220,34 @@ def _query(name: str, view: _View, time: str, *, late: bool) -> str:
     complete = " AND ".join(f"{column} IS NOT NULL" for column in filter(None, (moment, cutoff)))
     inner = {column: f"asof feature {index}" for index, column in enumerate(view.features)}
     picked = "".join(f", {_quoted(column)} AS {_quoted(alias)}" for column, alias in inner.items())
+    last = f"ROW_NUMBER() OVER (PARTITION BY {', '.join([*keys, _USABLE])} ORDER BY {_RANK} DESC) = 1"
+    times = [f"{moment} AS {_quoted(_TIME)}", f"{usable} AS {_USABLE}", f"{order} AS {_RANK}"]
     # As in Feast's store, a relative path is one below the working directory.
-    path = view.path.replace("'", "''")
-    last = f"ROW_NUMBER() OVER (PARTITION BY {keys}, {_USABLE} ORDER BY {_RANK} DESC) = 1"
-    rows = (
-        f"SELECT {keys}, {moment} AS {_quoted(_TIME)}, {usable} AS {_USABLE}, {order} AS {_RANK}{picked}"
-        f" FROM read_parquet('{path}') WHERE {complete}"
-    )
+    rows = f"SELECT {', '.join([*keys, *times])}{picked} FROM read_parquet({_literal(view.path)}) WHERE {complete}"
     if created:
         rows = f"SELECT * FROM ({rows}) QUALIFY {last}"
     if cutoff:
-        earlier = f"PARTITION BY {keys} ORDER BY {_USABLE} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+        of_key = f"PARTITION BY {', '.join(keys)} " if keys else ""
+        earlier = f"{of_key}ORDER BY {_USABLE} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
         rows = f"SELECT * FROM ({rows}) QUALIFY {_RANK} > coalesce(max({_RANK}) OVER ({earlier}), {_RANK} - 1)"
     alive = "TRUE" if view.ttl is None else f"v.{_quoted(_TIME)} + {_interval(view.ttl)} >= e.{_quoted(time)}"
     features = "".join(
         f", CASE WHEN {alive} THEN v.{_quoted(inner[column])} END AS {_quoted(shown)}"
         for column, shown in view.features.items()
     )
-    on = " AND ".join(f"e.{_quoted(column)} = v.{_quoted(key)}" for key, column in view.keys.items())
+    on = "".join(f"e.{_quoted(column)} = v.{_quoted(key)} AND " for key, column in view.keys.items())
     return (
         f"CREATE TEMP TABLE {name} AS SELECT e.{_quoted(_ROW)}{features} FROM examples e"
-        f" ASOF LEFT JOIN ({rows}) v ON {on} AND e.{_quoted(time)} >= v.{_USABLE}"
+        f" ASOF LEFT JOIN ({rows}) v ON {on}e.{_quoted(time)} >= v.{_USABLE}"
     )
 
 
 def _interval(ttl: timedelta) -> str:
     return f"INTERVAL {ttl // timedelta(microseconds=1)} MICROSECONDS"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _quoted(name: str) -> str:

@@ -134,3 +134,121 @@ def test_no_example_is_lost_or_doubled_whatever_its_entity_and_time(tmp_path: Pa
     examples = [("a", START)] * 3 + [("unknown", START), ("a", START - timedelta(days=1)), ("a", START + timedelta(2))]
 
     assert answers(OURS, tmp_path, views, frame_of(examples), late=True) == [(1.0,)] * 3 + [(None,)] * 3
+
+
+def store_with(folder: Path, view: FeatureView, entity: Entity) -> FeatureStore:
+    """Open our store with one view."""
+    config = RepoConfig(
+        project="p",
+        provider="local",
+        registry=str(folder / "registry.db"),
+        offline_store={"type": OURS},
+        entity_key_serialization_version=3,
+    )
+    store = FeatureStore(config=config)
+    store.apply([entity, view])
+    return store
+
+
+def values_of(
+    folder: Path,
+    rows: dict[str, Any],
+    examples: dict[str, Any],
+    *,
+    ttl: timedelta = timedelta(0),
+    feature: str = "value",
+    kind: ValueType = ValueType.STRING,
+) -> list[Any]:
+    """Join the rows (who, moment, feature) with the examples (who, event_timestamp); both are columns."""
+    pq.write_table(pa.table(rows), folder / "rows.parquet")
+    entity = Entity(name="who", join_keys=["who"], value_type=kind)
+    source = FileSource(path=str(folder / "rows.parquet"), timestamp_field="moment")
+    schema = [Field(name=feature, dtype=Float64)]
+    view = FeatureView(name="rows", entities=[entity], ttl=ttl, schema=schema, source=source, online=False)
+    store = store_with(folder, view, entity)
+    job = store.get_historical_features(pd.DataFrame(examples), [f"rows:{feature}"], full_feature_names=True)
+    return job.to_arrow()[f"rows__{feature}"].to_pylist()
+
+
+def test_a_time_to_live_of_zero_is_none_at_all(tmp_path: Path):
+    rows = {"who": ["a"], "moment": [datetime(1971, 1, 1)], "value": [1.0]}
+
+    assert values_of(tmp_path, rows, {"who": ["a"], "event_timestamp": [START]}) == [1.0]
+
+
+@pytest.mark.parametrize("year", [1, 1900, 1969, 2026, 2200, 9990])
+@pytest.mark.parametrize("zone", [None, UTC], ids=["without a zone", "with a zone"])
+def test_times_of_every_century_are_compared_as_utc(tmp_path: Path, year: int, zone: Any):
+    moments = [datetime(year, 1, day, tzinfo=zone) for day in (2, 3, 4)]
+    rows = {"who": ["a"] * 3, "moment": pa.array(moments, pa.timestamp("us", "UTC" if zone else None))}
+    earlier = [moment - timedelta(microseconds=1) for moment in moments]
+    asked = pd.Series(earlier, dtype="datetime64[us, UTC]" if zone else "datetime64[us]")
+
+    answer = values_of(tmp_path, rows | {"value": [1.0, 2.0, 3.0]}, {"who": ["a"] * 3, "event_timestamp": asked})
+
+    assert answer == [None, 1.0, 2.0]
+
+
+def test_times_in_nanoseconds_are_those_in_microseconds(tmp_path: Path):
+    moments = pa.array([START, START + timedelta(microseconds=2)], pa.timestamp("ns"))
+    asked = pd.Series([START, START + timedelta(microseconds=1), START + timedelta(microseconds=2)])
+    examples = {"who": ["a"] * 3, "event_timestamp": asked.astype("datetime64[ns]")}
+
+    assert values_of(tmp_path, {"who": ["a", "a"], "moment": moments, "value": [1.0, 2.0]}, examples) == [1, 1, 2]
+
+
+def test_identifiers_beyond_the_precision_of_floating_point_numbers_stay_apart(tmp_path: Path):
+    rows = {"who": [2**53, 2**53 + 1, -1], "moment": [START] * 3, "value": [1.0, 2.0, 3.0]}
+    examples = {"who": [2**53 + 1, 2**53, 2**53 + 2], "event_timestamp": [START] * 3}
+
+    assert values_of(tmp_path, rows, examples, kind=ValueType.INT64) == [2.0, 1.0, None]
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [(["1", "x"], [1, 2]), ([1, 2], ["1", "x"]), ([1.0, 2.0], [1, 2]), ([1, 2], [1.0, float("nan")])],
+    ids=["text for integer", "integer for text", "float for integer", "integer for float"],
+)
+def test_keys_of_another_type_are_refused_in_a_sentence(tmp_path: Path, keys: list[Any], asked: list[Any]):
+    rows = {"who": keys, "moment": [START] * 2, "value": [1.0, 2.0]}
+
+    with pytest.raises(
+        ValueError, match=r"the key 'who' of the feature view 'rows' has the type .*; expected one type"
+    ):
+        values_of(tmp_path, rows, {"who": asked, "event_timestamp": [START] * 2}, kind=ValueType.INT64)
+
+
+def test_integers_of_another_width_are_equal(tmp_path: Path):
+    rows = {"who": pa.array([1, 2], pa.uint8()), "moment": [START] * 2, "value": [1.0, 2.0]}
+
+    assert values_of(tmp_path, rows, {"who": [2, 1], "event_timestamp": [START] * 2}, kind=ValueType.INT64) == [
+        2.0,
+        1.0,
+    ]
+
+
+def test_a_feature_may_have_the_name_of_the_time_of_the_examples(tmp_path: Path):
+    rows = {"who": ["a"], "moment": [START], "event_timestamp": [1.5]}
+
+    assert values_of(tmp_path, rows, {"who": ["a"], "event_timestamp": [START]}, feature="event_timestamp") == [1.5]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_view_without_an_entity_has_one_history_for_all_examples(tmp_path: Path, late: bool):
+    times = [START, START + timedelta(hours=1), START + timedelta(hours=2)]
+    columns = {"moment_1": times, "created": [times[0], times[2], times[2]], "value": [0.0, 1.0, 2.0]}
+    pq.write_table(pa.table(columns), tmp_path / "world.parquet")
+    source = FileSource(
+        path=str(tmp_path / "world.parquet"),
+        timestamp_field="moment",
+        created_timestamp_column="created",
+        field_mapping={"moment_1": "moment"},
+    )
+    world = FeatureView(name="world", schema=[Field(name="value", dtype=Float64)], source=source, online=False)
+    frame = pd.DataFrame({"who": ["a", "b", "a"], "event_timestamp": times})
+
+    job = store_with(tmp_path, world, WHO).get_historical_features(
+        frame, ["world:value"], filter_by_created_timestamp=late
+    )
+
+    assert job.to_arrow()["value"].to_pylist() == ([0.0, 0.0, 2.0] if late else [0.0, 1.0, 2.0])
