@@ -19,6 +19,8 @@ from components.shared.features.snapshot import require
 from components.shared.project import Project
 
 _INTEGERS = (ValueType.INT32, ValueType.INT64)
+PERIOD = "period"
+"""Tag of a feature view that is computed period by period."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class ViewSpec:
     features: tuple[str, ...]
     ttl: timedelta
     """How long a row is valid; 0 is no limit."""
+    period: str | None = None
+    """The interval that one run of its SQL computes; None if one run computes all rows."""
 
 
 def open_store(repo: Path) -> FeatureStore:
@@ -127,6 +131,7 @@ def _view(view: FeatureView, keys: list[str], projection: Any, project: Project)
         created=source.created_timestamp_column or None,
         features=tuple(field.name for field in projection.features if field.name != project.entity),
         ttl=view.ttl or timedelta(0),
+        period=view.tags.get(PERIOD),
     )
 
 

@@ -1,10 +1,11 @@
-"""Compute the rows of a feature view: ``sql/<view>.sql`` over the tables of a snapshot."""
+"""Compute the rows of a feature view: ``sql/<view>.sql`` over the tables of a snapshot, at once or by period."""
 
 from pathlib import Path
 
 import duckdb
 
 from components.shared.errors import InputError
+from components.shared.features import periods
 from components.shared.features.repository import ViewSpec
 from components.shared.features.snapshot import require
 
@@ -38,7 +39,11 @@ def define(connection: duckdb.DuckDBPyConnection, repo: Path, view: ViewSpec) ->
     if not path.is_file():
         raise InputError(f"{file} does not exist; expected the SQL of the feature view {view.name!r}. Create it.")
     query = path.read_text(encoding="utf-8").strip().rstrip(";")
+    periods.check(query, view.period, file)
     try:
+        if view.period is not None:
+            periods.compute(connection, query, view.period, file)
+            query = "SELECT * FROM _by_period"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW _answer AS {query}")
         described = connection.execute("DESCRIBE _answer").fetchall()
     except duckdb.Error as error:

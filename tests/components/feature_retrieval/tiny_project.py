@@ -38,6 +38,7 @@ VIEW = """
     source=FileSource(name={name!r}, path="data/{name}.parquet", timestamp_field={time!r},
                       created_timestamp_column={created!r}),
     schema=[Field(name=name, dtype=Float64) for name in {features!r}],
+    tags={tags!r},
 )
 """
 
@@ -52,6 +53,12 @@ class View:
     time: str = "moment"
     created: str = ""
     ttl_days: float | str = 0
+    period: str | None = None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Feast's tags of the view."""
+        return {} if self.period is None else {"period": self.period}
 
 
 @dataclass
@@ -76,7 +83,7 @@ class Tiny:
         (repo / "feature_store.yaml").write_text(self.store)
         text = HEAD.format(entity=self.entity)
         for view in self.views:
-            text += VIEW.format(**vars(view))
+            text += VIEW.format(**vars(view), tags=view.tags)
             (repo / "sql" / f"{view.name}.sql").write_text(view.sql)
         text += f"service = FeatureService(name='service', features=[{', '.join(view.name for view in self.views)}])\n"
         (repo / "features.py").write_text(text)
