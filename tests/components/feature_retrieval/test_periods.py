@@ -37,7 +37,7 @@ def rows_of(snapshot: Path, sql: str, period: str | None) -> list[tuple[object, 
     repo = snapshot.parent / "repo"
     (repo / "sql").mkdir(parents=True, exist_ok=True)
     (repo / "sql" / "totals.sql").write_text(sql)
-    view = ViewSpec("totals", "data/totals.parquet", "who", "moment", "created", ("gb",), period)
+    view = ViewSpec("totals", "data/totals.parquet", "who", "moment", "created", ("gb",), timedelta(0), period)
     with connect(snapshot, snapshot.parent / "spill") as connection:
         view_rows.define(connection, repo, view)
         return connection.sql("SELECT who, moment::TIMESTAMP, created, gb FROM _answer ORDER BY ALL").fetchall()
