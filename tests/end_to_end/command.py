@@ -26,6 +26,16 @@ def perennial(*arguments: object, cwd: Path, expect: int | None = 0, **env: str)
     return done
 
 
+def shell(script: str, cwd: Path) -> str:
+    """Run a block of a page, in which a failure of any line fails the test, and return what it printed."""
+    path = f"{PERENNIAL.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-exc", script], cwd=cwd, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def records(project: Path) -> list[dict[str, Any]]:
     """Read the records of a project's runs, oldest first."""
     folders = sorted(path.parent for path in project.glob(".perennial/runs/*/run.json"))

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 
 from components.shared import registry
 from pipelines.targets.opening import open_backend
-from tests.end_to_end.command import PERENNIAL, edit, perennial, records, write_table
+from tests.end_to_end.command import PERENNIAL, edit, perennial, records, shell, write_table
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -23,15 +22,6 @@ def block(heading: str) -> str:
     """Return the first shell block below a heading of the README."""
     section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
     return section.split("```\n")[1]
-
-
-def shell(script: str, cwd: Path) -> str:
-    path = f"{PERENNIAL.parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["sh", "-exc", script], cwd=cwd, env=os.environ | {"PATH": path}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

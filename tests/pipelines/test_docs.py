@@ -89,6 +89,14 @@ def test_every_page_of_the_manual_is_in_its_index():
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
 
 
+def test_every_step_is_in_the_index_of_the_manual():
+    listed = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    readmes = {f"../{name}" for name in TRACKED if re.fullmatch(r"components/\w+/README\.md", name)}
+
+    assert len(readmes) > 20
+    assert readmes - listed == set()
+
+
 @pytest.mark.parametrize("fragment", sorted((ROOT / "changelog.d").iterdir()), ids=lambda path: path.name)
 def test_a_news_fragment_has_a_kind_that_the_changelog_lists(fragment):
     assert fragment.name == "README.md" or re.fullmatch(r"[a-z-]+\.(added|changed|fixed|removed)\.md", fragment.name)
