@@ -40,7 +40,7 @@ class TrafficCounter:
         self._first: list[np.ndarray] = []
 
     def follow(self, versions: frozenset[str], primary: str | None) -> None:
-        """Begin anew for other versions; a change of the shares alone goes on counting.
+        """Start from zero for other versions; a change of the shares alone keeps the counts.
 
         Args:
             versions: The versions in memory.

@@ -141,7 +141,7 @@ class GrpcBody:
 
 @functools.lru_cache(maxsize=64)
 def _unfilled(model: str, version: str, outputs: tuple[str, ...], labels: tuple[tuple[str, str], ...]) -> Message:
-    """Return what answers of a release have in common; copying it is faster than writing it anew.
+    """Return what answers of a release have in common; copying it is faster than building it again.
 
     The arguments are not the release itself, which would be kept in memory for as long as this is.
     """

@@ -1,7 +1,7 @@
 """The audit log: an append-only file of what was decided, in which every entry holds the hash of the one before.
 
 A changed entry no longer has its hash, and a removed or inserted one breaks the chain. Whoever can write the file can
-write the chain anew or cut its end off, too: only a head that is kept elsewhere shows that. Heads are kept in the
+rewrite the whole chain or cut its end off, too: only a head that is kept elsewhere shows that. Heads are kept in the
 registry and beside the endpoint's journal, see ``pipelines/audit``.
 
 Details name versions, runs and hashes. What is about a person stays out, so that forgetting somebody breaks no chain.

@@ -666,8 +666,7 @@ class Retraining(Section):
     new_labels: int | None = Field(
         None,
         ge=1,
-        description="Labels that have become known since a release first answered, after which the model is trained "
-        "anew.",
+        description="Labels that have become known since a release first answered, after which the model is retrained.",
     )
     cost: float = Field(
         0.0,

@@ -74,7 +74,7 @@ class TrafficCounts(Document):
     """Counts of a running server.
 
     Args:
-        server: Changes when the counts begin anew, as after a restart of the server.
+        server: Changes when the counts start from zero, as after a restart of the server.
         versions: Version to its counts.
         shadows: Version to what it did as a shadow.
         score_edges: Edges of the ranges of the scores: deciles of the first scores of the version that answered most,

@@ -104,7 +104,7 @@ def settle(log: Path) -> None:
 
 
 def _replace(system: fs.FileSystem, path: str, table: pa.Table) -> None:
-    """Write a file anew, with the metadata that names its batches."""
+    """Replace a file, with the metadata that names its batches."""
     content = pa.BufferOutputStream()
     parquet.write_table(table, content, compression="zstd")
     remote.create(system, path, content.getvalue().to_pybytes())

@@ -95,7 +95,7 @@ def fit(
         hyperparameters: Only the weights of the classes are used.
         seed: Orders the rows.
         fitted: The members.
-        start: Not used: the weights are chosen anew, and the members begin where they can.
+        start: Not used: the weights are chosen again, and the members start from the champion where they can.
     """
     started = time.perf_counter()
     names, models = list(fitted), list(fitted.values())

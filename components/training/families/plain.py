@@ -31,7 +31,7 @@ _PENALTIES = (0.1, 1.0, 10.0)
 _NEWTON_SIZE = 500
 _MAX_CELLS = 30_000_000
 _FEWEST_ROWS = 2_000
-_ORIGIN = "fitted anew, because its optimum does not depend on a start"
+_ORIGIN = "fitted from scratch, because its optimum does not depend on a start"
 
 
 def fit(

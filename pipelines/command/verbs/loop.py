@@ -26,8 +26,9 @@ from pipelines.targets.state import State
 def loop(options: TargetOptions, every: timedelta, *, once: bool) -> int:
     """Go round once, or again and again until Ctrl-C.
 
-    A round that fails is told, and the next one begins anew: monitoring reads all that was logged, a training that
-    would only repeat an earlier one is not made, and a release that was interrupted is completed or taken back.
+    A failure of a round is reported, and the next round starts from the beginning: monitoring reads all that
+    was logged, a training that would only repeat an earlier one is not made, and a release that was interrupted is
+    completed or taken back.
 
     Returns:
         The exit code of the round, or 0 after Ctrl-C.

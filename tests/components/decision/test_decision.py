@@ -224,7 +224,7 @@ def test_a_risen_loss_that_the_scores_do_not_expect_is_not_the_populations_fault
 @pytest.mark.parametrize(
     ("days", "action", "state"), [(31.0, "retrain", "due"), (31.1, "nothing", "quiet"), (None, "nothing", None)]
 )
-def test_a_model_is_trained_anew_when_it_has_answered_as_long_as_the_project_says(decide, days, action, state):
+def test_a_model_is_retrained_when_it_has_answered_as_long_as_the_project_says(decide, days, action, state):
     at = documents.log_window(answering_since="2026-05-01T00:00:00+00:00")
 
     decision = decide(at=at, every_days=days)
@@ -238,7 +238,7 @@ def test_a_model_is_trained_anew_when_it_has_answered_as_long_as_the_project_say
 
 
 @pytest.mark.parametrize(("labels", "action"), [(499, "nothing"), (500, "retrain")])
-def test_a_model_is_trained_anew_when_enough_labels_have_become_known(decide, labels, action):
+def test_a_model_is_retrained_when_enough_labels_have_become_known(decide, labels, action):
     at = documents.log_window(answering_since="2026-05-01T00:00:00+00:00", new_labels=labels)
 
     assert decide(at=at, new_labels=500).action == action

@@ -197,7 +197,7 @@ def test_members_of_a_blend_are_continued_each_from_its_own(tmp_path, starts):
     for name in set(after) & set(learned.members) - {"plain"}:
         assert f"{name} continued from" in facts.description
     if "plain" in after:
-        assert "plain fitted anew, because its optimum does not depend on a start" in facts.description
+        assert "plain fitted from scratch, because its optimum does not depend on a start" in facts.description
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path, starts):
