@@ -1,7 +1,7 @@
 """Register a promoted candidate as a version of the model, with its model card and release manifest.
 
 An interrupted registration has no effect: the run is closed after its artifacts are written, and a tag that is written
-last marks the version as complete. The next registration deletes incomplete versions.
+last marks the version as complete. The next registration deletes incomplete versions, but none of other programs.
 """
 
 import logging
@@ -131,7 +131,8 @@ def _card_of(client: "MlflowClient", version: "ModelVersion") -> str:
 def _remove_incomplete(client: "MlflowClient", name: str, older_than_s: float) -> None:
     newest_ms = (time.time() - older_than_s) * 1000
     for version in registry.versions(client, name, complete=False):
-        if version.creation_timestamp <= newest_ms:
+        # Another program's version of the same name lacks the fingerprint, which ours have from the beginning.
+        if registry.FINGERPRINT in version.tags and version.creation_timestamp <= newest_ms:
             client.delete_model_version(name, str(version.version))
     for run in registry.runs(client, name, f"attributes.status = 'RUNNING' and tags.`{OUTCOME}` = 'promoted'"):
         if run.info.start_time <= newest_ms:

@@ -267,7 +267,8 @@ def test_behind_a_server_a_fresh_half_version_may_be_somebodys_and_stays(tmp_pat
     client = registry.open(uri)
     run = client.create_run(registry.experiment(client, uri, "made"), tags={"perennial.outcome": "promoted"})
     client.create_registered_model("made")
-    client.create_model_version("made", f"{run.info.artifact_uri}/model", run.info.run_id)
+    tags = {registry.FINGERPRINT: "0" * 64}
+    client.create_model_version("made", f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
 
     logic._remove_incomplete(client, "made", older_than_s=3600)
     stays = registry.versions(client, "made", complete=False), client.get_run(run.info.run_id).info.status
@@ -276,6 +277,18 @@ def test_behind_a_server_a_fresh_half_version_may_be_somebodys_and_stays(tmp_pat
 
     assert (len(stays[0]), stays[1]) == (1, "RUNNING")
     assert gone == ([], "KILLED")
+
+
+def test_a_version_that_another_program_registered_under_the_name_stays(tmp_path):
+    uri, evidence = empty_registry(tmp_path / "state"), made_candidate.evidence(tmp_path / "candidate")
+    client = registry.open(uri)
+    client.create_registered_model("made")
+    client.create_model_version("made", "file:///models/theirs")
+
+    version, _ = _register(evidence, uri, tmp_path / "out")
+
+    assert version == "2"
+    assert [str(v.version) for v in registry.versions(client, "made", complete=False)] == ["1"]
 
 
 def test_two_processes_that_register_at_once_on_a_fresh_laptop_make_one_version(tmp_path):
