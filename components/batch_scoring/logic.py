@@ -6,7 +6,6 @@ and the same model writes only the others. The same rows and model give the same
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,9 +76,8 @@ def _part(project: Project, model: TableModel, version: str, place: Path, number
     """Write one part, unless it is there."""
     path = place / f"part-{number:05d}.parquet"
     if not path.exists():
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        pq.write_table(_scored(project, model, version, rows), partial, compression="zstd")
-        partial.rename(path)
+        with files.replacing(path) as partial:
+            pq.write_table(_scored(project, model, version, rows), partial, compression="zstd")
     return ScoredPart(file=path.name, rows=len(rows), sha256=files.sha256(path))
 
 

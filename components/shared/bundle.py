@@ -9,6 +9,7 @@ import json
 import zipfile
 from pathlib import Path
 
+from components.shared import files
 from components.shared.project import Project
 
 FEATURE_REPO = "feature_repo/"
@@ -43,12 +44,9 @@ def write(project: Project, project_file: Path, folder: Path) -> Path:
     target = folder / f"project-{digest.hexdigest()[:16]}.zip"
     if target.exists():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with files.replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
-    partial.replace(target)
     return target
 
 

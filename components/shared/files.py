@@ -1,8 +1,10 @@
-"""JSON and digests, written the same way by every step, so that equal content is equal bytes."""
+"""Files that are replaced whole, JSON and digests: equal content is equal bytes, whichever step writes it."""
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,18 +17,30 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Replace a text file atomically, see ``replacing``."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
     """Replace a file atomically: a reader, or a machine that loses power, sees the old content or the new.
 
-    The folder is created if absent.
+    The folder is created if absent. If the block raises, the old file stays, and what was written is deleted.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The path to write to: in the same folder, with a leading dot and the suffix ``.partial``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

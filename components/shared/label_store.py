@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from components.shared import files
 from components.shared.sql import identifier, literal
 
 SCHEMA = pa.schema(
@@ -53,15 +54,13 @@ def add(folder: Path, labels: pa.Table, now: datetime) -> AddedLabels:
     if labels.num_rows == 0:
         return AddedLabels(0, is_new=False)
     content = hashlib.sha256(_bytes(labels.cast(SCHEMA))).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
     newest = max(folder.glob("*.parquet"), default=None)
     if newest is not None and newest.stem.endswith(f"-{content}"):
         return AddedLabels(labels.num_rows, is_new=False)
     added_at = pa.array([now.astimezone(UTC)] * labels.num_rows, pa.timestamp("us", tz="UTC"))
     target = folder / f"{int(now.timestamp() * 1e6):020d}-{content}.parquet"
-    partial = target.with_suffix(".partial")
-    parquet.write_table(labels.cast(SCHEMA).append_column("added_at", added_at), partial, compression="zstd")
-    partial.replace(target)
+    with files.replacing(target) as partial:
+        parquet.write_table(labels.cast(SCHEMA).append_column("added_at", added_at), partial, compression="zstd")
     return AddedLabels(labels.num_rows, is_new=True)
 
 
@@ -93,9 +92,8 @@ def forget(folder: Path, entities: Collection[str], rows: Collection[tuple[str, 
         ]
         if not all(kept):
             removed += len(kept) - sum(kept)
-            partial = path.with_suffix(".partial")
-            parquet.write_table(table.filter(pa.array(kept)), partial, compression="zstd")
-            partial.replace(path)
+            with files.replacing(path) as partial:
+                parquet.write_table(table.filter(pa.array(kept)), partial, compression="zstd")
     return removed
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from components.shared import files
 from pipelines.images import environments
 from pipelines.images.recipes import reference, repository
 
@@ -21,7 +22,7 @@ def write(digests: Mapping[str, str], path: Path = LOCK) -> None:
     """Write digests down; what is kept of another registry or image stays, a former tag of the same goes."""
     replaced = {target.rpartition(":")[0] for target in digests}
     others = {target: digest for target, digest in read(path).items() if target.rpartition(":")[0] not in replaced}
-    path.write_text(_HEADER + yaml.safe_dump(others | dict(digests), width=1000), encoding="utf-8")
+    files.write_text(path, _HEADER + yaml.safe_dump(others | dict(digests), width=1000))
 
 
 def pinned(name: str, base: str, registry: str = "", path: Path = LOCK) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.shared import files
 from pipelines import simulator
 from pipelines.replay.treatment import Treatment
 from pipelines.simulator.switches import Switch
@@ -53,6 +54,5 @@ class World:
                 table = table.filter(pc.less_equal(table[event_time], moment))
             else:
                 table = table.filter(is_known)
-            partial = target / f"{name}.parquet.partial"
-            pq.write_table(table, partial, compression="zstd")
-            partial.replace(target / f"{name}.parquet")
+            with files.replacing(target / f"{name}.parquet") as partial:
+                pq.write_table(table, partial, compression="zstd")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from components.shared import files
 from components.shared.errors import InputError
 from components.shared.inputs.rows import texts
 from components.shared.package import answers
@@ -122,25 +123,21 @@ def write(
 @contextmanager
 def _writing(out: Path) -> Iterator[Callable[[pa.Schema], _Writer]]:
     """Open a writer of a file that takes its name when all is written, and is deleted otherwise."""
-    partial = out.with_name(f".{out.name}.partial")
-    writers: list[Any] = []
+    with files.replacing(out) as partial:
+        writers: list[Any] = []
 
-    def opened(schema: pa.Schema) -> _Writer:
-        if out.suffix.lower() == ".parquet":
-            writers.append(pq.ParquetWriter(partial, schema))
-        else:
-            needed = pa.csv.WriteOptions(quoting_style="needed")
-            writers.append(pa.csv.CSVWriter(str(partial), schema, write_options=needed))
-        writer: _Writer = writers[0]
-        return writer
+        def opened(schema: pa.Schema) -> _Writer:
+            if out.suffix.lower() == ".parquet":
+                writers.append(pq.ParquetWriter(partial, schema))
+            else:
+                needed = pa.csv.WriteOptions(quoting_style="needed")
+                writers.append(pa.csv.CSVWriter(str(partial), schema, write_options=needed))
+            writer: _Writer = writers[0]
+            return writer
 
-    try:
         yield opened
         for writer in writers:
             writer.close()
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _unknown(model: TableModel, features: pa.Table) -> dict[str, int]:

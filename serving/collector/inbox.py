@@ -1,9 +1,9 @@
 """Take segments of servers into the log's folder, each once, and only whole ones."""
 
-import os
 import re
 from pathlib import Path
 
+from components.shared import files
 from components.shared.errors import InputError, StepFailed
 from components.shared.inference_log import segments
 from components.shared.inference_log.segments import NewerLog, SegmentHeader
@@ -42,13 +42,9 @@ class Inbox:
         taken = self._taken / name
         if taken.exists() or (self._wal / name).exists():
             return False
-        # Not the suffix of a segment, so that nobody compacts half of it.
-        partial = self._wal / f"{name}.new"
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.rename(self._wal / name)
+        # Under a name that is not a segment's until it is complete, so that nobody compacts half of it.
+        with files.replacing(self._wal / name) as partial:
+            partial.write_bytes(content)
         taken.touch()
         return True
 

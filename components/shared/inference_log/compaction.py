@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from components.shared.errors import StepFailed
+from components.shared.files import replacing
 from components.shared.inference_log import forgetting, rows, segments
 
 _LOCK = "compaction.lock"
@@ -221,11 +222,10 @@ def _delete(batch: list[Path]) -> int:
 
 
 def _write_file(path: Path, table: pa.Table, batches: Mapping[str, Any], replaces: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {_BATCHES: json.dumps(batches).encode(), _REPLACES: json.dumps(sorted(replaces)).encode()}
-    partial = path.with_suffix(".partial")
-    parquet.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd", row_group_size=_ROW_GROUP)
-    partial.replace(path)
+    table = table.replace_schema_metadata(metadata)
+    with replacing(path) as partial:
+        parquet.write_table(table, partial, compression="zstd", row_group_size=_ROW_GROUP)
 
 
 def _remove_incomplete(folder: Path) -> None:

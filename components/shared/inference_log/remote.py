@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.shared import sources
+from components.shared import files, sources
 from components.shared.errors import InputError
 from components.shared.inference_log import compaction
 
@@ -74,10 +74,9 @@ def fetch(uri: str, folder: Path) -> Path:
         for path in listed(system, prefix):
             target = folder / PurePosixPath(path).relative_to(prefix)
             if path.endswith(".parquet") and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_suffix(".partial")
-                fs.copy_files(path, str(partial), source_filesystem=system, destination_filesystem=fs.LocalFileSystem())
-                partial.replace(target)
+                here = fs.LocalFileSystem()
+                with files.replacing(target) as partial:
+                    fs.copy_files(path, str(partial), source_filesystem=system, destination_filesystem=here)
     return folder
 
 

@@ -9,7 +9,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from components.shared import wording
+from components.shared import files, wording
 from pipelines.runs import skew
 from pipelines.runs.report import (
     cadence_charts,
@@ -70,10 +70,7 @@ def render(run: Mapping[str, Any], folder: Path, sections: Sequence[str] | None 
         looks=looks,
         sections=sections,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_NAME}.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(folder / _NAME)
+    files.write_text(folder / _NAME, page)
     return folder / _NAME
 
 
