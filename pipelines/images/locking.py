@@ -23,17 +23,22 @@ class Lock:
         sources: ``requirements.in`` files, or ``setup.cfg`` for what the package declares.
         extras: Extras of ``setup.cfg`` that are locked, too.
         config: Settings of uv; None takes its defaults.
+        overrides: Requirements that replace those of other packages; None replaces none.
     """
 
     path: Path
     sources: tuple[Path, ...]
     extras: tuple[str, ...] = ()
     config: Path | None = None
+    overrides: Path | None = None
 
     @classmethod
     def of(cls, source: Path, config: Path | None = None) -> "Lock":
-        """Return the lock next to a ``requirements.in``."""
-        return cls(source.with_suffix(".txt"), (source,), config=config)
+        """Return the lock next to a ``requirements.in``, with an ``overrides.in`` next to it if present."""
+        overrides = source.with_name("overrides.in")
+        return cls(
+            source.with_suffix(".txt"), (source,), config=config, overrides=overrides if overrides.exists() else None
+        )
 
     def command(self) -> list[str]:
         """Return the arguments of uv that write the lock."""
@@ -41,6 +46,7 @@ class Lock:
         arguments += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
         arguments += [f"--extra={extra}" for extra in self.extras]
         arguments += ["--config-file", str(self.config)] if self.config else []
+        arguments += ["--override", str(self.overrides)] if self.overrides else []
         return [*arguments, *map(str, self.sources), "--output-file", str(self.path)]
 
 
