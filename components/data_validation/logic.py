@@ -6,6 +6,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+# Refuses code in the types of a file, which TFDV's old pyarrow would run while it reads; Beam would import it too late.
+import pyarrow_hotfix  # noqa: F401
+
 from components.data_validation import anomalies, comparison, report, schema, statistics
 from components.data_validation.comparison import ComparedTables
 from components.data_validation.exact import Exact, Table, plain_findings

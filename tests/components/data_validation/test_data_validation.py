@@ -49,6 +49,24 @@ def test_the_import_of_tfdv_says_nothing() -> None:
     assert NOISE == ""
 
 
+class Code(pa.PyExtensionType):
+    """A type whose description in a file is a call of a function."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.int64())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("this runs",)
+
+
+def test_code_in_the_types_of_a_file_is_refused(tmp_path: Path) -> None:
+    column = pa.ExtensionArray.from_storage(Code(), pa.array([1]))
+    pq.write_table(pa.table({"x": column}), tmp_path / "rows.parquet")
+
+    with pytest.raises(RuntimeError, match="Disallowed deserialization"):
+        pq.read_table(tmp_path / "rows.parquet")
+
+
 def test_a_table_as_the_schema_says_gives_no_finding(case: Case) -> None:
     assert case.validate(table()) == []
     assert ValidationFindings.read(case.folder / "statistics").blocked is False
