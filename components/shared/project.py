@@ -226,7 +226,9 @@ def _default_space() -> dict[str, Range | Choice]:
 class Tuning(Section):
     """The search for hyperparameters."""
 
-    sampler: Literal["tpe", "random", "grid", "gp"] = Field("tpe", description="Optuna sampler; gp requires PyTorch.")
+    sampler: Literal["tpe", "random", "grid", "gp"] = Field(
+        "tpe", description="Optuna sampler; gp requires PyTorch, which the tuning step's lock does not have."
+    )
     pruner: Literal["median", "hyperband", "none"] = Field("median", description="Optuna pruner.")
     trials: int = Field(
         8,

@@ -99,6 +99,11 @@ def _contradictions(project: Project) -> Iterator[str]:
         space.check(project.tuning, project.training)
     except InputError as problem:
         yield str(problem)
+    if project.tuning.sampler == "gp" and "\ntorch==" not in environments.lock_of("tuning").read_text(encoding="utf-8"):
+        yield (
+            "tuning.sampler is 'gp', which requires PyTorch, but the lock of the tuning step has no torch; add 'torch' "
+            "to components/tuning/requirements.in and run 'make lock STEP=tuning', or set the sampler to 'tpe'."
+        )
     if project.task != "binary" and project.value is not None:
         yield f"'value' is only valid for a binary task, but the task is {project.task}; remove the section."
 

@@ -49,6 +49,7 @@ def test_a_small_file_is_enough_and_the_types_hold_the_defaults(tmp_path):
     [
         (changed(tunning={"trials": 3}), r"unknown key 'tunning'; did you mean 'tuning'"),
         (changed(tuning={"trails": 3}), r"unknown key 'trails' in 'tuning'; did you mean 'trials'"),
+        (changed(tuning={"sampler": "gp"}), r"tuning.sampler is 'gp', which requires PyTorch.*'make lock STEP=tuning'"),
         (changed(tuning={"trials": -1}), r"tuning.trials: .*greater than or equal to 0, got -1"),
         (changed(sources={"rows": {"pth": "rows.csv"}}), r"unknown key 'pth' in 'sources.rows'; did you mean 'path'"),
         (changed(sources={"rows": {"path": "a", "database": "b"}}), r"exactly one of 'path' and 'database'"),
