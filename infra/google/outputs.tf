@@ -18,8 +18,8 @@ output "bucket_keys" {
   description = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the cluster's Secrets; null without a cluster."
   sensitive   = true
   value = var.with_cluster ? {
-    access_key = google_storage_hmac_key.pods[0].access_id
-    secret_key = google_storage_hmac_key.pods[0].secret
+    id  = google_storage_hmac_key.pods[0].access_id
+    key = google_storage_hmac_key.pods[0].secret
   } : null
 }
 
