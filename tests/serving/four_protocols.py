@@ -114,11 +114,10 @@ class ServerInProcess:
                 except grpc.aio.AioRpcError as refused:
                     trailing = dict(refused.trailing_metadata())
                     return Answer(refused.code().name, trailing.get("x-request-id"), error=refused.details() or "")
-                trailing = dict(await call.trailing_metadata())
         finally:
             await server.stop(None)
         data = {output.name: _contents(output) for output in response.outputs}
-        return _of_tensors("OK", trailing["x-request-id"], response.model_version, data, response.id)
+        return _of_tensors("OK", response.id, response.model_version, data, response.id)
 
     def _post(
         self, path: str, body: bytes, question: Question, more: list[tuple[bytes, bytes]] | None = None
