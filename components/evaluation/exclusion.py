@@ -1,6 +1,7 @@
 """Which rows may judge: none that a model was trained, tuned, stopped or given its threshold on."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,15 @@ def keys(table: pa.Table, entity: str, event_time: str) -> pa.Array:
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def seen_keys(package: Path, entity: str, event_time: str) -> pa.Array:
-    """Return the keys of the rows that a package was trained and validated on."""
-    return keys(pq.read_table(package / "seen.parquet"), entity, event_time)
+def seen(package: Path) -> pa.Table:
+    """Return entity and event time of the rows that a package was trained and validated on."""
+    return pq.read_table(package / "seen.parquet")
+
+
+def oldest(table: pa.Table, event_time: str) -> str | None:
+    """Return the earliest event time, ISO 8601, UTC; times without a zone are UTC. None without rows."""
+    earliest: datetime | None = pc.min(table[event_time].cast(pa.timestamp("us", "UTC"), safe=False)).as_py()
+    return earliest and earliest.isoformat()
 
 
 def judges(

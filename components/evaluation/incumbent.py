@@ -17,9 +17,12 @@ class Incumbent:
     """The champion's version (None before the first release), its model where it can be asked, else the reason."""
 
     version: str | None
-    package: TableModel | None
-    reason: str | None
-    seen: pa.Array | None
+    package: TableModel | None = None
+    reason: str | None = None
+    seen: pa.Array | None = None
+    """Keys of the rows that it has learned from, where it can be asked."""
+    oldest_trained: str | None = None
+    """The earliest event time of those, ISO 8601, UTC."""
 
 
 def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]) -> Incumbent:
@@ -33,13 +36,18 @@ def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]
     """
     version = ChampionRecord.read(folder).version
     if version is None:
-        return Incumbent(None, None, None, None)
+        return Incumbent(None)
     package = TableModel.open(folder / "package")
     reason = _difference(project, package, test, classes)
     if reason is not None:
-        return Incumbent(version, None, f"champion version {version} cannot be compared: {reason}", None)
-    seen = exclusion.seen_keys(package.folder, package.facts.entity, package.facts.event_time)
-    return Incumbent(version, package, None, seen)
+        return Incumbent(version, reason=f"champion version {version} cannot be compared: {reason}")
+    seen, event_time = exclusion.seen(package.folder), package.facts.event_time
+    return Incumbent(
+        version,
+        package,
+        seen=exclusion.keys(seen, package.facts.entity, event_time),
+        oldest_trained=exclusion.oldest(seen, event_time),
+    )
 
 
 def _difference(project: Project, package: TableModel, test: pa.Table, classes: list[str]) -> str | None:

@@ -1,12 +1,10 @@
 """Measure candidate, rule of thumb, plain model and champion on the same rows, which none of them has seen."""
 
 import logging
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -98,7 +96,8 @@ def evaluate(
             excluded_by_champion=rows.by_champion,
             by_class=_by_class(truth, classes),
             parts=_parts(tables, label, classes),
-            oldest_trained=_oldest(tables["train"], project.event_time),
+            oldest_trained=exclusion.oldest(tables["train"], project.event_time),
+            champion_oldest_trained=former.oldest_trained,
         ),
         resampled=unit,
         resamples=project.evaluation.resamples,
@@ -170,7 +169,7 @@ def log_curves(measured: EvaluationReport, curves: CurveSink) -> None:
 def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: Incumbent) -> exclusion.Judges:
     entity, time = project.entity, project.event_time
     seen = [exclusion.keys(tables[part], entity, time) for part in ("train", "validation")]
-    seen.append(exclusion.seen_keys(model, entity, time))
+    seen.append(exclusion.keys(exclusion.seen(model), entity, time))
     rows = exclusion.judges(tables["test"], entity, time, seen_by_split=seen, seen_by_champion=former.seen)
     if rows.table.num_rows == 0 and tables["test"].num_rows:
         raise InputError(
@@ -179,13 +178,6 @@ def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: 
             "Add newer rows, or split by hash or time, which keep the test rows of different runs unseen."
         )
     return rows
-
-
-def _oldest(train: pa.Table, event_time: str) -> str:
-    # Times without a zone are UTC.
-    times = train[event_time].cast(pa.timestamp("us", "UTC"), safe=False)
-    oldest: datetime = pc.min(times).as_py()
-    return oldest.isoformat()
 
 
 def _by_class(truth: NDArray[Any], classes: list[str]) -> dict[str, int]:

@@ -30,9 +30,8 @@ def rulings(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     against_champion = _contests(project, evaluation, "champion")
     for contest in against_champion:
         others = [other for other in against_champion if other is not contest]
-        yield _keeps_up_with_champion(
-            contest, others, world_has_changed=_is_trained_since_a_change(project, evaluation)
-        )
+        is_trained_since_change = _is_trained_since_a_change(project, evaluation)
+        yield _keeps_up_with_champion(contest, others, is_trained_since_change=is_trained_since_change)
     if project.gate.champion_margin is not None:
         yield _not_worse_in_all(against_champion)
     for contest in _contests(project, evaluation, "plain"):
@@ -41,9 +40,12 @@ def rulings(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
 
 
 def _is_trained_since_a_change(project: Project, evaluation: EvaluationReport) -> bool:
-    """Return whether the project dates a change, and there were enough rows to leave out those before it."""
-    since, oldest = project.split.since, evaluation.rows.oldest_trained
-    return since is not None and oldest is not None and datetime.fromisoformat(oldest) >= since
+    """Return whether the project dates a change, and the candidate knows only the time after it, the champion more."""
+    since, rows = project.split.since, evaluation.rows
+    if since is None or rows.oldest_trained is None or rows.champion_oldest_trained is None:
+        return False
+    candidate, champion = map(datetime.fromisoformat, (rows.oldest_trained, rows.champion_oldest_trained))
+    return champion < since <= candidate
 
 
 def _contests(project: Project, evaluation: EvaluationReport, other: str) -> list[Contest]:
@@ -95,14 +97,14 @@ def _non_inferior(rule: str, other: str, contest: Contest, phase: Phase) -> Ruli
     return Ruling(rule=name, passed=contest.is_non_inferior, reason=reason, phase=phase)
 
 
-def _keeps_up_with_champion(contest: Contest, others: Sequence[Contest], *, world_has_changed: bool) -> Ruling:
+def _keeps_up_with_champion(contest: Contest, others: Sequence[Contest], *, is_trained_since_change: bool) -> Ruling:
     """Hold to the margin, or let the other aspects outweigh what too few rows leave undecided.
 
     Where the champion has become useless, the interval of a rank metric on the few rows since is wider than any margin,
     and an undecided difference would keep the worst model for ever.
     """
     judged = _non_inferior("champion", "the champion", contest, "training")
-    outweighing = _outweighing([other for other in others if other.margin is not None], world_has_changed)
+    outweighing = _outweighing([other for other in others if other.margin is not None], is_trained_since_change)
     if not (contest.is_undecided and outweighing):
         return judged
     metrics = " and ".join(other.comparison.metric for other in outweighing)
@@ -111,15 +113,18 @@ def _keeps_up_with_champion(contest: Contest, others: Sequence[Contest], *, worl
     return judged.model_copy(update={"passed": True, "reason": reason, "remark": "undecided"})
 
 
-def _outweighing(judged: Sequence[Contest], world_has_changed: bool) -> list[Contest]:
+def _outweighing(judged: Sequence[Contest], is_trained_since_change: bool) -> list[Contest]:
     """Return the aspects that outweigh an undecided one: at least two, and all proven better.
 
     Among rows from after a change, the champion is no longer what the gate once let pass. Then one that is proven
     better is enough, if the others are within their margins.
     """
     better = [contest for contest in judged if contest.is_proven_better]
-    is_enough = better and all(contest.is_non_inferior for contest in judged) if world_has_changed else better == judged
-    return better if is_enough and len(judged) >= _FEWEST_OTHERS else []
+    if len(judged) < _FEWEST_OTHERS:
+        return []
+    if is_trained_since_change:
+        return better if all(contest.is_non_inferior for contest in judged) else []
+    return better if better == judged else []
 
 
 def _is_the_plain_model() -> Ruling:

@@ -160,9 +160,10 @@ def _measured(
         # Where decisions hide or change labels, a part may have none that counts.
         segments=() if is_selective else _parts(release, labeled, now),
     )
-    part = next(iter(report.alarming_segments), None)
-    if report.changed_on is None and part is not None:
-        report = report.model_copy(update={"changed_on": part.changed_on})
+    acted = next((part for part in report.alarming_segments if part.where == positives.where(release.facts)), None)
+    # A change of one slice is none of the others: only the rows acted on date a change of the whole model.
+    if report.changed_on is None and acted is not None:
+        report = report.model_copy(update={"changed_on": acted.changed_on})
     _log.info("loss %.4f against %.4f, alarm %s", report.rate, report.reference_rate, report.alarm)
     return report
 

@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 
 from components.performance import segments
 from components.performance.losses import Losses
+from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import SegmentLoss
 
 _DECISION = "decision"
+
+
+def where(facts: ModelFacts) -> dict[str, str] | None:
+    """Name the part of the rows with the positive answer; None if no answer is."""
+    return None if facts.positive is None else {_DECISION: str(facts.positive)}
 
 
 def measure(
@@ -41,8 +47,11 @@ def measure(
     if len(acted) < segments.FEWEST_REFERENCE_ROWS:
         return ()
     inside = now.taken(_answered(labeled, positive))
-    where = {_DECISION: positive}
-    return (segments.segment_loss(where, before.taken(acted), inside, increase=increase, run_length=run_length),)
+    return (
+        segments.segment_loss(
+            {_DECISION: positive}, before.taken(acted), inside, increase=increase, run_length=run_length
+        ),
+    )
 
 
 def _answered(table: pa.Table, answer: str) -> NDArray[np.intp]:

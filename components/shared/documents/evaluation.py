@@ -39,6 +39,8 @@ class EvaluatedRows(Part):
     """Part to its rows of each class; empty for a regression and in older documents."""
     oldest_trained: str | None = None
     """Event time of the oldest training row, ISO 8601, UTC; None in older documents."""
+    champion_oldest_trained: str | None = None
+    """That of the champion, validation rows included; None if it is not compared, and in older documents."""
 
 
 class ComparedChampion(Part):

@@ -228,8 +228,8 @@ class PerformanceReport(Document):
     """Why nothing was measured on labels."""
 
     changed_on: str | None = None
-    """The day from which on the loss, or else that of the first alarming part, was most probably higher; None while no
-    alarm was raised."""
+    """The day from which on the loss, or else that of the rows with the positive answer, was most probably higher; None
+    while neither has raised an alarm."""
 
     @property
     def alarm(self) -> Period | None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.evaluation import logic
+from components.evaluation import exclusion, logic
 from components.evaluation import reference as reference_rows
 from components.shared.documents.evaluation import ComparedChampion, EvaluatedRows, EvaluationReport
 from components.shared.documents.measurements import Confusion
@@ -69,7 +69,9 @@ def judging(test: int, *, by_split: int = 0, by_champion: int = 0) -> EvaluatedR
 
 
 def unclassed(rows: EvaluatedRows) -> EvaluatedRows:
-    return rows.model_copy(update={"by_class": {}, "parts": {}, "oldest_trained": None})
+    return rows.model_copy(
+        update={"by_class": {}, "parts": {}, "oldest_trained": None, "champion_oldest_trained": None}
+    )
 
 
 def seen(rows: pa.Table) -> pa.Table:
@@ -285,6 +287,10 @@ def test_the_report_says_how_old_the_oldest_training_row_is(tmp_path, zone):
     pq.write_table(train.set_column(1, "at", times), tmp_path / "splits" / "train.parquet")
 
     assert run.evaluate().rows.oldest_trained == "1970-01-01T00:00:00+00:00"
+    assert run.evaluate().rows.champion_oldest_trained is None
+    run.champion("1")
+    run.package("champion/package", 1.0, seen=seen(table("binary", 20, 5)))
+    assert run.evaluate().rows.champion_oldest_trained == exclusion.oldest(table("binary", 20, 5), "at")
 
 
 def test_a_row_that_both_models_have_seen_is_counted_once(tmp_path):

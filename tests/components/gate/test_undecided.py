@@ -148,10 +148,22 @@ def changed_world(**gate: Any) -> Project:
     return unchanged.model_copy(update={"split": unchanged.split.model_copy(update={"since": CHANGE})})
 
 
-def trained_from(oldest: datetime | None) -> dict[str, EvaluatedRows]:
-    """Return the change of an evaluation whose oldest training row is of some time."""
-    text = None if oldest is None else oldest.isoformat()
-    return {"rows": rows(800).model_copy(update={"oldest_trained": text})}
+def trained_from(
+    oldest: datetime | None, champion: datetime | None = CHANGE - timedelta(days=200)
+) -> dict[str, EvaluatedRows]:
+    """Return the change of an evaluation whose oldest training row, and that of the champion, is of some time."""
+    own, former = (None if moment is None else moment.isoformat() for moment in (oldest, champion))
+    return {"rows": rows(800).model_copy(update={"oldest_trained": own, "champion_oldest_trained": former})}
+
+
+@pytest.mark.parametrize(
+    ("champion", "promoted"),
+    [(CHANGE - timedelta(seconds=1), True), (CHANGE, False), (CHANGE + timedelta(days=1), False), (None, False)],
+)
+def test_a_champion_from_after_the_change_is_not_outweighed_by_one_aspect(champion, promoted):
+    evaluation = in_each(BETTER, EQUAL, UNDECIDED, **trained_from(CHANGE, champion))
+
+    assert judge(changed_world(**MARGINS), evaluation).promote is promoted
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

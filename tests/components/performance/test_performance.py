@@ -50,6 +50,7 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
         window: dict[str, Any] | None = None,
         rows: pa.Table | None = None,
         label: dict[str, Any] | None = None,
+        slices: tuple[str, ...] = (),
         **monitoring: Any,
     ) -> PerformanceReport:
         folder, model, evaluation = tmp_path / "window", tmp_path / "model", tmp_path / "measured" / "evaluation"
@@ -68,7 +69,9 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
             pq.write_table(reference, evaluation / "reference.parquet")
         project = made_log.project(**monitoring)
         selective = project.label.model_copy(update=label or {})
-        return logic.measure(project.model_copy(update={"label": selective}), folder, model, evaluation.parent)
+        sliced = project.evaluation.model_copy(update={"slices": slices})
+        project = project.model_copy(update={"label": selective, "evaluation": sliced})
+        return logic.measure(project, folder, model, evaluation.parent)
 
     return measured
 
@@ -281,6 +284,25 @@ def test_an_alarm_of_the_rows_acted_on_dates_the_change_where_the_loss_of_all_ro
     assert report.alarm is None
     assert [part.where for part in report.alarming_segments] == [{"decision": "yes"}]
     assert abs((datetime.fromisoformat(report.changed_on).replace(tzinfo=UTC) - FIRST).days - 60) <= 6
+
+
+def with_plans(days: int, changes: int, seed: int) -> pa.Table:
+    """Return rows of which one in ten has the plan pro, from a day on never answered with yes; the others err less."""
+    rows = labeled(days, 100, 0.0, seed)
+    rng = np.random.default_rng(seed)
+    is_after, is_pro = np.repeat(np.arange(days), 100) >= changes, np.arange(len(rows)) % 10 == 0
+    label, wrong = np.array(rows["label"]) == "yes", rng.uniform(size=len(rows)) < np.where(is_after, 0.175, 0.2)
+    decision = (label ^ wrong) & ~(is_after & is_pro)
+    rows = rows.set_column(rows.column_names.index("decision"), "decision", pa.array(np.where(decision, "yes", "no")))
+    return rows.append_column("received.plan", pa.array(np.where(is_pro, "pro", "basic")))
+
+
+def test_damage_in_one_slice_alarms_but_dates_no_change_of_the_model(measure):
+    report = measure(with_plans(60, 60, 1), with_plans(90, 60, 2), slices=("plan",))
+
+    assert [part.where for part in report.alarming_segments] == [{"plan": "pro"}]
+    assert report.alarming_segments[0].changed_on is not None
+    assert report.changed_on is None
 
 
 def test_the_loss_of_all_rows_dates_the_change_where_it_has_raised_an_alarm(measure):
