@@ -11,14 +11,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import jwt
 
-from components.shared.errors import InputError, StepFailed
+from components.shared.errors import InputError, PerennialError, StepFailed
 from serving.access import bearer, is_loopback
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,14 @@ class Provider:
         timer_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read, self._refresh_s, self._pause_s, self._timer_s = read, refresh_s, pause_s, timer_s
-        self._keys, self._looked_s = read(), timer_s()
+        self.keys, self._looked_s = read(), timer_s()
+        """The present ones; replaced as a whole."""
         self._wanted = threading.Event()
         threading.Thread(target=self._refresh, name="keys", daemon=True).start()
 
     def key(self, key_id: str | None) -> jwt.PyJWK | None:
         """Return a key, None if it is not known; another look is taken soon then."""
-        keys = self._keys
+        keys = self.keys
         key = keys.get(key_id)
         if key is None and key_id is None and len(keys) == 1:
             [key] = keys.values()
@@ -76,9 +78,15 @@ class Provider:
             time.sleep(max(0.0, self._looked_s + self._pause_s - self._timer_s()))
             self._wanted.clear()
             try:
-                self._keys = self._read()
-            except (InputError, StepFailed) as error:
-                logger.error("the former keys go on: %s", error)
+                read = self._read()
+                # Tokens are checked again only where the keys have changed.
+                if {name: key.key for name, key in read.items()} != {n: key.key for n, key in self.keys.items()}:
+                    self.keys = read
+            except PerennialError as error:
+                logger.error("keeping the previous keys: %s", error)
+            except Exception:
+                # Without this thread, no new key would ever count.
+                logger.exception("keeping the previous keys, because reading them failed unexpectedly")
             self._looked_s = self._timer_s()
 
 
@@ -98,7 +106,7 @@ class Identities:
         self, provider: Provider, issuer: str, audience: str, *, now_s: Callable[[], float] = time.time
     ) -> None:
         self._provider, self._issuer, self._audience, self._now_s = provider, issuer, audience, now_s
-        self._checked: dict[bytes, tuple[float, bytes]] = {}
+        self._checked: dict[bytes, _Checked] = {}
 
     def client(self, authorization: str | None) -> bytes | None:
         """Return whom a header ``Authorization`` names, as a hash of issuer and subject; None if it names nobody."""
@@ -106,21 +114,21 @@ class Identities:
         if token is None:
             return None
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        expires_s, client = self._checked.get(digest, (0.0, None))
-        if client is not None and self._now_s() < expires_s:
-            return client
-        claims = self._claims(token)
-        if claims is None:
-            return None
-        client = hashlib.sha256(f"{self._issuer}\0{claims['sub']}".encode()).digest()
-        if len(self._checked) >= _REMEMBERED:
-            self._checked.clear()
-        self._checked[digest] = float(claims["exp"]), client
-        return client
+        checked = self._checked.get(digest)
+        if checked is None or self._now_s() >= checked.expires_s or self._provider.keys is not checked.keys:
+            self._checked.pop(digest, None)
+            checked = self._check(token)
+            if checked is None:
+                return None
+            if len(self._checked) >= _REMEMBERED:
+                self._checked.clear()
+            self._checked[digest] = checked
+        return checked.client
 
-    def _claims(self, token: str) -> Mapping[str, Any] | None:
-        """Return what a valid token says, None for any other."""
+    def _check(self, token: str) -> "_Checked | None":
+        """Return whom a valid token names, None for any other."""
         try:
+            keys = self._provider.keys
             key = self._provider.key(jwt.get_unverified_header(token).get("kid"))
             if key is None:
                 return None
@@ -133,9 +141,18 @@ class Identities:
                 leeway=_LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-            return claims
         except (jwt.PyJWTError, ValueError):
             return None
+        client = hashlib.sha256(f"{self._issuer}\0{claims['sub']}".encode()).digest()
+        return _Checked(float(claims["exp"]), client, keys)
+
+
+class _Checked(NamedTuple):
+    """A valid token: when it ends, whom it names, and the keys that it was checked with, of which one signed it."""
+
+    expires_s: float
+    client: bytes
+    keys: Keys
 
 
 def keys_of_file(path: Path) -> Keys:
@@ -176,21 +193,44 @@ def parse(content: bytes, origin: str) -> Keys:
         InputError: If it is none, or no key is left.
     """
     try:
-        keys = [jwt.PyJWK(key) for key in json.loads(content)["keys"] if key.get("kty") != "oct"]
-    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        described = json.loads(content)["keys"]
+        keys = [key for each in described if each.get("kty") != "oct" if (key := _key(each)) is not None]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{origin} is no JSON Web Key Set ({error!r}).") from error
-    usable = {key.key_id: key for key in keys if key.algorithm_name in _ALGORITHMS and key.public_key_use != "enc"}
-    if not usable:
+    if not keys:
         raise InputError(f"{origin} has no key for signatures; expected one of {', '.join(_ALGORITHMS)}.")
-    return usable
+    return {key.key_id: key for key in keys}
+
+
+def _key(described: Mapping[str, Any]) -> jwt.PyJWK | None:
+    """Read a key; None for one that makes no signatures, or none that are known here."""
+    try:
+        key = jwt.PyJWK(dict(described))
+    except jwt.PyJWTError:
+        return None
+    is_usable = key.algorithm_name in _ALGORITHMS and key.public_key_use != "enc"
+    return key if is_usable and isinstance(key.key_id, str | None) else None
 
 
 def _fetch(url: str) -> bytes:
+    _check_protected(url)
+    try:
+        with build_opener(_Redirects).open(url, timeout=_TIMEOUT_S) as answer:
+            return bytes(answer.read(2**20))
+    except (OSError, ValueError, HTTPException) as error:
+        raise StepFailed(f"{url} does not answer ({error}); the identity provider must be reachable.") from error
+
+
+def _check_protected(url: str) -> None:
     address = urlsplit(url)
     if address.scheme != "https" and not (address.scheme == "http" and is_loopback(address.hostname or "")):
         raise InputError(f"{url} is not https; keys that anybody on the way can replace prove nothing.")
-    try:
-        with urlopen(url, timeout=_TIMEOUT_S) as answer:
-            return bytes(answer.read(2**20))
-    except (OSError, ValueError) as error:
-        raise StepFailed(f"{url} does not answer ({error}); the identity provider must be reachable.") from error
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirects to protected addresses only."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        """Check where a redirect leads."""
+        _check_protected(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -41,7 +41,7 @@ def seen(package: Path) -> pa.Table:
 def oldest(table: pa.Table, event_time: str) -> str | None:
     """Return the earliest event time, ISO 8601, UTC; times without a zone are UTC. None without rows."""
     earliest: datetime | None = pc.min(table[event_time].cast(pa.timestamp("us", "UTC"), safe=False)).as_py()
-    return earliest and earliest.isoformat()
+    return None if earliest is None else earliest.isoformat()
 
 
 def judges(

@@ -1,6 +1,5 @@
 """Refuse a feature that no training row has, although its source does: its SQL or its keys are wrong."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from components.shared.errors import InputError
-from components.shared.features import view_rows
+from components.shared.features import parsed, view_rows
 from components.shared.features.repository import ViewSpec
 from components.shared.features.snapshot import quoted
 from components.shared.project import Project
@@ -49,6 +48,12 @@ def _check(connection: duckdb.DuckDBPyConnection, project: Project, repo: Path, 
             f"none belongs to an example's {view.entity!r} (such as {example!r}; the view has {key!r}) at or before "
             f"its {project.event_time!r} and within the view's ttl. Correct the keys, the times or the ttl."
         )
+    if view.period is not None and not connection.execute("SELECT 1 FROM _answer LIMIT 1").fetchall():
+        raise InputError(
+            f"the feature {feature!r} is missing in every training row, because no period of {view.period!r} of {file} "
+            "is complete yet: the tables that it reads begin and end within one. Choose a shorter period, or remove "
+            "the feature from the project file until then."
+        )
     query = (repo / "sql" / f"{view.name}.sql").read_text(encoding="utf-8").strip().rstrip(";")
     for table, column in sorted(_origins(connection, query, feature)):
         filled, value = connection.execute(
@@ -65,19 +70,16 @@ def _check(connection: duckdb.DuckDBPyConnection, project: Project, repo: Path, 
 
 def _origins(connection: duckdb.DuckDBPyConnection, query: str, name: str) -> set[tuple[str, str]]:
     """Return the columns of sources that an output column of a query is computed from, through its subqueries."""
-    [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
-    parts = list(_parts(json.loads(text)))
-    tables = {part["table_name"] for part in parts if part.get("type") == "BASE_TABLE"}
-    selected = [item for part in parts for item in part.get("select_list") or ()]
+    selected = [item for part in parsed.parts(connection, query) for item in part.get("select_list") or ()]
     outputs: set[str] = set()
     inputs = {name}
     # A column of a subquery is an input of one select list and an output of another.
     while inputs - outputs:
         outputs |= inputs
-        inputs = {column for item in selected if _output(item) in outputs for column in _columns(_parts(item))}
+        inputs = {column for item in selected if _output(item) in outputs for column in _columns(parsed.objects(item))}
     existing = connection.execute(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_name IN (SELECT unnest(?))",
-        [sorted(tables)],
+        [sorted(parsed.tables(connection, query))],
     ).fetchall()
     return {(table, column) for table, column in existing if column in inputs}
 
@@ -89,11 +91,3 @@ def _output(item: dict[str, Any]) -> str:
 
 def _columns(parts: Iterable[dict[str, Any]]) -> Iterator[str]:
     return (part["column_names"][-1] for part in parts if part.get("column_names"))
-
-
-def _parts(tree: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of a JSON tree."""
-    if isinstance(tree, dict):
-        yield tree
-    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
-        yield from _parts(child)

@@ -54,7 +54,7 @@ def test_its_sets_of_classes_are_measured_and_answered_on_request(example):
     assert "90 % sets held " in said
     assert "set" not in plain and plain["decision"] in large["set"]
     assert 1 <= len(medium["set"]) <= len(large["set"])
-    assert "'interval' is 1; expected a number above 0 and below 1" in refused.stderr
+    assert "'1' is not a share between 0 and 1, such as 0.9" in refused.stderr
 
 
 def test_the_run_is_reproduced_to_the_last_digit_and_an_altered_record_shows(example):

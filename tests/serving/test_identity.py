@@ -1,6 +1,7 @@
 """Tokens of an OpenID Connect provider name clients only if it signed them, for this server, and for now."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from components.shared import polling
 from components.shared.errors import InputError, PerennialError, StepFailed
 from pipelines.targets.local import endpoint as local
-from serving.identity import Identities, Keys, Provider, keys_of_file, keys_of_provider
+from serving.identity import Identities, Keys, Provider, keys_of_file, keys_of_provider, parse
 from tests.serving import tiny
 from tests.serving.test_access import ask
 from tests.serving.test_rollout import PYTHON, ROOT
@@ -42,7 +43,11 @@ def key_set(**keys: Any) -> str:
     for key_id, key in keys.items():
         algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
         found.append(algorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id, "use": "sig"})
-    others = [found[0] | {"kid": "encryption", "use": "enc"}, {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"}]
+    others = [
+        found[0] | {"kid": "encryption", "use": "enc", "alg": "RSA-OAEP"},
+        found[0] | {"kid": ["a list"]},
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"},
+    ]
     return json.dumps({"keys": [*found, *others]})
 
 
@@ -136,12 +141,57 @@ def test_a_new_key_counts_soon_after_a_token_names_it_and_a_broken_set_changes_n
     assert identities.client(f"Bearer {token(OTHER, key_id='third', sub='later')}") is not None
 
 
+def test_a_key_that_is_removed_ends_its_tokens_also_those_that_were_checked_before(file: Path):
+    identities = Identities(Provider(lambda: keys_of_file(file), refresh_s=0.05, pause_s=0.0), ISSUER, AUDIENCE)
+    leaked, other = f"Bearer {token()}", f"Bearer {token(EC, 'ES256', 'second')}"
+    assert identities.client(leaked) and identities.client(other)
+
+    file.write_text(key_set(second=EC))
+
+    assert polling.within(lambda: identities.client(leaked) is None, 5, 0.05)
+    assert identities.client(other)
+
+
+def test_whatever_goes_wrong_while_keys_are_read_new_ones_count_later():
+    answers: list[Any] = [RuntimeError("a bug"), InputError("no key"), parse(key_set(third=OTHER).encode(), "test")]
+
+    def read() -> Keys:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    answers.insert(0, parse(key_set(first=RSA).encode(), "test"))
+    identities = Identities(Provider(read, refresh_s=0.01, pause_s=0.0), ISSUER, AUDIENCE)
+
+    assert polling.within(lambda: identities.client(f"Bearer {token(OTHER, key_id='third')}") is not None, 5, 0.05)
+
+
+def test_an_answer_that_is_no_http_and_a_redirect_to_an_open_address_are_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        open_address = b"HTTP/1.1 302 Found\r\nLocation: http://login.example.com/\r\nContent-Length: 0\r\n\r\n"
+
+        def answer() -> None:
+            for content in (b"nonsense\r\n\r\n", open_address):
+                with listener.accept()[0] as connection:
+                    connection.recv(65_536)
+                    connection.sendall(content)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(StepFailed, match="does not answer"):
+            keys_of_provider(url)
+        with pytest.raises(InputError, match=r"http://login\.example\.com/ is not https"):
+            keys_of_provider(url)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         ("", "is no JSON Web Key Set"),
         ("[]", "is no JSON Web Key Set"),
-        ('{"keys": [{"kty": "RSA"}]}', "is no JSON Web Key Set"),
+        ('{"keys": 1}', "is no JSON Web Key Set"),
+        ('{"keys": [{"kty": "RSA"}]}', "has no key for signatures"),
         ('{"keys": []}', "has no key for signatures; expected one of RS256"),
         ('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', "has no key for signatures"),
     ],

@@ -10,7 +10,7 @@ from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
 
 TIMES = "_times"
-"""Temporary table of one row: the oldest and the newest time in any table (UTC, without a zone), null without times."""
+"""Temporary table of the tables that have times: name, oldest and newest one (UTC, without a zone)."""
 
 
 def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
@@ -23,22 +23,26 @@ def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     for path in sorted(snapshot.glob("*.parquet")):
         file = str(path).replace("'", "''")
         connection.execute(f"CREATE VIEW {quoted(path.stem)} AS SELECT * FROM read_parquet('{file}')")
-    connection.execute(
-        f"CREATE TEMP TABLE {TIMES} AS SELECT ?::TIMESTAMP AS oldest, ?::TIMESTAMP AS newest", list(_ends(snapshot))
-    )
+    connection.execute(f"CREATE TEMP TABLE {TIMES} (name VARCHAR, oldest TIMESTAMP, newest TIMESTAMP)")
+    for name, (oldest, newest) in _ends(snapshot).items():
+        connection.execute(f"INSERT INTO {TIMES} VALUES (?, ?, ?)", [name, oldest, newest])
     return connection
 
 
 def clock(snapshot: Path) -> datetime | None:
     """Return the newest time in any table of a snapshot (UTC, without a zone); None if no table has a time."""
-    return _ends(snapshot)[1]
+    return max((newest for _, newest in _ends(snapshot).values()), default=None)
 
 
-def _ends(snapshot: Path) -> tuple[datetime | None, datetime | None]:
-    """Return the oldest and the newest time in any table."""
-    ranges = [table.time_range for table in SnapshotDescription.read(snapshot).tables.values() if table.time_range]
-    moments = [datetime.fromisoformat(end).replace(tzinfo=None) for ends in ranges for end in ends]
-    return min(moments, default=None), max(moments, default=None)
+def _ends(snapshot: Path) -> dict[str, tuple[datetime, datetime]]:
+    """Return the oldest and the newest time of each table that has times."""
+    tables = SnapshotDescription.read(snapshot).tables
+    ranges = {name: table.time_range for name, table in tables.items() if table.time_range}
+    return {name: (_moment(oldest), _moment(newest)) for name, (oldest, newest) in ranges.items()}
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)
 
 
 def quoted(name: str) -> str:

@@ -30,10 +30,9 @@ def compare(first: NamedRun, second: NamedRun) -> None:
         raise InputError(f"{first[1]!r} and {second[1]!r} are the same run {pair[0][0].id}; name two runs.")
     console.print(_metrics(pair))
     console.print(_differences(pair))
-    splits = [written.split.content_hash for _, written in pair if written.split is not None]
     console.print(
         "Both were measured on the same test rows."
-        if len(set(splits)) == 1
+        if _judged(pair[0][1]) == _judged(pair[1][1]) is not None
         else "They were measured on different test rows, so a difference may be that of the rows.",
         highlight=False,
     )
@@ -49,6 +48,18 @@ def _read(run: Run) -> Documents:
     if written.evaluation is None:
         raise InputError(f"run {run.id} ended as {run.state!r} before it had evaluated a model; compare runs that did.")
     return written
+
+
+def _judged(written: Documents) -> tuple[object, ...] | None:
+    """Return what tells test rows apart; None if that is not known.
+
+    Of equal splits, rows are left out that the respective champion has learned from.
+    """
+    if written.split is None or written.evaluation is None:
+        return None
+    rows, champion = written.evaluation.rows, written.evaluation.champion
+    left_out = (champion.version, rows.excluded_by_champion) if rows.excluded_by_champion else None
+    return written.split.content_hash, rows.test, left_out
 
 
 def _metrics(pair: list[tuple[Run, Documents]]) -> Table:

@@ -6,6 +6,7 @@ task. One that died, or was started for something else, is replaced by a new pro
 
 import contextlib
 import json
+import logging
 import re
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from pipelines.images import closure
 from pipelines.targets.laptop import waiting
 from pipelines.targets.laptop.processes import ProcessGroups
 from pipelines.targets.local.planned import PlannedTask
+
+logger = logging.getLogger(__name__)
 
 AT_MOST = 2
 """Two, because a step like the gate ends sooner than the next one can import its libraries."""
@@ -136,7 +139,11 @@ class InterpretersAhead:
         code, arguments = task
         with self._lock:
             interpreter = self._take(step, launch)
-            self._follow(step, code)
+            try:
+                self._follow(step, code)
+            except OSError as error:
+                # What only saves time fails no task.
+                logger.warning("no interpreter was started ahead: %s", error)
         if interpreter is None:
             return None
         begun = False

@@ -1,6 +1,7 @@
 """Run each task as a process in the virtualenv of its image."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -60,12 +61,13 @@ class Processes:
     ) -> int:
         """Run the command of a step in its virtualenv; return its exit code."""
         timeout_s = self.limits[step].timeout_s if step in self.limits else None
-        launch = self._launch(step, variables, scratch)
+        launch, began_s = self._launch(step, variables, scratch), time.monotonic()
         try:
             process = self.ahead.start(step, command, launch, output, timeout_s)
             if process is None:
                 process = self.groups.start(command, launch.env, launch.folder, output)
-            return self.groups.finish(process, timeout_s)
+            left_s = None if timeout_s is None else max(0.0, began_s + timeout_s - time.monotonic())
+            return self.groups.finish(process, left_s)
         except TimeoutError:
             return limits.hung(output, timeout_s)
 

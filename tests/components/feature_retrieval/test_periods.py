@@ -43,8 +43,8 @@ def rows_of(snapshot: Path, sql: str, period: str | None) -> list[tuple[object, 
         return connection.sql("SELECT who, moment::TIMESTAMP, created, gb FROM _answer ORDER BY ALL").fetchall()
 
 
-def snapshot_of(folder: Path, usage: Sequence[tuple[Any, ...]]) -> Path:
-    """Write the usage (who, used_at, known_at, gb) as ingestion would."""
+def snapshot_of(folder: Path, usage: Sequence[tuple[Any, ...]], **others: tuple[datetime, datetime]) -> Path:
+    """Write the usage (who, used_at, known_at, gb) as ingestion would; of other tables, the times only."""
     folder.mkdir(parents=True, exist_ok=True)
     columns = list(zip(*usage, strict=True)) or [()] * len(USED)
     arrays = {name: pa.array(column, kind) for (name, kind), column in zip(USED, columns, strict=True)}
@@ -52,7 +52,10 @@ def snapshot_of(folder: Path, usage: Sequence[tuple[Any, ...]]) -> Path:
     times = [row[1].isoformat() for row in usage]
     ends = (min(times), max(times)) if times else None
     table = {"rows": len(usage), "columns": {}, "content_hash": "c" * 64, "time_range": ends}
-    documents.snapshot(tables={"usage": table}).write(folder)
+    beside = {
+        name: table | {"time_range": tuple(moment.isoformat() for moment in ends)} for name, ends in others.items()
+    }
+    documents.snapshot(tables={"usage": table} | beside).write(folder)
     return folder
 
 
@@ -80,6 +83,31 @@ def test_a_period_that_has_not_ended_has_no_rows_yet(tmp_path: Path):
     rows = rows_of(snapshot_of(tmp_path / "snapshot", usage), BY_PERIOD, "1 day")
 
     assert rows == [("a", day(2), day(1.5), 1.0)]
+
+
+def test_other_tables_end_no_period_of_those_that_the_sql_reads(tmp_path: Path):
+    usage = [("a", day(1.5), day(1.5), 1.0), ("a", day(2.5), day(2.5), 2.0)]
+    snapshot = snapshot_of(tmp_path / "snapshot", usage, labels=(day(-400), day(40)))
+
+    assert rows_of(snapshot, f"{BY_PERIOD} -- by day", "1 day") == [("a", day(2), day(1.5), 1.0)]
+
+
+def test_one_time_that_is_far_away_does_not_make_countless_queries(tmp_path: Path):
+    usage = [("a", datetime(1900, 1, 1), day(1), 1.0), ("a", day(2), day(2), 2.0)]
+
+    with pytest.raises(InputError, match=r"would run 4\d,\d{3} times, once per '1 day' from 1900-01-01"):
+        rows_of(snapshot_of(tmp_path / "snapshot", usage), BY_PERIOD, "1 day")
+
+
+def test_a_feature_of_a_period_that_has_not_ended_is_named_as_such(tmp_path: Path):
+    tables = {
+        "examples": pa.table({"who": ["a", "b"], "moment": [day(4), day(5)], "label": [0, 1]}),
+        "usage": pa.table({"who": ["a"], "used_at": [day(1.5)], "known_at": [day(1.5)], "gb": [1.0]}),
+    }
+    view = View("totals", BY_PERIOD, ["gb"], created="created", period="1 year")
+
+    with pytest.raises(InputError, match=r"because no period of '1 year' of .* is complete yet"):
+        Tiny(tmp_path, tables, [view]).retrieve()
 
 
 def test_a_value_is_used_from_the_time_it_became_known(tmp_path: Path):
@@ -121,7 +149,7 @@ def test_sql_without_the_bounds_is_refused(tmp_path: Path):
 
 
 def test_tables_without_times_are_refused(tmp_path: Path):
-    with pytest.raises(InputError, match="runs by period, but no table of the project has a time"):
+    with pytest.raises(InputError, match="runs by period, but no table that it reads has a time"):
         rows_of(snapshot_of(tmp_path / "snapshot", []), BY_PERIOD, "1 day")
 
 

@@ -112,10 +112,9 @@ class Tiny:
         described = {}
         for name, table in self.tables.items():
             pq.write_table(table, folder / f"{name}.parquet")
-            times = (
-                [value for value in table[self.time].to_pylist() if value] if self.time in table.column_names else []
-            )
-            times = [value for value in times if isinstance(value, datetime)]
+            column = next((name for name in (self.time, "used_at") if name in table.column_names), None)
+            values = [] if column is None else table[column].to_pylist()
+            times = [value for value in values if isinstance(value, datetime)]
             ends = [min(times).isoformat(), max(times).isoformat()] if times else None
             columns = {column: "VARCHAR" for column in table.column_names}
             described[name] = {"rows": len(table), "columns": columns, "content_hash": "c" * 64, "time_range": ends}
