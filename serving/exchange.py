@@ -231,15 +231,17 @@ class Exchange:
         self, head: RequestHead, read: Callable[[], RequestBody[Content]], lookups: Lookups
     ) -> Reply[Content]:
         """Answer one request after what it leaves out was looked up for the release that it picks."""
-        loop = asyncio.get_running_loop()
+        loop, release = asyncio.get_running_loop(), None
         try:
             body = await loop.run_in_executor(self._threads, read) if _is_slow(head) else read()
             head = head._replace(request_id=body.request_id() or head.request_id or self._generate_id())
             release = self.served.pick(head.model, head.version, self._sticky_key(body.entity(), str(head.request_id)))
             completed = await lookups.complete(body, release)
         except RequestRefused as refusal:
+            self._count_refusal(head, release, refusal)
             return self.refuse(head, refusal)
-        except Exception:
+        except Exception as error:
+            self._count_refusal(head, release, error)
             return self.fail(head)
         picked = Picked(release, completed)
         if _is_slow(head):
@@ -333,16 +335,22 @@ class Exchange:
         limit = release.signature.request_bytes
         if head.size_bytes > limit:
             raise RequestRefused(413, f"the request has {head.size_bytes} bytes; the limit is {limit}.", "bytes")
-        counted = not head.version and not head.explains and self.counter.counts(release.version, request_id)
         try:
             scored = self._score_with(picked, head, request_id, body, entity, event_time_us)
         except Exception as error:
-            if counted:
-                self.counter.refused(release.version, error.reason if isinstance(error, RequestRefused) else "bug")
+            self._count_refusal(head._replace(request_id=request_id), release, error)
             raise
-        if counted:
+        if self._is_counted(head, release, request_id):
             self.counter.answered(release.version, scored.latency_s, scored.scores)
         return scored
+
+    def _is_counted(self, head: RequestHead, release: ServedRelease, request_id: str) -> bool:
+        return not head.version and not head.explains and self.counter.counts(release.version, request_id)
+
+    def _count_refusal(self, head: RequestHead, release: ServedRelease | None, error: Exception) -> None:
+        """Count a request that a release did not answer, whatever it failed at; nothing if none was picked."""
+        if release is not None and self._is_counted(head, release, str(head.request_id)):
+            self.counter.refused(release.version, error.reason if isinstance(error, RequestRefused) else "bug")
 
     def _score_with(
         self,

@@ -55,6 +55,7 @@ class Lookups:
     Args:
         server: The feature server.
         request_features: Features that only clients know, which are never looked up.
+        most_rows: Most rows of a request, since they are completed between two other requests.
         clock_ns: Nanoseconds since 1970 in UTC.
     """
 
@@ -63,9 +64,11 @@ class Lookups:
         server: FeatureServer,
         request_features: Collection[str] = (),
         *,
+        most_rows: int = 1000,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._server, self._request_features, self._clock_ns = server, frozenset(request_features), clock_ns
+        self._most_rows = most_rows
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lookup")
         self._waiting = 0
         self._has_rows = False
@@ -95,6 +98,10 @@ class Lookups:
             )
         columns, rows = body.columns(release, release.signature_of(release.signature.names - names))
         entities.check_rows(entity, rows)
+        if rows > self._most_rows:
+            raise RequestRefused(
+                413, f"the request has {rows} rows; at most {self._most_rows} are looked up at once, split it.", "rows"
+            )
         whom = list(entity) if isinstance(entity, tuple) else [entity] * rows
         stored = await self._stored(views, wanted, sorted(set(whom)))
         moment_us = body.event_time_us()

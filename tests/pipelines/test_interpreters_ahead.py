@@ -76,7 +76,7 @@ def second(after: int, text: str, hangs: bool) -> str:
         "environment": dict(os.environ),
         "folder": os.getcwd(),
         # The first folder is a new temporary one, which holds the task's own source.
-        "path": sys.path[1:],
+        "path": list(sys.path)[1:],
         "flags": str(sys.flags),
         "arguments": len(sys.argv),
         "main": getattr(sys.modules["__main__"].__spec__, "name", None),
@@ -236,9 +236,8 @@ def test_no_interpreter_waits_when_memory_is_short(built, plan, tmp_path):
 
 def test_sigkill_of_the_command_ends_the_interpreters_that_wait(tmp_path):
     script = textwrap.dedent(f"""
-        import io, sys, time
+        import io, time
         from pathlib import Path
-        sys.path.insert(0, {str(environments.ROOT)!r})
         from tests.pipelines import test_interpreters_ahead as t
         folder, built = Path({str(tmp_path)!r}), t.environments.prepare(["gate", "ingestion"])
         references = {{name: environment.reference for name, environment in built.items()}}
@@ -249,7 +248,8 @@ def test_sigkill_of_the_command_ends_the_interpreters_that_wait(tmp_path):
             print("waits", flush=True)
             time.sleep(600)
     """)
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as victim:
+    program = [sys.executable, "-c", script]
+    with subprocess.Popen(program, cwd=environments.ROOT, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout
         assert victim.stdout.readline() == "waits\n"
         began = working_in(tmp_path)

@@ -433,3 +433,24 @@ def test_openapi_lets_a_request_leave_out_what_can_be_looked_up(online: Online):
     required = [(set(schemas["row"]["required"]), schemas["v1_request"]["required"]) for schemas in (off, on, most)]
     assert required == [(set(FEATURES), ["instances"]), (set(), []), ({"usage"}, ["instances"])]
     assert [schemas["v2_request"]["properties"]["inputs"]["minItems"] for schemas in (off, on, most)] == [3, 0, 1]
+
+
+def test_a_version_whose_features_cannot_be_looked_up_is_counted_as_refusing(online: Online):
+    online.server.exchange.counter.always("1")
+    online.store.rows.clear()
+
+    refused = online.ask("v1", Question([{}], entity="c1"))
+
+    counts = online.server.exchange.counter.read().versions["1"]
+    assert refused.status == 503
+    assert (counts.answered, counts.refused, counts.failed) == (0, 1, 0)
+
+
+def test_more_rows_than_are_completed_at_once_are_refused(online: Online):
+    few = Lookups(FeatureServer("http://127.0.0.1:9", 5.0), most_rows=2, clock_ns=lambda: _us(NOW) * 1000)
+    online.server.exchange.lookups = few
+
+    answer = online.ask("v1", Question([{}] * 3, entity="c1"))
+
+    assert (answer.status, "3 rows; at most 2 are looked up at once" in answer.error) == (413, True)
+    few.close()

@@ -448,7 +448,7 @@ class TestCounts:
     def test_answers_are_counted_by_status_and_latency(self, place):
         release, _ = self.exposed(place)
         self.counted(place, v1={"200": 90}, v2={"200": 20, "400": 2, "500": 1})
-        counts = release.traffic.counts(release.journal.read())
+        counts = release.traffic.counts(release.journal.read()).counts
 
         candidate = counts.versions["2"]
         assert (candidate.answered, candidate.refused, candidate.failed) == (21, 3, 2)
