@@ -14,6 +14,7 @@ from grpc import aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
+from components.shared.hosts import bracketed
 from serving import entity, event_time, interval, metadata, request_id, tensors, v2
 from serving.access import Admission
 from serving.connection import GRPC_CONNECTIONS
@@ -444,12 +445,3 @@ async def start(exchange: Exchange, host: str, port: int) -> tuple[aio.Server, s
     bound = server.add_insecure_port(f"{bracketed(host)}:{port}")
     await server.start()
     return server, f"{bracketed(host)}:{bound}"
-
-
-def bracketed(host: str) -> str:
-    """Write a host as a URL needs it in front of a port.
-
-    >>> bracketed("::1"), bracketed("127.0.0.1")
-    ('[::1]', '127.0.0.1')
-    """
-    return f"[{host}]" if ":" in host else host

@@ -21,6 +21,7 @@ from grpc import aio
 
 from components.shared import processes
 from components.shared.errors import StepFailed
+from components.shared.hosts import bracketed
 from components.shared.release.endpoint_folder import EndpointServer
 from serving import grpc_server, metrics_port
 from serving.connection import ConnectionGuard, ConnectionLimits, GuardedConnection
@@ -189,7 +190,7 @@ class ModelServerProcess:
         following = asyncio.create_task(follow()) if follow else None
         try:
             await rest.started(serving)
-            url = f"http://{grpc_server.bracketed(self._listening.host)}:{port}"
+            url = f"http://{bracketed(self._listening.host)}:{port}"
             pid = os.getpid()
             announce(EndpointServer(pid=pid, started=processes.started(pid), rest_url=url, grpc_address=address))
             # Whoever is told that it is ready finds its address.

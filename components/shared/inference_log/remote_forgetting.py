@@ -7,7 +7,7 @@ after the note was read.
 """
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -15,39 +15,67 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs, parquet
 
-from components.shared import label_store, sources
+from components.shared import files, label_store, sources
 from components.shared.inference_log import compaction, forgetting, remote
 
 
-def forget(system: fs.FileSystem, folder: str, entities: Collection[str], now: datetime) -> set[tuple[str, int]]:
-    """Remove the rows of some entities from a published log, and leave a note for its collector.
+def rows_of(system: fs.FileSystem, folder: str, entities: Collection[str], now: datetime) -> set[tuple[str, int]]:
+    """Return request id and row of what a published log holds about some entities up to a moment.
 
     Args:
         system: The bucket's file system; its errors are not converted.
         folder: Path of the log in it.
         entities: Whose rows.
         now: Later rows stay.
+    """
+    rows: set[tuple[str, int]] = set()
+    for _, file in _logged(system, folder):
+        table = file.read(columns=["entity", "at", "request_id", "row"])
+        theirs = table.filter(_is_theirs(table, entities, now))
+        rows |= set(zip(theirs["request_id"].to_pylist(), theirs["row"].to_pylist(), strict=True))
+    return rows
+
+
+def forget(system: fs.FileSystem, folder: str, entities: Collection[str], now: datetime) -> set[tuple[str, int]]:
+    """Remove the rows of some entities from a published log, and leave a note for its collector.
+
+    Their labels are to be removed before: nothing tells later whose rows these were. See ``rows_of``, whose arguments
+    these are.
 
     Returns:
         Request id and row of each row that was removed.
     """
     name = f"{int(now.timestamp() * 1e6):020d}.jsonl"
     remote.create(system, f"{folder}/{forgetting.FOLDER}/{name}", forgetting.notes(entities, now).encode())
-    wanted = pa.array(sorted(entities), pa.string())
     removed: set[tuple[str, int]] = set()
-    for path in remote.listed(system, folder):
-        if not path.endswith(".parquet"):
+    for path, file in _logged(system, folder):
+        columns = file.read(columns=["entity", "at"])
+        if not pc.any(_is_theirs(columns, entities, now)).as_py():
             continue
-        with system.open_input_file(path) as stream:
-            file = parquet.ParquetFile(stream)
-            is_theirs = pc.is_in(file.read(columns=["entity"])["entity"], wanted)
-            if not pc.any(is_theirs).as_py():
-                continue
-            table = file.read()
+        table = file.read()
+        is_theirs = _is_theirs(table, entities, now)
         theirs = table.filter(is_theirs)
         removed |= set(zip(theirs["request_id"].to_pylist(), theirs["row"].to_pylist(), strict=True))
         _replace(system, path, table.filter(pc.invert(is_theirs)))
     return removed
+
+
+def _logged(system: fs.FileSystem, folder: str) -> Iterator[tuple[str, parquet.ParquetFile]]:
+    """Open each file of a published log; one that the collector has merged into another meanwhile is left out."""
+    for path in remote.listed(system, folder):
+        if path.endswith(".parquet"):
+            try:
+                stream = system.open_input_file(path)
+            except FileNotFoundError:
+                continue
+            with stream:
+                yield path, parquet.ParquetFile(stream)
+
+
+def _is_theirs(table: pa.Table, entities: Collection[str], now: datetime) -> pa.ChunkedArray:
+    moment = pa.scalar(now, table["at"].type)
+    is_named = pc.is_in(table["entity"], pa.array(sorted(entities), pa.string()))
+    return pc.and_(is_named, pc.less_equal(table["at"], moment))
 
 
 def forget_labels(
@@ -86,8 +114,11 @@ def fetch_notes(uri: str, log: Path) -> bool:
         for path in remote.listed(system, f"{prefix}/{forgetting.FOLDER}"):
             settled = noted / PurePosixPath(path).name
             if not settled.exists():
-                with system.open_input_file(path) as stream:
-                    settled.with_suffix(forgetting.WAITING).write_bytes(stream.read())
+                with (
+                    system.open_input_file(path) as stream,
+                    files.replacing(settled.with_suffix(forgetting.WAITING)) as partial,
+                ):
+                    partial.write_bytes(stream.read())
     return any(noted.glob(f"*{forgetting.WAITING}"))
 
 

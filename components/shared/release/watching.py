@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from components.shared.errors import StepFailed
+from components.shared.errors import PerennialError, StepFailed
 from components.shared.release.driver import Progress, ReleaseDriver
 from components.shared.release.journal import ReleaseUnderWay
 
@@ -43,15 +43,16 @@ def watch(
         PerennialError: If going on failed; the release is rolled back, unless the message says otherwise. Or if looks
             have failed for ten minutes; then it waits.
     """
-    failures: list[StepFailed] = []
+    failures: list[Exception] = []
     while True:
         try:
             progress = driver.advance(now())
         except ReleaseUnderWay as other:
             # A command decides about it right now.
             logger.info("%s", other)
-        except StepFailed as failed:
-            logger.warning("%s", failed)
+        except Exception as failed:
+            # Whatever it is: without a watcher, a candidate that does harm would keep its share.
+            logger.warning("%s", failed, exc_info=not isinstance(failed, PerennialError))
             failures.append(failed)
             if len(failures) >= _PATIENCE:
                 raise

@@ -84,10 +84,13 @@ class RemoteBackend(Backend):
 
         log, labels = self._in_bucket("inference_log"), self._in_bucket("labels")
         bucket = Bucket(self.target.storage)
+        # Labels first: should this be cut off, the log still tells whose requests they belong to.
         with sources.bucket_errors(log):
-            rows = remote_forgetting.forget(*bucket.folder(log), entities, now)
+            rows = remote_forgetting.rows_of(*bucket.folder(log), entities, now)
         with sources.bucket_errors(labels):
             removed = remote_forgetting.forget_labels(*bucket.folder(labels), entities, rows)
+        with sources.bucket_errors(log):
+            rows |= remote_forgetting.forget(*bucket.folder(log), entities, now)
         return Forgotten(len(rows), removed, rest="round of the collector")
 
     def _in_bucket(self, service: str) -> str:

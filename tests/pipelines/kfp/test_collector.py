@@ -161,6 +161,32 @@ def test_a_file_that_was_published_while_somebody_was_forgotten_is_published_aga
     assert list(data.glob("day=*")) == []
 
 
+def test_somebody_is_forgotten_whole_although_the_first_try_is_cut_off(client, s3, tmp_path, monkeypatch):
+    pod = tmp_path / "pod"
+    for number, request_id in enumerate("abc"):
+        logged = request(request_id, 0.1 + number, entity=["ada"])
+        Inbox(tmp_path / "data").take(name(number), content(logged, folder=pod))
+    keeper(tmp_path / "data").keep()
+    rows = [{"request_id": request_id, "label": "yes"} for request_id in "abcd"]
+    backend(s3, tmp_path).add_labels(labels_of(*rows), FIRST)
+    replaced = iter([True])
+
+    def cut_off(system: Any, path: str, table: pa.Table) -> None:
+        if "/day=" in path and not next(replaced, False):
+            raise ConnectionError("the bucket is gone")
+        real(system, path, table)
+
+    real = remote_forgetting._replace
+    with monkeypatch.context() as patched, pytest.raises(InputError, match="the bucket is gone"):
+        patched.setattr(remote_forgetting, "_replace", cut_off)
+        forget(s3, tmp_path, "ada", day=9.0)
+
+    forget(s3, tmp_path, "ada", day=9.1)
+    [labels] = remote.fetch("s3://collected/labels", tmp_path / "step").glob("*.parquet")
+    assert parquet.read_table(labels)["request_id"].to_pylist() == ["d"]
+    assert ids(tmp_path / "later") == []
+
+
 def test_a_note_that_the_collector_could_not_carry_out_is_carried_out_later(client, s3, tmp_path):
     data = tmp_path / "data"
     Inbox(data).take(name(1), content(request("a", 0.1, entity=["ada"]), folder=tmp_path / "pod"))

@@ -12,6 +12,7 @@ from typing import Any
 
 from components.shared import inference
 from components.shared.errors import InputError, StepFailed
+from components.shared.hosts import bracketed
 
 Manifest = dict[str, Any]
 
@@ -119,7 +120,9 @@ class Cluster:
         if not self._inside:
             answer = self._call("GET", f"{self._path('Pod', f'{name}:{port}')}/proxy{path}", "Pod")
             return dict(answer) if isinstance(answer, dict) else {}
-        status, content = inference.call(f"http://{pod['status'].get('podIP')}:{port}", path, timeout_s=_ASK_S)
+        status, content = inference.call(
+            f"http://{bracketed(str(pod['status'].get('podIP')))}:{port}", path, timeout_s=_ASK_S
+        )
         if status != 200:
             raise StepFailed(f"the pod {name} answers with status {status}.")
         return content
