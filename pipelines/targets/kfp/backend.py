@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 from components.shared import inference
 from components.shared.errors import InputError, StepFailed
 from components.shared.inference import Subject
-from components.shared.release.driver import ReleaseDriver
-from components.shared.release.journal import ReleaseJournal
-from pipelines.audit.recording import AuditLog
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.runs import Run
 from pipelines.targets import samples
@@ -23,11 +20,10 @@ from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.model import Kfp
 from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
-from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.remote import submission as remote
 from pipelines.targets.remote.artifacts import bring_documents
-from pipelines.targets.remote.backend import RemoteBackend
 from pipelines.targets.remote.records import KFP
+from pipelines.targets.remote.releasing import RemoteReleasingBackend
 from pipelines.targets.remote.run import RemoteRun
 from pipelines.targets.remote.schedules import named
 from pipelines.targets.remote.storage import Bucket
@@ -39,7 +35,7 @@ if TYPE_CHECKING:
 _LOOK_S = 5.0
 
 
-class KfpBackend(RemoteBackend, ReleasingBackend):
+class KfpBackend(RemoteReleasingBackend):
     """A Kubeflow Pipelines server."""
 
     def __init__(self, name: str, target: Kfp, state: State) -> None:
@@ -151,26 +147,9 @@ class KfpBackend(RemoteBackend, ReleasingBackend):
         services = self.target.services
         return ProjectEndpoint(services.endpoint, self.project, self.open_registry, self.target.gateway_url)
 
-    def release_driver(self) -> ReleaseDriver:
-        """Return what goes on with a release that waits."""
-        return self.endpoint.driver()
-
-    def release_under_way(self) -> ReleaseJournal | None:
-        """Return the release whose journal is in the project's Lease."""
-        return self.endpoint.under_way()
-
-    def recover_release(self) -> None:
-        """Finish or roll back what a killed process left behind."""
-        self.endpoint.recover()
-
     def account(self) -> str:
         """Return the account as which the API server knows this command."""
         return self.endpoint.account()
-
-    @property
-    def audit(self) -> AuditLog:
-        """The project's audit log, which is kept on this machine."""
-        return AuditLog(self.state.audit, self.state.folder / "endpoint", self.project.name)
 
     def ask(
         self,

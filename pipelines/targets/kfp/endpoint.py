@@ -5,22 +5,21 @@ from typing import TYPE_CHECKING
 
 from components.shared.errors import InputError
 from components.shared.project import Project
-from components.shared.release.driver import ReleaseDriver
-from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
 from components.shared.release.kserve.address import SCHEME, Address
 from components.shared.release.kserve.release import ClusterRelease
+from pipelines.targets.remote.releasing import RemoteEndpoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-class ProjectEndpoint:
+class ProjectEndpoint(RemoteEndpoint):
     """One project's endpoint.
 
     Args:
         address: ``kserve://...``
         project: The project.
-        open_registry: Opens the registry, once the address has proved right.
+        open_registry: Opens the registry, after the address is validated.
         gateway_url: The gateway as this machine reaches it; None is the address's ``ingress``.
 
     Raises:
@@ -39,25 +38,8 @@ class ProjectEndpoint:
         self._release = ClusterRelease(
             address, project.name, open_registry(), start_s=project.serving.start_s, gateway_url=gateway_url
         )
-
-    def driver(self) -> ReleaseDriver:
-        """Return what carries its releases out."""
-        return self._release.driver()
+        super().__init__(self._release)
 
     def account(self) -> str:
         """Return the account as which the API server knows this command."""
         return self._release.cluster.account()
-
-    def under_way(self) -> ReleaseJournal | None:
-        """Return the release that has begun and not ended."""
-        return self._release.journal.read()
-
-    def recover(self) -> None:
-        """Finish or roll back what a killed process left behind; one that is alive is left alone."""
-        journal = self.under_way()
-        if journal is None or journal.state.waiting:
-            return
-        try:
-            self.driver().recover()
-        except ReleaseUnderWay:
-            return

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any
 from components.shared.errors import InputError, PerennialError
 from components.shared.inference import Subject
 from components.shared.project import Project
-from components.shared.release.driver import ReleaseDriver
-from components.shared.release.journal import ReleaseJournal
 from pipelines import runs
-from pipelines.audit.recording import AuditLog
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.project import project_file
@@ -23,10 +20,9 @@ from pipelines.targets import samples
 from pipelines.targets.model import Vertex
 from pipelines.targets.openlineage import observer as openlineage
 from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
-from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.remote import records, submission
 from pipelines.targets.remote.artifacts import bring_documents
-from pipelines.targets.remote.backend import RemoteBackend
+from pipelines.targets.remote.releasing import RemoteReleasingBackend
 from pipelines.targets.remote.run import RemoteRun
 from pipelines.targets.remote.schedules import named
 from pipelines.targets.remote.storage import Bucket
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
 _WORDS = {"SUCCEEDED": "finished", "CANCELLED": "interrupted"}
 
 
-class VertexBackend(RemoteBackend, ReleasingBackend):
+class VertexBackend(RemoteReleasingBackend):
     """Vertex AI Pipelines in one project and region."""
 
     def __init__(self, name: str, target: Vertex, state: State) -> None:
@@ -179,23 +175,6 @@ class VertexBackend(RemoteBackend, ReleasingBackend):
         answering = self.endpoint.roll_back(version)
         self.audit.record("rollback", {"version": answering, "from": before})
         return answering
-
-    def release_driver(self) -> ReleaseDriver:
-        """Return what goes on with a release that waits."""
-        return self.endpoint.driver()
-
-    def release_under_way(self) -> ReleaseJournal | None:
-        """Return the release whose journal is in the bucket."""
-        return self.endpoint.under_way()
-
-    def recover_release(self) -> None:
-        """Finish or roll back what a killed process left behind."""
-        self.endpoint.recover()
-
-    @property
-    def audit(self) -> AuditLog:
-        """The project's audit log, which is kept on this machine."""
-        return AuditLog(self.state.audit, self.state.folder / "endpoint", self.project.name)
 
     def _described(self, request: RunRequest) -> "tuple[PreparedSubmission, Bucket, PipelineJob, Version]":
         """Compile a pipeline, bring what it reads into the bucket, and describe its run."""

@@ -10,22 +10,21 @@ from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError
 from components.shared.project import Project
-from components.shared.release.driver import ReleaseDriver
-from components.shared.release.journal import ReleaseJournal, ReleaseUnderWay
 from components.shared.release.vertex.address import SCHEME, Address
 from components.shared.release.vertex.release import VertexRelease
+from pipelines.targets.remote.releasing import RemoteEndpoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-class ProjectEndpoint:
+class ProjectEndpoint(RemoteEndpoint):
     """One project's endpoint.
 
     Args:
         address: ``vertex://...``
         project: The project.
-        open_registry: Opens the registry, once the address has proved right.
+        open_registry: Opens the registry, after the address is validated.
 
     Raises:
         InputError: If the target's endpoint is none of Vertex AI, or its address is wrong.
@@ -40,24 +39,7 @@ class ProjectEndpoint:
         Address.parse(address)
         self._project, self._client = project, open_registry()
         self._release = VertexRelease(address, project, self._client)
-
-    def driver(self) -> ReleaseDriver:
-        """Return what carries its releases out."""
-        return self._release.driver()
-
-    def under_way(self) -> ReleaseJournal | None:
-        """Return the release that has begun and not ended."""
-        return self._release.journal.read()
-
-    def recover(self) -> None:
-        """Finish or roll back what a killed process left behind; one that is alive is left alone."""
-        journal = self.under_way()
-        if journal is None or journal.state.waiting:
-            return
-        try:
-            self.driver().recover()
-        except ReleaseUnderWay:
-            return
+        super().__init__(self._release)
 
     def ask(self, rows: Sequence[Mapping[str, Any]], interval: float | None = None) -> dict[str, Any]:
         """Request predictions; the classes come from the registered package, as Vertex AI passes on none.
