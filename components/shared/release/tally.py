@@ -65,6 +65,8 @@ class Tally(Part):
         edges: Edges of the ranges of the scores, deciles of the champion's; empty until it has answered enough.
         crashes: How often a server of the candidate ended by itself since the tally began.
         looks_without: For how many looks in a row the candidate has had no pod that gets requests.
+        is_comparable: Whether it is known what the champion's pods had counted before; until then, only the candidate's
+            pods are in it.
     """
 
     pods: dict[str, PodSeen] = Field(default_factory=dict)
@@ -72,18 +74,36 @@ class Tally(Part):
     edges: tuple[float, ...] = ()
     crashes: int = 0
     looks_without: int = 0
+    is_comparable: bool = True
 
 
-def begun(readings: Sequence[Reading], *, former: str) -> Tally:
+def awaited(tally: Tally | None, readings: Sequence[Reading], *, former: str, candidate: str) -> Tally:
+    """Watch only whether the candidate's pods crash or get no requests, as the champion's could not all be asked.
+
+    Args:
+        tally: What was known; None before the first look.
+        readings: Every pod of both versions.
+        former: The champion.
+        candidate: The version that is compared with it.
+    """
+    pods = [pod for pod in readings if pod.version == candidate]
+    if tally is None:
+        tally = Tally(pods={pod.uid: PodSeen(restarts=pod.restarts) for pod in pods}, is_comparable=False)
+    return added(tally, pods, former=former, candidate=candidate)
+
+
+def begun(readings: Sequence[Reading], *, former: str, before: Tally | None = None) -> Tally:
     """Begin with what the champion's pods had counted before; the candidate's pods had counted nothing.
 
     Args:
         readings: Every pod of both versions; the champion's could all be asked.
         former: The champion.
+        before: What was watched until then; None if nothing was.
     """
+    before = before or Tally()
     edges = _deciles([pod for pod in readings if pod.version == former])
     pods = {pod.uid: _seen(pod, edges) if pod.version == former else PodSeen(restarts=pod.restarts) for pod in readings}
-    return Tally(pods=pods, edges=edges)
+    return Tally(pods=pods, edges=edges, crashes=before.crashes, looks_without=before.looks_without)
 
 
 def added(tally: Tally, readings: Sequence[Reading], *, former: str, candidate: str) -> Tally:
@@ -110,6 +130,7 @@ def added(tally: Tally, readings: Sequence[Reading], *, former: str, candidate: 
         edges=edges,
         crashes=crashes,
         looks_without=0 if ready else tally.looks_without + 1,
+        is_comparable=tally.is_comparable,
     )
 
 

@@ -134,7 +134,7 @@ def test_a_pod_that_can_not_be_asked_is_no_pod_without_failures(place):
 
     progress = look(place, 61)
 
-    assert progress.outcome == "waiting" and "can't be asked what it counted" in progress.reason
+    assert progress.outcome == "waiting" and "can't be read" in progress.reason
     assert look(place, 3601).outcome == "rolled back"
     assert place.at_rest("1") and mark(place) == ""
 
@@ -165,6 +165,21 @@ def test_a_candidate_whose_pods_crash_is_taken_back_at_the_second_look(place):
     place.behaviour.pods["2"] = READY
     assert place.at_rest("1")
     assert "no pod that gets requests" in mark(place)
+
+
+def test_a_candidate_whose_pods_crash_is_taken_back_also_beside_a_champion_that_can_not_count(place):
+    place.release("1")
+    place.servers("1")[0].counter = TrafficCounter()
+    place.release("2", plan=CANARY)
+    assert "older Perennial" in look(place, 0).reason
+    place.behaviour.pods["2"] = CRASHED
+    place.controller.api.patch("api/v1", "pods", f"{NAME}-v2-predictor/status", {"status": CRASHED})
+    look(place, 1)
+
+    progress = look(place, 2)
+
+    assert progress.outcome == "rolled back" and progress.harmful
+    assert "no pod that gets requests" in progress.reason
 
 
 @pytest.mark.parametrize("basic", [True, False])

@@ -50,6 +50,25 @@ def look(known: Tally, *pods: Pod) -> Tally:
     return tally.added(known, [pod.reading() for pod in pods], former=CHAMPION, candidate=CANDIDATE)
 
 
+def test_a_champion_that_is_asked_late_is_compared_from_then_on_and_crashes_before_count():
+    champion, candidate = Pod("a", CHAMPION, answers=False), Pod("b", CANDIDATE)
+    champion.serve(500, failed=9)
+    awaited = None
+    for _ in range(2):
+        readings = [pod.reading() for pod in (champion, candidate)]
+        awaited = tally.awaited(awaited, readings, former=CHAMPION, candidate=CANDIDATE)
+        candidate.crash()
+    assert (awaited.is_comparable, awaited.crashes) == (False, 1)
+    champion.answers = True
+
+    known = tally.begun([pod.reading() for pod in (champion, candidate)], former=CHAMPION, before=awaited)
+    champion.serve(10)
+    known = look(known, champion, candidate)
+
+    assert known.is_comparable and known.crashes == 1
+    assert totals(known, CHAMPION) == (10, 0)
+
+
 def begin(*pods: Pod) -> Tally:
     return tally.begun([pod.reading() for pod in pods], former=CHAMPION)
 

@@ -40,21 +40,25 @@ class PodCounts:
 
         Returns:
             No counts before every pod of the former version was asked once: what it had counted before the candidate
-            came must not be compared.
+            came must not be compared. Whether the candidate has pods that get requests is known before.
         """
         found = [(version, pod) for version, service in services.items() for pod in self._pods.of(service)]
         readings = [self._reading(journal.name, version, pod) for version, pod in found]
         objects, former = objects_of(journal), journal.former
         assert former is not None
-        unread = _unread(readings)
-        if objects.tally is None and any(pod.problem and pod.version == former for pod in readings):
-            return Counted(journal, None, unread)
-        known = objects.tally or tally.begun(readings, former=former)
-        known = tally.added(known, readings, former=former, candidate=journal.version)
-        journal = journal.model_copy(update={"cluster": objects.model_copy(update={"tally": known})})
+        unread, total = _unread(readings), objects.tally
+        if total is None or not total.is_comparable:
+            if any(pod.problem and pod.version == former for pod in readings):
+                total = tally.awaited(total, readings, former=former, candidate=journal.version)
+            else:
+                total = tally.begun(readings, former=former, before=total)
+        if total.is_comparable:
+            total = tally.added(total, readings, former=former, candidate=journal.version)
+        journal = journal.model_copy(update={"cluster": objects.model_copy(update={"tally": total})})
         candidates = [pod for version, pod in found if version == journal.version]
-        counts = tally.as_counts(known, {former: 100 - share, journal.version: share})
-        return Counted(journal, counts, unread, _down(known, candidates))
+        shares = {former: 100 - share, journal.version: share}
+        counts = tally.as_counts(total, shares) if total.is_comparable else None
+        return Counted(journal, counts, unread, _down(total, candidates))
 
     def _reading(self, model: str, version: str, pod: Manifest) -> Reading:
         metadata = pod["metadata"]
@@ -64,7 +68,7 @@ class PodCounts:
                 answer = self._cluster.ask(pod, port_of(pod), f"/v2/models/{quote(model)}/stats")
                 counts = TrafficCounts.parse(answer, metadata["name"])
             except PerennialError as failed:
-                sentence = f"pod {metadata['name']} can't be asked what it counted: {failed}"
+                sentence = f"the counts of pod {metadata['name']} can't be read: {failed}"
             if counts is not None and version not in counts.versions:
                 sentence = (
                     f"pod {metadata['name']} counts nothing, its image is of an older Perennial; release once with the "
@@ -90,10 +94,10 @@ def _unread(readings: list[Reading]) -> str | None:
     return f"{sentences[0].rstrip('.')}{more}" if sentences else None
 
 
-def _down(known: Tally, candidates: list[Manifest]) -> Down | None:
+def _down(total: Tally, candidates: list[Manifest]) -> Down | None:
     """Say that the candidate has had no pod that gets requests for too long, and why."""
-    if known.looks_without < _LOOKS_WITHOUT:
+    if total.looks_without < _LOOKS_WITHOUT:
         return None
     problems = [found.sentence for pod in candidates if (found := problem(pod)) is not None]
     why = f": {problems[0]}" if problems else ""
-    return Down(f"it has no pod that gets requests{why}", harmful=known.crashes > 0)
+    return Down(f"it has no pod that gets requests{why}", harmful=total.crashes > 0)
