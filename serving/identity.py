@@ -174,15 +174,15 @@ def keys_of_provider(issuer: str) -> Keys:
         InputError: If the address is not https, or the document is another provider's.
         StepFailed: If the provider does not answer.
     """
-    about = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-    document = _fetch(about)
+    discovery = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    document = _fetch(discovery)
     try:
         content = json.loads(document)
-        said, address = content["issuer"], content["jwks_uri"]
+        named, address = content["issuer"], content["jwks_uri"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{about} is no discovery document ({error!r}); correct the issuer.") from error
-    if said != issuer:
-        raise InputError(f"{about} is of the issuer {said!r}, expected {issuer!r}; correct the issuer.")
+        raise InputError(f"{discovery} is not a discovery document ({error!r}); correct the issuer.") from error
+    if named != issuer:
+        raise InputError(f"{discovery} names the issuer {named!r}, expected {issuer!r}; correct the issuer.")
     return parse(_fetch(str(address)), str(address))
 
 

@@ -102,12 +102,12 @@ class Lookups:
             raise RequestRefused(
                 413, f"the request has {rows} rows; at most {self._most_rows} are looked up at once, split it.", "rows"
             )
-        whom = list(entity) if isinstance(entity, tuple) else [entity] * rows
-        stored = await self._stored(views, wanted, sorted(set(whom)))
+        entity_by_row = list(entity) if isinstance(entity, tuple) else [entity] * rows
+        stored = await self._stored(views, wanted, sorted(set(entity_by_row)))
         moment_us = body.event_time_us()
         moment_us = self._clock_ns() // 1000 if moment_us is None else moment_us
-        by_row = {view.name: [stored[view.name][one] for one in whom] for view in wanted}
-        taken = looked_up.usable(wanted, release.signature.features, by_row, whom, moment_us)
+        by_row = {view.name: [stored[view.name][key] for key in entity_by_row] for view in wanted}
+        taken = looked_up.usable(wanted, release.signature.features, by_row, entity_by_row, moment_us)
         metrics.count_expired(release.name, taken)
         return CompletedRequest({**columns, **taken.columns}, rows, taken)
 
@@ -129,18 +129,18 @@ class Lookups:
         return [view.model_copy(update={"features": names}) for view, names in pairs if names]
 
     async def _stored(
-        self, views: FeatureViews, wanted: Sequence[FeatureViewFacts], whom: Sequence[str]
+        self, views: FeatureViews, wanted: Sequence[FeatureViewFacts], wanted_entities: Sequence[str]
     ) -> dict[str, dict[str, StoredRow | None]]:
         """Return by view the row of each entity; every view is asked, so that an entity without any row is noticed."""
-        if len(whom) > MOST_ENTITIES:
+        if len(wanted_entities) > MOST_ENTITIES:
             raise RequestRefused(
                 413,
-                f"the request is about {len(whom)} entities; the features of at most {MOST_ENTITIES} are looked up at "
-                "once, split it.",
+                f"the request is about {len(wanted_entities)} entities; the features of at most {MOST_ENTITIES} are "
+                "looked up at once, split it.",
                 "rows",
             )
         features = {view.name: view.features[:1] for view in views.views} | {v.name: v.features for v in wanted}
-        keys = [_key(one, views) for one in whom]
+        keys = [_key(name, views) for name in wanted_entities]
         if self._waiting >= _MOST_WAITING:
             raise RequestRefused(503, "too many requests wait for the feature server; ask again.", "lookup", retry_s=1)
         self._waiting += 1
@@ -153,10 +153,10 @@ class Lookups:
             self._waiting -= 1
         metrics.LOOKUP.observe(time.perf_counter() - started_s)
         self._has_rows = self._has_rows or any(row is not None for column in rows.values() for row in column)
-        for index, one in enumerate(whom):
+        for index, name in enumerate(wanted_entities):
             if all(column[index] is None for column in rows.values()):
-                raise self._unknown(one)
-        return {view: dict(zip(whom, column, strict=True)) for view, column in rows.items()}
+                raise self._unknown(name)
+        return {view: dict(zip(wanted_entities, column, strict=True)) for view, column in rows.items()}
 
     def _unknown(self, entity: str) -> RequestRefused:
         if self._has_rows:

@@ -239,11 +239,11 @@ def test_keys_are_fetched_from_where_the_provider_says(provider: tuple[str, dict
     ("change", "kind", "sentence"),
     [
         ({"/keys": ""}, StepFailed, "/keys does not answer .*404"),
-        ({"/.well-known/openid-configuration": "<html>"}, InputError, "is no discovery document"),
+        ({"/.well-known/openid-configuration": "<html>"}, InputError, "is not a discovery document"),
         (
             {"/.well-known/openid-configuration": '{"issuer": "https://x", "jwks_uri": "https://x/keys"}'},
             InputError,
-            "is of the issuer 'https://x', expected 'http://127",
+            "names the issuer 'https://x', expected 'http://127",
         ),
     ],
 )

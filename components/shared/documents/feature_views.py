@@ -14,7 +14,7 @@ class FeatureViewFacts(Part):
     features: tuple[str, ...]
     """Those that the feature service takes from it."""
     ttl_s: float
-    """Seconds after its event time for which a row is valid, the last one included; 0 is no limit."""
+    """Seconds after its event time for which a row is valid, the last one included; 0 means no limit."""
 
 
 class FeatureViews(Document):

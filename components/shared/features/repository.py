@@ -35,7 +35,7 @@ class ViewSpec:
     created: str | None
     features: tuple[str, ...]
     ttl: timedelta
-    """How long a row is valid; 0 is no limit."""
+    """How long a row is valid; 0 means no limit."""
     period: str | None = None
     """The interval that one run of its SQL computes; None if one run computes all rows."""
 

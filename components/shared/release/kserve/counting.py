@@ -42,8 +42,8 @@ class PodCounts:
             No counts before every pod of the former version was asked once: what it had counted before the candidate
             came must not be compared. Whether the candidate has pods that get requests is known before.
         """
-        found = [(version, pod) for version, service in services.items() for pod in self._pods.of(service)]
-        readings = [self._reading(journal.name, version, pod) for version, pod in found]
+        pods = [(version, pod) for version, service in services.items() for pod in self._pods.of(service)]
+        readings = [self._reading(journal.name, version, pod) for version, pod in pods]
         objects, former = objects_of(journal), journal.former
         assert former is not None
         unread, total = _unread(readings), objects.tally
@@ -55,7 +55,7 @@ class PodCounts:
         if total.is_comparable:
             total = tally.added(total, readings, former=former, candidate=journal.version)
         journal = journal.model_copy(update={"cluster": objects.model_copy(update={"tally": total})})
-        candidates = [pod for version, pod in found if version == journal.version]
+        candidates = [pod for version, pod in pods if version == journal.version]
         shares = {former: 100 - share, journal.version: share}
         counts = tally.as_counts(total, shares) if total.is_comparable else None
         return Counted(journal, counts, unread, _down(total, candidates))
@@ -84,7 +84,7 @@ def port_of(pod: Manifest) -> int:
     >>> port_of({"spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 9000}]}]}})
     9000
     """
-    containers = [one for one in pod["spec"]["containers"] if one["name"] == SERVER and one.get("ports")]
+    containers = [each for each in pod["spec"]["containers"] if each["name"] == SERVER and each.get("ports")]
     return int(containers[0]["ports"][0]["containerPort"]) if containers else _PORT
 
 
@@ -98,6 +98,6 @@ def _down(total: Tally, candidates: list[Manifest]) -> Down | None:
     """Say that the candidate has had no pod that gets requests for too long, and why."""
     if total.looks_without < _LOOKS_WITHOUT:
         return None
-    problems = [found.sentence for pod in candidates if (found := problem(pod)) is not None]
+    problems = [trouble.sentence for pod in candidates if (trouble := problem(pod)) is not None]
     why = f": {problems[0]}" if problems else ""
     return Down(f"it has no pod that gets requests{why}", harmful=total.crashes > 0)
