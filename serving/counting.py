@@ -6,7 +6,7 @@ otherwise. A server with one package, as in a pod, always counts: its release is
 
 import threading
 import uuid
-from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,8 @@ from components.shared.inference import PROBE
 
 _DECILES = np.linspace(0.1, 0.9, 9)
 _FIRST_SCORES = 200
+_WAITING = 64
+"""Answers that wait to be counted together: what a call of numpy costs is shared by all of them."""
 _SMALLEST, _LARGEST, _PER_OCTAVE = -10, 20, 8
 """The ranges that all pods share are fine from 1/1000 to 1,000,000 (powers of two), in steps of 9 %."""
 _FAULTS = ("bug", "infinite", "not_ready")
@@ -76,18 +78,29 @@ class TrafficCounter:
             counted = self._versions.get(version)
             if counted is None:
                 return
-            counted.answered += 1
-            counted.latencies[bisect_left(LATENCY_EDGES_MS, latency_s * 1000)] += 1
-            values = scores if scores.ndim == 1 else scores.max(axis=1)
-            if self._edges is not None:
-                counted.scores += np.bincount(np.searchsorted(self._edges, values), minlength=len(counted.scores))
-            elif version == self._primary:
-                self._first.append(values)
-                if sum(map(len, self._first)) >= _FIRST_SCORES:
-                    self._edges = np.unique(np.quantile(np.concatenate(self._first), _DECILES))
-                    self._first = []
-                    for other in self._versions.values():
-                        other.scores = np.zeros(len(self._edges) + 1, np.int64)
+            counted.latencies_s.append(latency_s)
+            counted.waiting.append(scores)
+            if len(counted.waiting) >= _WAITING or len(scores) >= _WAITING:
+                self._count(version, counted)
+
+    def _count(self, version: str, counted: "_Version") -> None:
+        """Count the answers of a version that wait."""
+        if not counted.waiting:
+            return
+        counted.answered += len(counted.waiting)
+        latencies_ms = np.array(counted.latencies_s) * 1000
+        counted.latencies += _by_range(LATENCY_EDGES_MS, latencies_ms)
+        values = np.concatenate([scores if scores.ndim == 1 else scores.max(axis=1) for scores in counted.waiting])
+        counted.latencies_s, counted.waiting = [], []
+        if self._edges is not None:
+            counted.scores += _by_range(self._edges, values)
+        elif version == self._primary:
+            self._first.append(values)
+            if sum(map(len, self._first)) >= _FIRST_SCORES:
+                self._edges = np.unique(np.quantile(np.concatenate(self._first), _DECILES))
+                self._first = []
+                for other in self._versions.values():
+                    other.scores = np.zeros(len(self._edges) + 1, np.int64)
 
     def refused(self, version: str, reason: str) -> None:
         """Count a request that a version did not answer.
@@ -113,6 +126,8 @@ class TrafficCounter:
     def read(self) -> TrafficCounts:
         """Return all counts."""
         with self._lock:
+            for version, counted in self._versions.items():
+                self._count(version, counted)
             return TrafficCounts(
                 server=self._server,
                 versions={version: counted.frozen() for version, counted in self._versions.items()},
@@ -136,20 +151,27 @@ def shared_edges() -> np.ndarray:
     return np.unique(np.concatenate([-sizes, [0.0], sizes, near_one]))
 
 
+def _by_range(edges: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Count values by the range between two edges; an edge belongs to the range below it."""
+    return np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+
+
 @dataclass
 class _Version:
     answered: int = 0
     failed: int = 0
     refused: int = 0
-    latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES_MS) + 1))
+    latencies: np.ndarray = field(default_factory=lambda: np.zeros(len(LATENCY_EDGES_MS) + 1, np.int64))
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    latencies_s: list[float] = field(default_factory=list)
+    waiting: list[np.ndarray] = field(default_factory=list)
 
     def frozen(self) -> VersionCounts:
         return VersionCounts(
             answered=self.answered,
             failed=self.failed,
             refused=self.refused,
-            latencies=tuple(self.latencies),
+            latencies=tuple(self.latencies.tolist()),
             scores=tuple(self.scores.tolist()),
         )
 

@@ -232,6 +232,23 @@ def test_a_pod_counts_its_one_version_in_ranges_that_are_the_same_in_every_pod()
     assert not pods[0].counts("1", f"{inference.PROBE}x") and pods[0].counts("1", "r")
 
 
+def test_answers_that_wait_are_counted_before_anybody_reads():
+    pods = TrafficCounter(), TrafficCounter()
+    scores = np.random.default_rng(7).normal(size=(300, 2)) * 10
+    latencies_s = [0.0001 * 2 ** (number % 12) for number in range(300)]
+    for pod in pods:
+        pod.always("1")
+
+    for number, latency_s in enumerate(latencies_s):
+        pods[0].answered("1", latency_s, scores[number])
+        pods[1].answered("1", latency_s, scores[number])
+        pods[1].read()
+
+    together, singly = (pod.read().versions["1"] for pod in pods)
+    assert together == singly
+    assert (together.answered, sum(together.latencies), sum(together.scores)) == (300, 300, 600)
+
+
 def test_probes_and_requests_for_one_version_are_no_evidence(tmp_path: Path, running: local.Running):
     made, candidate = driver(running, tmp_path, Alias())
     made.release(candidate, CANARY)
