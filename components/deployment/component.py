@@ -8,7 +8,12 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("deployment"), install_kfp_package=False)
 def deployment(
-    project: Input[Artifact], release: Input[Artifact], verdict: Input[Artifact], registry_uri: str, endpoint: str
+    project: Input[Artifact],
+    release: Input[Artifact],
+    verdict: Input[Artifact],
+    registry_uri: str,
+    endpoint: str,
+    incidents: str = "",
 ) -> str:
     """Release what the gate promoted; the former champion answers until the new one has answered right."""
     from pathlib import Path
@@ -16,4 +21,5 @@ def deployment(
     from components.deployment import logic
     from components.shared import bundle
 
-    return logic.deploy(bundle.project(project.path), Path(release.path), Path(verdict.path), registry_uri, endpoint)
+    manifests, judged = Path(release.path), Path(verdict.path)
+    return logic.deploy(bundle.project(project.path), manifests, judged, registry_uri, endpoint, incidents)

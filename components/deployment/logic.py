@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.deployment import incident
 from components.shared import registry
 from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.verdict import Verdict
@@ -30,6 +31,7 @@ def deploy(
     verdict_path: Path,
     registry_uri: str,
     endpoint: str,
+    incidents: str = "",
     deadline_s: float = 120.0,
 ) -> str:
     """Release what the gate promoted.
@@ -40,6 +42,8 @@ def deploy(
         verdict_path: The gate's verdict; it is checked here again.
         registry_uri: Where the champion's alias is.
         endpoint: A local endpoint's folder, ``kserve://<namespace>``, or ``vertex://<project>/<region>``.
+        incidents: Folder in a bucket for the incident of a candidate that does harm; empty where the command that
+            goes on with the release opens it on its own machine.
         deadline_s: Longest wait for a local server to load the release, and again for it to take over; elsewhere the
             project file says how long a pod or a container may take.
 
@@ -64,6 +68,9 @@ def deploy(
     client = registry.open(registry_uri)
     plan = plan_of(project.release)
     if (reason := registry.taken_back(client, candidate.name, candidate.version)) is not None:
+        if endpoint.startswith(KSERVE):
+            # Who was killed between the mark and the incident.
+            incident.open_for(project, candidate, reason, incidents)
         raise GateRejected(
             f"release {candidate.version} was taken back before ({reason}), and this run made the same model again; "
             "change the data, the code or the project file."
@@ -71,13 +78,18 @@ def deploy(
     if endpoint.startswith(VERTEX):
         return VertexRelease(endpoint, project, client, release).driver().release(candidate, plan)
     if endpoint.startswith(KSERVE):
-        return _on_a_cluster(endpoint, project, release, candidate, client)
+        return _on_a_cluster(endpoint, project, release, candidate, client, incidents)
     pace = replace(local.PACE, start_s=deadline_s, route_s=deadline_s)
     return local.driver(Path(endpoint), client, manifests=release, pace=pace).release(candidate, plan)
 
 
 def _on_a_cluster(
-    endpoint: str, project: Project, manifests: Path, candidate: RegisteredVersion, client: "MlflowClient"
+    endpoint: str,
+    project: Project,
+    manifests: Path,
+    candidate: RegisteredVersion,
+    client: "MlflowClient",
+    incidents: str,
 ) -> str:
     """Release to a namespace, and watch there what nobody else would: a pod of ours counts, but decides nothing."""
     check_readable(candidate)
@@ -94,4 +106,6 @@ def _on_a_cluster(
         if release.journal.read() is None and registry.champion(client, candidate.name) == candidate.version:
             return "released"
         raise
+    if progress is not None and progress.outcome == "rolled back" and progress.harmful:
+        incident.open_for(project, candidate, progress.reason, incidents)
     return watching.ended(progress, candidate.version, registry.champion(client, candidate.name))

@@ -1,16 +1,14 @@
 """Open an incident for what monitoring decided, or add to one, tell the sinks of the project file, and push metrics."""
 
 import logging
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from components.shared import monitoring_metrics, sources
+from components.shared import monitoring_metrics
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
-from components.shared.incidents import announcing, store
+from components.shared.incidents import in_bucket, store
 from components.shared.incidents.incident import Incident
-from components.shared.incidents.mirror import Mirror
 from components.shared.project import Project
 
 _log = logging.getLogger(__name__)
@@ -31,10 +29,9 @@ class Looked(NamedTuple):
 def notify(
     project: Project, looked: Looked, incidents: str, metrics: str, run: str, now: datetime | None = None
 ) -> str:
-    """Keep an incident in the bucket before its messages are sent, so that neither is lost if this ends early.
+    """Keep an incident in the bucket if the decision calls for one, tell the sinks, and push metrics.
 
-    A sink that takes nothing does not fail the run: its messages wait in the bucket for the next one. A sink of the
-    kind ``file`` is a file in the same folder of the bucket. A push gateway that is down is logged.
+    Neither a sink that takes nothing nor a push gateway that is down fails the run.
 
     Args:
         project: Names the sinks.
@@ -48,25 +45,16 @@ def notify(
         What was done, in a few words.
 
     Raises:
-        StepFailed: If the bucket does not answer.
+        InputError: If the bucket refuses.
+        StepFailed: If it does not answer.
     """
     if not incidents:
         return ELSEWHERE
     decided, now = MonitoringDecision.read(looked.decision), now or datetime.now(UTC)
-    with tempfile.TemporaryDirectory() as scratch:
-        system, prefix = sources.bucket(incidents)
-        mirror = Mirror(system, prefix, incidents, Path(scratch))
-        mirror.fetch()
-        incident = store.seen(mirror.folders.incidents, decided, run, now)
-        if incident is not None:
-            announcing.record(project, mirror.folders, incident, now)
-            mirror.publish()
-        for left in announcing.deliver(project, mirror.folders):
-            _log.warning("%d messages for %r wait for the next run: %s", left.messages, left.sink, left.reason)
-        mirror.publish()
-        if metrics:
-            _push(project, looked, list(store.opened(mirror.folders.incidents)), metrics, now)
-    if incident is None:
+    kept = in_bucket.record(project, incidents, lambda folder: store.seen(folder, decided, run, now), now)
+    if metrics:
+        _push(project, looked, list(kept.all), metrics, now)
+    if (incident := kept.incident) is None:
         return QUIET
     times = len(incident.sightings)
     done = f"incident {incident.number} ({incident.cause}) {'opened' if times == 1 else f'seen {times} times'}"

@@ -40,6 +40,7 @@ def loop_pipeline(
             registry_uri=registry_uri,
             study_storage=study_storage,
             endpoint=endpoint,
+            incidents=incidents,
             code=code,
             seed=seed,
         )

@@ -21,6 +21,7 @@ def training_pipeline(
     endpoint: str,
     code: Dict[str, str],
     registry_state: str = "",
+    incidents: str = "",
     seed: int = 7,
 ) -> None:
     """Train one candidate, judge it, and release it only when it may replace the champion."""
@@ -36,6 +37,7 @@ def training_pipeline(
         registry_uri=registry_uri,
         study_storage=study_storage,
         endpoint=endpoint,
+        incidents=incidents,
         code=code,
         seed=seed,
     )

@@ -24,6 +24,7 @@ def join(
     registry_uri: Any,
     study_storage: Any,
     endpoint: Any,
+    incidents: Any,
     code: Any,
     seed: Any,
 ) -> None:
@@ -36,6 +37,7 @@ def join(
         registry_uri: Parameter of the pipeline, as the following ones are.
         study_storage: Where tuning keeps its study.
         endpoint: What a model is released to.
+        incidents: Where the step deployment opens an incident.
         code: The commit and the image references that the run uses.
         seed: Decides every random choice.
     """
@@ -75,6 +77,7 @@ def join(
             verdict=judged.outputs["verdict"],
             registry_uri=registry_uri,
             endpoint=endpoint,
+            incidents=incidents,
         )
         released.set_caching_options(False)
     # Two conditions side by side, since If and Else would share a DAG, whose driver is one more pod and level.

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from components.shared import audit
-from components.shared.errors import InputError
-from components.shared.incidents import store
+from components.shared.errors import InputError, PerennialError
+from components.shared.incidents import announcing, store
 from components.shared.incidents.incident import Sighting
 from components.shared.release import analysis, trial
 from components.shared.release.driver import Progress, ReleaseDriver
@@ -168,10 +168,18 @@ def _note(backend: ReleasingBackend, progress: Progress, console: Console) -> No
         sighting = Sighting(
             run=journal.release.run_id or "", at=now.isoformat(), action="roll back", reasons=(sentence,), effect=None
         )
-        incident = store.sighted(backend.state.incidents, "release", sighting)
-        notifying.record(backend.project, backend.state, incident, now)
-        notifying.deliver(backend.project, backend.state.incident_folders, console)
-        console.print(f"incident {incident.number} is open: 'perennial incidents show {incident.number}'")
+        try:
+            with backend.incidents() as folders:
+                incident = store.sighted(folders.incidents, "release", sighting)
+                announcing.record(backend.project, folders, incident, now)
+                # A cluster's own runs send what waits there, with the credentials that only they have.
+                if not backend.is_remote:
+                    notifying.deliver(backend.project, folders, console)
+        except PerennialError as problem:
+            # The version is taken back already, which is what matters most.
+            console.print(f"no incident is opened: {problem}", style="yellow", highlight=False, markup=False)
+        else:
+            console.print(f"incident {incident.number} is open: 'perennial incidents show {incident.number}'")
 
 
 def _headline(journal: ReleaseJournal) -> str:

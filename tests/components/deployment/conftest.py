@@ -60,6 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         client.log_artifacts(run, str(evidence.model), "model")
         made: Any = SimpleNamespace(version=version, run_id=run, source=f"runs:/{run}/model")
         client.create_model_version(NAME, made.source, run)
+        client.set_model_version_tag(NAME, version, registry.COMPLETE, "true")
         objects.write(
             folder / "releases" / version, Candidate.read(evidence, made_candidate.CODE), made, False, "d" * 64
         )

@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 
+from components.deployment import incident, logic
 from components.shared import registry
-from components.shared.errors import InputError, StepFailed
+from components.shared.documents.verdict import Verdict
+from components.shared.errors import GateRejected, InputError, StepFailed
+from components.shared.incidents import store
 from components.shared.release import watching
 from components.shared.release.driver import Progress
 from components.shared.release.journal import Approval
 from components.shared.release.plan import BASIC, Plan, PlanStep
 from serving.counting import TrafficCounter
+from tests import documents
+from tests.components import made_candidate
 from tests.components.deployment.kserve_double import READY, Behaviour
 from tests.components.deployment.kserve_place import NAME, Place
 from tests.components.deployment.pod_server import PodServer
@@ -318,3 +323,36 @@ def kill(place: Place, boundary: tuple[str, str, str, int, str]) -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_version_that_did_harm_is_one_incident_in_the_bucket_however_often_the_step_is_tried(place, tmp_path):
+    mark(place)
+    begun(place)
+    serve(place, champion=200, candidate=0, failed=30)
+    project = made_candidate.project(monitoring={"notify": {"log": {"kind": "file", "path": "told.jsonl"}}})
+    documents.verdict().write(tmp_path / Verdict.FILE)
+    step = (
+        project,
+        place.models.folder / "releases" / "2",
+        tmp_path / Verdict.FILE,
+        place.models.uri,
+        place.endpoint,
+        f"file://{tmp_path / 'bucket'}",
+    )
+
+    with pytest.raises(StepFailed, match="release 2 is taken back, release 1 answers: it fails more requests"):
+        logic.deploy(*step)
+    with pytest.raises(GateRejected, match="release 2 was taken back before"):
+        logic.deploy(*step)
+
+    [opened] = store.opened(tmp_path / "bucket" / "incidents")
+    assert (opened.cause, opened.action) == ("release", "roll back")
+    assert "it fails more requests" in opened.sightings[0].reasons[0]
+    assert (tmp_path / "bucket" / "told.jsonl").read_text().count('"opened"') == 1
+    mark(place)
+
+
+def test_a_bucket_that_refuses_hides_neither_the_harm_nor_the_mark(place, caplog):
+    incident.open_for(made_candidate.project(), place.models.plans["2"], "it crashes", "nowhere://bucket")
+
+    assert "no incident is opened for release 2: cannot access nowhere://bucket" in caplog.text

@@ -14,7 +14,7 @@ from components.notification.logic import Looked
 from components.shared import sources
 from components.shared.documents.monitoring import MonitoringDecision
 from components.shared.errors import InputError
-from components.shared.incidents import store
+from components.shared.incidents import in_bucket, store
 from components.shared.incidents.incident import Incident
 from components.shared.incidents.mirror import Mirror
 from tests import documents
@@ -92,7 +92,7 @@ def test_a_run_that_is_killed_before_it_sends_leaves_incident_and_message_in_the
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(logic.announcing, "deliver", killed)
+        patched.setattr(in_bucket.announcing, "deliver", killed)
         notified(tmp_path)
     assert len(kept(tmp_path)) == 1 and told(tmp_path) == []
 
