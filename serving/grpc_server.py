@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
+from types import NoneType
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
 from components.shared.hosts import bracketed
-from serving import entity, event_time, interval, metadata, request_id, tensors, v2
+from serving import entity, event_time, explanation, interval, metadata, request_id, tensors, v2
 from serving.access import Admission
 from serving.connection import GRPC_CONNECTIONS
 from serving.entity import Entity
@@ -30,6 +31,8 @@ from serving.signature import Column, Signature
 logger = logging.getLogger(__name__)
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+EXPLAINS = "explain"
+"""The parameter of a request that asks for an explanation: over gRPC there is no call of its own for it."""
 _OPEN = frozenset({"ServerLive", "ServerReady", "ModelReady"})
 """Probes have no token."""
 _HOW = "the metadata 'authorization: Bearer TOKEN'"
@@ -56,10 +59,16 @@ _CONTENTS = {
 
 
 class GrpcBody:
-    """One request message."""
+    """One request message.
 
-    def __init__(self, request: pb.ModelInferRequest) -> None:
+    Args:
+        request: The message.
+        explains: Whether the answer holds the tensors of an explanation, too.
+    """
+
+    def __init__(self, request: pb.ModelInferRequest, *, explains: bool = False) -> None:
         self._request = request
+        self._further = explanation.OUTPUTS if explains else ()
 
     def request_id(self) -> str | None:
         """Take the id from the field ``id``."""
@@ -84,11 +93,7 @@ class GrpcBody:
 
     def _parameter(self, name: str) -> Any:
         """Return a parameter's value, None if there is none; one without a value is an empty text."""
-        parameters = self._request.parameters
-        if name not in parameters:
-            return None
-        kind = parameters[name].WhichOneof("parameter_choice")
-        return getattr(parameters[name], kind) if kind else ""
+        return _parameter(self._request, name)
 
     def shows_features(self) -> bool:
         """Take whether the answer must hold the features from the request's parameter."""
@@ -104,7 +109,7 @@ class GrpcBody:
         if requested := [output.name for output in self._request.outputs]:
             regions = () if self._parameter("interval") is None else interval.outputs(release.task)
             served = answer.outputs(looks_up=sent is not None, shows_features=self.shows_features())
-            v2.check_outputs(requested, (*release.outputs, *regions, *served))
+            v2.check_outputs(requested, (*release.outputs, *self._further, *regions, *served))
         if not signature.names and not self._request.inputs:
             signature.check_rows(rows := entity.count(self.entity()))
             return {}, rows
@@ -120,6 +125,8 @@ class GrpcBody:
         response = pb.ModelInferResponse(id=scored.request.request_id)
         release, requested = scored.release, {output.name for output in self._request.outputs}
         values = v2.outputs(scored)
+        if scored.contributions is not None:
+            values |= explanation.tensors(scored)
         if scored.regions is not None:
             values |= interval.tensors(scored)
         if scored.request.looked_up is not None or self.shows_features():
@@ -129,6 +136,9 @@ class GrpcBody:
         for output in response.outputs:
             datatype, shape, data = values[output.name]
             output.shape.extend(shape)
+            if output.name in explanation.BY_FEATURE:
+                for key, text in v2.parameters(release, output.name)["parameters"].items():
+                    output.parameters[key].string_param = text
             if is_raw:
                 response.raw_output_contents.append(tensors.to_raw(datatype, data))
             elif datatype == "BYTES":
@@ -169,16 +179,20 @@ class GrpcServicer(stubs.GRPCInferenceServiceServicer):
         """Answer one request; its id is in the answer, or in the trailing metadata of a refusal."""
         size = request.ByteSize()
         model, version = request.model_name, request.model_version or None
-        head = self._exchange.head("grpc", model, version, _metadata_id(context), size)
+        asked = _parameter(request, EXPLAINS) if request.parameters else None
+        explains = asked is True
+        head = self._exchange.head("grpc", model, version, _metadata_id(context), size, explains=explains)
         try:
+            if type(asked) not in (bool, NoneType):
+                raise RequestRefused(400, f"parameter '{EXPLAINS}' is neither true nor false.", "type")
             if self._exchange.ending.noticed():
                 raise RequestRefused(503, "the server is ending; ask another one, or again.", "ending")
             with self._exchange.in_flight.request() as body:
                 body.add(size)
                 if self._exchange.admission is not None:
                     self._exchange.admission.charge(_authorization(context.invocation_metadata()), size)
-                read = partial(GrpcBody, request)
-                if size > LARGE_BYTES or self._exchange.lookups is not None:
+                read = partial(GrpcBody, request, explains=explains)
+                if size > LARGE_BYTES or explains or self._exchange.lookups is not None:
                     reply = await self._exchange.answer(head, read)
                 else:
                     reply = self._exchange.answer_now(head, read)
@@ -292,6 +306,15 @@ def _metadata_id(context: aio.ServicerContext) -> str | None:
         if key == request_id.HEADER:
             return request_id.from_header(value if isinstance(value, str) else None)
     return None
+
+
+def _parameter(request: pb.ModelInferRequest, name: str) -> Any:
+    """Return a parameter's value, None if there is none; one without a value is an empty text."""
+    parameters = request.parameters
+    if name not in parameters:
+        return None
+    kind = parameters[name].WhichOneof("parameter_choice")
+    return getattr(parameters[name], kind) if kind else ""
 
 
 def _plain(request: pb.ModelInferRequest, signature: Signature) -> tuple[dict[str, Column], int] | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving import interval, tensors, v2
+from serving import explanation, interval, tensors, v2
 from serving.release import ServedRelease
 
 
@@ -31,7 +31,7 @@ SERVER = {"name": "perennial", "version": "", "extensions": ["binary_tensor_data
 PLATFORM = "onnx_onnxv1"
 """The protocol's name of a model for ONNX Runtime."""
 
-_DATATYPES = {"score": "FP32"} | dict.fromkeys(interval.BOUNDS, "FP64")
+_DATATYPES = {"score": "FP32"} | dict.fromkeys((*interval.BOUNDS, *explanation.OUTPUTS), "FP64")
 
 
 def datatype(output: str) -> str:

@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from components.shared.documents.package_reference import PackageReference
 from components.shared.package.contributions import Contributions, Explainer
@@ -25,7 +27,7 @@ from tests.serving import in_thread, tiny
 from tests.serving.clients import shap_values
 from tests.serving.four_protocols import ServerInProcess
 from tests.serving.test_open_inference import ask
-from tests.serving.test_protocols import get, post, v2_inputs
+from tests.serving.test_protocols import ROWS, get, grpc_request, post, v2_inputs
 from tests.serving.test_rollout import PYTHON, ROOT
 
 V1, V2 = f"/v1/models/{tiny.NAME}:explain", f"/v2/models/{tiny.NAME}/explain"
@@ -192,6 +194,36 @@ def test_v2_answers_the_same_as_tensors_whose_columns_are_the_features(running):
     assert tensors["margin"]["data"] == [row["margin"] for row in predictions]
     assert [output["name"] for output in chosen["outputs"]] == ["contributions"]
     assert chosen["outputs"][0]["datatype"] == "FP64"
+
+
+def test_grpc_explains_on_request_as_v2_does_and_counts_no_traffic(running):
+    body = {"inputs": v2_inputs(ROWS)}
+    wanted = {output["name"]: output for output in post(running, V2, json.dumps(body).encode())["outputs"]}
+    rows = f'perennial_rows_total{{model_name="{tiny.NAME}"'
+    before = [line for line in get(running, "/metrics")[1].splitlines() if line.startswith(rows)]
+
+    with grpc.insecure_channel(running.server.grpc_address) as channel:
+        infer = GRPCInferenceServiceStub(channel).ModelInfer
+        request = grpc_request()
+        request.parameters["explain"].bool_param = True
+        answer = infer(request)
+        request.outputs.add(name="contributions")
+        alone = infer(request)
+        request.parameters["explain"].bool_param = False
+        with pytest.raises(grpc.RpcError, match="output 'contributions' is unknown"):
+            infer(request)
+        request.parameters["explain"].string_param = "yes"
+        with pytest.raises(grpc.RpcError, match="parameter 'explain' is neither true nor false") as refused:
+            infer(request)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [output.name for output in answer.outputs] == list(wanted)
+    for output in answer.outputs[3:]:
+        assert output.datatype == "FP64" and list(output.shape) == wanted[output.name]["shape"]
+        assert list(output.contents.fp64_contents) == pytest.approx(wanted[output.name]["data"])
+    [contributions_] = alone.outputs
+    assert contributions_.parameters["features"].string_param == wanted["contributions"]["parameters"]["features"]
+    assert [line for line in get(running, "/metrics")[1].splitlines() if line.startswith(rows)] == before
 
 
 def test_only_an_explanation_has_its_tensors(running):
