@@ -13,7 +13,7 @@ def deployment(
     verdict: Input[Artifact],
     registry_uri: str,
     endpoint: str,
-    incidents: str = "",
+    incidents: str,
 ) -> str:
     """Release what the gate promoted; the former champion answers until the new one has answered right."""
     from pathlib import Path
