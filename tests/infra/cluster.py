@@ -12,7 +12,8 @@ from kubernetes.dynamic import DynamicClient
 
 from tests.infra import rendered
 
-_NAMESPACES = ("perennial-models", "perennial", "kubeflow")
+_OTHERS = ("kubeflow", "kserve")
+_NAMESPACES = ("perennial-models", "perennial", *_OTHERS)
 # Keys whose value is a namespace.
 _NAMES = ("namespace", "kubernetes.io/metadata.name")
 
@@ -90,7 +91,7 @@ def _moved(value: Any, prefix: str) -> Any:
 
 @contextmanager
 def namespaces(cluster: Cluster) -> Iterator[str]:
-    """A prefix for namespaces that are removed again; the pipelines' one, which infra/ does not bring, is made."""
+    """A prefix for namespaces that are removed again; those that infra/ does not bring are created."""
     prefix = f"infra-{uuid.uuid4().hex[:6]}"
     made = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{prefix}-{name}"}} for name in _NAMESPACES]
     runner = {
@@ -98,7 +99,8 @@ def namespaces(cluster: Cluster) -> Iterator[str]:
         "kind": "ServiceAccount",
         "metadata": {"name": "pipeline-runner", "namespace": f"{prefix}-kubeflow"},
     }
-    cluster.create(made[-1])
+    for namespace in made[-len(_OTHERS) :]:
+        cluster.create(namespace)
     cluster.create(runner)
     try:
         yield prefix

@@ -1,19 +1,27 @@
 """What infra/ puts on a cluster is known to the SDKs field by field, runs with no right it does not need, and talks
 to nobody it need not."""
 
+import os
 import re
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import definitions
 from tests.infra import rendered, strict
 from tests.infra.rendered import Pod
 
 DOCUMENTS = {overlay: rendered.documents(overlay) for overlay in rendered.OVERLAYS}
 ALL = [(overlay, document) for overlay, documents in DOCUMENTS.items() for document in documents]
 WORKLOADS = [(overlay, document) for overlay, document in ALL if document["kind"] in rendered.WORKLOADS]
+# The SDKs have no types of Envoy Gateway's.
+OF_THE_SDKS = [(o, d) for o, d in ALL if not d["apiVersion"].startswith("gateway.envoyproxy.io/")]
+POLICIES = [(o, d) for o, d in ALL if (o, d) not in OF_THE_SDKS]
+# A folder with the definitions that a release of Envoy Gateway publishes.
+PUBLISHED = os.environ.get("PERENNIAL_ENVOY_GATEWAY_CRDS", "")
 CLUSTER_MD = (rendered.ROOT / "docs" / "cluster.md").read_text()
 STEP = Pod("kubeflow", {"workflows.argoproj.io/workflow": "training-1"})
 DEPLOYMENT = Pod("kubeflow", {**STEP.labels, "app.kubernetes.io/component": "deployment"})
@@ -43,7 +51,7 @@ def ids(pairs):
     return [f"{overlay} {rendered.title(document)}" for overlay, document in pairs]
 
 
-@pytest.mark.parametrize(("overlay", "document"), ALL, ids=ids(ALL))
+@pytest.mark.parametrize(("overlay", "document"), OF_THE_SDKS, ids=ids(OF_THE_SDKS))
 def test_the_sdk_knows_every_field(overlay, document):
     found = strict.problems(document)
 
@@ -51,6 +59,33 @@ def test_the_sdk_knows_every_field(overlay, document):
         # It adds to the object that KServe brought, which holds what is required.
         found = [problem for problem in found if "supported_uri_formats" not in problem]
     assert found == []
+
+
+@pytest.mark.parametrize(("overlay", "document"), POLICIES, ids=ids(POLICIES))
+def test_envoy_gateways_published_definitions_know_every_field(overlay, document):
+    if not PUBLISHED:
+        pytest.skip("PERENNIAL_ENVOY_GATEWAY_CRDS names no folder with Envoy Gateway's published definitions")
+    plural = document["kind"].lower().removesuffix("y") + "ies"
+    definition = Path(PUBLISHED) / f"gateway.envoyproxy.io_{plural}.yaml"
+
+    assert definitions.problems(document, definition) == []
+    broken = document | {"spec": {**document["spec"], "targetReefs": []}}
+    assert len(definitions.problems(broken, definition)) == 1
+
+
+def test_production_asks_clients_from_outside_who_they_are_and_steps_inside_do_not_pass_there():
+    policies = {document["kind"]: document["spec"] for overlay, document in POLICIES if overlay == "production"}
+
+    assert sorted(policies) == ["BackendTrafficPolicy", "ClientTrafficPolicy", "SecurityPolicy"]
+    for spec in policies.values():
+        assert [(target["name"], target["sectionName"]) for target in spec["targetRefs"]] == [
+            ("kserve-ingress-gateway", "https")
+        ]
+    assert policies["SecurityPolicy"]["jwt"]["providers"] and not policies["SecurityPolicy"]["jwt"].get("optional")
+    assert not policies["ClientTrafficPolicy"]["tls"]["clientValidation"].get("optional")
+    assert policies["ClientTrafficPolicy"]["tls"]["minVersion"] in ("1.2", "1.3")
+    [authority] = policies["ClientTrafficPolicy"]["tls"]["clientValidation"]["caCertificateRefs"]
+    assert f"`{authority['name']}`" in CLUSTER_MD and "`kserve-ingress-gateway-tls`" in CLUSTER_MD
 
 
 def test_a_field_that_is_misspelt_missing_or_of_another_type_is_found():

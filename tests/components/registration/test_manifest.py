@@ -12,6 +12,7 @@ from components.shared.evidence import Candidate
 from components.shared.project import ServingSettings
 from components.shared.release.kserve import objects as manifest
 from serving.__main__ import _parser
+from tests import definitions
 from tests.components import made_candidate
 
 # A folder with the definitions that a KServe release publishes, as <kind>.crd.yaml.
@@ -134,16 +135,11 @@ def test_the_published_schema_knows_every_field(documents, kind):
     if not SCHEMAS:
         pytest.skip("PERENNIAL_KSERVE_CRDS names no folder with KServe's published definitions")
     document = documents[kind]
-    versions = {
-        v["name"]: v["schema"]["openAPIV3Schema"]
-        for v in yaml.load(path.read_text(), yaml.CSafeLoader)["spec"]["versions"]
-    }
-    schema = versions[document["apiVersion"].partition("/")[2]]
 
-    assert _violations(document, schema, kind) == []
+    assert definitions.problems(document, path) == []
     # The check can fail: a misspelt field and a wrong type are found.
-    broken = document | {"spec": {**document["spec"], "predictr": {}}, "kind": 3}
-    assert len(_violations(broken, schema, kind)) == 2
+    broken = document | {"spec": {**document["spec"], "predictr": {}}, "metadata": 3}
+    assert len(definitions.problems(broken, path)) == 2
 
 
 @pytest.mark.parametrize("name", ["made", "a_b-c", "x" * 63, "a" * 40 + "_" * 20, "a_"])
@@ -153,31 +149,6 @@ def test_a_projects_name_becomes_a_label_of_dns(name):
     assert len(label) <= 40
     assert label.strip("-") == label
     assert set(label) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
-def _violations(value, schema, where):
-    """Name what a value has that its OpenAPI schema has not, types and required fields included."""
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": int | float}
-    if schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields"):
-        return []
-    expected = kinds.get(schema.get("type", ""), object)
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        return [f"{where} is no {schema['type']}"]
-    found = []
-    if isinstance(value, dict):
-        known, extra = schema.get("properties", {}), schema.get("additionalProperties")
-        found += [f"{where} lacks {name}" for name in schema.get("required", []) if name not in value]
-        for name, inner in value.items():
-            if name in known:
-                found += _violations(inner, known[name], f"{where}.{name}")
-            elif isinstance(extra, dict):
-                found += _violations(inner, extra, f"{where}.{name}")
-            elif known and not extra:
-                found.append(f"{where}.{name} is unknown")
-    if isinstance(value, list):
-        for position, inner in enumerate(value):
-            found += _violations(inner, schema.get("items", {}), f"{where}[{position}]")
-    return found
 
 
 def test_what_a_pod_logs_goes_to_the_projects_collector_and_the_server_takes_every_option():
