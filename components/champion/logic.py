@@ -85,15 +85,19 @@ def fetch(
 
 
 def _write_start(project: Project, version: str | None, package: Path, out: Path) -> None:
-    """Copy what a warm start needs; from scratch, the output is the same whatever the registry holds."""
-    continues = version if project.retraining.method == "warm start" else None
+    """Copy what a training that continues needs; from scratch, the output is the same whatever the registry holds."""
+    continues = version if project.retraining.continues else None
     StartRecord(version=continues).write(out)
     if continues is None:
         return
     names = [ModelFacts.FILE]
     if PackagePreprocessing.at(package).is_file():
         learned = PackagePreprocessing.read(package)
-        names += [PackagePreprocessing.FILE, *(member.weights for member in learned.members.values())]
+        names += [
+            PackagePreprocessing.FILE,
+            PackageManifest.SEEN,
+            *(member.weights for member in learned.members.values()),
+        ]
     (out / StartRecord.PACKAGE).mkdir(exist_ok=True)
     for name in names:
         shutil.copyfile(package / name, out / StartRecord.PACKAGE / name)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from components.evaluation import exclusion
 from components.shared.documents.champion import ChampionRecord
 from components.shared.errors import InputError
+from components.shared.inputs import row_keys
 from components.shared.package.table_model import TableModel
 from components.shared.project import Project
 
@@ -45,7 +46,7 @@ def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]
     return Incumbent(
         version,
         package,
-        seen=exclusion.keys(seen, package.facts.entity, event_time),
+        seen=row_keys.keys(seen, package.facts.entity, event_time),
         oldest_trained=exclusion.oldest(seen, event_time),
     )
 

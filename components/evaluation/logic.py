@@ -14,6 +14,7 @@ from components.evaluation.incumbent import Incumbent, incumbent
 from components.evaluation.judged import Judged, Scorecards
 from components.shared.documents.evaluation import ComparedChampion, Descriptions, EvaluatedRows, EvaluationReport
 from components.shared.errors import InputError
+from components.shared.inputs import row_keys
 from components.shared.inputs.rows import texts
 from components.shared.measures import bootstrap, labels, shapes
 from components.shared.measures.metrics import scorecard
@@ -168,8 +169,8 @@ def log_curves(measured: EvaluationReport, curves: CurveSink) -> None:
 
 def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: Incumbent) -> exclusion.Judges:
     entity, time = project.entity, project.event_time
-    seen = [exclusion.keys(tables[part], entity, time) for part in ("train", "validation")]
-    seen.append(exclusion.keys(exclusion.seen(model), entity, time))
+    seen = [row_keys.keys(tables[part], entity, time) for part in ("train", "validation")]
+    seen.append(row_keys.keys(exclusion.seen(model), entity, time))
     rows = exclusion.judges(tables["test"], entity, time, seen_by_split=seen, seen_by_champion=former.seen)
     if rows.table.num_rows == 0 and tables["test"].num_rows:
         raise InputError(

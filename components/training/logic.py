@@ -14,6 +14,7 @@ from components.training import package, parity
 from components.training.families import start as families_start
 from components.training.families.catalog import FAMILIES, candidate
 from components.training.families.family import FittedModel
+from components.training.families.start import Start
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def train(
         seed: Same seed, same rows, same hyperparameters: same weights.
         out: Where the candidate's package goes.
         plain_out: Where the plain model's package goes; the same model if it is the candidate.
-        start: Folder with the champion's models, which is opened only if the project asks for a warm start.
+        start: Folder with the champion's models, which is opened only if the project continues the champion.
 
     Returns:
         A few facts about the candidate, for the artifact's metadata.
@@ -45,8 +46,8 @@ def train(
     tuned = BestHyperparameters.read(study)
     chosen = project.training.tuned("network", tuned.hyperparameters).tuned("trees", tuned.trees)
     prepared, champion = prepare.read(project, splits), None
-    if project.retraining.method == "warm start" and start is not None:
-        champion = families_start.read(project, start, prepared)
+    if project.retraining.continues and start is not None:
+        champion = families_start.read(project, start, prepared, splits, seed)
         prepared = champion.applied_to(prepared)
     wanted, members, offered = families.fitted(project), families.members(project), families.offered(project)
     fitted: dict[str, FittedModel] = {}
@@ -57,8 +58,9 @@ def train(
     losses = {name: model.validation_loss for name, model in fitted.items()}
     best = candidate({name: model for name, model in fitted.items() if name in offered})
     log.info("%s is the candidate; validation losses %s", best, losses)
-    _write(project, prepared, fitted[families.COMPARED], splits, seed, plain_out, losses)
-    facts = _write(project, prepared, fitted[best], splits, seed, out, losses)
+    _write(project, prepared, fitted[families.COMPARED], splits, seed, plain_out, losses, None)
+    continued = None if best == families.COMPARED else champion
+    facts = _write(project, prepared, fitted[best], splits, seed, out, losses, continued)
     metadata: dict[str, str | float] = {
         "family": best,
         "weights_hash": facts.weights_hash,
@@ -77,6 +79,7 @@ def _write(
     seed: int,
     out: Path,
     losses: dict[str, float],
+    start: Start | None,
 ) -> ModelFacts:
     """Write one model's package."""
     scores = data.target.scores(fitted.validation_logits).astype(np.float32)
@@ -85,5 +88,5 @@ def _write(
         threshold = value.best_threshold(scores, data.validation_labels == 1, project.value)
     truth = data.target.decode(data.validation_labels)
     regions = conformal.calibrate(project.task, scores, truth, slack=parity.tolerance(data.target))
-    trained = package.Trained(project, seed, fitted, data.target, threshold, losses, regions)
+    trained = package.Trained(project, seed, fitted, data.target, threshold, losses, regions, start)
     return package.write(trained, splits, parity.probe(data.train, fitted.learned.edges(), seed), out)

@@ -25,7 +25,7 @@ from components.shared.documents.package_reference import REFERENCE_ROWS, Packag
 from components.shared.documents.package_sample import SAMPLE_ROWS, PackageSample, SampleRow
 from components.shared.documents.preprocessing import PackagePreprocessing
 from components.shared.documents.training_history import TrainingHistory
-from components.shared.inputs import rows
+from components.shared.inputs import row_keys, rows
 from components.shared.inputs.categories import category_text
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
@@ -33,6 +33,7 @@ from components.shared.learning.onnx_graph import graph
 from components.shared.project import Project
 from components.training import parity
 from components.training.families.family import FittedModel, Learned
+from components.training.families.start import Start
 
 _MODEL = "model"
 """Name of the file with the weights, without its ending."""
@@ -50,6 +51,8 @@ class Trained:
     losses: dict[str, float]
     """Validation loss of every family that was fitted."""
     conformal: ConformalScores
+    start: Start | None = None
+    """The champion whose models were continued; what it has learned from, this model has, too."""
 
     def answer(self, inputs: rows.Inputs) -> NDArray[np.float32]:
         """Return the scores of raw inputs."""
@@ -87,7 +90,7 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
     facts.write(out)
     _sample(trained, tables[1]).write(out)
     _reference(trained, tables[0]).write(out)
-    pq.write_table(_seen(trained.project, tables), out / "seen.parquet")
+    pq.write_table(_seen(trained, tables), out / PackageManifest.SEEN)
     progress = trained.fitted.progress
     TrainingHistory(
         history=tuple(progress.history),
@@ -168,13 +171,19 @@ def _reference(trained: Trained, train: pa.Table) -> PackageReference:
     )
 
 
-def _seen(project: Project, tables: list[pa.Table]) -> pa.Table:
+def _seen(trained: Trained, tables: list[pa.Table]) -> pa.Table:
     """Return which entity was seen at which time: these rows can never judge this model."""
+    project = trained.project
     entities = [rows.texts(table, project.entity) for table in tables]
     times = pa.chunked_array([chunk for table in tables for chunk in table.column(project.event_time).chunks])
-    return pa.table(
+    own = pa.table(
         {
             project.entity: pa.array([category_text(entity) for part in entities for entity in part], pa.string()),
             project.event_time: times,
         }
     )
+    if trained.start is None or trained.start.seen is None:
+        return own
+    before = trained.start.seen.rename_columns(own.column_names).cast(own.schema)
+    is_own = row_keys.is_in(*(row_keys.keys(table, *own.column_names) for table in (before, own)))
+    return pa.concat_tables([own, before.filter(pa.array(~is_own))])

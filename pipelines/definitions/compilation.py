@@ -81,7 +81,7 @@ def started_as(ir: Mapping[str, Any], project: Project) -> dict[str, Any]:
         project: Says how its models are trained.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(ir))
-    if project.retraining.method == "scratch":
+    if not project.retraining.continues:
         for component in (changed["root"], *changed["components"].values()):
             if training := component.get("dag", {}).get("tasks", {}).get("training"):
                 artifacts = training["inputs"]["artifacts"]

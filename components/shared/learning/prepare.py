@@ -63,6 +63,11 @@ def read(project: Project, splits: Path, *, max_rows: int | None = None, seed: i
     )
 
 
+def taken(data: RawData, numbers: NDArray[np.int64]) -> RawData:
+    """Keep some of the training rows, by their numbers."""
+    return replace(data, train=data.train.take(numbers), train_labels=data.train_labels[numbers])
+
+
 def standardised_as(data: RawData, mean: float, scale: float) -> RawData:
     """Encode the labels of a regression with another mean and scale, such as those of an earlier model."""
     target = replace(data.target, mean=mean, scale=scale)

@@ -92,10 +92,18 @@ class Retraining(Section):
     A loss that has risen always retrains.
     """
 
-    method: Literal["scratch", "warm start"] = Field(
+    method: Literal["scratch", "warm start", "incremental"] = Field(
         "scratch",
         description="How every run trains: from scratch, or by continuing the champion's trees and network where the "
-        "project still asks the same question of the same features.",
+        "project still asks the same question of the same features, on all rows (warm start) or on those that the "
+        "champion has not learned from and a sample of the others (incremental).",
+    )
+    replay_share: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="incremental: share of the training rows that is drawn from those that the champion has learned "
+        "from, so that it does not forget them; fewer if there are not so many.",
     )
     every_days: float | None = Field(
         None, gt=0, description="Days for which a release has answered, after which the model is retrained."
@@ -114,3 +122,8 @@ class Retraining(Section):
     attempts: int = Field(
         3, ge=1, description="Trainings in a row that the loop begins without a new release, before an incident opens."
     )
+
+    @property
+    def continues(self) -> bool:
+        """Whether training begins with the champion's models."""
+        return self.method != "scratch"

@@ -98,6 +98,15 @@ class Project(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_can_be_continued(self) -> "Project":
+        if self.retraining.continues and set(self.training.families) == {"plain"}:
+            raise ValueError(
+                f"'retraining: method' is '{self.retraining.method}', but a plain model cannot be continued, and "
+                "'training: families' names no other; add trees or network, or train from scratch"
+            )
+        return self
+
     def lookups(self, feature_server: str) -> list[str]:
         """Return the arguments with which a model server looks features up at an address; none where that is off."""
         serving = self.serving

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from components.shared.learning import fitting, prepare
 from components.shared.project import TUNABLE, Training
-from components.training.families import network_start
+from components.training.families import network_start, replayed
 from components.training.families.family import FittedModel, Progress
 from components.training.families.learned_network import LearnedNetwork
 from components.training.families.start import Start
@@ -23,6 +23,7 @@ def fit(
     """Train until the validation loss stops falling, and keep the weights of the best epoch."""
     began = network_start.load(start, data.target, hyperparameters)
     hyperparameters = began.hyperparameters
+    data = replayed.taken(data, began.rows)
     encoded = prepare.encode(data, hyperparameters, began.encoding)
     trained = fitting.fit(
         encoded.train,

@@ -13,7 +13,8 @@ from components.shared.learning import network
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
 from components.shared.project import Training
-from components.training.families.start import Start, origin_from_scratch
+from components.training.families.replayed import ReplayedRows
+from components.training.families.start import Start, origin_continued, origin_from_scratch
 
 _log = logging.getLogger(__name__)
 SLOWER = 0.5
@@ -29,6 +30,8 @@ class NetworkStart:
     weights: Sequence[NDArray[Any]] | None = None
     champion: str = ""
     refusal: str = ""
+    rows: ReplayedRows | None = None
+    """Training rows of further epochs; None takes all."""
 
     def origin(self, epochs: int) -> str:
         """Say what was continued, or why nothing was; empty if nobody asked."""
@@ -36,7 +39,7 @@ class NetworkStart:
             return origin_from_scratch(self.refusal) if self.refusal else ""
         if epochs == 0:
             return f"that of {self.champion}, which no epoch improved"
-        return f"continued from {self.champion} for {epochs:,} {'epoch' if epochs == 1 else 'epochs'}"
+        return origin_continued(f"{self.champion} for {epochs:,} {'epoch' if epochs == 1 else 'epochs'}", self.rows)
 
 
 def load(start: Start | None, target: LabelEncoding, hyperparameters: Training) -> NetworkStart:
@@ -59,7 +62,7 @@ def load(start: Start | None, target: LabelEncoding, hyperparameters: Training) 
     _log.info("the network continues from %s", start.champion)
     slower = {"learning_rate": hyperparameters.learning_rate * SLOWER}
     continued = hyperparameters.model_copy(update=shapes | slower)
-    return NetworkStart(continued, encoding, core.get_weights(), start.champion)
+    return NetworkStart(continued, encoding, core.get_weights(), start.champion, rows=start.rows)
 
 
 def _encoding(learned: NetworkPreprocessing) -> Encoding:

@@ -14,7 +14,7 @@ from components.shared.learning import onnx_trees, prepare
 from components.shared.learning.onnx_graph import GraphBuilder
 from components.shared.learning.trees import Boosting, Forest, TreeColumns
 from components.shared.project import TUNABLE, Training
-from components.training.families import trees_start
+from components.training.families import replayed, trees_start
 from components.training.families.family import FittedModel, Progress
 from components.training.families.start import Start
 
@@ -83,6 +83,7 @@ def fit(
         InputError: If LightGBM cannot be loaded.
     """
     began = trees_start.load(start, data.monotone)
+    data = replayed.taken(data, began.rows)
     rows = prepare.for_trees(data, hyperparameters, began.columns)
     settings = hyperparameters.trees
     forest = Boosting(rows.train, rows.validation, rows.numbers).fit(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from components.shared.documents.preprocessing import TreesPreprocessing
 from components.shared.learning.trees import Forest, TreeColumns
-from components.training.families.start import Start, origin_from_scratch
+from components.training.families.replayed import ReplayedRows
+from components.training.families.start import Start, origin_continued, origin_from_scratch
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ class TreesStart:
     text: str | None = None
     champion: str = ""
     refusal: str = ""
+    rows: ReplayedRows | None = None
+    """Training rows of further rounds; None takes all."""
 
     @property
     def rounds(self) -> str:
@@ -29,7 +32,7 @@ class TreesStart:
         """Say what was continued, or why nothing was; empty if nobody asked."""
         if self.text is None:
             return origin_from_scratch(self.refusal) if self.refusal else ""
-        return f"continued from the {_rounds(self.text):,} rounds of {self.champion}"
+        return origin_continued(f"the {_rounds(self.text):,} rounds of {self.champion}", self.rows)
 
 
 def load(start: Start | None, monotone: Sequence[int]) -> TreesStart:
@@ -53,7 +56,7 @@ def load(start: Start | None, monotone: Sequence[int]) -> TreesStart:
     )
     text = (start.package / learned.weights).read_text(encoding="utf-8")
     _log.info("the trees continue from %s", start.champion)
-    return TreesStart(TreeColumns(codes, learned.unknown), text, start.champion)
+    return TreesStart(TreeColumns(codes, learned.unknown), text, start.champion, rows=start.rows)
 
 
 def _anew(refusal: str) -> TreesStart:

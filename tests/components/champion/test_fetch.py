@@ -131,7 +131,7 @@ def test_a_warm_start_gets_what_it_continues_and_nothing_else(tmp_path):
 
     assert StartRecord.read(start).version == version
     names = {path.name for path in (start / StartRecord.PACKAGE).iterdir()}
-    assert names == {"model.json", "preprocessing.json", "network.keras", "trees.txt"}
+    assert names == {"model.json", "preprocessing.json", "seen.parquet", "network.keras", "trees.txt"}
 
 
 def test_from_scratch_the_start_is_the_same_whichever_version_is_the_champion(tmp_path):

@@ -1,4 +1,4 @@
-"""A warm start continues the champion's trees and network, and a family that cannot be continued says why."""
+"""Training can continue the champion, on all rows or on new and some old ones; a family that cannot says why."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.preprocessing import PackagePreprocessing, TreesPreprocessing
 from components.shared.documents.start import StartRecord
-from components.shared.inputs import rows
+from components.shared.inputs import row_keys, rows
 from components.shared.learning import labels, prepare
 from components.shared.learning.trees import Forest
 from components.shared.project import Project
@@ -62,7 +62,7 @@ def champion(folder: Path, of: Project, table: pa.Table | None = None) -> Path:
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Output ``start`` for a champion of each family."""
-    return {family: champion(tmp_path_factory.mktemp(family), project(family)) for family in FAMILIES}
+    return {family: champion(tmp_path_factory.mktemp(family), project(family, method="scratch")) for family in FAMILIES}
 
 
 def splits(folder: Path, table: pa.Table) -> Path:
@@ -76,8 +76,8 @@ def continued(folder: Path, start: Path | None, of: Project, table: pa.Table) ->
     return ModelFacts.read(folder / "model")
 
 
-def log_loss(package: Path, of: Project, folder: Path) -> float:
-    test = pq.read_table(folder / "splits/test.parquet")
+def log_loss(package: Path, of: Project, folder: Path, splits: str = "splits") -> float:
+    test = pq.read_table(folder / splits / "test.parquet")
     asked = rows.inputs(test, rows.numeric_names(of), rows.categorical_names(of))
     scores = onnxruntime.InferenceSession(str(package / "model.onnx")).run(["score"], asked.feed())[0]
     if of.task == "regression":
@@ -133,7 +133,7 @@ def test_a_regression_is_continued_in_the_unit_of_the_champions_label(tmp_path, 
 
 def read(folder: Path, start: Path, of: Project) -> tuple[prepare.RawData, Start]:
     data = prepare.read(of, folder / "splits")
-    return data, families_start.read(of, start, data)
+    return data, families_start.read(of, start, data, folder / "splits", 3)
 
 
 def test_a_network_that_trains_for_no_epoch_answers_like_the_champion(tmp_path, starts):
@@ -237,8 +237,10 @@ def test_another_order_and_other_classes_are_no_start(tmp_path, starts):
     data = prepare.read(of, tmp_path / "splits")
     others = prepare.replace(data, target=labels.LabelEncoding("binary", ("no", "maybe")))
 
-    assert "in another order" in families_start.read(turned, starts["trees"], data).refusal("trees")
-    reason = families_start.read(of, starts["trees"], others).refusal("trees")
+    assert "in another order" in families_start.read(turned, starts["trees"], data, tmp_path / "splits", 3).refusal(
+        "trees"
+    )
+    reason = families_start.read(of, starts["trees"], others, tmp_path / "splits", 3).refusal("trees")
     assert reason == "version 3 has the classes ['no', 'yes'] instead of ['no', 'maybe']"
 
 
@@ -288,3 +290,79 @@ def test_continued_trees_follow_a_direction_and_are_no_start_for_another(tmp_pat
     turned = continued(tmp_path / "turned", start, directed("decreasing"), drifted(rows=600))
     assert "continued from" in without.description
     assert "do not keep to the features' directions (monotone)" in turned.description
+
+
+# Incremental: the rows that the champion has not learned from, and some of the others.
+
+
+def longer() -> pa.Table:
+    """Return the champion's rows, which are old, and as many new ones of customers that it has never seen."""
+    new = drifted()
+    names = pa.array([f"new {name}" for name in new.column("customer").to_pylist()])
+    new = new.set_column(new.column_names.index("customer"), "customer", names)
+    return pa.concat_tables([made_splits.table(rows=1200), new])
+
+
+def incremental(family: str, share: float) -> Project:
+    of = project(family, method="incremental")
+    return of.model_copy(update={"retraining": of.retraining.model_copy(update={"replay_share": share})})
+
+
+@pytest.mark.parametrize("family", ["trees", "network"])
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_an_incremental_training_takes_new_rows_and_the_stated_share_of_old_ones(tmp_path, starts, family, share):
+    of = incremental(family, share)
+    facts = continued(tmp_path, starts[family], of, longer())
+    trained, seen = (pq.read_table(folder) for folder in (tmp_path / "splits/train.parquet", seen_by(starts[family])))
+    old_keys = set(zip(*(seen[name].to_pylist() for name in ("customer", "at")), strict=True))
+    is_old = [key in old_keys for key in zip(*(trained[name].to_pylist() for name in ("customer", "at")), strict=True)]
+    new, old = is_old.count(False), round(is_old.count(False) * share / (1 - share))
+
+    assert old > 0 or share == 0
+    assert f" on {new:,} new rows and {old:,} old ones" in facts.description
+    assert f"on {new + old:,} rows" in facts.description
+
+
+def seen_by(start: Path) -> Path:
+    return start / StartRecord.PACKAGE / PackageManifest.SEEN
+
+
+def test_old_rows_keep_a_continued_model_from_forgetting_them(tmp_path, starts):
+    losses = {}
+    old = made_splits.write(tmp_path / "old", made_splits.table(rows=1200))
+    for share in (0.0, 0.75):
+        of = incremental("network", share)
+        continued(tmp_path / str(share), starts["network"], of, longer())
+        losses[share] = log_loss(tmp_path / str(share) / "model", of, old.parent, "old")
+
+    assert losses[0.75] < losses[0.0]
+
+
+def test_without_a_new_row_an_incremental_training_continues_on_all(tmp_path, starts):
+    facts = continued(tmp_path, starts["trees"], incremental("trees", 0.5), made_splits.table(rows=1200))
+
+    assert "on all 720 rows, because it has learned from each of them" in facts.description
+
+
+def test_a_family_that_cannot_be_continued_is_fitted_to_all_rows(tmp_path, starts):
+    facts = continued(tmp_path, starts["network"], incremental("trees", 0.25), longer())
+    rows_to_train = pq.read_table(tmp_path / "splits/train.parquet").num_rows
+
+    assert f"fitted on {rows_to_train:,} rows; fitted from scratch, because version 3 holds" in facts.description
+
+
+@pytest.mark.parametrize("method", ["warm start", "incremental"])
+def test_a_continued_model_has_seen_what_the_champion_has(tmp_path, starts, method):
+    of = project("trees", method=method)
+    continued(tmp_path, starts["trees"], of, longer().slice(600))
+    before, after = (pq.read_table(at) for at in (seen_by(starts["trees"]), tmp_path / "model" / PackageManifest.SEEN))
+    keys = [row_keys.keys(table, "customer", "at") for table in (before, after)]
+
+    assert row_keys.is_in(*keys).all()
+    assert len(keys[1].unique()) == len(keys[1]) > len(keys[0])
+
+
+@pytest.mark.parametrize("method", ["warm start", "incremental"])
+def test_a_project_that_has_nothing_to_continue_is_refused(method):
+    with pytest.raises(ValueError, match=f"method' is '{method}', but a plain model cannot be continued, and .* add"):
+        project("plain", method=method)
