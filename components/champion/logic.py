@@ -10,6 +10,7 @@ from pathlib import Path
 from components.shared import files, registry, registry_state
 from components.shared.documents.accepted import AcceptedRecord
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.evaluation import EvaluationReport, OldRows
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.preprocessing import PackagePreprocessing
@@ -37,7 +38,8 @@ def fetch(
     Args:
         project: Its name is the name of the registered model and of the experiment.
         registry_uri: A laptop's SQLite file or a server.
-        model_out: Receives ``champion.json`` and, with a champion, its model package in ``package/``.
+        model_out: Receives ``champion.json`` and, with a champion, its model package in ``package/`` and the fixed set
+            of old rows.
         accepted_out: Receives ``accepted.json`` and, after a first accepted run, ``statistics/``.
         measured_out: Receives, with a champion, its evaluation in ``evaluation/``, with the reference of monitoring.
         start_out: Receives ``start.json`` and, with a champion that is to be continued, its models in ``package/``.
@@ -57,7 +59,9 @@ def fetch(
     if version is not None:
         package = registry.download(client, str(version.source), model_out / "package")
         registry.download(client, f"runs:/{version.run_id}/evaluation", measured_out / EVALUATION)
-        _check(package, f"Version {version.version} of model {project.name!r}")
+        owner = f"Version {version.version} of model {project.name!r}"
+        _check(package, owner)
+        _hand_on_old_rows(measured_out / EVALUATION, model_out, owner)
     champion = ChampionRecord(
         version=str(version.version) if version else None,
         run_id=version.run_id if version else None,
@@ -101,6 +105,20 @@ def _write_start(project: Project, version: str | None, package: Path, out: Path
     (out / StartRecord.PACKAGE).mkdir(exist_ok=True)
     for name in names:
         shutil.copyfile(package / name, out / StartRecord.PACKAGE / name)
+
+
+def _hand_on_old_rows(evaluation: Path, out: Path, owner: str) -> None:
+    """Copy the fixed set of old rows; a champion that was evaluated before there were any has none."""
+    old = EvaluationReport.read(evaluation).old_rows
+    if old is None:
+        return
+    path = evaluation / OldRows.FILE
+    if not path.is_file() or files.sha256(path) != old.content_hash:
+        raise StepFailed(
+            f"{owner} in the registry has lost or changed its old rows, {OldRows.FILE!r}; expected the SHA-256 "
+            f"{old.content_hash}, restore the file from a backup or move the alias 'champion' to another version."
+        )
+    shutil.copyfile(path, out / OldRows.FILE)
 
 
 def _check(package: Path, owner: str) -> None:

@@ -29,8 +29,21 @@ def seen(package: Path) -> pa.Table:
 
 def oldest(table: pa.Table, event_time: str) -> str | None:
     """Return the earliest event time, ISO 8601, UTC; times without a zone are UTC. None without rows."""
-    earliest: datetime | None = pc.min(table[event_time].cast(pa.timestamp("us", "UTC"), safe=False)).as_py()
-    return None if earliest is None else earliest.isoformat()
+    return _iso(pc.min(_utc(table, event_time)))
+
+
+def newest(table: pa.Table, event_time: str) -> str | None:
+    """Return the latest event time in the same form."""
+    return _iso(pc.max(_utc(table, event_time)))
+
+
+def _utc(table: pa.Table, event_time: str) -> pa.ChunkedArray:
+    return table[event_time].cast(pa.timestamp("us", "UTC"), safe=False)
+
+
+def _iso(moment: pa.Scalar) -> str | None:
+    value: datetime | None = moment.as_py()
+    return None if value is None else value.isoformat()
 
 
 def judges(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.evaluation import baselines, coverage, exclusion, reference, report, single_column
+from components.evaluation import baselines, coverage, exclusion, old_rows, reference, report, single_column
 from components.evaluation.cost import cost
 from components.evaluation.incumbent import Incumbent, incumbent
 from components.evaluation.judged import Judged, Scorecards
@@ -54,9 +54,9 @@ def evaluate(
         splits: ``train.parquet``, ``validation.parquet`` and ``test.parquet``; the first two teach the rule of thumb.
         model: The candidate's model package.
         plain: The plain model's package; the same model if it is the candidate.
-        champion: ``champion.json`` and, after a first release, the champion's package.
+        champion: ``champion.json`` and, after a first release, the champion's package and its ``old_rows.parquet``.
         seed: Of the bootstrap, and of noise and shuffles.
-        out: Receives ``evaluation.json``, ``predictions.parquet`` and ``reference.parquet``.
+        out: Receives ``evaluation.json``, ``predictions.parquet``, ``reference.parquet`` and ``old_rows.parquet``.
 
     Returns:
         The content of ``evaluation.json``.
@@ -88,6 +88,8 @@ def evaluate(
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
     judged = Judged(project, package, classes, tables, inputs, truth, scorecards, clusters, seed)
     resamples = report.Resamples(judged)
+    oldest_trained = exclusion.oldest(tables["train"], project.event_time)
+    out.mkdir(parents=True, exist_ok=True)
     measured = EvaluationReport(
         task=project.task,
         rows=EvaluatedRows(
@@ -97,7 +99,7 @@ def evaluate(
             excluded_by_champion=rows.by_champion,
             by_class=_by_class(truth, classes),
             parts=_parts(tables, label, classes),
-            oldest_trained=exclusion.oldest(tables["train"], project.event_time),
+            oldest_trained=oldest_trained,
             champion_oldest_trained=former.oldest_trained,
         ),
         resampled=unit,
@@ -136,6 +138,7 @@ def evaluate(
         fairness=resamples.fairness(),
         robustness=report.perturbation_losses(judged),
         value=report.value(judged),
+        old_rows=old_rows.measure(judged, champion, oldest_trained, out),
         cost=cost(package),
     )
     measured.write(out)

@@ -129,6 +129,29 @@ def value(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     yield Ruling(rule="value", passed=passed, reason=reason, phase="training", remark=remark)
 
 
+def old_rows(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
+    """Hold the loss on the fixed set of old rows to what the release for which they were chosen had, and a margin.
+
+    The bound does not move with the champion: a little forgetting per release would add up.
+    """
+    margin, old = project.gate.old_rows_margin, evaluation.old_rows
+    if margin is None or old is None:
+        return
+    named = f"{old.rows:,} old rows (until {old.newest[:10]}, sha256 {old.content_hash[:12]})"
+    if old.chosen_because is not None:
+        reason = f"{named} are chosen with this candidate, because {old.chosen_because}"
+        yield _ruling("old rows", True, reason, "training")
+        return
+    if old.loss is None or old.first_loss is None:
+        yield _ruling("old rows", False, f"{old.metric} is undefined on the {named}", "training")
+        return
+    reason = (
+        f"{old.metric} is {significant(old.loss)} on {named}, {significant(old.first_loss)} when they were chosen; "
+        f"at most {significant(margin)} more allowed"
+    )
+    yield _ruling("old rows", old.loss <= old.first_loss + margin, reason, "training")
+
+
 def costs(project: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
     """Hold latency and size to their bounds."""
     gate, cost = project.gate, evaluation.cost
@@ -150,7 +173,7 @@ def leaks(_: Project, evaluation: EvaluationReport) -> Iterator[Ruling]:
         yield Ruling(rule="leak", passed=True, reason=column.remark, phase="data", remark="warning")
 
 
-ALL = (enough_rows, leaks, comparisons.rulings, floors, ceilings, slices, fairness, value, costs)
+ALL = (enough_rows, leaks, comparisons.rulings, floors, ceilings, slices, fairness, value, old_rows, costs)
 
 
 def _ruling(rule: str, passed: bool, reason: str, phase: Phase) -> Ruling:

@@ -122,6 +122,12 @@ def risks(candidate: Candidate) -> list[str]:
             f"Groups of {fair.column} differ by {number(fair.demographic_parity_difference)} in how often they "
             f"are acted on, and by {number(fair.equalized_odds_difference)} in their true or false positive rates."
         )
+    old = evaluation.old_rows
+    if old and not old.chosen_because:
+        sentences.append(
+            f"On {old.rows} old rows, {old.metric} is {number(old.loss)}; it was {number(old.first_loss)} in the release "
+            "for which they were chosen."
+        )
     drops = [(test.drop, test) for test in evaluation.robustness if test.drop is not None]
     if drops:
         drop, harm = max(drops, key=lambda pair: pair[0])

@@ -126,7 +126,7 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert document.pop("probabilities") is None
         assert document.pop("decisions") is None
         assert document.pop("family") == "network"
-        assert document.pop("single_column") is None
+        assert document.pop("single_column") is document.pop("old_rows") is None
         assert document["rows"].pop("by_class") == {}
         assert document["rows"].pop("oldest_trained") is document["rows"].pop("champion_oldest_trained") is None
         assert {document["value"].pop("absolute"), document["value"].pop("nobody")} == {None}

@@ -1,6 +1,6 @@
 """``evaluation.json``: everything that was measured on the test rows, read by gate, model card, report and registry."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -84,6 +84,25 @@ class Descriptions(Part):
     rule: str
 
 
+class OldRows(Part):
+    """The candidate on the fixed set of old rows, which is in the file ``OldRows.FILE`` beside the evaluation."""
+
+    FILE: ClassVar[str] = "old_rows.parquet"
+
+    rows: int
+    content_hash: str
+    """SHA-256 of the file."""
+    newest: str
+    """Event time of the newest of them, ISO 8601, UTC."""
+    metric: str
+    """log_loss, or for a regression scaled_error_p90; lower is better."""
+    loss: OptionalFloat
+    first_loss: OptionalFloat
+    """Of the candidate among whose test rows they were chosen."""
+    chosen_because: str | None
+    """Why they were chosen in this evaluation; None if they are those of the champion."""
+
+
 class EvaluationReport(Document):
     """Everything that was measured about a candidate, on test rows that no compared model has seen."""
 
@@ -133,6 +152,8 @@ class EvaluationReport(Document):
     fairness: tuple[FairnessColumn, ...]
     robustness: tuple[PerturbationLoss, ...]
     value: ValueReport | None
+    old_rows: OldRows | None = None
+    """None in older documents."""
     cost: Cost
 
     @classmethod

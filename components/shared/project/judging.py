@@ -79,6 +79,12 @@ class Gate(Section):
         False,
         description="Whether the model must earn money on the test rows, or at least lose no more than the champion.",
     )
+    old_rows_margin: float | None = Field(
+        None,
+        ge=0,
+        description="How much higher the loss on the fixed set of old rows may be than that of the release for which "
+        "they were chosen: log loss, or for a regression the 90 % quantile of the error in standard deviations.",
+    )
     latency_ms: float | None = Field(None, gt=0, description="Highest median latency of one row, in milliseconds.")
     size_mib: float | None = Field(None, gt=0, description="Largest size of the exported model, in MiB.")
     min_test_rows: int = Field(50, ge=1, description="Smallest number of test rows.")

@@ -1,5 +1,7 @@
 """The champion step copies out what the registry holds, checks it, and says so where there is nothing."""
 
+import hashlib
+
 import pytest
 
 from components.champion import logic
@@ -8,6 +10,7 @@ from components.rejection.logic import reject
 from components.shared import files, registry
 from components.shared.documents.accepted import AcceptedRecord
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.evaluation import OldRows
 from components.shared.documents.start import StartRecord
 from components.shared.errors import StepFailed
 from tests import documents
@@ -147,3 +150,29 @@ def test_of_an_older_package_only_the_facts_are_handed_on(tmp_path):
 
     assert StartRecord.read(start).version == version
     assert [path.name for path in (start / StartRecord.PACKAGE).iterdir()] == ["model.json"]
+
+
+def _with_old_rows(folder, content):
+    """Release a version whose evaluation names old rows and holds these."""
+    uri = empty_registry(folder / "state")
+    evidence = made_candidate.evidence(folder / "candidate")
+    old = OldRows(
+        rows=1, content_hash=hashlib.sha256(b"rows").hexdigest(), newest="2025-01-01T00:00:00+00:00",
+        metric="log_loss", loss=0.4, first_loss=0.4, chosen_because="no release before it had any",
+    )  # fmt: skip
+    documents.evaluation(old_rows=old).write(evidence.evaluation)
+    (evidence.evaluation / OldRows.FILE).write_bytes(content)
+    version = register(evidence, uri, CODE, folder / "release", folder / "card.md", folder / "card.html")
+    registry.move_alias(registry.open(uri), "made", "champion", version)
+    return uri
+
+
+def test_the_old_rows_of_the_champion_are_handed_on(tmp_path):
+    _fetch(_with_old_rows(tmp_path, b"rows"), tmp_path / "out")
+
+    assert (tmp_path / "out/model" / OldRows.FILE).read_bytes() == b"rows"
+
+
+def test_old_rows_that_are_not_those_of_the_release_stop_the_run(tmp_path):
+    with pytest.raises(StepFailed, match=r"Version 1 of model 'made' .* changed its old rows.*; expected the SHA-256"):
+        _fetch(_with_old_rows(tmp_path, b"other rows"), tmp_path / "out")

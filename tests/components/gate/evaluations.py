@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.shared.documents.evaluation import Comparisons, EvaluatedRows, EvaluationReport
+from components.shared.documents.evaluation import Comparisons, EvaluatedRows, EvaluationReport, OldRows
 from components.shared.documents.measurements import Calibration, Metric
 from components.shared.documents.verdict import Verdict
 from components.shared.project import Project
@@ -56,6 +56,20 @@ def rows(test: int, excluded: int = 0) -> EvaluatedRows:
     )
 
 
+def old_rows(loss: float | None, **changes: Any) -> OldRows:
+    """Return a loss on old rows on which that of the first release was 0.4."""
+    passing: dict[str, Any] = {
+        "rows": 800,
+        "content_hash": "0123456789abcdef" * 4,
+        "newest": "2025-03-31T00:00:00+00:00",
+        "metric": "log_loss",
+        "loss": loss,
+        "first_loss": 0.4,
+        "chosen_because": None,
+    }
+    return OldRows(**(passing | changes))
+
+
 def measured(champion: float | None = None, **changes: Any) -> EvaluationReport:
     """An evaluation that passes every rule."""
     passing: dict[str, Any] = {
@@ -66,6 +80,7 @@ def measured(champion: float | None = None, **changes: Any) -> EvaluationReport:
         "probabilities": in_metric("log_loss", 0.0, None if champion is None else 0.0),
         "decisions": in_metric("accuracy", 0.0, None if champion is None else 0.0),
         "champion": {"version": None, "compared": champion is not None, "reason": None},
+        "old_rows": old_rows(0.4),
         "slices": (documents.slice_measure(-0.04), documents.slice_measure(0.02)),
         "fairness": (documents.fairness(column="region", demographic_parity_difference=0.05),),
     }

@@ -18,6 +18,7 @@ from tests.components.gate.evaluations import (
     in_metric,
     measured,
     metrics,
+    old_rows,
     project,
     rows,
     ruling,
@@ -31,6 +32,7 @@ EVERY_RULE: dict[str, Any] = {
     "slice_gap": 0.05,
     "fairness_gap": 0.1,
     "value_positive": True,
+    "old_rows_margin": 0.25,
     "latency_ms": 1.0,
     "size_mib": 2.0,
     "min_test_rows": 50,
@@ -44,7 +46,7 @@ def test_a_candidate_that_holds_every_rule_is_promoted():
     assert [ruling.rule for ruling in verdict.rules] == [
         "test rows", "class rows", "rule", "plain model", "plain model probabilities", "plain model decisions",
         "floor auc", "floor recall", "ceiling brier", "ceiling ece", "slices", "fairness region", "value",
-        "latency", "size",
+        "old rows", "latency", "size",
     ]  # fmt: skip
 
 
@@ -132,6 +134,10 @@ def test_every_broken_rule_is_reported_not_only_the_first():
         ({"fairness": (documents.fairness(column="region", demographic_parity_difference=0.3),)}, "fairness region",
          r"selection rates of 'region' differ by 0.3, at most 0.1 allowed", "features"),
         ({"value": documents.value(total=-36_400.0)}, "value", r"worth 36,400 EUR less than", "training"),
+        ({"old_rows": old_rows(0.7)}, "old rows",
+         r"log_loss is 0.7 on 800 old rows \(until 2025-03-31, sha256 0123456789ab\), 0.4 when they were chosen; "
+         "at most 0.25 more allowed", "training"),
+        ({"old_rows": old_rows(None)}, "old rows", "log_loss is undefined on the 800 old rows", "training"),
         ({"cost": documents.cost(latency_ms_p50=1.5)}, "latency", r"one row takes 1.5 ms .*at most 1 ms", "tuning"),
         ({"cost": documents.cost(size_mib=3)}, "size", r"has 3 MiB, at most 2 MiB", "tuning"),
     ],
@@ -292,6 +298,7 @@ def test_a_champion_that_cannot_be_compared_makes_it_a_first_release_that_says_s
         ("slices", {"slices": (documents.slice_measure(-0.05),)}),
         ("fairness region", {"fairness": (documents.fairness(column="region"),)}),
         ("value", {"value": documents.value(total=0.0)}),
+        ("old rows", {"old_rows": old_rows(0.65)}),
         ("latency", {"cost": documents.cost(latency_ms_p50=1.0)}),
         ("size", {"cost": documents.cost(size_mib=2.0)}),
         ("test rows", {"rows": rows(50)}),
@@ -299,6 +306,29 @@ def test_a_champion_that_cannot_be_compared_makes_it_a_first_release_that_says_s
 )  # fmt: skip
 def test_equality_with_a_bound_passes(rule, change):
     assert ruling(judge(project(**EVERY_RULE), measured(**change)), rule).passed
+
+
+def test_old_rows_that_are_chosen_with_the_candidate_pass_with_the_reason():
+    chosen = old_rows(9.0, chosen_because="no release before it had any")
+    judged = ruling(judge(project(**EVERY_RULE), measured(old_rows=chosen)), "old rows")
+
+    assert judged.passed
+    assert judged.reason.endswith("are chosen with this candidate, because no release before it had any")
+
+
+def test_the_bound_on_old_rows_is_that_of_the_first_release_however_many_forgot_a_little_since():
+    margin = EVERY_RULE["old_rows_margin"]
+    losses = [0.4 + margin * share for share in (0.4, 0.8, 1.2)]
+    passed = [judge(project(**EVERY_RULE), measured(old_rows=old_rows(loss))).promote for loss in losses]
+
+    assert passed == [True, True, False]
+
+
+def test_without_a_margin_the_old_rows_judge_nobody():
+    verdict = judge(project(), measured(old_rows=old_rows(9.0)))
+
+    assert verdict.promote
+    assert "old rows" not in {judged.rule for judged in verdict.rules}
 
 
 def test_to_equal_the_rule_of_thumb_is_not_to_beat_it():
@@ -400,9 +430,9 @@ SMALL = st.floats(-0.1, 0.1, allow_nan=False)
 @settings(max_examples=80, deadline=None)
 @given(
     champion=st.none() | SMALL,
-    start=st.lists(SMALL, min_size=9, max_size=9),
+    start=st.lists(SMALL, min_size=10, max_size=10),
     step=st.floats(0, 0.2),
-    which=st.integers(0, 8),
+    which=st.integers(0, 9),
 )
 def test_getting_better_in_one_thing_never_turns_a_passed_rule_into_a_broken_one(champion, start, step, which):
     def evaluation(better: list[float]) -> EvaluationReport:
@@ -412,6 +442,7 @@ def test_getting_better_in_one_thing_never_turns_a_passed_rule_into_a_broken_one
             slices=(documents.slice_measure(better[5]),),
             fairness=(documents.fairness(column="region", demographic_parity_difference=max(0.0, 0.1 - better[6])),),
             value=documents.value(total=better[7]),
+            old_rows=old_rows(0.65 - better[9]),
             cost=documents.cost(latency_ms_p50=1.0 - better[8], size_mib=2.0 - better[8]),
         )
 
