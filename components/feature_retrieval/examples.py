@@ -9,6 +9,7 @@ from components.shared import label_values
 from components.shared.errors import InputError
 from components.shared.features.snapshot import quoted, require
 from components.shared.project import Project
+from components.shared.sql import literal
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class LabelCounts:
 
     left_out_young: int
     left_out_missing: int
+    left_out_decided: int
     duplicates: int
 
 
@@ -27,6 +29,10 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
     customer leaves on day 3, one who stays is known on day 30), which would bias training and evaluation. ``row``
     numbers the examples by event time, entity and label, so that equal tables get equal numbers. Rows that are equal in
     all three are kept as several rows.
+
+    A row is also left out if the decision that was acted on has hidden or changed its label: what happened then does
+    not tell what happens if nobody acts, which is what the model predicts. It depends on the features alone which rows
+    these are, except for explored decisions, so that the others still show how the label depends on the features.
 
     Args:
         connection: A connection of ``connect``, with a view per source.
@@ -45,8 +51,8 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
     entity, time, column = map(quoted, (project.entity, project.event_time, label.column))
     _check_time(project, kinds[project.event_time])
     connection.execute(
-        f"CREATE TABLE _labelled AS SELECT {entity} AS entity, {time}::TIMESTAMP AS event_time, {column} AS label"
-        f" FROM {quoted(label.source)}"
+        f"CREATE TABLE _labelled AS SELECT {entity} AS entity, {time}::TIMESTAMP AS event_time, {column} AS label,"
+        f" {_is_decided(project, kinds)} AS is_decided FROM {quoted(label.source)}"
     )
     if kinds[label.column] in ("DOUBLE", "FLOAT"):
         # Not in the SELECT: DuckDB 2.0 relies on parquet's statistics, which exclude NaN, and would find none.
@@ -63,22 +69,23 @@ def select(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datet
             "Fill in the values or remove the rows."
         )
     newest = as_of or connection.execute("SELECT max(event_time) FROM _labelled").fetchall()[0][0]
+    decided = _leave_out_decided(connection, project, rows)
     delay = label.delay_days
     due = newest - timedelta(days=delay)
-    young, missing = _without_label(connection, project, newest, due, rows)
+    young, missing = _without_label(connection, project, newest, due, rows - decided)
     # Without a delay, a label is known with its event, even if another table's clock is behind.
     connection.execute("DELETE FROM _labelled WHERE label IS NULL OR (? AND event_time > ?)", [delay > 0, due])
     _check_conflicts(connection, project)
     _check_classes(connection, project)
     connection.execute(
-        "CREATE TABLE _examples AS SELECT row_number() OVER (ORDER BY event_time, entity, label) - 1 AS row, *"
-        " FROM _labelled ORDER BY row"
+        "CREATE TABLE _examples AS SELECT row_number() OVER (ORDER BY event_time, entity, label) - 1 AS row,"
+        " entity, event_time, label FROM _labelled ORDER BY row"
     )
     duplicates = _one(
         connection,
         "SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (SELECT count(*) AS n FROM _examples GROUP BY entity, event_time)",
     )[0]
-    return LabelCounts(left_out_young=young, left_out_missing=missing, duplicates=duplicates)
+    return LabelCounts(left_out_young=young, left_out_missing=missing, left_out_decided=decided, duplicates=duplicates)
 
 
 def select_newest(connection: duckdb.DuckDBPyConnection, project: Project, as_of: datetime | None) -> LabelCounts:
@@ -105,7 +112,7 @@ def select_newest(connection: duckdb.DuckDBPyConnection, project: Project, as_of
     )
     if not _one(connection, "SELECT count(*) FROM _examples")[0]:
         raise InputError(f"{table} has no rows; expected entities to score. Check the label's source.")
-    return LabelCounts(left_out_young=0, left_out_missing=0, duplicates=0)
+    return LabelCounts(left_out_young=0, left_out_missing=0, left_out_decided=0, duplicates=0)
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, values: list[object] | None = None) -> tuple[int, ...]:
@@ -121,6 +128,37 @@ def _check_time(project: Project, kind: str) -> None:
             "date or a timestamp. Write times as 2024-01-31 or 2024-01-31 12:00:00, and set 'time' of the source to "
             "this column."
         )
+
+
+def _is_decided(project: Project, kinds: dict[str, str]) -> str:
+    """Return SQL that is true of rows whose label a decision has hidden or changed.
+
+    Raises:
+        InputError: If the source has no such column.
+    """
+    label = project.label
+    if label.decision_column is None:
+        return "false"
+    require(label.decision_column, list(kinds), f"source {label.source!r}", "label.decision_column")
+    kind = kinds[label.decision_column]
+    # A whole number that has become a float beside missing values is the same decision.
+    text = f"regexp_replace({quoted(label.decision_column)}::VARCHAR, '\\.0$', '')"
+    decisions = [decision.lower() if kind == "BOOLEAN" else decision for decision in label.selective]
+    return f"coalesce({text} IN ({', '.join(map(literal, decisions))}), false)"
+
+
+def _leave_out_decided(connection: duckdb.DuckDBPyConnection, project: Project, rows: int) -> int:
+    """Delete the rows whose label a decision has hidden or changed; return how many there were."""
+    decided = _one(connection, "SELECT count(*) FILTER (is_decided) FROM _labelled")[0]
+    if decided == rows:
+        label = project.label
+        raise InputError(
+            f"all {rows} rows of source {label.source!r} have a decision {label.decision_column!r} in "
+            f"{sorted(label.selective)}, after which a label tells nothing; expected rows without one. Explore some of "
+            "these decisions ('monitoring: exploration'), or add rows that nobody acted on."
+        )
+    connection.execute("DELETE FROM _labelled WHERE is_decided")
+    return decided
 
 
 def _without_label(

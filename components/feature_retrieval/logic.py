@@ -59,6 +59,7 @@ def retrieve(bundle_path: str, snapshot: Path, target: Path, which: str = "label
         rows=len(rows),
         left_out_young=counts.left_out_young,
         left_out_missing=counts.left_out_missing,
+        left_out_decided=counts.left_out_decided,
         duplicates=counts.duplicates,
         ties=ties,
         as_of=newest.isoformat(),

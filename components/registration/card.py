@@ -125,8 +125,8 @@ def risks(candidate: Candidate) -> list[str]:
     old = evaluation.old_rows
     if old and not old.chosen_because:
         sentences.append(
-            f"On {old.rows} old rows, {old.metric} is {number(old.loss)}; it was {number(old.first_loss)} in the release "
-            "for which they were chosen."
+            f"On {old.rows} old rows, {old.metric} is {number(old.loss)}; it was {number(old.first_loss)} in the "
+            "release for which they were chosen."
         )
     drops = [(test.drop, test) for test in evaluation.robustness if test.drop is not None]
     if drops:

@@ -92,6 +92,8 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert all(table.pop("unconverted") == {} for table in document["tables"].values())
     elif kind is SplitSummary:
         assert document.pop("repeated_test_rows") is None
+    elif kind is TrainingSetSummary:
+        assert document.pop("left_out_decided") == 0
     elif kind is TrainingHistory:
         assert document.pop("families") == {}
     elif kind is ModelFacts:

@@ -13,6 +13,8 @@ class TrainingSetSummary(Document):
     """Examples too young to have a label."""
     left_out_missing: int
     """Examples without a label."""
+    left_out_decided: int = 0
+    """Examples whose label a decision has hidden or changed; 0 in older documents."""
     duplicates: int
     ties: dict[str, int]
     """Feature view to the rows that share entity and time with another."""

@@ -95,6 +95,20 @@ class Label(Section):
     changed_after: tuple[Text | int | float | bool, ...] = Field(
         (), description="Decisions whose action changes the label, such as a call after which a customer stays."
     )
+    decision_column: ColumnName | None = Field(
+        None,
+        description="Column of the source with the decision that was acted on, empty where there was none; rows whose "
+        "decision is in 'hidden_after' or 'changed_after' are left out of training and evaluation.",
+    )
+
+    @model_validator(mode="after")
+    def _decisions_are_named(self) -> "Label":
+        if self.decision_column is not None and not self.selective:
+            raise ValueError(
+                f"'decision_column' is '{self.decision_column}', but neither 'hidden_after' nor 'changed_after' names "
+                "a decision whose rows are left out; name one, or remove it"
+            )
+        return self
 
     @property
     def selective(self) -> tuple[str, ...]:

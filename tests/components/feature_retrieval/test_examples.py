@@ -73,6 +73,57 @@ def test_missing_labels_beyond_the_delay_are_dropped_when_the_project_says_so(tm
     assert project.summary().left_out_young == 1
 
 
+def acted_on(tmp_path, decisions, kind=None, **label):
+    """Make eight examples with the decisions that were acted on."""
+    project = tiny(tmp_path, four(0, 1, 0, 1, 0, 1, 0, 1), decision_column="acted", **label)
+    project.tables["examples"] = project.tables["examples"].append_column("acted", pa.array(decisions, kind))
+    return project
+
+
+@pytest.mark.parametrize("declared", ["changed_after", "hidden_after"])
+@pytest.mark.parametrize(
+    ("acting", "leaving", "kind"),
+    [("call", "leave", pa.string()), (1, 0, pa.int64()), (1, 0, pa.float64()), (True, False, pa.bool_())],
+)
+def test_rows_whose_label_a_decision_changed_are_left_out_and_counted(tmp_path, declared, acting, leaving, kind):
+    decisions = [acting, leaving, None, leaving, acting, leaving, None, acting]
+    project = acted_on(tmp_path, decisions, kind, **{declared: [acting]})
+    rows = project.retrieve()
+
+    assert rows["who"].to_pylist() == ["c1", "c2", "c3", "c5", "c6"]
+    assert project.summary().left_out_decided == 3
+
+
+def test_a_label_that_a_decision_hides_is_not_one_that_is_missing(tmp_path):
+    project = tiny(tmp_path, four(0, 1, None, 0), decision_column="acted", hidden_after=["no"])
+    project.tables["examples"] = project.tables["examples"].append_column(
+        "acted", pa.array(["yes", "yes", "no", "yes"])
+    )
+
+    assert len(project.retrieve()) == 3
+    assert (project.summary().left_out_decided, project.summary().left_out_missing) == (1, 0)
+
+
+def test_the_clock_is_that_of_all_rows_also_where_the_newest_are_left_out(tmp_path):
+    project = acted_on(tmp_path, [None] * 7 + ["call"], pa.string(), changed_after=["call"], delay_days=1)
+
+    assert project.retrieve()["who"].to_pylist() == [f"c{number}" for number in range(7)]
+
+
+def test_where_everybody_was_acted_on_nothing_can_be_learned(tmp_path):
+    project = acted_on(tmp_path, ["call"] * 8, changed_after=["call"])
+
+    with pytest.raises(InputError, match=r"all 8 rows of source 'examples' have a decision 'acted' in \['call'\]"):
+        project.retrieve()
+
+
+def test_a_decision_column_that_is_absent_or_leaves_out_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"label.decision_column"):
+        tiny(tmp_path, four(0, 1), decision_column="acted", changed_after=["call"]).retrieve()
+    with pytest.raises(ValueError, match="'decision_column' is 'acted', but neither 'hidden_after' nor"):
+        tiny(tmp_path, four(0, 1), decision_column="acted").bundle()
+
+
 def test_a_label_that_is_not_a_number_is_missing(tmp_path):
     rows = four(1.5, float("nan"), 2.5, 3.5)
 
