@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -18,11 +19,14 @@ class PodServer:
 
     def __init__(self, version: str) -> None:
         self.version, self.answers = version, True
+        self.hold: Callable[[], object] = lambda: None
+        """Called before each answer; what it waits for delays the answer."""
         self.start()
         pod = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                pod.hold()
                 good = pod.answers and self.path.endswith("/stats")
                 content = pod.counter.read().model_dump_json().encode() if good else json.dumps({}).encode()
                 self.send_response(200 if good else 503)

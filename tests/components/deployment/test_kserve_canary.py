@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,11 @@ from components.shared.incidents import store
 from components.shared.release import watching
 from components.shared.release.driver import Progress
 from components.shared.release.journal import Approval
+from components.shared.release.kserve.counting import PodCounts
+from components.shared.release.kserve.pods import Pods
+from components.shared.release.pace import Pace
 from components.shared.release.plan import BASIC, Plan, PlanStep
+from components.shared.release.traffic import Counted
 from serving.counting import TrafficCounter
 from tests import documents
 from tests.components import made_candidate
@@ -142,6 +147,40 @@ def test_a_pod_that_can_not_be_asked_is_no_pod_without_failures(place):
     assert progress.outcome == "waiting" and "can't be read" in progress.reason
     assert look(place, 3601).outcome == "rolled back"
     assert place.at_rest("1") and mark(place) == ""
+
+
+def looked(place: Place, look_s: float) -> Counted:
+    """Look at all pods once, as a release does that is exposed."""
+    command = place.command()
+    journal = command.journal.read()
+    assert journal is not None
+    counts = PodCounts(command.cluster, Pods(command.cluster, Pace()), look_s)
+    return counts.read(journal, {version: f"{NAME}-v{version}-predictor" for version in "12"}, 20)
+
+
+def test_all_pods_are_asked_side_by_side(place):
+    begun(place)
+    for number in range(6):
+        place.controller.join_pod(f"later-{number}", f"{NAME}-v1-predictor", "1")
+    # Nobody answers before all are asked.
+    together = threading.Barrier(8, timeout=10)
+    for server in (*place.servers("1"), *place.servers("2")):
+        server.hold = together.wait
+
+    assert looked(place, look_s=20).unread is None
+
+
+def test_a_look_ends_at_its_deadline_and_names_the_pods_that_have_not_answered(place):
+    begun(place)
+    serve(place, champion=200, candidate=25)
+    over = threading.Event()
+    place.servers("2")[0].hold = over.wait
+
+    seen = looked(place, look_s=0.5)
+    over.set()
+
+    assert seen.unread == f"pod {NAME}-v2-predictor has not said its counts within 0.5 s"
+    assert seen.counts is not None and seen.counts.versions["1"].answered == 200
 
 
 def test_what_an_older_image_does_not_count_is_named(place):

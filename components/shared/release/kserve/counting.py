@@ -1,6 +1,8 @@
 """Ask every pod of both versions what it counted, and add that to the release's journal."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import quote
 
 from components.shared.documents.traffic_counts import TrafficCounts
@@ -15,6 +17,10 @@ from components.shared.release.traffic import Counted, Down
 
 _PORT = 8080
 """Where a server listens whose pod does not say it."""
+_ASKED_AT_ONCE = 16
+"""Pods that are asked side by side: the Lease is held meanwhile, and the API server answers others, too."""
+_LOOK_S = 20.0
+"""Longest look at all pods, however many do not answer; below the time for which the Lease is valid."""
 _LOOKS_WITHOUT = 2
 """A candidate without a pod that gets requests is taken back at the second look: its share is lost to clients."""
 
@@ -25,10 +31,11 @@ class PodCounts:
     Args:
         cluster: Where they run.
         pods: Finds them.
+        look_s: Longest that one look at all of them takes, in seconds; who has not answered by then is unread.
     """
 
-    def __init__(self, cluster: Cluster, pods: Pods) -> None:
-        self._cluster, self._pods = cluster, pods
+    def __init__(self, cluster: Cluster, pods: Pods, look_s: float = _LOOK_S) -> None:
+        self._cluster, self._pods, self._look_s = cluster, pods, look_s
 
     def read(self, journal: ReleaseJournal, services: Mapping[str, str], share: int) -> Counted:
         """Look at all pods once.
@@ -43,7 +50,7 @@ class PodCounts:
             came must not be compared. Whether the candidate has pods that get requests is known before.
         """
         pods = [(version, pod) for version, service in services.items() for pod in self._pods.of(service)]
-        readings = [self._reading(journal.name, version, pod) for version, pod in pods]
+        readings = list(self._readings(journal.name, pods))
         objects, former = objects_of(journal), journal.former
         assert former is not None
         unread, total = _unread(readings), objects.tally
@@ -60,22 +67,44 @@ class PodCounts:
         counts = tally.as_counts(total, shares) if total.is_comparable else None
         return Counted(journal, counts, unread, _down(total, candidates))
 
-    def _reading(self, model: str, version: str, pod: Manifest) -> Reading:
-        metadata = pod["metadata"]
-        counts, sentence = None, ""
-        if answers(pod):
-            try:
-                answer = self._cluster.ask(pod, port_of(pod), f"/v2/models/{quote(model)}/stats")
-                counts = TrafficCounts.parse(answer, metadata["name"])
-            except PerennialError as failed:
-                sentence = f"the counts of pod {metadata['name']} can't be read: {failed}"
-            if counts is not None and version not in counts.versions:
-                sentence = (
-                    f"pod {metadata['name']} counts nothing, its image is of an older Perennial; release once with the "
-                    "strategy 'basic'"
-                )
-                counts = None
-        return Reading(metadata["uid"], metadata["name"], version, restarts(pod), ready(pod), counts, sentence)
+    def _readings(self, model: str, pods: Sequence[tuple[str, Manifest]]) -> Iterator[Reading]:
+        """Ask all pods side by side, and give up on those that have not answered at the deadline."""
+        end = time.monotonic() + self._look_s
+        executor = ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="counts")
+        try:
+            asked = [executor.submit(self._counts, model, version, pod) for version, pod in pods]
+            for (version, pod), answer in zip(pods, asked, strict=True):
+                counts, sentence = self._awaited(answer, end, pod)
+                metadata = pod["metadata"]
+                name, uid = metadata["name"], metadata["uid"]
+                yield Reading(uid, name, version, restarts(pod), ready(pod), counts, sentence)
+        finally:
+            # A request that still runs ends by its own time limit.
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _awaited(
+        self, answer: "Future[tuple[TrafficCounts | None, str]]", end: float, pod: Manifest
+    ) -> tuple[TrafficCounts | None, str]:
+        try:
+            return answer.result(timeout=max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            return None, f"pod {pod['metadata']['name']} has not said its counts within {self._look_s:g} s"
+
+    def _counts(self, model: str, version: str, pod: Manifest) -> tuple[TrafficCounts | None, str]:
+        """Return what a pod has counted, or a sentence that says why that is unknown; neither while it starts."""
+        if not answers(pod):
+            return None, ""
+        name = pod["metadata"]["name"]
+        try:
+            answer = self._cluster.ask(pod, port_of(pod), f"/v2/models/{quote(model)}/stats")
+            counts = TrafficCounts.parse(answer, name)
+        except PerennialError as failed:
+            return None, f"the counts of pod {name} can't be read: {failed}"
+        if version not in counts.versions:
+            return None, (
+                f"pod {name} counts nothing, its image is of an older Perennial; release once with the strategy 'basic'"
+            )
+        return counts, ""
 
 
 def port_of(pod: Manifest) -> int:
