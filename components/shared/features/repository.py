@@ -92,7 +92,8 @@ def views(objects: list[Any], project: Project) -> list[ViewSpec]:
 
     Raises:
         InputError: If the service is unknown, lacks a feature of the project file, contains the entity, event time or
-            label, or reads sources other than files.
+            label, reads sources other than files, or has a view or an entity that is not a name of features.py, such
+            as an on-demand view.
     """
     services = {item.name: item for item in objects if isinstance(item, FeatureService)}
     require(project.features.service, list(services), "feature_repo/features.py", "the feature service")
@@ -100,7 +101,18 @@ def views(objects: list[Any], project: Project) -> list[ViewSpec]:
     entities = {item.name: item for item in objects if isinstance(item, Entity)}
     specs = []
     for projection in services[project.features.service].feature_view_projections:
-        view = feature_views[projection.name]
+        view = feature_views.get(projection.name)
+        if view is None:
+            raise InputError(
+                f"the feature service {project.features.service!r} takes features from {projection.name!r}, which is "
+                f"none of the feature views {sorted(feature_views)}; an on-demand view is computed by no step. Write its "
+                "expression as SQL, feature_repo/sql/<view>.sql, and give features.py a FeatureView of it."
+            )
+        if unnamed := [name for name in view.entities if name not in entities]:
+            raise InputError(
+                f"the feature view {view.name!r} has the entities {unnamed}; expected those of features.py, "
+                f"{sorted(entities)}. Give the view the project's entity, as a variable at the top of the file."
+            )
         specs.append(_view(view, [entities[name].join_key for name in view.entities], projection, project))
     _check(specs, project)
     return specs

@@ -6,9 +6,10 @@ import socket
 import pyarrow as pa
 import pytest
 
+from components.shared import bundle
 from components.shared.documents.feature_views import FeatureViews
 from components.shared.errors import InputError
-from components.shared.features import names
+from components.shared.features import names, repository
 from tests.components.feature_retrieval.tiny_project import STORE, Tiny, View, day
 
 ODD = [
@@ -88,6 +89,38 @@ def test_a_feature_that_the_service_lacks_names_the_nearest(tmp_path):
         InputError, match=r"the feature 'sice' does not exist in the feature service 'service'; did you mean 'size'"
     ):
         tiny(tmp_path, features=["sice"]).retrieve()
+
+
+ON_DEMAND = """
+from feast import RequestSource
+from feast.on_demand_feature_view import on_demand_feature_view
+
+@on_demand_feature_view(sources=[rows], schema=[Field(name="double", dtype=Float64)], mode="python")
+def doubled(inputs):
+    return {"double": inputs["size"] * 2}
+
+service = FeatureService(name="service", features=[rows, doubled])
+"""
+INNER = """
+other = [Entity(name="other", join_keys=["who"], value_type=ValueType.STRING)]
+rows.entities = ["other"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (ON_DEMAND, r"'doubled', which is none of the feature views \['rows'\].*feature_repo/sql/<view>.sql"),
+        (INNER, r"the feature view 'rows' has the entities \['other'\]; expected those of features.py, \['who'\]"),
+    ],
+)
+def test_a_view_or_an_entity_that_features_py_does_not_name_is_refused(tmp_path, code, sentence):
+    project = bundle.project(str(tiny(tmp_path).bundle()))
+    path = tmp_path / "feature_repo" / "features.py"
+    path.write_text(path.read_text() + code)
+
+    with pytest.raises(InputError, match=sentence):
+        repository.views(repository.load(path.parent), project)
 
 
 @pytest.mark.parametrize("name", ["label", "moment"])
