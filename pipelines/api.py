@@ -136,7 +136,10 @@ def simulate(project: str | Path = ".") -> dict[str, int]:
     backend = open_backend(project=Path(project))
     paths = [backend.state.root / s.path for s in backend.project.sources.values() if s.path]
     example = {f"{table}.parquet" for table in simulator.TABLES} == {path.name for path in paths}
-    return simulator.write(paths[0].parent) if example and not all(path.exists() for path in paths) else {}
+    if not example or all(path.exists() for path in paths):
+        return {}
+    backend.state.create_folder()
+    return simulator.write(paths[0].parent)
 
 
 def submit(

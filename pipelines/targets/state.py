@@ -140,8 +140,16 @@ class State:
         uri = self.registry_uri
         return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
+    def create_folder(self) -> None:
+        """Create ``folder`` where it is absent, for its owner only: it holds what people are and what they asked.
+
+        A folder that exists keeps its mode, which may have been opened for a group.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def create(self) -> None:
         """Make the folders that a run writes to."""
+        self.create_folder()
         folders = (self.bundles, self.cache, self.runs, self.studies, self.endpoint)
         for folder in (folder for folder in folders if folder is not None):
             folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +180,7 @@ def exclusive(state: State, command: str, wait: bool) -> Iterator[None]:
     Raises:
         InputError: If another process holds the lock and ``wait`` is false; it names the process.
     """
-    state.folder.mkdir(parents=True, exist_ok=True)
+    state.create_folder()
     note = state.folder / "lock.json"
     lock = filelock.FileLock(state.folder / "lock")
     try:

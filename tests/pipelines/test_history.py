@@ -84,3 +84,19 @@ def test_looking_at_the_lock_keeps_no_run_from_starting(project):
         with state.exclusive(project, "run", wait=False):
             assert state.holder(project) == "run"
         assert state.holder(project) is None
+
+
+def test_only_the_owner_can_read_what_a_project_keeps(project):
+    with state.exclusive(project, "run", wait=False):
+        project.create()
+
+    assert project.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_was_opened_for_a_group_stays_open(project):
+    project.create()
+    project.folder.chmod(0o750)
+
+    project.create()
+
+    assert project.folder.stat().st_mode & 0o777 == 0o750

@@ -14,6 +14,7 @@ def add_outcomes(options: TargetOptions, table: Path, columns: late_labels.Label
     """Add the figures of a table to the project's outcomes, and say how many."""
     backend = options.open()
     outcomes = late_labels.read(backend.project, table, columns, as_numbers=True)
+    backend.state.create_folder()
     added = label_store.add(backend.state.outcomes, outcomes, datetime.now(UTC))
     if added.is_new:
         click.echo(f"added {added.rows:,} outcomes; the release that is tested takes them into account")

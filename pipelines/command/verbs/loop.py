@@ -135,7 +135,7 @@ def _retrain(backend: Backend, decision: MonitoringDecision, console: Console) -
 @contextlib.contextmanager
 def _alone(state: State) -> Iterator[None]:
     """Keep a second loop away; the kernel drops the lock when its holder dies."""
-    state.folder.mkdir(parents=True, exist_ok=True)
+    state.create_folder()
     lock = filelock.FileLock(state.folder / "loop.lock")
     try:
         lock.acquire(blocking=False)

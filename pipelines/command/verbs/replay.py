@@ -39,6 +39,7 @@ def replay(options: TargetOptions, name: str, months: int, first_seed: int, coun
         raise InputError("a replay needs the tables of the shipped example, whose drift can be switched on.")
     folder = shipped.state.folder / "replay" / name
     shutil.rmtree(folder, ignore_errors=True)
+    shipped.state.create_folder()
     outcomes = []
     for seed in range(first_seed, first_seed + count):
         own = folder if count == 1 else folder / f"seed-{seed}"

@@ -362,6 +362,7 @@ class LocalBackend(ReleasingBackend):
         """Add them to the project's folder."""
         from components.shared import label_store
 
+        self.state.create_folder()
         return label_store.add(self.state.labels, labels, now)
 
     def forget(self, entities: Sequence[str], now: datetime) -> Forgotten:

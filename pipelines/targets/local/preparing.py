@@ -160,6 +160,7 @@ def prepare(
         signing.private_key(os.environ, project.release.signed_by)
     source_hash = None
     if "source_hash" in entry.parameters:
+        state.create_folder()
         source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
     runtime = build([*entry.steps, *(["serving"] if entry.releases else [])], announce)
     references = {step: runtime.references[step] for step in entry.steps}

@@ -103,6 +103,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
     source_hash, source_root = None, request.source_root or ""
     if request.source_root is None and "source_root" in prepared.entry.parameters:
         # A table in a database hides no other: those that are files travel, and ingestion runs in every run.
+        state.create_folder()
         source_hash = sources.source_hash(project, state.root, state.folder / "hashes.json")
         source_root = bucket.put_tables(project, state.root, source_hash or _files_hash(prepared))
     bundled = bundle.write(request.applied_to(project), state.project_file, state.bundles)
@@ -135,7 +136,8 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
 
 def record(prepared: PreparedSubmission, run_id: str, server: str, now: datetime) -> runs.Run:
     """Begin the local record of a run at a server, see ``RunRecord.server``."""
-    prepared.state.runs.mkdir(parents=True, exist_ok=True)
+    prepared.state.create_folder()
+    prepared.state.runs.mkdir(exist_ok=True)
     run = runs.new(prepared.project.name, prepared.entry.name, prepared.entry.steps, prepared.state.runs, now)
     run.remote, run.server = run_id, server
     run.save()
