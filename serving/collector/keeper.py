@@ -45,10 +45,13 @@ class Keeper:
             if is_forgetting:
                 remote_forgetting.drop(self._folder)
             self._compact()
+            # What came too late to be kept is not published, not even until it expires there.
+            compaction.expire(self._folder, self._retention_days, now)
             remote.publish(self._folder, self._bucket, now, again=is_forgetting)
             if is_forgetting:
                 remote_forgetting.settle(self._folder)
             remote.expire(self._bucket, self._retention_days, now)
+            remote_forgetting.expire(self._bucket, self._folder, self._retention_days, now)
         except PerennialError as reason:
             FAILURES.inc()
             _log.error("%s It is tried again.", reason)

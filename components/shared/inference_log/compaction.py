@@ -98,12 +98,16 @@ def replaced(paths: Iterable[Path]) -> set[str]:
 
 
 def expire(folder: Path, retention_days: int, now: datetime) -> list[str]:
-    """Delete the days that are older than the retention; return them. A log that does not exist has none."""
+    """Delete the days that are older than the retention, and the notes about them; return the days.
+
+    A log that does not exist has none.
+    """
     if not folder.exists():
         return []
     last = (now.astimezone(UTC) - timedelta(days=retention_days)).date()
     expired = []
     with _exclusive(folder):
+        forgetting.expire(folder, retention_days, now)
         for day in _days(folder):
             if date.fromisoformat(day.name.removeprefix("day=")) < last:
                 for path in day.glob("*"):
@@ -123,7 +127,8 @@ def forget(folder: Path, entities: Collection[str], now: datetime) -> set[tuple[
         return set()
     compact(folder)
     # What a server writes at this moment is dropped when it is compacted.
-    forgetting.note(folder, entities, now)
+    with _exclusive(folder):
+        forgetting.note(folder, entities, now)
     wanted = pa.array(sorted(entities), pa.string())
     return _dropped(folder, lambda table: pc.invert(pc.is_in(table["entity"], wanted)))
 

@@ -9,13 +9,15 @@ import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from components.shared.files import replacing
 
 FILE = "forgotten.jsonl"
 """What was forgotten here."""
@@ -62,6 +64,28 @@ def notes(entities: Collection[str], now: datetime) -> str:
         salt = secrets.token_bytes(_SALT_BYTES)
         lines.append(json.dumps({"salt": salt.hex(), "sha256": _hashed(salt, entity), "until_us": until_us}) + "\n")
     return "".join(lines)
+
+
+def oldest(retention_days: int, now: datetime) -> datetime:
+    """Return the start of the oldest day that a log keeps: what was forgotten before it is nowhere any more.
+
+    However late a segment arrives, its rows of earlier days are deleted with their days.
+    """
+    day = (now.astimezone(UTC) - timedelta(days=retention_days)).date()
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def expire(folder: Path, retention_days: int, now: datetime) -> None:
+    """Remove the lines of ``FILE`` that are about rows older than the retention."""
+    path = folder / FILE
+    if not path.exists():
+        return
+    start_us = int(oldest(retention_days, now).timestamp() * 1e6)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    valid = [line for line in lines if json.loads(line)["until_us"] >= start_us]
+    if valid != lines:
+        with replacing(path) as partial:
+            partial.write_text("".join(valid), encoding="utf-8")
 
 
 def read(folder: Path) -> Forgotten:

@@ -45,7 +45,7 @@ def forget(system: fs.FileSystem, folder: str, entities: Collection[str], now: d
     Returns:
         Request id and row of each row that was removed.
     """
-    name = f"{int(now.timestamp() * 1e6):020d}.jsonl"
+    name = f"{_stem(now)}.jsonl"
     remote.create(system, f"{folder}/{forgetting.FOLDER}/{name}", forgetting.notes(entities, now).encode())
     removed: set[tuple[str, int]] = set()
     for path, file in _logged(system, folder):
@@ -132,6 +132,34 @@ def settle(log: Path) -> None:
     """Note that what the waiting notes are about has left log and bucket."""
     for path in (log / forgetting.FOLDER).glob(f"*{forgetting.WAITING}"):
         path.rename(path.with_suffix(".jsonl"))
+
+
+def expire(uri: str, log: Path, retention_days: int, now: datetime) -> None:
+    """Delete the notes about rows that are older than the retention, in the bucket and then of the collector.
+
+    Args:
+        uri: The published log, whose days beyond the retention have been deleted.
+        log: The collector's own.
+        retention_days: Days that the bucket keeps.
+        now: The end of the last of them.
+
+    Raises:
+        InputError, StepFailed: If the bucket refuses, or does not answer.
+    """
+    system, prefix = sources.bucket(uri)
+    first = _stem(forgetting.oldest(retention_days, now))
+    with sources.bucket_errors(uri):
+        for path in remote.listed(system, f"{prefix}/{forgetting.FOLDER}"):
+            if PurePosixPath(path).stem < first:
+                system.delete_file(path)
+    for settled in (log / forgetting.FOLDER).glob("*.jsonl"):
+        if settled.stem < first:
+            settled.unlink()
+
+
+def _stem(moment: datetime) -> str:
+    """Return how the name of a note of this moment begins; names sort as their moments."""
+    return f"{int(moment.timestamp() * 1e6):020d}"
 
 
 def _replace(system: fs.FileSystem, path: str, table: pa.Table) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from components.shared.errors import StepFailed
-from components.shared.inference_log import compaction, rows, segments
+from components.shared.inference_log import compaction, forgetting, rows, segments
 from components.shared.inference_log.record import LoggedRequest
 from components.shared.inference_log.segments import LoggedFeature, SegmentHeader
 
@@ -282,6 +282,17 @@ def test_days_beyond_the_retention_are_deleted(tmp_path):
     assert ids(tmp_path) == ["request-1", "request-2", "request-3"]
     compaction.compact(tmp_path)
     assert ids(tmp_path) == ["request-1", "request-2", "request-3"]
+
+
+def test_a_note_of_somebody_who_was_forgotten_ends_with_the_retention(tmp_path):
+    write(tmp_path, [request(1, entity=["x"])])
+    compaction.forget(tmp_path, ["x"], datetime(2024, 10, 4, 12, tzinfo=UTC))
+    compaction.forget(tmp_path, ["y"], datetime(2024, 10, 6, 12, tzinfo=UTC))
+
+    compaction.expire(tmp_path, 2, datetime(2024, 10, 6, 23, 59, tzinfo=UTC))
+    assert len(forgetting.read(tmp_path).until_us) == 2
+    compaction.expire(tmp_path, 2, datetime(2024, 10, 7, 0, 1, tzinfo=UTC))
+    assert [until for *_, until in forgetting.read(tmp_path).until_us] == [1_728_216_000_000_000]
 
 
 # Removal of a person's rows.

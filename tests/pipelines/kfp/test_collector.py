@@ -118,6 +118,11 @@ def test_a_copy_that_was_fetched_between_two_merges_has_every_row_once(client, t
     assert ids(tmp_path / "step") == [f"r{number:02}" for number in range(40)]
 
 
+def noted(client) -> list[str]:
+    # pyarrow leaves an empty object for a folder that has become empty.
+    return [key for key in keys(client) if "/forgotten/" in key and not key.endswith("/")]
+
+
 def forget(s3: str, tmp_path: Path, *entities: str, day: float) -> tuple[int, int]:
     done = backend(s3, tmp_path).forget(entities, FIRST + timedelta(days=day))
     return done.rows, done.labels
@@ -201,6 +206,25 @@ def test_a_note_that_the_collector_could_not_carry_out_is_carried_out_later(clie
     assert ids(tmp_path / "between") == ["a"]
     keeper(data).keep()
     assert ids(tmp_path / "later") == []
+
+
+def test_a_note_ends_with_the_retention_of_the_rows_that_it_is_about(client, s3, tmp_path):
+    data, inbox = tmp_path / "data", Inbox(tmp_path / "data")
+    forget(s3, tmp_path, "ada", day=0.5)
+    late = content(request("late", 0.2, entity=["ada"]), folder=tmp_path / "pod")
+    keeper(data, day=1, retention_days=30).keep()
+
+    # Its day is the oldest one that is kept.
+    inbox.take(name(1), late)
+    keeper(data, day=30.9, retention_days=30).keep()
+    assert ids(tmp_path / "step") == []
+    assert len(noted(client)) == len(list(data.glob("forgotten/*"))) == 1
+
+    keeper(data, day=31.1, retention_days=30).keep()
+    assert noted(client) == list(data.glob("forgotten/*")) == []
+    inbox.take(name(2), late)
+    keeper(data, day=31.2, retention_days=30).keep()
+    assert ids(tmp_path / "afterwards") == list(data.glob("day=*")) == []
 
 
 def test_days_that_are_over_leave_the_disk_and_late_rows_of_them_still_arrive(client, tmp_path):
