@@ -764,7 +764,7 @@ def report(options: TargetOptions, run: str | None, in_browser: bool) -> None:
 
 
 @main.command()
-@shared.local_target
+@shared.any_target
 @click.option("--keep", type=click.IntRange(0), default=3, show_default=True, help="Newest runs to keep in any case.")
 @click.option("--cache-days", type=click.FloatRange(0), help="Also remove virtualenvs unused for so many days.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")

@@ -52,6 +52,20 @@ class Forgotten(NamedTuple):
     rest: str
 
 
+class Collected(NamedTuple):
+    """What housekeeping removed, or would remove.
+
+    Attributes:
+        removed: Each thing, in words.
+        bytes: How much that frees.
+        kept: Why something stays that may go another time, one sentence each.
+    """
+
+    removed: tuple[str, ...]
+    bytes: int
+    kept: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class RunRequest:
     """Which pipeline to run, and how; every backend takes the same request."""
@@ -391,6 +405,20 @@ class Backend(ABC):
         Raises:
             InputError: If the target keeps none, or the bucket where they are refuses.
         """
+
+    def collect(self, keep: int, *, dry_run: bool, wait: bool) -> Collected:
+        """Remove what no release, no lineage and none of the newest runs needs.
+
+        Args:
+            keep: Newest runs to keep, whatever they ended with.
+            dry_run: Only return what would be removed.
+            wait: Wait for a process of this machine that works on the project instead of refusing.
+
+        Raises:
+            InputError: If the target has no housekeeping of ours, or another process works on the project.
+            StepFailed: If a service of the target does not answer.
+        """
+        self._lacks("housekeeping of ours", "a lifecycle rule of its bucket removes old files")
 
     @abstractmethod
     def check_machine(self) -> None:

@@ -19,7 +19,7 @@ from pipelines.targets.kfp.endpoint import ProjectEndpoint
 from pipelines.targets.kfp.following import Follower, keep_logs
 from pipelines.targets.model import Kfp
 from pipelines.targets.openlineage import observer as openlineage
-from pipelines.targets.protocol import RunObserver, RunRequest, RunSummary, Schedule, Version
+from pipelines.targets.protocol import Collected, RunObserver, RunRequest, RunSummary, Schedule, Version
 from pipelines.targets.remote import submission as remote
 from pipelines.targets.remote.artifacts import bring_documents
 from pipelines.targets.remote.records import KFP
@@ -134,6 +134,24 @@ class KfpBackend(RemoteReleasingBackend):
         """Delete a schedule none of whose runs continues."""
         filed = self._experiment(experiment)
         schedules.delete(self.server, named(schedules.listing(self.server, filed), name), filed)
+
+    def collect(self, keep: int, *, dry_run: bool, wait: bool) -> Collected:
+        """Remove what nothing needs from the server, its bucket and the models' namespace.
+
+        Runs are never waited for: what one of them may read stays until the next time.
+        """
+        from components.shared import registry
+        from pipelines.targets.kfp.housekeeping import Housekeeping
+
+        now, name = datetime.now(UTC), self.project.name
+        versions = [str(version.version) for version in registry.versions(self.open_registry(), name)]
+        bucket = Bucket(self.target.storage)
+        done = Housekeeping(self.server, bucket, name, versions, now).collect(keep, dry_run=dry_run)
+        try:
+            models = self.endpoint.collect(now, dry_run=dry_run)
+        except InputError as reason:
+            return done._replace(kept=(*done.kept, f"the models' namespace is left alone: {reason}"))
+        return Collected((*done.removed, *models.removed), done.bytes, (*done.kept, *models.kept))
 
     look_every_s = 5.0
 

@@ -1,11 +1,13 @@
 """The endpoint of a project on a cluster, as the command reaches it: through the API server that a kubeconfig names."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.shared.release.kserve.address import SCHEME, Address
+from components.shared.release.kserve.leftovers import NamespaceCollected
 from components.shared.release.kserve.release import ClusterRelease
 from pipelines.targets.remote.releasing import RemoteEndpoint
 
@@ -39,6 +41,10 @@ class ProjectEndpoint(RemoteEndpoint):
             address, project.name, open_registry(), start_s=project.serving.start_s, gateway_url=gateway_url
         )
         super().__init__(self._release)
+
+    def collect(self, now: datetime, *, dry_run: bool) -> NamespaceCollected:
+        """Remove what nothing needs of the models' namespace, see ``Leftovers.collect``."""
+        return self._release.leftovers().collect(now, dry_run=dry_run)
 
     def account(self) -> str:
         """Return the account as which the API server knows this command."""

@@ -25,7 +25,7 @@ from pipelines.audit import recording
 from pipelines.audit.recording import AuditLog
 from pipelines.runs import Run, report
 from pipelines.targets import history, samples, state
-from pipelines.targets.local import endpoint, feature_server, preparing, unchanged
+from pipelines.targets.local import endpoint, feature_server, housekeeping, preparing, unchanged
 from pipelines.targets.local.feature_server import RunningFeatureServer
 from pipelines.targets.local.late_outcomes import LateOutcomesReader
 from pipelines.targets.local.preparing import PreparedRun, RunPlan
@@ -33,7 +33,7 @@ from pipelines.targets.local.runtime import Runtime
 from pipelines.targets.local.seam import Tasks
 from pipelines.targets.model import Docker, Laptop
 from pipelines.targets.openlineage import observer as openlineage
-from pipelines.targets.protocol import Forgotten, RunObserver, RunRequest, RunSummary
+from pipelines.targets.protocol import Collected, Forgotten, RunObserver, RunRequest, RunSummary
 from pipelines.targets.releasing import ReleasingBackend
 from pipelines.targets.state import State
 
@@ -374,6 +374,14 @@ class LocalBackend(ReleasingBackend):
         stores = (self.state.labels, self.state.outcomes)
         labels = sum(label_store.forget(folder, entities, rows) for folder in stores)
         return Forgotten(len(rows), labels, rest="'perennial monitor'")
+
+    def collect(self, keep: int, *, dry_run: bool, wait: bool) -> Collected:
+        """Remove it from the project's folder."""
+        with state.exclusive(self.state, "gc", wait=wait):
+            runs.settle(self.state.runs)
+            client = registry.open(self.state.registry_uri)
+            versions = [str(version.version) for version in registry.versions(client, self.project.name)]
+            return housekeeping.collect(self.state, versions, keep, dry_run)
 
     @contextmanager
     def incidents(self) -> Iterator[IncidentFolders]:

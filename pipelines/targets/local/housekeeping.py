@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.documents.release import RegisteredVersion
@@ -12,18 +11,11 @@ from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.images import environments
 from pipelines.runs import Run
+from pipelines.targets.protocol import Collected
 from pipelines.targets.state import State
 
 
-@dataclass(frozen=True)
-class Removed:
-    """What a collection removed, in words, and how much it freed."""
-
-    items: tuple[str, ...]
-    bytes: int
-
-
-def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> Removed:
+def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> Collected:
     """Remove runs, bundles, studies and cache entries of a project that nothing needs any more.
 
     A run is needed if it registered a version that the registry still lists, or is one of the newest ``keep``. A task's
@@ -60,7 +52,7 @@ def collect(state: State, versions: Iterable[str], keep: int, dry_run: bool) -> 
     return _remove(doomed + _dead_entries(state, doomed), state.folder, dry_run)
 
 
-def collect_cache(unused_days: float, dry_run: bool, now: float) -> Removed:
+def collect_cache(unused_days: float, dry_run: bool, now: float) -> Collected:
     """Remove virtualenvs and source snapshots of the user's cache that nothing has used for a while."""
     cache = environments.cache_folder()
     limit = now - unused_days * 86_400
@@ -99,12 +91,12 @@ def _dead_entries(state: State, doomed: list[Path]) -> list[Path]:
     return entries
 
 
-def _remove(paths: list[Path], root: Path, dry_run: bool) -> Removed:
+def _remove(paths: list[Path], root: Path, dry_run: bool) -> Collected:
     freed = sum(_size(path) for path in paths)
     for path in paths:
         if not dry_run:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return Removed(tuple(str(path.relative_to(root)) for path in paths), freed)
+    return Collected(tuple(str(path.relative_to(root)) for path in paths), freed)
 
 
 def _size(path: Path) -> int:

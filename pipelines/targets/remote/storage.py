@@ -1,12 +1,13 @@
 """Bring a project's bundle and its local tables into the bucket that a server's steps read from, once, by content."""
 
+import contextlib
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from components.shared import sources
@@ -16,19 +17,34 @@ from pipelines.targets.model import Storage
 
 # Written last: a folder of tables without it was not uploaded to its end.
 _COMPLETE = ".complete"
+FRESH = timedelta(hours=12)
+"""What is older is written again when a run is about to read it: housekeeping leaves alone what is not much older."""
+
+
+class StoredFile(NamedTuple):
+    """A file in a bucket: its path (with the bucket's name), its size in bytes, and when it was written."""
+
+    path: str
+    bytes: int
+    changed: datetime
 
 
 class Bucket:
     """The bucket of a target, as this command reaches it."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Open it; credentials come from ``AWS_*`` (or ``GOOGLE_*``) variables.
+
+        Args:
+            storage: Its address.
+            clock: Returns the present time, in UTC.
 
         Raises:
             InputError: If the address is none.
         """
         from pyarrow import fs
 
+        self._clock = clock
         self.uri = storage.uri.rstrip("/")
         scheme, _, self._prefix = self.uri.partition("://")
         if scheme not in ("s3", "minio", "gs") or not self._prefix:
@@ -57,7 +73,7 @@ class Bucket:
 
     def put_bundle(self, bundle: Path) -> str:
         """Upload a bundle, whose name says its content, unless it is there; return its address for the importer."""
-        self._put(bundle, f"bundles/{bundle.name}")
+        self._put(bundle, f"bundles/{bundle.name}", within=FRESH)
         return f"{self.uri}/bundles/{bundle.name}"
 
     def put_tables(self, project: Project, root: Path, source_hash: str) -> str:
@@ -75,9 +91,10 @@ class Bucket:
             InputError: If a file is missing or the bucket refuses.
         """
         folder = f"tables/{source_hash}"
-        if not self._there(f"{folder}/{_COMPLETE}"):
-            for file, key in _files(project, root):
-                self._put(file, f"{folder}/{key}")
+        if not self._there(f"{folder}/{_COMPLETE}", within=FRESH):
+            if not self._there(f"{folder}/{_COMPLETE}"):
+                for file, key in _files(project, root):
+                    self._put(file, f"{folder}/{key}")
             with sources.bucket_errors(self.uri), self._writer(f"{folder}/{_COMPLETE}") as stream:
                 stream.write(b"\n")
         # Pods read tables with Arrow, which knows KFP's own scheme for S3 servers by its common name.
@@ -133,18 +150,62 @@ class Bucket:
         """Return the file system, and the path of a folder of any bucket of this server in it."""
         return self._system, uri.partition("://")[2].rstrip("/")
 
-    def _put(self, file: Path, key: str) -> None:
+    def files(self, path: str) -> list[StoredFile]:
+        """List a file, or all files of a folder, of any bucket of this server; none if it does not exist.
+
+        Args:
+            path: The bucket's name and the rest of the path.
+
+        Raises:
+            InputError: If the bucket refuses.
+        """
+        from pyarrow import fs
+
+        with sources.bucket_errors(path):
+            info = self._system.get_file_info(path)
+            if not info.is_file:
+                infos = self._system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+            else:
+                infos = [info]
+        return [StoredFile(info.path, info.size, info.mtime) for info in infos if info.is_file]
+
+    def read(self, path: str) -> bytes:
+        """Read a file, by its path as ``files`` gives it; raises InputError if the bucket refuses."""
+        with sources.bucket_errors(path), self._system.open_input_stream(path) as stream:
+            return bytes(stream.read())
+
+    def write(self, uri: str, content: bytes) -> None:
+        """Write a file; raises InputError if the bucket refuses."""
+        with sources.bucket_errors(uri), self._system.open_output_stream(uri.partition("://")[2]) as stream:
+            stream.write(content)
+
+    def delete(self, path: str) -> None:
+        """Delete a file, or a folder with all that it holds; what does not exist is deleted already.
+
+        Raises:
+            InputError: If the bucket refuses.
+        """
+        with sources.bucket_errors(path), contextlib.suppress(FileNotFoundError):
+            if self._system.get_file_info(path).is_file:
+                self._system.delete_file(path)
+            else:
+                self._system.delete_dir(path)
+
+    def _put(self, file: Path, key: str, *, within: timedelta | None = None) -> None:
         """Upload a file unless one of its size is there; an object appears when all of it has arrived."""
-        if self._there(key, file.stat().st_size):
+        if self._there(key, file.stat().st_size, within=within):
             return
         with sources.bucket_errors(self.uri), file.open("rb") as stream, self._writer(key) as target:
             while chunk := stream.read(8 * io.DEFAULT_BUFFER_SIZE * 16):
                 target.write(chunk)
 
-    def _there(self, key: str, size: int | None = None) -> bool:
+    def _there(self, key: str, size: int | None = None, *, within: timedelta | None = None) -> bool:
+        """Return whether an object exists, of this size and written no longer ago than that."""
         with sources.bucket_errors(self.uri):
             info = self._system.get_file_info(f"{self._prefix}/{key}")
-        return bool(info.is_file and (size is None or info.size == size))
+        if not info.is_file or (size is not None and info.size != size):
+            return False
+        return within is None or self._clock() - info.mtime < within
 
     def _writer(self, key: str) -> Any:
         return self._system.open_output_stream(f"{self._prefix}/{key}")

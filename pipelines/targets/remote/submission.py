@@ -43,7 +43,12 @@ class PreparedSubmission:
     @property
     def pipeline(self) -> str:
         """Name the pipeline at the server, which several projects may share."""
-        return f"{self.project.name}-{self.entry.name}"
+        return pipeline_name(self.project.name, self.entry.name)
+
+
+def pipeline_name(project: str, entry: str) -> str:
+    """Name a pipeline of a project at a server."""
+    return f"{project}-{entry}"
 
 
 def prepare(state: State, target: Remote, request: RunRequest, place: Placing) -> PreparedSubmission:

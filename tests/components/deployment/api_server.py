@@ -103,6 +103,9 @@ class ApiServer:
         if request.name not in stored or request.subresource == "log":
             raise ApiError(404, f'{request.plural} "{request.name}" not found')
         if request.method == "DELETE":
+            expected = ((request.body or {}).get("preconditions") or {}).get("resourceVersion")
+            if expected not in (None, stored[request.name]["metadata"]["resourceVersion"]):
+                raise ApiError(409, f'the object "{request.name}" has been modified')
             return stored.pop(request.name)
         return copy.deepcopy(stored[request.name]) if request.method == "GET" else self._update(stored, request)
 

@@ -85,11 +85,18 @@ class Cluster:
         query = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
         return self._object("PATCH", self._path(kind, name), kind, query, change, "application/merge-patch+json")
 
-    def delete(self, kind: str, name: str) -> None:
-        """Delete an object with what it owns; one that is not there is deleted already."""
+    def delete(self, kind: str, name: str, *, version: str | None = None) -> None:
+        """Delete an object with what it owns; one that is not there is deleted already.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            version: Its ``resourceVersion``: status 409 if somebody changed it since it was read. None deletes any.
+        """
         self.guard()
+        body = None if version is None else {"preconditions": {"resourceVersion": version}}
         try:
-            self._call("DELETE", self._path(kind, name), kind, [("propagationPolicy", "Background")])
+            self._call("DELETE", self._path(kind, name), kind, [("propagationPolicy", "Background")], body)
         except ApiRefused as refused:
             if refused.status != 404:
                 raise

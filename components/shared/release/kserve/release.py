@@ -16,6 +16,7 @@ from components.shared.release.driver import ReleaseDriver
 from components.shared.release.kserve.address import Address
 from components.shared.release.kserve.cluster import Cluster, Manifest
 from components.shared.release.kserve.lease import LeaseJournalStore
+from components.shared.release.kserve.leftovers import Leftovers
 from components.shared.release.kserve.objects import resource_name
 from components.shared.release.kserve.traffic import ClusterTraffic
 from components.shared.release.pace import Pace
@@ -81,9 +82,14 @@ class ClusterRelease:
         name = resource_name(project)
         holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._client, self.cluster = client, Cluster(address.namespace)
+        self._leftovers = Leftovers(self.cluster, name, project, holder, pace)
         self.journal = LeaseJournalStore(self.cluster, name, holder, pace)
         objects = None if manifests is None else read_objects(manifests)
         self.traffic = ClusterTraffic(self.cluster, name, project, address, pace, objects)
+
+    def leftovers(self) -> Leftovers:
+        """Return what removes what earlier releases left in the namespace."""
+        return self._leftovers
 
     def driver(self) -> ReleaseDriver:
         """Return what carries releases out."""
