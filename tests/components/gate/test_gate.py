@@ -355,6 +355,34 @@ def test_a_slice_whose_loss_may_be_chance_breaks_nothing():
     assert ruling(judge(project(slice_gap=0.05), evaluation), "slices").passed
 
 
+def test_of_several_bad_slices_the_worst_one_decides_and_is_named():
+    slices = tuple(
+        documents.slice_measure(shift, plan=name) for name, shift in (("basic", -0.02), ("plus", -0.2), ("pro", -0.03))
+    )
+
+    judged = ruling(judge(project(slice_gap=0.05), measured(slices=slices)), "slices")
+
+    assert not judged.passed
+    assert "plus" in judged.reason and "loses 0.2" in judged.reason
+
+
+@pytest.mark.parametrize(("half", "passes"), [(0.25, True), (0.125, False)])
+def test_a_slice_whose_loss_may_be_none_at_all_is_not_certain(half, passes):
+    # Both are binary fractions: the better end of the first is exactly 0.
+    evaluation = measured(slices=(documents.slice_measure(-0.25, half=half),))
+
+    assert ruling(judge(project(slice_gap=0.05), evaluation), "slices").passed is passes
+
+
+def test_groups_whose_gap_is_undefined_do_not_pass_and_are_named():
+    groups = (documents.fairness(column="region", demographic_parity_difference=None),)
+
+    judged = ruling(judge(project(fairness_gap=0.1), measured(fairness=groups)), "fairness region")
+
+    assert not judged.passed
+    assert "the groups of 'region' were not judged: fewer than two groups have enough rows" in judged.reason
+
+
 def test_a_rule_set_to_null_is_off():
     verdict = judge(project(beat_rule=False, plain_margin=None), measured())
 
