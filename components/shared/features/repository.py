@@ -105,8 +105,8 @@ def views(objects: list[Any], project: Project) -> list[ViewSpec]:
         if view is None:
             raise InputError(
                 f"the feature service {project.features.service!r} takes features from {projection.name!r}, which is "
-                f"none of the feature views {sorted(feature_views)}; an on-demand view is computed by no step. Write its "
-                "expression as SQL, feature_repo/sql/<view>.sql, and give features.py a FeatureView of it."
+                f"none of the feature views {sorted(feature_views)}; an on-demand view is computed by no step. Write "
+                "its expression as SQL, feature_repo/sql/<view>.sql, and give features.py a FeatureView of it."
             )
         if unnamed := [name for name in view.entities if name not in entities]:
             raise InputError(

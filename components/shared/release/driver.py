@@ -89,8 +89,8 @@ class ReleaseDriver:
         waits is taken back.
 
         Returns:
-            "unchanged" if this version answers already and is the champion; "waiting" if the plan exposes it or asks
-            for an approval, then ``advance`` and ``approve`` go on.
+            "unchanged" if this version answers already, from the server that its release names, and is the champion;
+            "waiting" if the plan exposes it or asks for an approval, then ``advance`` and ``approve`` go on.
 
         Raises:
             ReleaseUnderWay: If another process is releasing.
@@ -105,7 +105,10 @@ class ReleaseDriver:
                 self._run(waiting, machine.transition(waiting.plan, waiting.state, Event.FAILED))
             former, champion = self._traffic.answering(), self._alias.champion(release.name)
             if former == champion == release.version:
-                return "unchanged"
+                if not self._traffic.refresh(release, lambda: self._sample(release)):
+                    return "unchanged"
+                logger.info("release %s of %s answers from another server image", release.version, release.name)
+                return "released"
             if former is None:
                 plan = plan.at_first_release()
             journal = ReleaseJournal(release=release, former=former, former_champion=champion, plan=plan)

@@ -1,9 +1,11 @@
 """Traffic of a local endpoint: shares in the folder's ``routing.json``, which the server on this machine follows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from components.shared import inference
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.errors import InputError, StepFailed
 from components.shared.release import endpoint_folder, routing
@@ -33,6 +35,10 @@ class FolderTraffic:
     def answering(self) -> str | None:
         """Return the version that answers most requests."""
         return routing.answering(self._endpoint)
+
+    def refresh(self, release: RegisteredVersion, load_sample: Callable[[], Sample]) -> bool:
+        """Return False: whoever started the server decides when it is started again."""
+        return False
 
     def serving(self) -> bool:
         """Return whether a server runs on the folder."""

@@ -4,8 +4,10 @@ One contract test runs over every implementation. All methods are safe to repeat
 the last one was finished.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.traffic_counts import TrafficCounts
 from components.shared.release.journal import ReleaseJournal
 from components.shared.release.sample import Sample
@@ -44,6 +46,20 @@ class Traffic(Protocol):
 
     def answering(self) -> str | None:
         """Return the version that answers most requests, None before the first release."""
+
+    def refresh(self, release: RegisteredVersion, load_sample: Callable[[], Sample]) -> bool:
+        """Let the version that answers do so from the server that its release names now, if that is another one.
+
+        Args:
+            release: The version that answers.
+            load_sample: Reads its sample, with which the new server is queried.
+
+        Returns:
+            Whether anything was changed; False where a server is nothing that a release decides about.
+
+        Raises:
+            StepFailed: If the new server does not answer right; the former one does again.
+        """
 
     def serving(self) -> bool:
         """Return whether the endpoint can be queried now."""

@@ -74,6 +74,8 @@ class Behaviour:
     routes_canaries: bool = True
     makes_routes: bool = True
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    crashing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Runtime to the status of its pods."""
     accepts: bool = True
 
 
@@ -89,6 +91,7 @@ class Controller(threading.Thread):
         """Pod to its server."""
         self._ended = threading.Event()
         self._seen: dict[str, str] = {}
+        self._runtimes: dict[str, str] = {}
 
     def run(self) -> None:
         while not self._ended.wait(0.05):
@@ -176,14 +179,16 @@ class Controller(threading.Thread):
             }
 
     def _ready(self, deployment: str) -> bool:
-        pod = self.api.get("api/v1", "pods", deployment)
-        conditions = (pod or {}).get("status", {}).get("conditions", [])
+        pods = self.api.all("api/v1", "pods").values()
+        own = [pod for pod in pods if pod["metadata"]["labels"]["app"] == f"isvc.{deployment}"]
+        conditions = [one for pod in own for one in pod.get("status", {}).get("conditions", [])]
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
     def _deployments(self, wanted: dict[str, Any]) -> None:
         there = {n: d for n, d in self.api.all("apis/apps/v1", "deployments").items()}
         for name in there.keys() - wanted.keys():
             self.api.remove("apis/apps/v1", "deployments", name)
+            self._runtimes.pop(name, None)
             if name in self.servers:
                 self.leave_pod(name)
         for name, (owner, predictor, annotations) in wanted.items():
@@ -203,10 +208,26 @@ class Controller(threading.Thread):
                     {"metadata": {"name": name, "labels": {"owner": owner}}, "spec": deployment},
                 )
                 self.join_pod(name, name, version_of(predictor), {})
+            self._roll(name, predictor)
             status = self.behaviour.pods.get(version_of(predictor), READY)
             found = self.api.get("api/v1", "pods", name)
             if found and any(found.get("status", {}).get(key) != value for key, value in status.items()):
                 self.api.patch("api/v1", "pods", f"{name}/status", {"status": status})
+
+    def _roll(self, name: str, predictor: Any) -> None:
+        """Replace a pod whose runtime has changed, as a Deployment does: not before the new one is ready."""
+        runtime, surge = predictor["model"]["runtime"], f"{name}-next"
+        if self._runtimes.setdefault(name, runtime) == runtime:
+            if surge in self.servers:
+                self.leave_pod(surge)
+        elif status := self.behaviour.crashing.get(runtime):
+            self.join_pod(surge, name, version_of(predictor), status)
+        else:
+            self.join_pod(surge, name, version_of(predictor))
+            self.leave_pod(name)
+            self.join_pod(name, name, version_of(predictor))
+            self.leave_pod(surge)
+            self._runtimes[name] = runtime
 
     def _routes(self, routed: dict[str, Any]) -> None:
         there = self.api.all(GATEWAY, "httproutes")
@@ -317,7 +338,9 @@ class Gateway:
             good = f"/versions/{version}/" in path
             return (200 if good else 404), b"{}"
         rows = json.loads(body)["instances"]
-        controller.servers[service].serve(0 if is_probe else 1, score=self.scores[version][0])
+        # While a Deployment's pod is replaced, another one answers that nobody asks what it counted.
+        if (server := controller.servers.get(service)) is not None:
+            server.serve(0 if is_probe else 1, score=self.scores[version][0])
         predictions = [{"score": score} for score in self.scores[version][: len(rows)]]
         return 200, json.dumps({"model_version": version, "predictions": predictions}).encode()
 

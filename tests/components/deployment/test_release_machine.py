@@ -124,6 +124,9 @@ class MemoryTraffic:
     def answering(self) -> str | None:
         return max(self.world.shares, key=lambda version: self.world.shares[version], default=None)
 
+    def refresh(self, release: RegisteredVersion, load_sample: Callable[[], Sample]) -> bool:
+        return False
+
     def serving(self) -> bool:
         return self.world.serving
 

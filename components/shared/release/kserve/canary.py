@@ -33,6 +33,10 @@ class CanaryLayout:
         service = self._inference_service()
         return None if service is None else str(service["spec"]["predictor"]["name"]).removeprefix("v")
 
+    def owner(self, version: str) -> str:
+        """Return the project's only InferenceService."""
+        return self._name
+
     def service(self, version: str) -> str:
         """Return KServe's name of a version's Service."""
         return self._service(f"v{version}")

@@ -12,6 +12,9 @@ class ClusterLayout(Protocol):
     def answering(self) -> str | None:
         """Return the version that answers most requests, None if nothing is laid out like this."""
 
+    def owner(self, version: str) -> str:
+        """Return the name of the InferenceService that a version is part of."""
+
     def service(self, version: str) -> str:
         """Return KServe's name of a version's Service, and of its Deployment."""
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from components.shared.errors import StepFailed
@@ -122,7 +123,7 @@ class Pods:
     def __init__(self, cluster: Cluster, pace: Pace) -> None:
         self._cluster, self._pace = cluster, pace
 
-    def wait(self, service: str, owner: str, release: str, count: int = 1) -> None:
+    def wait(self, service: str, owner: str, release: str, count: int = 1, replaces: Collection[str] = ()) -> None:
         """Wait until so many pods are ready; the reason why they are not is logged when it changes.
 
         Args:
@@ -130,6 +131,7 @@ class Pods:
             owner: The InferenceService, which knows why there is no Deployment.
             release: Its version, for messages.
             count: How many pods.
+            replaces: Pods, by uid, that do not count, and have to be gone as well.
 
         Raises:
             StepFailed: After the deadline, or as soon as waiting can't help.
@@ -137,9 +139,10 @@ class Pods:
         end = time.monotonic() + self._pace.start_s
         since: dict[str, float] = {}
         while True:
-            pods = [pod for pod in self.of(service) if not pod["metadata"].get("deletionTimestamp")]
+            live = [pod for pod in self.of(service) if not pod["metadata"].get("deletionTimestamp")]
+            pods = [pod for pod in live if pod["metadata"]["uid"] not in replaces]
             good = [pod for pod in pods if ready(pod)]
-            if len(good) >= count:
+            if len(good) >= count and len(pods) == len(live):
                 return
             now = time.monotonic()
             pod, current = self._worst(pods, service, owner)

@@ -1,8 +1,10 @@
 """Traffic of an endpoint on a cluster: KServe brings the pods up, the weights of an HTTPRoute say who answers."""
 
 import logging
+from collections.abc import Callable
 
-from components.shared.errors import InputError, StepFailed
+from components.shared.documents.release import RegisteredVersion
+from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.release.journal import ClusterObjects, Layout, ReleaseJournal
 from components.shared.release.kserve.address import Address
 from components.shared.release.kserve.canary import CanaryLayout
@@ -60,6 +62,32 @@ class ClusterTraffic:
         self._check_owner()
         layout = self._current_layout()
         return None if layout is None else self._layouts[layout].answering()
+
+    def refresh(self, release: RegisteredVersion, load_sample: Callable[[], Sample]) -> bool:
+        """Replace the pods of the version that answers, one after another, if its release names another runtime."""
+        layout = self._current_layout()
+        if self._candidate is None or layout is None:
+            return False
+        wanted, runtime = self._candidate
+        name = wanted["spec"]["predictor"]["model"]["runtime"]
+        owner = self._layouts[layout].owner(release.version)
+        former = (self._cluster.get("InferenceService", owner) or wanted)["spec"]["predictor"]["model"]["runtime"]
+        if former == name:
+            return False
+        service = self._layouts[layout].service(release.version)
+        before = {pod["metadata"]["uid"] for pod in self._pods.of(service)}
+        self._cluster.apply(runtime)
+        self._name_runtime(owner, name)
+        try:
+            self._pods.wait(service, owner, release.version, self._pods.scale(service), replaces=before)
+            self._ingress.verify_public(load_sample(), self._layouts[layout].host(), self._layouts[layout].parents())
+        except PerennialError:
+            self._name_runtime(owner, former)
+            raise
+        return True
+
+    def _name_runtime(self, owner: str, runtime: str) -> None:
+        self._cluster.merge("InferenceService", owner, {"spec": {"predictor": {"model": {"runtime": runtime}}}})
 
     def serving(self) -> bool:
         """Return True: a cluster is always there."""

@@ -31,6 +31,10 @@ class TwoServicesLayout:
         service = max(weights[0], key=lambda name: weights[0][name])
         return service.removeprefix(f"{self._name}-v").removesuffix(_SUFFIX)
 
+    def owner(self, version: str) -> str:
+        """Return the version's own InferenceService."""
+        return f"{self._name}-v{version}"
+
     def service(self, version: str) -> str:
         """Return KServe's name of a version's Service."""
         return f"{self._name}-v{version}{_SUFFIX}"
@@ -55,7 +59,7 @@ class TwoServicesLayout:
 
     def await_ready(self, journal: ReleaseJournal) -> None:
         """Wait until all of the candidate's pods are ready."""
-        service, owner = self.service(journal.version), self._owner(journal.version)
+        service, owner = self.service(journal.version), self.owner(journal.version)
         self._pods.wait(service, owner, journal.version, objects_of(journal).pods)
 
     def scale_up(self, journal: ReleaseJournal) -> None:
@@ -96,11 +100,8 @@ class TwoServicesLayout:
         if journal.version != journal.former:
             self._delete(journal.version)
 
-    def _owner(self, version: str) -> str:
-        return f"{self._name}-v{version}"
-
     def _delete(self, version: str) -> None:
-        self._cluster.delete("InferenceService", self._owner(version))
+        self._cluster.delete("InferenceService", self.owner(version))
         self._pace.until(
             lambda: self._pods.gone(self.service(version)), self._pace.route_s, f"release {version} was not removed"
         )
@@ -114,7 +115,7 @@ class TwoServicesLayout:
         """Name the service by its version; the model in it keeps its name."""
         service = copy.deepcopy(objects_of(journal).service)
         metadata, predictor = service["metadata"], service["spec"]["predictor"]
-        metadata["name"] = self._owner(journal.version)
+        metadata["name"] = self.owner(journal.version)
         metadata["labels"]["networking.kserve.io/visibility"] = "cluster-local"
         # An older KServe does not know the name of a predictor.
         predictor.pop("name", None)

@@ -6,9 +6,10 @@ candidate has answered right.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from components.shared.documents.release import RegisteredVersion
 from components.shared.errors import InputError, StepFailed
 from components.shared.release.journal import ReleaseJournal
 from components.shared.release.machine import Phase
@@ -81,6 +82,10 @@ class VertexTraffic:
     def ask(self, rows: Sequence[Mapping[str, Any]], interval: float | None = None) -> Answer:
         """Request predictions of the public endpoint; see ``Predictions.ask``."""
         return self._predictions.ask(self._endpoint, rows, interval)
+
+    def refresh(self, release: RegisteredVersion, load_sample: Callable[[], Sample]) -> bool:
+        """Return False: a container is part of the model that was uploaded; a new one comes with the next version."""
+        return False
 
     def serving(self) -> bool:
         """Return True: an endpoint of Vertex AI is always there."""
