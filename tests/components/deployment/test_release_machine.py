@@ -69,6 +69,8 @@ class World:
     down: Down | None = None
     harmful: dict[str, str] = field(default_factory=dict)
     killed: bool = False
+    error: BaseException | None = None
+    """What fails instead of a sentence of ours."""
 
     def act(self, name: str, change: Callable[[], None]) -> None:
         """Change the world, unless the next fault prevents it; the invariants hold after every change."""
@@ -80,7 +82,7 @@ class World:
         if fault == "kill before":
             raise Killed
         if fault == "fail before":
-            raise StepFailed(f"{name} failed")
+            raise self.error or StepFailed(f"{name} failed")
         change()
         self.check()
         if fault == "kill after":
@@ -730,6 +732,27 @@ def test_an_undo_that_fails_says_so_and_leaves_the_journal_to_the_next_command()
     assert world.journal is not None and world.journal.phase is Phase.UNDO
     assert process(world).recover() == "rolled back"
     assert world.at_rest() == "1"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "sentence"),
+    [
+        (OSError("no space left"), StepFailed, "release 2 failed and is rolled back: OSError: no space left"),
+        (KeyboardInterrupt("by the user"), KeyboardInterrupt, "by the user"),
+    ],
+    ids=["a bug", "an interrupt"],
+)
+def test_whatever_a_release_fails_with_is_undone(error, raised, sentence):
+    clean = next(i for i, action in enumerate(_actions()) if action.startswith("retire"))
+    # Before the journal says that only cleaning up is left.
+    for at in range(clean - 1):
+        world = world_with("1")
+        world.faults, world.error = [*["ok"] * at, "fail before"], error
+
+        with pytest.raises(raised, match=sentence):
+            process(world).release(candidate())
+
+        assert world.at_rest() == "1", world.actions
 
 
 def test_a_clean_up_that_fails_is_finished_and_never_undone():
