@@ -142,11 +142,12 @@ class KfpBackend(RemoteReleasingBackend):
         """
         from components.shared import registry
         from pipelines.targets.kfp.housekeeping import Housekeeping
+        from pipelines.targets.kfp.server_runs import ServerRuns
 
         now, name = datetime.now(UTC), self.project.name
         versions = [str(version.version) for version in registry.versions(self.open_registry(), name)]
         bucket = Bucket(self.target.storage)
-        done = Housekeeping(self.server, bucket, name, versions, now).collect(keep, dry_run=dry_run)
+        done = Housekeeping(ServerRuns(self.server), bucket, name, versions, now).collect(keep, dry_run=dry_run)
         try:
             models = self.endpoint.collect(now, dry_run=dry_run)
         except InputError as reason:

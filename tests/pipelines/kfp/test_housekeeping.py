@@ -17,6 +17,7 @@ from pipelines.targets import reading
 from pipelines.targets.kfp.backend import KfpBackend
 from pipelines.targets.kfp.connection import Server
 from pipelines.targets.kfp.housekeeping import Housekeeping
+from pipelines.targets.kfp.server_runs import ServerRuns
 from pipelines.targets.model import Kfp, Storage
 from pipelines.targets.protocol import Collected
 from pipelines.targets.remote.storage import Bucket
@@ -64,7 +65,7 @@ class Cluster:
         target = reading.read("kfp", ROOT, [f"host={self.server.url}", "secrets=[]", "env={}"])
         assert isinstance(target, Kfp)
         bucket, now = Bucket(self._storage), datetime.now(UTC) + after
-        return Housekeeping(Server(target), bucket, "small", versions, now).collect(keep, dry_run=dry_run)
+        return Housekeeping(ServerRuns(Server(target)), bucket, "small", versions, now).collect(keep, dry_run=dry_run)
 
     def files(self) -> set[str]:
         """Name what the bucket holds, but the empty objects that pyarrow leaves for folders."""
