@@ -14,7 +14,7 @@ from components.shared.images import image
 from components.shared.project import DefaultResources, Project
 from pipelines.definitions import compilation, tracing
 from pipelines.images.environments import steps
-from pipelines.targets.kfp import lint
+from pipelines.targets.kfp import lint, release_time
 from pipelines.targets.model import Kfp
 from pipelines.targets.remote import retries
 
@@ -44,7 +44,8 @@ def compile_(
         Two documents: the pipeline and its platform, as KFP takes them in one file.
 
     Raises:
-        InputError: If the result breaks a rule of KFP's backend, or a secret is for a step that does not exist.
+        InputError: If the result breaks a rule of KFP's backend, a secret is for a step that does not exist, or the
+            step that watches a release has less time than that may take.
     """
     by_image = {image(step): step for step in steps()}
     for secret in target.secrets:
@@ -59,7 +60,10 @@ def compile_(
             step = by_image[task.container_spec.image]
             if step == _TELLS:
                 _check_sinks(project, target)
-            place_task(task, step, target, project.resources.of(step))
+            resources = project.resources.of(step)
+            if step == release_time.WATCHES:
+                resources = resources.model_copy(update={"timeout_s": release_time.timeout_s(project, target)})
+            place_task(task, step, target, resources)
             if step in always_run:
                 task.set_caching_options(False)
 

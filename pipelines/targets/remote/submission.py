@@ -10,13 +10,12 @@ from typing import Any
 from components.shared import bundle, sources
 from components.shared.errors import InputError
 from components.shared.project import FileSink, Project
-from components.shared.release.strategy import plan_of
 from components.shared.release.vertex.address import SCHEME as VERTEX
 from pipelines import runs
 from pipelines.definitions.catalog import PipelineEntry, RunContext
 from pipelines.images import digests, lineage
 from pipelines.project import project_file
-from pipelines.targets.model import Kfp, Remote
+from pipelines.targets.model import Remote
 from pipelines.targets.protocol import RunRequest, iso
 from pipelines.targets.remote import storage
 from pipelines.targets.state import State
@@ -206,21 +205,9 @@ def _check_release(project: Project, target: Remote) -> None:
                 f"the project's release has the strategy {strategy!r}; a gateway splits requests by chance, not by "
                 "entity, and pairs no answers. Use the strategy 'canary' or 'basic' on a cluster."
             )
-        _check_time(project, target)
     elif strategy != "basic" or approvers:
         raise InputError(
             f"the project's release (strategy {strategy!r}, approvers {approvers}) needs somebody who watches it, as "
             f"on this machine or on a cluster; a target of kind {target.kind!r} whose endpoint is elsewhere releases "
             "with the strategy 'basic' and without approvers."
-        )
-
-
-def _check_time(project: Project, target: Kfp) -> None:
-    """Refuse a release that lasts longer than the step that watches it."""
-    limit_s = project.resources.of("deployment").timeout_s or target.timeout_s
-    soaks_s = sum(step.soak_s for step in plan_of(project.release).exposures)
-    if soaks_s >= limit_s:
-        raise InputError(
-            f"the steps of the release last {soaks_s:.0f} s at least, and the step 'deployment', which watches it, is "
-            f"ended after {limit_s} s; give the step more timeout_s under 'resources' in the project file."
         )

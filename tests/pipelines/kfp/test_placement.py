@@ -8,7 +8,7 @@ import yaml
 
 from components.shared.errors import InputError
 from components.shared.images import image
-from components.shared.project import Project, Resources
+from components.shared.project import Project, ReleaseSettings, Resources
 from pipelines.definitions import compilation
 from pipelines.definitions.training import training_pipeline
 from pipelines.images.environments import ROOT, steps
@@ -99,6 +99,30 @@ def test_resources_reach_the_steps_that_they_are_for():
     assert pipeline["root"]["dag"]["tasks"]["split"]["retryPolicy"] == {
         "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "600s", "maxRetryCount": 2,
     }  # fmt: skip
+
+
+def released_as(own_s: int | None, **settings: object) -> tuple[str, str]:
+    """Return the timeouts of the step that releases and of another one."""
+    steps = {} if own_s is None else {"deployment": {"timeout_s": own_s}}
+    update = {"release": ReleaseSettings.model_validate(settings)}
+    _, platform = placement.compile_(
+        training_pipeline, target(), project(steps=steps).model_copy(update=update), REFERENCES
+    )
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return placed["exec-deployment"]["activeDeadlineSeconds"], placed["exec-split"]["activeDeadlineSeconds"]
+
+
+def test_the_step_that_watches_a_canary_has_more_time_than_all_deadlines_of_its_steps():
+    # Three steps of a day each, 300 s for the pods to start, 300 s for each of the four changes.
+    assert released_as(None, strategy="canary") == (str(3 * 86_400 + 300 + 4 * 300), "86400")
+    assert released_as(300_000, strategy="canary") == ("300000", "86400")
+    assert released_as(None, strategy="canary", shares=(50,), deadline_s=3600)[0] == "86400"
+    assert released_as(600, strategy="basic")[0] == "600"
+
+
+def test_a_timeout_that_ends_a_release_in_the_middle_is_refused_when_the_pipeline_is_compiled():
+    with pytest.raises(InputError, match=r"after its timeout_s 86400, but the release .* may take 260700 s: 3 steps"):
+        released_as(86_400, strategy="canary")
 
 
 def test_the_bundle_is_imported_once_per_content_so_that_an_equal_one_hits_the_cache():

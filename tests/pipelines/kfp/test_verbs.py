@@ -126,8 +126,8 @@ def test_a_strategy_that_a_cluster_cannot_watch_is_refused_before_anything_is_tr
         return perennial("submit", code=2)
 
     assert "a gateway splits requests by chance, not by entity, and pairs no answers" in refused("{strategy: shadow}")
-    too_long = refused("{strategy: canary, soak_s: 30000}")
-    assert "last 90000 s at least, and the step 'deployment', which watches it, is ended after 86400 s" in too_long
+    too_short = refused("{strategy: canary, deadline_s: 3600}\nresources: {steps: {deployment: {timeout_s: 7200}}}")
+    assert "is ended after its timeout_s 7200, but the release that it watches may take 12300 s" in too_short
 
 
 def test_the_release_verbs_name_the_address_that_they_need(tmp_path):
