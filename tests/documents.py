@@ -358,7 +358,7 @@ def registered_version(**changes: Any) -> RegisteredVersion:
     """Return the first version of the model."""
     sample = {
         "name": "made", "version": "3", "storage_uri": "file:///m", "run_id": "r", "fingerprint": "f" * 64,
-        "unchanged": False, "manifest_sha256": "0" * 64,
+        "unchanged": False, "manifest_sha256": "0" * 64, "registration": "5d2f0c9a7b1e",
     }  # fmt: skip
     return RegisteredVersion(**(sample | changes))
 

@@ -54,7 +54,8 @@ def deploy(
 
     Raises:
         GateRejected: If the verdict does not promote, or the version was taken back before.
-        StepFailed: If the release did not come to answer right; the former champion answers again.
+        StepFailed: If the release did not come to answer right, then the former champion answers again; or if it was
+            withdrawn before, so that a retry of the step changes nothing.
     """
     verdict = Verdict.read(verdict_path)
     if not verdict.promote:
@@ -75,12 +76,23 @@ def deploy(
             f"release {candidate.version} was taken back before ({reason}), and this run made the same model again; "
             "change the data, the code or the project file."
         )
+    if (reason := _withdrawn(client, candidate)) is not None:
+        raise StepFailed(
+            f"release {candidate.version} was withdrawn while this run released it ({reason}); a retry does not begin "
+            "it again. Start a new run to release it."
+        )
     if endpoint.startswith(VERTEX):
         return VertexRelease(endpoint, project, client, release).driver().release(candidate, plan)
     if endpoint.startswith(KSERVE):
         return _on_a_cluster(endpoint, project, release, candidate, client, incidents)
     pace = replace(local.PACE, start_s=deadline_s, route_s=deadline_s)
     return local.driver(Path(endpoint), client, manifests=release, pace=pace).release(candidate, plan)
+
+
+def _withdrawn(client: "MlflowClient", candidate: RegisteredVersion) -> str | None:
+    if candidate.registration is None:
+        return None
+    return registry.withdrawn(client, candidate.name, candidate.version, candidate.registration)
 
 
 def _on_a_cluster(

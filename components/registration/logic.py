@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def register(
         if not unchanged:
             registry.move_alias(client, name, registry.CHALLENGER, str(version.version))
     _log.info("version %s of %s%s", version.version, name, ", unchanged" if unchanged else "")
-    objects.write(release_out, candidate, version, unchanged, _manifest_hash(client, version))
+    objects.write(release_out, candidate, version, unchanged, _manifest_hash(client, version), uuid.uuid4().hex[:12])
     # The card of the champion tells of the day it was made, not of a comparison with itself.
     text = _card_of(client, version) if unchanged else card.markdown(candidate, version, former)
     for path, content in ((card_out, text), (card_html_out, card.html(text, name))):

@@ -34,6 +34,8 @@ ACCEPTED = "perennial.accepted"
 COMPLETE = "perennial.complete"
 FINGERPRINT = "perennial.fingerprint"
 TAKEN_BACK = "perennial.taken_back"
+WITHDRAWN = "perennial.withdrawn."
+"""Beginning of a tag; the registration whose release was withdrawn follows."""
 SNAPSHOT = "perennial.snapshot_hash"
 SIGNED_BY = "perennial.signed_by"
 
@@ -149,8 +151,17 @@ def take_back(client: "MlflowClient", name: str, version: str, reason: str) -> N
 
 def taken_back(client: "MlflowClient", name: str, version: str) -> str | None:
     """Return why a version was taken back, None if it was not."""
-    held = next((known for known in versions(client, name) if str(known.version) == version), None)
-    return held.tags.get(TAKEN_BACK) if held else None
+    return _tag(client, name, version, TAKEN_BACK)
+
+
+def withdraw(client: "MlflowClient", name: str, version: str, registration: str, reason: str) -> None:
+    """Note why the release of one registration was withdrawn; another registration may release the version."""
+    client.set_model_version_tag(name, version, f"{WITHDRAWN}{registration}", reason)
+
+
+def withdrawn(client: "MlflowClient", name: str, version: str, registration: str) -> str | None:
+    """Return why the release of a registration was withdrawn, None if it was not."""
+    return _tag(client, name, version, f"{WITHDRAWN}{registration}")
 
 
 def versions(client: "MlflowClient", name: str, *, complete: bool = True) -> list["ModelVersion"]:
@@ -224,6 +235,11 @@ def download(client: "MlflowClient", uri: str, folder: Path) -> Path:
 def is_bucket_error(error: Exception) -> bool:
     """Return whether a bucket's client raised an exception; it is installed only where artifacts are in a bucket."""
     return type(error).__module__.partition(".")[0] in ("boto3", "botocore", "google")
+
+
+def _tag(client: "MlflowClient", name: str, version: str, tag: str) -> str | None:
+    tagged = next((listed for listed in versions(client, name) if str(listed.version) == version), None)
+    return tagged.tags.get(tag) if tagged else None
 
 
 @contextlib.contextmanager

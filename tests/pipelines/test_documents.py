@@ -132,6 +132,8 @@ def test_a_document_of_version_0_holds_what_it_held(kind):
         assert document["rows"].pop("by_class") == {}
         assert document["rows"].pop("oldest_trained") is document["rows"].pop("champion_oldest_trained") is None
         assert {document["value"].pop("absolute"), document["value"].pop("nobody")} == {None}
+    elif kind is RegisteredVersion:
+        assert document.pop("registration") is None
     elif kind is Verdict:
         assert {ruling.pop("remark") for ruling in document["rules"]} == {None}
     assert document == raw

@@ -21,7 +21,7 @@ def _documents(tmp_path: Path) -> dict[str, dict[str, Any]]:
     made = made_candidate.project(serving={"log_url": "http://collector"})
     candidate = Candidate.read(made_candidate.evidence(tmp_path / "candidate", named=made), made_candidate.CODE)
     version: Any = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
-    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64)
+    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64, "5d2f0c9a7b1e")
     return {path.stem: yaml.safe_load(path.read_text()) for path in (tmp_path / "release").glob("*.yaml")}
 
 

@@ -54,6 +54,9 @@ class Alias:
     def take_back(self, name: str, version: str, reason: str) -> None:
         self.harmful[version] = reason
 
+    def withdraw(self, release: RegisteredVersion, reason: str) -> None:
+        pass
+
 
 class Clients:
     """Two clients that send varied rows of many customers until they are ended, and note every answer."""

@@ -22,6 +22,8 @@ class RegisteredVersion(Document):
         fingerprint: What identifies the same data, project, packages and weights.
         unchanged: Whether the version was the champion already when it was registered.
         manifest_sha256: SHA-256 of the package's manifest; None skips that one check.
+        registration: Identifies the registration that wrote this document: a run that comes to the same version again
+            has another one. None in older documents.
     """
 
     FILE: ClassVar[str] = "release.json"
@@ -33,6 +35,7 @@ class RegisteredVersion(Document):
     fingerprint: str | None = None
     unchanged: bool = False
     manifest_sha256: str | None = None
+    registration: str | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -1,11 +1,12 @@
 """The registry's part in a release: the alias that names the champion is the commit point.
 
-It also keeps which versions were taken back because they did harm.
+It also keeps which versions were taken back because they did harm, and which releases were withdrawn.
 """
 
 from typing import TYPE_CHECKING, Protocol
 
 from components.shared import registry
+from components.shared.documents.release import RegisteredVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +23,9 @@ class ChampionAlias(Protocol):
 
     def take_back(self, name: str, version: str, reason: str) -> None:
         """Remember that a version did harm."""
+
+    def withdraw(self, release: RegisteredVersion, reason: str) -> None:
+        """Remember that a release was withdrawn: a retry must not carry it out again."""
 
 
 class MlflowChampionAlias:
@@ -41,3 +45,8 @@ class MlflowChampionAlias:
     def take_back(self, name: str, version: str, reason: str) -> None:
         """Tag the version."""
         registry.take_back(self._client, name, version, reason)
+
+    def withdraw(self, release: RegisteredVersion, reason: str) -> None:
+        """Tag the version with the registration that the release came from; an older document names none."""
+        if release.registration is not None:
+            registry.withdraw(self._client, release.name, release.version, release.registration, reason)

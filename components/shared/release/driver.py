@@ -102,6 +102,7 @@ class ReleaseDriver:
                 if waiting.version == release.version:
                     return "waiting"
                 logger.info("release %s, which was under way, gives way to %s", waiting.version, release.version)
+                waiting = waiting.model_copy(update={"withdrawn": f"release {release.version} was begun"})
                 self._run(waiting, machine.transition(waiting.plan, waiting.state, Event.FAILED))
             former, champion = self._traffic.answering(), self._alias.champion(release.name)
             if former == champion == release.version:
@@ -174,13 +175,13 @@ class ReleaseDriver:
             return self._went_on(journal, Event.PROMOTED, f"promoted by {who}")
 
     def abort(self, reason: str) -> Progress:
-        """Take back the release that is watched or waits.
+        """Take back the release that is watched or waits, and withdraw it: a retry does not begin it again.
 
         Raises:
             InputError: If none does.
         """
         with self._store.hold():
-            return self._take_back(self._waiting(), reason)
+            return self._withdraw(self._waiting(), reason)
 
     def _waiting(self) -> ReleaseJournal:
         self._recover()
@@ -229,9 +230,12 @@ class ReleaseDriver:
             case "fail":
                 return self._take_back(journal.model_copy(update={"harm": verdict.reason}), verdict.reason)
             case "inconclusive":
-                return self._take_back(journal, verdict.reason)
+                return self._withdraw(journal, verdict.reason)
             case _:
                 return Progress("waiting", verdict.reason + unknown, journal)
+
+    def _withdraw(self, journal: ReleaseJournal, reason: str) -> Progress:
+        return self._take_back(journal.model_copy(update={"withdrawn": reason}), reason)
 
     def _take_back(self, journal: ReleaseJournal, reason: str) -> Progress:
         """Undo a release; what fails of that is added to the reason, and the next recovery completes it."""
@@ -345,6 +349,8 @@ class ReleaseDriver:
             case ReleaseAction.CLOSE:
                 if journal.harm is not None:
                     self._alias.take_back(journal.name, journal.version, journal.harm)
+                if journal.withdrawn is not None:
+                    self._alias.withdraw(journal.release, journal.withdrawn)
                 self._store.write(None)
         return journal
 

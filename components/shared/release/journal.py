@@ -70,6 +70,8 @@ class ReleaseJournal(Document):
         held: Why nothing happens until somebody decides; None otherwise.
         approval: Who let the candidate take over.
         harm: Why the candidate is taken back and must not be released again unchanged; None otherwise.
+        withdrawn: Why somebody, a newer release or the plan ended this release, so that a retry must not begin it
+            again; None otherwise.
     """
 
     FILE: ClassVar[str] = "journal.json"
@@ -87,6 +89,7 @@ class ReleaseJournal(Document):
     held: str | None = None
     approval: Approval | None = None
     harm: str | None = None
+    withdrawn: str | None = None
 
     @property
     def version(self) -> str:

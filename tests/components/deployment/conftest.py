@@ -61,9 +61,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         made: Any = SimpleNamespace(version=version, run_id=run, source=f"runs:/{run}/model")
         client.create_model_version(NAME, made.source, run)
         client.set_model_version_tag(NAME, version, registry.COMPLETE, "true")
-        objects.write(
-            folder / "releases" / version, Candidate.read(evidence, made_candidate.CODE), made, False, "d" * 64
-        )
+        candidate = Candidate.read(evidence, made_candidate.CODE)
+        objects.write(folder / "releases" / version, candidate, made, False, "d" * 64, f"registration-{version}")
         plans[version] = RegisteredVersion.read(folder / "releases" / version)
     return SimpleNamespace(folder=folder, uri=uri, client=client, plans=plans)
 

@@ -16,6 +16,7 @@ from components.shared.errors import GateRejected, StepFailed
 from components.shared.files import write_json
 from components.shared.project import ReleaseSettings
 from components.shared.release import endpoint_folder, local, routing
+from components.shared.release.champion_alias import MlflowChampionAlias
 from components.shared.release.endpoint_folder import EndpointServer
 from components.shared.release.file_journal import FileJournalStore
 from components.shared.release.journal import ReleaseJournal
@@ -67,6 +68,23 @@ def placed(tmp_path: Path, verdict: Verdict, name: str = NAME) -> tuple[Path, Pa
 
 def state(endpoint: Path, client: Any) -> tuple[str | None, str | None, ReleaseJournal | None]:
     return routing.answering(endpoint), registry.champion(client, NAME), FileJournalStore(endpoint).read()
+
+
+def test_a_retry_does_not_begin_a_withdrawn_release_again_but_a_new_run_does(tmp_path, endpoint, client, registry_uri):
+    release, verdict = placed(tmp_path, PROMOTED)
+    candidate = RegisteredVersion.read(release).model_copy(update={"registration": "first"})
+    client.set_model_version_tag(NAME, "2", registry.COMPLETE, "true")
+    MlflowChampionAlias(client).withdraw(candidate, "it is Friday")
+
+    candidate.write(release)
+    with pytest.raises(StepFailed, match=r"2 was withdrawn while this run released it \(it is Friday\); a retry"):
+        logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint))
+    assert state(endpoint, client) == ("1", "1", None)
+
+    # The new run comes to the release itself, for which no server runs here.
+    candidate.model_copy(update={"registration": "second"}).write(release)
+    with pytest.raises(StepFailed, match="no server runs on the endpoint"):
+        logic.deploy(PROJECT, release, verdict, registry_uri, str(endpoint), deadline_s=0.1)
 
 
 def test_what_the_gate_did_not_promote_is_never_released(tmp_path, endpoint, client, registry_uri):

@@ -68,6 +68,7 @@ class World:
     unread: str | None = None
     down: Down | None = None
     harmful: dict[str, str] = field(default_factory=dict)
+    withdrawn: dict[str, str] = field(default_factory=dict)
     killed: bool = False
     error: BaseException | None = None
     """What fails instead of a sentence of ours."""
@@ -189,6 +190,9 @@ class MemoryAlias:
 
     def take_back(self, name: str, version: str, reason: str) -> None:
         self.world.act("mark", lambda: self.world.harmful.update({version: reason}))
+
+    def withdraw(self, release: RegisteredVersion, reason: str) -> None:
+        self.world.act("withdraw", lambda: self.world.withdrawn.update({release.version: reason}))
 
 
 class MemoryJournal:
@@ -450,6 +454,54 @@ def test_a_candidate_that_has_nothing_left_that_answers_is_taken_back_and_marked
     assert advance(world, 1).outcome == "rolled back"
     assert world.at_rest() == "1"
     assert world.harmful == ({"2": "it has no pod that gets requests"} if harmful else {})
+
+
+def decided(decision: str) -> tuple[World, str]:
+    """Return a world in which a release was taken back by a decision, and the reason that was given."""
+    world = begun()
+    world.request(10, 10)
+    advance(world, 0)
+    if decision == "aborted":
+        return world, process(world).abort("it is Friday").reason
+    if decision == "superseded":
+        process(world).release(candidate("3"))
+        return world, "release 3 was begun"
+    world.request(10, 1)
+    advance(world, 1)
+    return world, advance(world, 3602).reason
+
+
+@pytest.mark.parametrize("decision", ["aborted", "superseded", "inconclusive"])
+def test_a_release_that_was_ended_by_a_decision_is_withdrawn_so_that_no_retry_begins_it_again(decision):
+    world, reason = decided(decision)
+
+    assert world.at_rest() == ("3" if decision == "superseded" else "1")
+    assert (world.withdrawn, world.harmful) == ({"2": reason}, {})
+
+
+def test_a_release_that_failed_or_did_harm_is_not_withdrawn():
+    world = world_with("1")
+    world.faults = ["ok", "fail before"]
+    attempt(world, lambda: process(world).release(candidate()))
+    harmful = begun()
+    harmful.down = Down("it has no pod that gets requests", harmful=True)
+    advance(harmful, 1)
+
+    assert world.withdrawn == harmful.withdrawn == {}
+
+
+@pytest.mark.parametrize("kill", ["kill before", "kill after"])
+def test_a_process_that_dies_while_it_aborts_leaves_the_release_withdrawn(kill):
+    whole = begun()
+    begun_actions = len(whole.actions)
+    process(whole).abort("it is Friday")
+    for index in range(1, len(whole.actions) - begun_actions):
+        world = begun()
+        world.faults = [*["ok"] * index, kill]
+        attempt(world, partial(process(world).abort, "it is Friday"))
+        process(world).recover()
+
+        assert (world.at_rest(), world.withdrawn) == ("1", {"2": "it is Friday"}), world.actions
 
 
 @pytest.mark.parametrize("inconclusive", ["abort", "hold"])

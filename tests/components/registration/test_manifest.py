@@ -23,7 +23,7 @@ SCHEMAS = os.environ.get("PERENNIAL_KSERVE_CRDS", "")
 def _documents(tmp_path):
     candidate = Candidate.read(made_candidate.evidence(tmp_path / "candidate"), made_candidate.CODE)
     version = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
-    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64)
+    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64, "5d2f0c9a7b1e")
     return {path.stem: yaml.safe_load(path.read_text()) for path in (tmp_path / "release").glob("*.yaml")}
 
 
@@ -122,7 +122,7 @@ def test_the_server_of_signed_releases_is_told_whom_it_may_trust(tmp_path):
     named = made_candidate.project(release={"signed_by": keys})
     candidate = Candidate.read(made_candidate.evidence(tmp_path / "candidate", named=named), made_candidate.CODE)
     version = SimpleNamespace(version=3, run_id="run", source="s3://bucket/made/3")
-    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64)
+    manifest.write(tmp_path / "release", candidate, version, False, "d" * 64, "5d2f0c9a7b1e")
 
     service = yaml.safe_load((tmp_path / "release" / "inferenceservice.yaml").read_text())
     taken = _parser().parse_args(["--model-dir", "x", *service["spec"]["predictor"]["model"]["args"]])

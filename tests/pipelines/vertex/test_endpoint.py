@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from google.cloud import aiplatform_v1 as api
 
 from components.deployment import logic
+from components.shared.documents.release import RegisteredVersion
 from components.shared.documents.verdict import Verdict
 from components.shared.errors import GateRejected, InputError, StepFailed
 from components.shared.release.plan import Plan, PlanStep
@@ -100,6 +101,18 @@ class TestStep:
         assert self.deployed(place, tmp_path) == "released"
         assert self.deployed(place, tmp_path) == "unchanged"
         assert endpoint_of(place).state() == "release 1"
+
+    def test_a_retry_of_the_step_does_not_begin_an_aborted_release_again(self, place, tmp_path):
+        place.released("1")
+        place.released("2", WATCHED)
+        endpoint_of(place).driver().abort("it is Friday")
+
+        with pytest.raises(StepFailed, match=r"release 2 was withdrawn while this run released it \(it is Friday\)"):
+            self.deployed(place, tmp_path, "2")
+        assert endpoint_of(place).state() == "release 1"
+        another = place.manifests("2")
+        RegisteredVersion.read(another).model_copy(update={"registration": "of a new run"}).write(another)
+        assert self.deployed(place, tmp_path, "2") == "released"
 
     def test_what_the_gate_rejected_never_reaches_google(self, place, tmp_path):
         with pytest.raises(GateRejected):

@@ -36,7 +36,14 @@ _FINISH_S = 30
 _PROBE_S = 2
 
 
-def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged: bool, manifest_sha256: str) -> None:
+def write(
+    folder: Path,
+    candidate: Candidate,
+    version: "ModelVersion",
+    unchanged: bool,
+    manifest_sha256: str,
+    registration: str,
+) -> None:
     """Write ``inferenceservice.yaml``, ``servingruntime.yaml`` and ``release.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     project = candidate.project
@@ -55,6 +62,7 @@ def write(folder: Path, candidate: Candidate, version: "ModelVersion", unchanged
         storage_uri=str(version.source),
         unchanged=unchanged,
         manifest_sha256=manifest_sha256,
+        registration=registration,
     ).write(folder)
 
 
