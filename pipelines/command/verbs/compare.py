@@ -13,6 +13,8 @@ from pipelines.runs import Run
 from pipelines.runs.report import documents
 from pipelines.runs.report.documents import Documents
 
+_NAMED = 5
+"""Features that are named where two models differ in them."""
 NamedRun = tuple[TargetOptions, str]
 """A target, and the id of a run there, or the beginning of one."""
 
@@ -78,11 +80,20 @@ def _metrics(pair: list[tuple[Run, Documents]]) -> Table:
 def _differences(pair: list[tuple[Run, Documents]]) -> Table:
     table = Table("", *(run.id for run, _ in pair), box=None)
     first, second = (dict(_facts(run, written)) for run, written in pair)
+    for facts, own, others in zip((first, second), *_features(pair), strict=True):
+        if only := sorted(own - others):
+            facts["features"] += f"; only here: {', '.join(only[:_NAMED])}{', …' if len(only) > _NAMED else ''}"
     for name in dict.fromkeys([*first, *second]):
         values = first.get(name, ""), second.get(name, "")
         if values[0] != values[1]:
             table.add_row(name, *values)
     return table
+
+
+def _features(pair: list[tuple[Run, Documents]]) -> tuple[list[set[str]], list[set[str]]]:
+    """Return the features of each model, and beside them those of the other one."""
+    names = [{feature.name for feature in written.model.features} if written.model else set() for _, written in pair]
+    return names, names[::-1]
 
 
 def _facts(run: Run, written: Documents) -> Iterator[tuple[str, str]]:
