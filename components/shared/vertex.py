@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from google.api_core.retry import Retry
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+# What gRPC says, as if the server did not answer, when a login has expired or was revoked.
+_NO_TOKEN = "Getting metadata from plugin failed with error"
 TIMEOUT_S = 60.0
 """Longest wait for the answer to one request."""
 
@@ -48,7 +50,9 @@ class Connection:
         from google.api_core.retry import Retry, if_exception_type
 
         lost = if_exception_type(exceptions.ServiceUnavailable, exceptions.TooManyRequests)
-        return Retry(predicate=lost, initial=0.5, maximum=8, timeout=20)
+        return Retry(
+            predicate=lambda error: lost(error) and _NO_TOKEN not in str(error), initial=0.5, maximum=8, timeout=20
+        )
 
     @contextlib.contextmanager
     def asked(self, what: str) -> Iterator[None]:
@@ -108,8 +112,8 @@ class Connection:
         from google.api_core import exceptions
 
         message = _sentence(error.message)
-        if isinstance(error, exceptions.Unauthenticated):
-            return self._rejected(error.message)
+        if isinstance(error, exceptions.Unauthenticated) or _NO_TOKEN in message:
+            return self._rejected(error.message.partition(_NO_TOKEN)[2].lstrip(": ") or error.message)
         if isinstance(error, exceptions.ServiceUnavailable | exceptions.DeadlineExceeded | exceptions.GatewayTimeout):
             return self._unreachable(error.message)
         if error.reason == "SERVICE_DISABLED":

@@ -101,6 +101,8 @@ class Double:
         self.refuse: Callable[[str], Refused | None] = lambda method: None
         """Called with the name of each method; what it returns is the answer."""
         self.stuck_operations = False
+        self.token_refusal: str | None = None
+        """Why the token server gives no token."""
         self.ending: Ending | None = None
         """How a run that is looked at a second time ends; None lets it run."""
         self.accepts: Callable[[str], bool] = lambda token: False
@@ -229,13 +231,16 @@ def check_job(job: api.PipelineJob) -> None:
         json_format.ParseDict(plain, spec)
     except json_format.ParseError as error:
         raise invalid("pipeline_job.pipeline_spec", str(error)) from error
-    if spec.schema_version != "2.1.0":
+    if spec.schema_version not in ("2.0.0", "2.1.0"):
         raise invalid("pipeline_job.pipeline_spec.schema_version", spec.schema_version)
     if not job.runtime_config.gcs_output_directory.startswith("gs://"):
         raise invalid("pipeline_job.runtime_config.gcs_output_directory", "must be a Cloud Storage path")
+    declared = spec.root.input_definitions.parameters
+    if spec.schema_version == "2.0.0":
+        _check_typed(job, declared)
+        return
     if job.runtime_config.parameters:
         raise invalid("pipeline_job.runtime_config.parameters", "is of schema 2.0.0; use parameter_values")
-    declared = spec.root.input_definitions.parameters
     values = api.PipelineJob.pb(job).runtime_config.parameter_values
     for name, value in values.items():
         if name not in declared:
@@ -245,6 +250,18 @@ def check_job(job: api.PipelineJob) -> None:
     for name, parameter in declared.items():
         if name not in values and not parameter.is_optional:
             raise invalid("pipeline_job.runtime_config.parameter_values", f"{name} is missing")
+
+
+def _check_typed(job: api.PipelineJob, declared: Mapping[str, Any]) -> None:
+    """Refuse parameters that are not in the form of schema 2.0.0: a value has the type that the pipeline names."""
+    if api.PipelineJob.pb(job).runtime_config.parameter_values:
+        raise invalid("pipeline_job.runtime_config.parameter_values", "is of schema 2.1.0; use parameters")
+    kinds = {1: "int_value", 2: "double_value", 3: "string_value"}
+    values = api.PipelineJob.pb(job).runtime_config.parameters
+    for name in sorted(values.keys() | declared.keys()):
+        kind = values[name].WhichOneof("value") if name in values else None
+        if name not in declared or kind != kinds[declared[name].type]:
+            raise invalid("pipeline_job.runtime_config.parameters", f"{name} is {kind}")
 
 
 def check_parent(parent: str) -> None:
@@ -379,7 +396,9 @@ def _http_handler(double: Double) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/token":
+            if self.path == "/token" and double.token_refusal is not None:
+                self._send(400, {"error": "invalid_grant", "error_description": double.token_refusal})
+            elif self.path == "/token":
                 self._send(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
             elif not double.logs_allowed or self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self._send(403, {"error": {"code": 403, "status": "PERMISSION_DENIED"}})

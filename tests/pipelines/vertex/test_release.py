@@ -22,7 +22,7 @@ from components.shared.release.plan import Plan, PlanStep
 from components.shared.release.vertex.address import Address
 from components.shared.release.vertex.container import Capacity, Container
 from tests.components.deployment.conftest import models  # noqa: F401 - a fixture
-from tests.pipelines.vertex.double import PARENT, Refused, Server, error_info
+from tests.pipelines.vertex.double import PARENT, Refused, Server, error_info, invalid
 from tests.pipelines.vertex.vertex_place import HASTY, IMAGE, NAME, PACE, VertexPlace
 
 CANARY = Plan(strategy="canary", steps=(PlanStep(share=20), PlanStep(share=50), PlanStep(share=100)))
@@ -244,6 +244,20 @@ class TestFailures:
                 ),
                 InputError,
                 r"would not upload version 2 .*you lack the permission .*aiplatform\.models\.upload",
+            ),
+            (
+                "DeployModel",
+                invalid(
+                    "deployed_model.dedicated_resources.machine_spec.machine_type", "n9-standard-2 is not supported"
+                ),
+                InputError,
+                r"would not deploy version 2 .*machine_spec\.machine_type: n9-standard-2 is not supported",
+            ),
+            (
+                "UploadModel",
+                Refused(grpc.StatusCode.FAILED_PRECONDITION, "The bucket models is in US, the model in europe-west4."),
+                InputError,
+                r"would not upload version 2 .*: The bucket models is in US, the model in europe-west4",
             ),
             (
                 "CreateEndpoint",

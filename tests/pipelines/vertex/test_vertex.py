@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,14 @@ from google.api_core.exceptions import InvalidArgument, PermissionDenied
 from google.cloud import aiplatform_v1 as api
 
 from components.shared import wording
+from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.command import cli
 from pipelines.definitions import catalog
 from pipelines.targets.model import Storage
 from pipelines.targets.opening import open_backend
 from pipelines.targets.remote.storage import Bucket
-from pipelines.targets.vertex import following, schedules
+from pipelines.targets.vertex import following, jobs, schedules
 from tests import documents
 from tests.pipelines import toy
 from tests.pipelines.vertex.conftest import Google, project_in
@@ -94,6 +98,36 @@ class TestSubmit:
         assert (asked["accelerator"]["type"], asked["accelerator"]["count"]) == ("NVIDIA_TESLA_T4", "2")
         assert spec["root"]["dag"]["tasks"]["training"]["retryPolicy"]["maxRetryCount"] == 2
         assert "e2-highmem-8 with 2 NVIDIA_TESLA_T4 1.22" in " ".join(said.split())
+
+    def test_steps_come_from_the_cache_unless_somebody_says_otherwise(self, perennial, google):
+        perennial("submit", "--no-wait")
+        perennial("submit", "--no-wait", "--no-cache")
+
+        for request, cached in zip(google.double.requests[-2:], (True, False), strict=True):
+            tasks = request.pipeline_job.pipeline_spec["root"]["dag"]["tasks"]
+            assert bool(tasks["training"]["cachingOptions"].get("enableCache")) is cached
+            assert not tasks["champion"]["cachingOptions"].get("enableCache")
+
+    def test_parameters_have_the_form_of_the_schema_version(self, google, tmp_path):
+        backend = open_backend("vertex", project_in(tmp_path / "project", toy.PROJECT), google.settings)
+        declared = {"rows": {"type": "INT"}, "share": {"type": "DOUBLE"}, "columns": {"type": "STRING"}}
+        old = {
+            "pipelineInfo": {"name": "old"}, "schemaVersion": "2.0.0",
+            "root": {"inputDefinitions": {"parameters": declared}, "dag": {"tasks": {}}},
+        }  # fmt: skip
+        values = {"rows": 5, "share": 0.5, "columns": ["a", "b"]}
+        described = jobs.job(backend.server, old, values, catalog.entry("training"), "small")
+        jobs.start(backend.server, described, "old", datetime(2026, 1, 1, tzinfo=UTC))
+
+        (request,) = google.double.requests
+        written = request.pipeline_job.runtime_config.parameters
+        assert (written["rows"].int_value, written["share"].double_value) == (5, 0.5)
+        assert written["columns"].string_value == '["a", "b"]'
+        newer = {"rows": {"parameterType": "NUMBER_INTEGER"}}
+        wrong = jobs.job(backend.server, {**old, "schemaVersion": "2.1.0"}, values, catalog.entry("training"), "small")
+        wrong.pipeline_spec = {**old, "root": {"inputDefinitions": {"parameters": newer}, "dag": {"tasks": {}}}}
+        with pytest.raises(InputError, match=r"parameter_values: is of schema 2\.1\.0; use parameters"):
+            jobs.start(backend.server, wrong, "old", datetime(2026, 1, 1, tzinfo=UTC))
 
     def test_a_followed_run_ends_with_what_its_steps_wrote(self, perennial, google, tmp_path):
         google.double.ending = Ending(TRAINED | {"ingestion": "SKIPPED"})
@@ -248,6 +282,25 @@ class TestFailures:
     def test_a_target_without_a_project_says_where_to_write_it(self, perennial):
         assert "the target names no project" in perennial("runs", code=2, settings=('project=""',))
 
+    def test_a_login_that_has_expired_says_what_to_run_and_not_that_nobody_answers(
+        self, perennial, google, monkeypatch, tmp_path
+    ):
+        """As the federation of a CI's identity, whose tokens come from a server; gRPC says UNAVAILABLE then."""
+        settings = {key: value for key, _, value in (setting.partition("=") for setting in google.settings)}
+        (tmp_path / "subject").write_text("a token of the CI")
+        federated = {
+            "type": "external_account", "audience": "//iam.googleapis.com/x", "subject_token_type": "jwt",
+            "token_url": f"{settings['logging_url']}/token", "credential_source": {"file": str(tmp_path / "subject")},
+        }  # fmt: skip
+        (tmp_path / "federated.json").write_text(json.dumps(federated))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "federated.json"))
+        google.double.token_refusal = "Token has been expired or revoked."
+        said = " ".join(perennial("runs", code=2).split())
+
+        assert "Google's credentials are missing, invalid or expired (" in said
+        assert "Token has been expired or revoked" in said and "'gcloud auth application-default login'" in said
+        assert google.double.requests == []
+
     def test_missing_credentials_say_what_to_run(self, perennial, monkeypatch, tmp_path):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
 
@@ -277,14 +330,19 @@ class TestFailures:
 
 class TestCompare:
     def test_a_run_there_is_compared_with_one_on_this_machine(self, perennial, google, tmp_path):
-        report = "gs://bucket/perennial/runs/1/evaluation/report"
-        google.double.ending = Ending(TRAINED, artifacts={"evaluation": {"report": report}})
+        report, model = (f"gs://bucket/perennial/runs/1/{name}" for name in ("evaluation/report", "training/model"))
+        google.double.ending = Ending(
+            TRAINED, artifacts={"evaluation": {"report": report}, "training": {"model": model}}
+        )
         there = RUN.search(perennial("submit", "--no-wait"))[1]
         here = tmp_path / "project" / ".perennial" / "runs" / "20260101T000000_000000"
         measured = documents.evaluation()
         better = {name: metric.model_copy(update={"value": 0.9}) for name, metric in measured.metrics.items()}
         measured.model_copy(update={"metrics": better}).write(here / "report")
-        artifacts = {"evaluation.report": str(here / "report")}
+        facts = documents.model_facts()
+        usage = facts.features[0].model_copy(update={"name": "usage_of_yesterday"})
+        facts.model_copy(update={"features": (usage, *facts.features[1:]), "seed": 8}).write(here / "model")
+        artifacts = {"evaluation.report": str(here / "report"), "training.model": str(here / "model")}
         runs.Run(here.name, "small", "training", here, "2026-01-01", [], runs.OK, artifacts=artifacts).save()
 
         # Nothing of the run there is on this machine, and its bucket does not have it yet.
@@ -294,12 +352,17 @@ class TestCompare:
         settings = {key: yaml.safe_load(value) for key, _, value in (s.partition("=") for s in google.settings)}
         storage = Storage(uri=settings["storage.uri"], endpoint_url=settings["storage.endpoint_url"])
         Bucket(storage).put(tmp_path / "evaluation" / "evaluation.json", report)
+        documents.model_facts().write(tmp_path / "facts")
+        Bucket(storage).put(tmp_path / "facts" / "model.json", model)
         compared = perennial(*arguments)
 
         auc = measured.metrics["auc"]
         [line] = [line for line in compared.splitlines() if line.split()[:1] == ["auc"]]
         shown = [wording.interval(metric) for metric in (auc, better["auc"])]
         assert line.split() == ["auc", *" ".join(shown).split(), f"{0.9 - auc.value:+.4f}"]
+        rows = {line.split()[0]: " ".join(line.split()[1:]) for line in compared.splitlines() if line.split()}
+        assert rows["features"] == "2; only here: usage 2; only here: usage_of_yesterday"
+        assert rows["seed"] == "7 8"
 
 
 class TestRuns:
@@ -454,6 +517,20 @@ class TestLint:
         )
 
         assert sentence in " ".join(perennial("upload", code=2).split())
+
+    def test_compiling_for_vertex_imports_nothing_of_googles_sdk(self, tmp_path):
+        project_in(tmp_path / "project", toy.PROJECT)
+        code = (
+            "import sys; from click.testing import CliRunner; from pipelines.command import cli; "
+            "done = CliRunner().invoke(cli.main, sys.argv[1:]); assert done.exit_code == 0, done.output; "
+            "print([name for name in sys.modules if name.startswith(('google.cloud.aiplatform', 'vertexai'))])"
+        )
+        arguments = ["compile", "--target", "vertex", "--pipeline", "training", "--out", str(tmp_path / "out")]
+        given = [*arguments, "--project", str(tmp_path / "project"), "--set", "project=my-project"]
+        registry = ["--set", "images.registry=europe-docker.pkg.dev/my-project"]
+        done = subprocess.run([sys.executable, "-c", code, *given, *registry], capture_output=True, text=True)
+
+        assert (done.stdout.strip(), (tmp_path / "out" / "training.yaml").is_file()) == ("[]", True), done.stderr
 
     def test_the_shipped_pipelines_pass_as_one_document(self, google, tmp_path):
         backend = open_backend("vertex", project_in(tmp_path / "project", toy.PROJECT), google.settings)
