@@ -23,7 +23,7 @@ def train(project_bundle: Path, splits: Path, study: Path, seed: int, out: Path,
         splits: Folder with ``train.parquet``, ``validation.parquet`` and ``test.parquet``.
         study: Folder with ``best.json``, the hyperparameters that tuning chose.
         seed: Of the weights and the order of the rows.
-        out: Where the blessed SavedModel and ``tfx_evaluation.json`` go.
+        out: Where ``tfx_evaluation.json`` goes, the blessed ``saved_model``, and ``package``, the same for our server.
         root: Where TFX keeps what its components make, and ML Metadata.
 
     Returns:
@@ -36,7 +36,7 @@ def train(project_bundle: Path, splits: Path, study: Path, seed: int, out: Path,
     from tfx import v1 as tfx
 
     from components.shared.learning import fitting
-    from components.tfx_training import chain
+    from components.tfx_training import chain, package
 
     # Before TensorFlow computes anything, which Transform does first.
     fitting.steady(seed)
@@ -70,6 +70,7 @@ def train(project_bundle: Path, splits: Path, study: Path, seed: int, out: Path,
         raise GateRejected(f"TFX's Evaluator did not bless the model: {why}; nothing was pushed.")
     (pushed,) = (root / "pushed").iterdir()
     shutil.copytree(pushed, out / "saved_model")
+    package.write(project, out / "saved_model", splits, out / "package")
     facts: dict[str, float | str] = dict(measured.metrics)
     return facts | {"blessed": str(measured.blessed)}
 

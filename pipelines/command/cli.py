@@ -608,6 +608,19 @@ def export(options: TargetOptions, folder: Path, version: str | None) -> None:
     verb.export(options, folder, version)
 
 
+@main.command(name="import")
+@shared.any_target
+@click.argument("saved_model", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--signature", default="serving_default", show_default=True, help="Takes serialized tf.train.Example.")
+@click.option("--output", help="Output of the signature with the scores (default: its only one).")
+def import_model(options: TargetOptions, saved_model: Path, folder: Path, signature: str, output: str | None) -> None:
+    """Write a SavedModel that TFX exported into FOLDER, as a package that the model server answers from."""
+    from pipelines.command.verbs import import_model as verb
+
+    verb.import_model(options, saved_model, folder, signature, output)
+
+
 @main.group()
 def release() -> None:
     """The candidate that is exposed step by step, or waits for an approval."""

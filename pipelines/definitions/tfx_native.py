@@ -1,16 +1,11 @@
 """TFX's own pipeline of a project, compiled by TFX in the virtualenv of its step."""
 
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from components.shared import telemetry
-from components.shared.errors import StepFailed
-from pipelines.images import environments
+from pipelines.definitions import tfx_virtualenv
 
-STEP = "tfx_training"
-INPUTS = f"{STEP}.pipeline_root"
+INPUTS = f"{tfx_virtualenv.STEP}.pipeline_root"
 """The artifact of a run whose folder ``inputs`` the pipeline is made from."""
 
 
@@ -27,11 +22,5 @@ def write(root: Path, bucket: str, image: str, out: Path, announce: Callable[[st
     Raises:
         StepFailed: If TFX could not.
     """
-    python = environments.virtualenv(environments.lock_of(STEP), announce=announce, name=STEP)
-    command = [str(python), "-m", "pipelines.definitions.tfx_compile", str(root / "inputs"), bucket, image]
-    # As kfp's executor: TFX brings protos that are older than those of kfp's compiler.
-    variables = os.environ | telemetry.OFF | {"PYTHONPATH": str(environments.ROOT), "_KFP_RUNTIME": "true"}
-    done = subprocess.run([*command, str(out)], env=variables, capture_output=True, text=True)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise StepFailed(f"TFX could not compile its pipeline: {last[0]}.")
+    arguments = [str(root / "inputs"), bucket, image, str(out)]
+    tfx_virtualenv.call("pipelines.definitions.tfx_compile", arguments, "compile its pipeline", announce)

@@ -9,7 +9,7 @@ import yaml
 from components.shared.errors import InputError
 from pipelines import runs
 from pipelines.command.options import TargetOptions
-from pipelines.definitions import catalog, compilation, counting, tfx_native
+from pipelines.definitions import catalog, compilation, counting, tfx_native, tfx_virtualenv
 from pipelines.images import digests
 
 
@@ -48,7 +48,7 @@ def write_native(folder: Path, bucket: str, options: TargetOptions | None) -> No
             "tfx-training' first."
         )
     images = backend.images
-    reference = digests.pinned(tfx_native.STEP, images.base, images.registry)
+    reference = digests.pinned(tfx_virtualenv.STEP, images.base, images.registry)
     folder.mkdir(parents=True, exist_ok=True)
     file, root = folder / "tfx-native.json", Path(record.artifacts[tfx_native.INPUTS])
     tfx_native.write(root, bucket, reference, file, lambda name: click.echo(f"installing the virtualenv of {name}"))

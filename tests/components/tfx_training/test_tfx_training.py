@@ -1,7 +1,12 @@
 """TFX's pipeline on a small table: what it learns, measures, blesses and keeps."""
 
+import importlib
 import json
+import shutil
+import subprocess
+import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +20,18 @@ from ml_metadata import metadata_store
 from sklearn.metrics import roc_auc_score
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
 
 from components.shared.documents.tfx_evaluation import TfxEvaluation
 from components.shared.errors import GateRejected, InputError
+from components.shared.inputs import rows
+from components.shared.package.model_package import ModelPackage
 from components.shared.project import Project
 from components.tfx_training import chain, logic, records, schema
 from pipelines.definitions import tfx_compile
+from pipelines.images.environments import ROOT
 from tests.components import made_splits
+from tests.components.tfx_training.launcher import Launcher
 
 SCHEMA = """
 feature { name: "plan" type: BYTES string_domain { name: "plan" value: "basic" value: "plus" } }
@@ -127,6 +137,24 @@ def test_the_pushed_model_answers_serialized_examples_as_the_evaluator_measured(
         assert error == pytest.approx(made.measured.metrics["mean_absolute_error"], rel=0.01)
 
 
+def test_the_package_answers_as_the_saved_model_does(made):
+    asked = [
+        ROW,
+        ROW | {"usage": None},
+        ROW | {"plan": "never seen"},
+        ROW | {"spent": 1e30, "age": -5},
+        {"region": "s"},
+    ]
+    numeric, categorical = rows.numeric_names(made.project), rows.categorical_names(made.project)
+    tensors = {
+        "numeric": np.array([[row.get(name) for name in numeric] for row in asked], np.float32),
+        "categorical": np.array([[row.get(name) or "" for name in categorical] for row in asked], object),
+    }
+    package = ModelPackage.open(made.model / "package")
+
+    assert np.allclose(package.score(tensors), made.scores(*asked), atol=package.facts.tolerance)
+
+
 def test_a_zero_is_a_number_and_not_a_missing_value(made):
     zero, missing, unknown = made.scores(ROW, ROW | {"usage": None}, ROW | {"plan": "never seen"})
 
@@ -224,6 +252,44 @@ def test_tfx_compiles_its_own_pipeline_from_what_a_run_left(made):
         "Pusher",
     }  # fmt: skip
     assert "gs://bucket/made/inputs/examples" in json.dumps(spec)
+
+
+@pytest.mark.parametrize("made", ["binary"], indirect=True)
+def test_the_command_lines_of_tfx_own_pipeline_push_a_blessed_model_as_pods_would(made, tmp_path):
+    shutil.copytree(made.root / "inputs", tmp_path / "inputs")
+    # A folder for the bucket: TFX opens both alike.
+    spec = tfx_compile.compile_(tmp_path / "inputs", str(tmp_path), "eu-docker.pkg.dev/p/perennial/tfx_training:1")
+    launcher = Launcher(spec, tmp_path / "runs", carry_out)
+    launcher.to_the_end()
+
+    (blessing,) = launcher.outputs["Evaluator"]["blessing"]["artifacts"]
+    (pushed,) = launcher.outputs["Pusher"]["pushed_model"]["artifacts"]
+    assert (blessing["metadata"]["blessed"], pushed["metadata"]["pushed"]) == (1.0, 1.0)
+    (version,) = (tmp_path / "pushed").iterdir()
+    assert pushed["metadata"]["pushed_destination"] == str(version)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    assert served(examples=tf.constant([serialized(ROW)]))["score"].numpy() == pytest.approx(made.scores(ROW), abs=0.2)
+
+
+def carry_out(line: Sequence[str]) -> None:
+    """Run a command line of a container: Trainer's in a process of its own, since it fixes the number of threads."""
+    _, flag, name, *arguments = line
+    assert flag == "-m", line
+    if any(argument.startswith("tfx.components.trainer.") for argument in arguments):
+        subprocess.run([sys.executable, *line[1:]], check=True, capture_output=True, cwd=ROOT)
+        return
+    module = importlib.import_module(name)
+    module.main(module._parse_flags([name, *arguments]))
+
+
+def test_the_page_for_users_of_tfx_maps_every_standard_component():
+    page = (ROOT / "docs" / "from-tfx.md").read_text(encoding="utf-8")
+    standard = {
+        name for name, each in vars(tfx.components).items() if isinstance(each, type) and issubclass(each, BaseNode)
+    }
+
+    assert len(standard) == 14
+    assert {name for name in standard if f"`{name}`" not in page} == set()
 
 
 def test_a_schema_that_tfx_wrote_can_be_the_reviewed_schema_of_a_source(made, tmp_path):
