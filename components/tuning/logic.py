@@ -93,10 +93,9 @@ def _study(task: StudyTask) -> _Found:
     with exclusive(task.address, task.key), answering(task.address):
         study = search.open_study(task)
         finished = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
-        remaining = search.resume(study, task)
-        log.info("%s, study %s: %d trials finished, %d to run", task.family, task.key, finished, remaining)
-        if remaining:
-            workers.run(study, task, remaining)
+        unclaimed = search.resume(study, task)
+        log.info("%s, study %s: %d trials finished, %d to run", task.family, task.key, finished, unclaimed)
+        workers.run(study, task)
         trials = study.get_trials()
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         raise StepFailed(

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,8 +13,9 @@ from components.shared.errors import InputError
 from components.shared.learning import trees
 from components.shared.project import Tuning
 from components.tuning import space
-from components.tuning.storage import storage
+from components.tuning.storage import GRACE_S, storage
 from components.tuning.task import StudyTask
+from components.tuning.turns import turn
 
 _TREES_WARMUP = 10
 WORKER = "worker"
@@ -71,7 +73,7 @@ def open_study(task: StudyTask) -> optuna.Study:
 
 
 def resume(study: optuna.Study, task: StudyTask, dead_workers: Collection[str] = ()) -> int:
-    """Queue the planned points and the interrupted or failed trials again; return the number of remaining trials.
+    """Queue the planned points and the interrupted or failed trials again; return the number of unclaimed trials.
 
     The lock of a folder says that whatever is still running there was interrupted. A database may be shared with
     other machines: there a trial was interrupted if its worker is known to be dead, or its heartbeat has stopped.
@@ -81,26 +83,63 @@ def resume(study: optuna.Study, task: StudyTask, dead_workers: Collection[str] =
         task: What the study is for.
         dead_workers: Names of workers that have ended early; see ``workers.worker_name``.
     """
+    with turn(task.address, task.key):
+        if task.is_shared:
+            _fail_stopped(study)
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            if not task.is_shared or trial.user_attrs.get(WORKER) in dead_workers:
+                study.tell(trial.number, state=TrialState.FAIL)
+        trials = study.get_trials()
+        queued = [_point(trial) for trial in trials if trial.state != TrialState.FAIL]
+        failed = [_point(trial) for trial in trials if trial.state == TrialState.FAIL]
+        for point in [*_planned(task), *(point for point in failed if set(point) == set(task.space))]:
+            if point not in queued:
+                study.enqueue_trial(point)
+                queued.append(point)
+    return max(0, total(task) - started(study))
+
+
+def unclaimed(study: optuna.Study, task: StudyTask) -> int:
+    """Return the number of trials that no worker of any machine has started.
+
+    On a database, a trial of a machine whose heartbeat has stopped is failed and queued once more before.
+    """
+    if task.is_shared:
+        _fail_stopped(study)
+    return max(0, total(task) - started(study))
+
+
+def started(study: optuna.Study) -> int:
+    """Return the number of trials that have finished or are running."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    return len(study.get_trials(deepcopy=False, states=states))
+
+
+def is_running(study: optuna.Study) -> bool:
+    """Return whether a trial is running, on this machine or another."""
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def total(task: StudyTask) -> int:
+    """Return how many trials a study has: those of the project file, or the points of a grid that has fewer."""
     tuning = task.project.tuning
-    is_shared = "://" in task.address
-    if is_shared:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(study)
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if not is_shared or trial.user_attrs.get(WORKER) in dead_workers:
-            study.tell(trial.number, state=TrialState.FAIL)
-    trials = study.get_trials()
-    planned = space.planned(tuning, task.project.training, task.family, task.seed)
-    queued = [_point(trial) for trial in trials if trial.state != TrialState.FAIL]
-    failed = [_point(trial) for trial in trials if trial.state == TrialState.FAIL]
-    for point in [*planned, *(point for point in failed if set(point) == set(task.space))]:
-        if point not in queued:
-            study.enqueue_trial(point)
-            queued.append(point)
-    finished = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
-    total = len(planned) if tuning.sampler == "grid" else tuning.trials
-    return max(0, total - finished)
+    return len(_planned(task)) if tuning.sampler == "grid" else tuning.trials
+
+
+def _planned(task: StudyTask) -> list[dict[str, Any]]:
+    return space.planned(task.project.tuning, task.project.training, task.family, task.seed)
+
+
+def _fail_stopped(study: optuna.Study) -> None:
+    """Fail the trials of machines that have stopped; Optuna queues once more what had a heartbeat."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    # A machine that is killed just after it started a trial leaves neither a heartbeat nor its worker's name.
+    latest = datetime.now() - timedelta(seconds=GRACE_S)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if WORKER not in trial.user_attrs and trial.datetime_start and trial.datetime_start < latest:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def _point(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

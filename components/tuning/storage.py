@@ -17,9 +17,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
 from components.shared.errors import InputError, PerennialError, StepFailed
+from components.tuning.turns import turn
 
 log = logging.getLogger(__name__)
 _HEARTBEAT_S = 30
+GRACE_S = 3 * _HEARTBEAT_S
+"""Seconds without a heartbeat after which a worker on another machine counts as dead."""
 
 
 class _FlockLock(JournalFileOpenLock):
@@ -62,14 +65,15 @@ def storage(address: str, key: str) -> optuna.storages.BaseStorage:
 def _database(address: str) -> optuna.storages.BaseStorage:
     shown = _without_password(address)
     try:
-        with warnings.catch_warnings():
+        # The first machine creates Optuna's tables, which fails on a second one that creates them at the same moment.
+        with turn(address, "tables"), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.RDBStorage(
                 address,
                 # A database that was restarted between two trials has closed every connection.
                 engine_kwargs={"pool_pre_ping": True},
                 heartbeat_interval=_HEARTBEAT_S,
-                grace_period=3 * _HEARTBEAT_S,
+                grace_period=GRACE_S,
                 heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
             )
     except (ImportError, ArgumentError) as error:

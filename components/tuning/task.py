@@ -25,3 +25,8 @@ class StudyTask:
     def space(self) -> dict[str, Range | Choice]:
         """Return what is searched."""
         return self.project.tuning.space_of(self.family)
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other machines may take part in the study."""
+        return "://" in self.address

@@ -1,5 +1,6 @@
 """Run the trials of a study, in this process or in several, and once more those whose worker was killed."""
 
+import contextlib
 import logging
 import math
 import multiprocessing
@@ -7,23 +8,25 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 
 from components.shared.errors import ExitCode, StepFailed
 from components.shared.project import Project
 from components.tuning import search, space
 from components.tuning.storage import answering
 from components.tuning.task import Objective, StudyTask
+from components.tuning.turns import turn
 
 log = logging.getLogger(__name__)
+_POLL_S = 1.0
 
 
-def run(study: optuna.Study, task: StudyTask, remaining: int) -> None:
-    """Run the remaining trials, in this process or in several worker processes.
+def run(study: optuna.Study, task: StudyTask) -> None:
+    """Run trials until the study is complete, in this process or in several worker processes.
+
+    Other machines may run trials of the same study. Those that they have claimed are awaited, so that every machine
+    ends with the same trials; a trial whose machine goes away is run here.
 
     A trial is run once more if its worker was killed, or its database went away and is back.
 
@@ -32,16 +35,29 @@ def run(study: optuna.Study, task: StudyTask, remaining: int) -> None:
     """
     tuning = task.project.tuning
     deadline = None if tuning.timeout_s is None else time.time() + tuning.timeout_s
-    workers = min(tuning.workers, remaining)
+    while not _is_past(deadline):
+        if unclaimed := search.unclaimed(study, task):
+            _share(study, task, min(tuning.workers, unclaimed), deadline)
+        elif search.is_running(study):
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and time.time() >= deadline
+
+
+def _share(study: optuna.Study, task: StudyTask, workers: int, deadline: float | None) -> None:
+    """Run trials until all are claimed."""
     if workers <= 1:
-        numbers = iter(range(remaining))
-        _work(study, task, lambda: next(numbers, None) is not None, deadline, 0)
+        _work(study, task, deadline)
         return
-    ended_early = _in_processes(task, workers, remaining, deadline)
+    ended_early = _in_processes(task, workers, deadline)
     if ended_early and all(code < 0 or code == ExitCode.FAILED for code in ended_early.values()):
         remaining = search.resume(study, task, ended_early)
         log.warning("workers ended early with the exit codes %s; %d trials to run", ended_early, remaining)
-        ended_early = _in_processes(task, min(workers, remaining), remaining, deadline)
+        ended_early = _in_processes(task, min(workers, remaining), deadline)
     if ended_early:
         raise StepFailed(
             f"tuning workers failed with the exit codes {ended_early}; set 'tuning.workers: 1' to see the cause in "
@@ -54,13 +70,12 @@ def worker_name(pid: int | None) -> str:
     return f"{socket.gethostname()}-{pid}"
 
 
-def _in_processes(task: StudyTask, workers: int, remaining: int, deadline: float | None) -> dict[str, int]:
+def _in_processes(task: StudyTask, workers: int, deadline: float | None) -> dict[str, int]:
     """Run trials in worker processes; return the exit codes of those that ended early, by name."""
     # The fork server imports TensorFlow once; it forks the workers before TensorFlow computes anything.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.tuning.storage", "components.tuning.objective"])
-    slots = context.Semaphore(remaining)
-    processes = [context.Process(target=_worker, args=(task, slots, deadline, number)) for number in range(workers)]
+    processes = [context.Process(target=_worker, args=(task, deadline)) for _ in range(workers)]
     try:
         for process in processes:
             process.start()
@@ -73,33 +88,41 @@ def _in_processes(task: StudyTask, workers: int, remaining: int, deadline: float
     return {worker_name(process.pid): process.exitcode for process in processes if process.exitcode}
 
 
-def _worker(task: StudyTask, slots: Any, deadline: float | None, number: int) -> None:
+def _worker(task: StudyTask, deadline: float | None) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with answering(task.address):
-            _work(search.open_study(task), task, lambda: slots.acquire(block=False), deadline, number)
+            _work(search.open_study(task), task, deadline)
     except StepFailed as failure:
         log.error("%s", failure)
         sys.exit(failure.exit_code)
 
 
-def _work(
-    study: optuna.Study, task: StudyTask, start_next: Callable[[], bool], deadline: float | None, worker: int
-) -> None:
-    """Run trials while ``start_next`` allows another one and the deadline has not passed."""
+def _work(study: optuna.Study, task: StudyTask, deadline: float | None) -> None:
+    """Run trials until all are claimed or the deadline has passed."""
     from components.tuning import objective
 
     loss = objective.objective(task)
-    while start_next() and (deadline is None or time.time() < deadline):
+    while not _is_past(deadline) and _run_next(study, task, loss):
+        pass
+
+
+def _run_next(study: optuna.Study, task: StudyTask, loss: Objective) -> bool:
+    """Claim a trial and run it; return False if all are claimed."""
+    with contextlib.ExitStack() as claiming:
+        claiming.enter_context(turn(task.address, task.key))
+        if not search.unclaimed(study, task):
+            return False
         # A new sampler for each trial draws the same points whether or not the study was interrupted.
-        finished = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-        study.sampler = search.sampler(task.project.tuning, task.seed * 1_000_003 + finished * 64 + worker)
-        study.optimize(lambda trial: _attempt_here(trial, task, loss), n_trials=1)
+        study.sampler = search.sampler(task.project.tuning, task.seed * 1_000_003 + search.started(study) * 64)
 
+        def run_claimed(trial: optuna.Trial) -> float:
+            trial.set_user_attr(search.WORKER, worker_name(os.getpid()))
+            claiming.close()
+            return attempt(trial, task.project, task.family, loss)
 
-def _attempt_here(trial: optuna.Trial, task: StudyTask, loss: Objective) -> float:
-    trial.set_user_attr(search.WORKER, worker_name(os.getpid()))
-    return attempt(trial, task.project, task.family, loss)
+        study.optimize(run_claimed, n_trials=1)
+    return True
 
 
 def _exit_if_orphaned() -> None:

@@ -1,6 +1,7 @@
 """A worker or a database that goes away costs no finished trial, and one retry of the trial that it interrupted."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -103,29 +104,79 @@ def test_an_error_in_a_worker_is_not_retried(splits, tmp_path):
     study.enqueue_trial({"learning_rate": "fast"})
 
     with pytest.raises(StepFailed, match=r"tuning workers failed with the exit codes \{'.*': 1\}"):
-        workers.run(study, task, 2)
+        workers.run(study, task)
     assert len(study.get_trials(states=(TrialState.FAIL,))) == 1
 
 
-def test_a_trial_whose_heartbeat_has_stopped_is_retried_once_and_one_that_beats_is_left_alone(
-    postgres, splits, tmp_path
-):
+def heartbeat(postgres: str, trial: optuna.Trial, *, minutes: int) -> None:
+    """Let a trial of another machine have had its last heartbeat some minutes ago."""
+    beat = "INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (:trial, now() - :minutes * interval '1 minute')"
+    with sqlalchemy.create_engine(postgres).begin() as connection:
+        connection.execute(sqlalchemy.text(beat), {"trial": trial._trial_id, "minutes": minutes})
+
+
+def test_a_trial_whose_heartbeat_has_stopped_is_retried_once_and_one_that_beats_is_awaited(postgres, splits, tmp_path):
     tuned = project(count=1, trials=2)
-    task = task_of(tuned, splits, postgres)
-    study = search.open_study(task)
+    study = search.open_study(task_of(tuned, splits, postgres))
     stopped, beating = study.ask(), study.ask()
     for trial in (stopped, beating):
         trial.suggest_float("learning_rate", 0.001, 0.01, log=True)
-    age = "INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (:trial, now() - :minutes * interval '1 minute')"
-    with sqlalchemy.create_engine(postgres).begin() as connection:
-        connection.execute(sqlalchemy.text(age), {"trial": stopped._trial_id, "minutes": 10})
-        connection.execute(sqlalchemy.text(age), {"trial": beating._trial_id, "minutes": 0})
+    heartbeat(postgres, stopped, minutes=10)
+    heartbeat(postgres, beating, minutes=0)
+
+    def finish_elsewhere() -> None:
+        polling.within(lambda: bool(study.get_trials(states=FINISHED)), deadline_s=120, poll_s=0.02)
+        study.tell(beating, 0.25)
+
+    other_machine = threading.Thread(target=finish_elsewhere)
+    other_machine.start()
     logic.tune(tuned, splits, SEED, postgres, tmp_path / "out")
+    other_machine.join()
     trials = Trials.read(tmp_path / "out").trials
 
     assert sorted(trial.state for trial in trials if trial.params == stopped.params) == ["complete", "fail"]
-    assert [trial.state for trial in trials if trial.params == beating.params] == ["running"]
+    assert [trial.value for trial in trials if trial.params == beating.params] == [0.25]
     assert [trial.state for trial in trials].count("complete") == 2
+
+
+def test_a_trial_of_a_machine_that_was_killed_before_its_first_heartbeat_is_replaced(postgres, splits):
+    task = task_of(project(count=1, trials=1), splits, postgres)
+    study = search.open_study(task)
+    number = study.ask().number
+    with sqlalchemy.create_engine(postgres).begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE trials SET datetime_start = now() - interval '10 minutes'"))
+    unclaimed = search.unclaimed(search.open_study(task), task)
+
+    assert unclaimed == 1
+    assert search.open_study(task).get_trials()[number].state == TrialState.FAIL
+
+
+@pytest.mark.parametrize("kind", ["drawn", "grid"])
+def test_machines_that_share_a_database_run_each_trial_once_and_end_with_the_same_trials(
+    postgres, splits, tmp_path, kind
+):
+    choices = {"learning_rate": {"choices": [0.001 * step for step in range(1, 7)]}}
+    drawn = {"learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
+    tuned = made_splits.project(
+        tuning={"trials": 6, "pruner": "none", "sampler": "grid" if kind == "grid" else "random",
+                "space": choices if kind == "grid" else drawn},
+        training={"epochs": 3, "families": ["plain", "network"]},
+    )  # fmt: skip
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.tuning.storage", "components.tuning.objective"])
+    machines = [
+        context.Process(target=logic.tune, args=(tuned, splits, SEED, postgres, tmp_path / f"machine-{number}"))
+        for number in range(3)
+    ]
+    for machine in machines:
+        machine.start()
+    for machine in machines:
+        machine.join()
+    first, *others = (Trials.read(tmp_path / f"machine-{number}").trials for number in range(3))
+
+    assert [trial.state for trial in first] == ["complete"] * 6
+    assert len({str(trial.params) for trial in first}) == 6
+    assert others == [first] * 2
 
 
 def test_a_database_that_closed_its_connections_between_two_trials_is_connected_again(postgres, splits):
@@ -185,7 +236,7 @@ def test_a_database_that_goes_away_between_two_trials_is_a_sentence_and_finished
     study = search.open_study(task_of(tuned, splits, postgres))
 
     def cut() -> None:
-        polling.within(lambda: len(study.get_trials(states=FINISHED)) >= 2, deadline_s=120, poll_s=0.02)
+        polling.within(lambda: len(study.get_trials(states=FINISHED)) >= 2, deadline_s=300, poll_s=0.02)
         cable.cut()
 
     cutter = threading.Thread(target=cut)
@@ -194,6 +245,9 @@ def test_a_database_that_goes_away_between_two_trials_is_a_sentence_and_finished
         logic.tune(tuned, splits, SEED, through, tmp_path / "never")
     cutter.join()
     kept = {trial.number: trial.value for trial in study.get_trials(states=FINISHED)}
+    with sqlalchemy.create_engine(postgres).begin() as connection:
+        # The next run is later: until its heartbeat has stopped for a while, a trial may be another machine's.
+        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '10 minutes'"))
     logic.tune(tuned, splits, SEED, postgres, tmp_path / "out")
     after = {trial.number: trial.value for trial in study.get_trials(states=FINISHED)}
 
