@@ -1,5 +1,7 @@
 """KFP component of batch scoring: the champion's scores of many rows, as parquet files."""
 
+from typing import List, Optional
+
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output
 
@@ -8,14 +10,21 @@ from components.shared.images import image
 
 @dsl.component(base_image=image("batch_scoring"), install_kfp_package=False)
 def batch_scoring(
-    project: Input[Artifact], rows: Input[Dataset], model: Input[Model], folder: str, scores: Output[Dataset]
+    project: Input[Artifact],
+    rows: Input[Dataset],
+    model: Input[Model],
+    folder: str,
+    shard: int,
+    shards: int,
+    scores: Output[Dataset],
+    written: Optional[Input[List[Dataset]]] = None,
 ) -> None:
-    """Score every row once; parts that an earlier run of the same rows and model has written are kept."""
+    """Score every row of a shard once; parts that earlier runs or other pods have written are kept."""
     from pathlib import Path
 
     from components.batch_scoring import logic
     from components.shared import bundle
 
-    read, target = (Path(rows.path), Path(model.path)), Path(scores.path)
-    done = logic.score(bundle.project(project.path), *read, folder, target)
+    read, target, share = (Path(rows.path), Path(model.path)), Path(scores.path), logic.Share(shard, shards)
+    done = logic.score(bundle.project(project.path), *read, folder, target, share, written)
     scores.metadata.update(rows=done.rows, version=done.version)

@@ -19,5 +19,7 @@ def batch_scoring_pipeline(
     incumbent = champion(project=project, registry_uri=registry_uri, registry_state=registry_state)
     incumbent.set_caching_options(False)
     rows = feature_retrieval(project=project, snapshot=snapshot, examples="newest").output
-    scored = batch_scoring(project=project, rows=rows, model=incumbent.outputs["model"], folder=scores)
+    model = incumbent.outputs["model"]
+    # A target may divide this step between pods.
+    scored = batch_scoring(project=project, rows=rows, model=model, folder=scores, shard=0, shards=1)
     scored.set_caching_options(False)

@@ -10,7 +10,7 @@ def traced(definition: Any, visit: Callable[[Any], None]) -> Any:
 
     Args:
         definition: What ``@dsl.pipeline`` returned.
-        visit: Receives each of kfp's ``PipelineTask``; it may change the task.
+        visit: Receives each of kfp's ``PipelineTask``; it may change the task, and add others.
 
     Returns:
         The pipeline with the changes.
@@ -21,7 +21,8 @@ def traced(definition: Any, visit: Callable[[Any], None]) -> Any:
     @functools.wraps(definition.pipeline_func)
     def visited(*args: Any, **kwargs: Any) -> Any:
         outputs = definition.pipeline_func(*args, **kwargs)
-        for task in Pipeline.get_default_pipeline().tasks.values():
+        # A visit may add tasks.
+        for task in list(Pipeline.get_default_pipeline().tasks.values()):
             visit(task)
         return outputs
 

@@ -72,6 +72,7 @@ _STEP = {
     "cpu_limit": "CPU limit of the step.",
     "memory": "Memory request of the step's pod.",
     "memory_limit": "Memory limit of the step.",
+    "pods": "Number of pods that share the step's work on a cluster; only for 'tuning' and 'batch_scoring'.",
     "gpu": "Number of accelerators.",
     "gpu_type": "Resource name of the accelerator on the nodes.",
     "node_selector": "Labels that a node must have.",
@@ -91,6 +92,7 @@ class StepResources(Section):
     cpu_limit: str | None = Field(None, pattern=_CPU, description=_STEP["cpu_limit"])
     memory: str | None = Field(None, pattern=_MEMORY, description=_STEP["memory"])
     memory_limit: str | None = Field(None, pattern=_MEMORY, description=_STEP["memory_limit"])
+    pods: int | None = Field(None, ge=1, le=64, description=_STEP["pods"])
     gpu: int | None = Field(None, ge=0, description=_STEP["gpu"])
     gpu_type: str | None = Field(None, min_length=1, description=_STEP["gpu_type"])
     node_selector: dict[str, str] | None = Field(None, description=_STEP["node_selector"])
@@ -105,6 +107,7 @@ class StepResources(Section):
 class DefaultResources(StepResources):
     """Resources, placement and retries of every step that does not set its own."""
 
+    pods: int = Field(1, ge=1, le=64, description=_STEP["pods"])
     gpu: int = Field(0, ge=0, description=_STEP["gpu"])
     gpu_type: str = Field("nvidia.com/gpu", min_length=1, description=_STEP["gpu_type"])
     node_selector: dict[str, str] = Field(default_factory=dict, description=_STEP["node_selector"])

@@ -16,7 +16,7 @@ from pipelines.definitions import compilation, tracing
 from pipelines.images.environments import steps
 from pipelines.targets.kfp import lint, release_time
 from pipelines.targets.model import Kfp
-from pipelines.targets.remote import retries
+from pipelines.targets.remote import retries, sharing
 
 # Pods of our steps in queries and network policies.
 _TELLS = "notification"
@@ -44,8 +44,8 @@ def compile_(
         Two documents: the pipeline and its platform, as KFP takes them in one file.
 
     Raises:
-        InputError: If the result breaks a rule of KFP's backend, a secret is for a step that does not exist, or the
-            step that watches a release has less time than that may take.
+        InputError: If the result breaks a rule of KFP's backend, a secret is for a step that does not exist, the step
+            that watches a release has less time than that may take, or pods cannot share a step.
     """
     by_image = {image(step): step for step in steps()}
     for secret in target.secrets:
@@ -60,13 +60,17 @@ def compile_(
             step = by_image[task.container_spec.image]
             if step == _TELLS:
                 _check_sinks(project, target)
-            resources = project.resources.of(step)
-            if step == release_time.WATCHES:
-                resources = resources.model_copy(update={"timeout_s": release_time.timeout_s(project, target)})
-            place_task(task, step, target, resources)
-            if step in always_run:
-                task.set_caching_options(False)
+            sharing.with_copies(task, project.resources.of(step).pods, lambda task: place_on_cluster(task, step))
 
+    def place_on_cluster(task: Any, step: str) -> None:
+        resources = project.resources.of(step)
+        if step == release_time.WATCHES:
+            resources = resources.model_copy(update={"timeout_s": release_time.timeout_s(project, target)})
+        place_task(task, step, target, resources)
+        if step in always_run:
+            task.set_caching_options(False)
+
+    sharing.check(project, target)
     documents = compilation.documents(tracing.traced(definition, place))
     pipeline = compilation.with_references(documents[0], {step: image(step) for step in steps()} | dict(references))
     pipeline = compilation.started_as(pipeline, project)

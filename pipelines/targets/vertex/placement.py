@@ -9,7 +9,7 @@ from components.shared.project import DefaultResources, Project
 from pipelines.definitions import compilation, tracing
 from pipelines.images.environments import steps
 from pipelines.targets.model import Vertex
-from pipelines.targets.remote import retries
+from pipelines.targets.remote import retries, sharing
 from pipelines.targets.vertex import lint
 
 
@@ -40,12 +40,16 @@ def compile_(
     def place(task: Any) -> None:
         if task.container_spec is not None:
             step = by_image[task.container_spec.image]
-            for variable, value in sorted(target.env.items()):
-                task.set_env_variable(variable, value)
-            _limit(task, step, project.resources.of(step))
-            if step in always_run:
-                task.set_caching_options(False)
+            sharing.with_copies(task, project.resources.of(step).pods, lambda task: place_on_machine(task, step))
 
+    def place_on_machine(task: Any, step: str) -> None:
+        for variable, value in sorted(target.env.items()):
+            task.set_env_variable(variable, value)
+        _limit(task, step, project.resources.of(step))
+        if step in always_run:
+            task.set_caching_options(False)
+
+    sharing.check(project, target)
     (pipeline,) = compilation.documents(tracing.traced(definition, place))
     pipeline = compilation.with_references(pipeline, {step: image(step) for step in steps()} | dict(references))
     pipeline = compilation.started_as(pipeline, project)

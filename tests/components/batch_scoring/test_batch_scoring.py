@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -124,6 +125,54 @@ def test_a_batch_that_is_killed_at_any_instant_goes_on_to_the_same_files(tmp_pat
     assert (done.rows, len(done.parts)) == (20_000, 40)
     assert all(files.sha256(Path(done.folder) / part.file) == part.sha256 for part in done.parts)
     assert scored(done).equals(scored(whole)), "no row is missing, double, or scored otherwise"
+
+
+@pytest.mark.parametrize("shards", [2, 3, 20])
+def test_shards_of_several_pods_become_the_batch_of_one(tmp_path: Path, small_parts: None, shards: int):
+    rows, champion = write_rows(tmp_path / "rows"), write_champion(tmp_path / "c")
+    whole = logic.score(PROJECT, rows, champion, "", tmp_path / "whole")
+    targets = [tmp_path / f"shard-{number}" for number in range(shards)]
+    done = [
+        logic.score(PROJECT, rows, champion, "", target, logic.Share(number, shards))
+        for number, target in enumerate(targets)
+    ]
+    written = [SimpleNamespace(path=str(target)) for target in targets]
+    collected = logic.score(PROJECT, rows, champion, "", tmp_path / "all", written=written)
+
+    assert sum(shard.rows for shard in done) == ROWS
+    assert sorted(part.file for shard in done for part in shard.parts) == [part.file for part in whole.parts]
+    assert collected == whole.model_copy(update={"folder": str(tmp_path / "all")})
+    assert all(files.sha256(tmp_path / "all" / part.file) == part.sha256 for part in whole.parts)
+
+
+def test_what_a_shard_lacks_or_has_of_another_model_is_scored_by_the_one_that_collects(
+    tmp_path: Path, small_parts: None
+):
+    rows, champion = write_rows(tmp_path / "rows"), write_champion(tmp_path / "c")
+    whole = logic.score(PROJECT, rows, champion, "", tmp_path / "whole")
+    other = write_champion(tmp_path / "other", bias=1.0)
+    logic.score(PROJECT, rows, champion, "", tmp_path / "first", logic.Share(0, 2))
+    logic.score(PROJECT, rows, other, "", tmp_path / "second", logic.Share(1, 2))
+    (tmp_path / "first" / "part-00000.parquet").unlink()
+    (tmp_path / "first" / "part-00002.parquet").write_bytes(b"damaged")
+    written = [SimpleNamespace(path=str(tmp_path / name)) for name in ("first", "second")]
+    collected = logic.score(PROJECT, rows, champion, "", tmp_path / "all", written=written)
+
+    assert collected.parts == whole.parts
+
+
+def test_shards_in_one_folder_share_its_parts_and_only_the_whole_batch_is_listed_there(
+    tmp_path: Path, small_parts: None
+):
+    rows, champion, folder = write_rows(tmp_path / "rows"), write_champion(tmp_path / "c"), str(tmp_path / "scores")
+    shard = logic.score(PROJECT, rows, champion, folder, tmp_path / "shard", logic.Share(1, 2))
+    listed_early = BatchScores.at(shard.folder).exists()
+    written = [SimpleNamespace(path=str(tmp_path / "shard"))]
+    whole = logic.score(PROJECT, rows, champion, folder, tmp_path / "all", written=written)
+
+    assert not listed_early
+    assert BatchScores.read(Path(whole.folder)) == whole
+    assert (whole.rows, whole.folder) == (ROWS, shard.folder)
 
 
 def test_without_a_release_nothing_is_scored(tmp_path: Path):

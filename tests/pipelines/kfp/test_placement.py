@@ -10,6 +10,8 @@ from components.shared.errors import InputError
 from components.shared.images import image
 from components.shared.project import Project, ReleaseSettings, Resources
 from pipelines.definitions import compilation
+from pipelines.definitions.batch_scoring import batch_scoring_pipeline
+from pipelines.definitions.loop import loop_pipeline
 from pipelines.definitions.training import training_pipeline
 from pipelines.images.environments import ROOT, steps
 from pipelines.project import project_file
@@ -203,3 +205,60 @@ def test_a_target_of_the_project_wins_over_the_shipped_one(tmp_path: Path):
     read = reading.read("kfp", tmp_path)
 
     assert isinstance(read, Kfp) and read.namespace == "team"
+
+
+def tasks_of(pipeline: dict[str, Any], component: str) -> dict[str, Any]:
+    dag = pipeline["root"]["dag"] if component == "root" else pipeline["components"][component]["dag"]
+    tasks: dict[str, Any] = dag["tasks"]
+    return tasks
+
+
+POSTGRES = "services.studies=postgresql://studies.example.com/studies"
+
+
+@pytest.mark.parametrize(("definition", "owner"), [(training_pipeline, "root"), (loop_pipeline, "comp-condition-1")])
+def test_pods_of_tuning_are_copies_with_the_same_inputs_and_resources_beside_the_step(definition, owner):
+    asked = project(steps={"tuning": {"pods": 4, "memory_limit": "2Gi"}})
+    pipeline, platform = placement.compile_(definition, target(POSTGRES), asked, REFERENCES)
+    tasks = tasks_of(pipeline, owner)
+    [(name, loop)] = [(name, task) for name, task in tasks.items() if "parameterIterator" in task]
+    [copy] = tasks_of(pipeline, f"comp-{name}").values()
+    step, copied = (pipeline["deploymentSpec"]["executors"][f"exec-{each}"] for each in ("tuning", "tuning-2"))
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+    assert loop["parameterIterator"]["items"] == {"raw": "[1, 2, 3]"}
+    assert "parameterIterator" not in tasks["tuning"]
+    assert {kind: set(inputs) for kind, inputs in copy["inputs"].items()} == {
+        "artifacts": {"project", "splits"}, "parameters": {"seed", "study_storage"},
+    }  # fmt: skip
+    assert copied == step
+    assert placed["exec-tuning-2"] == placed["exec-tuning"]
+
+
+def test_pods_of_batch_scoring_write_a_shard_each_and_the_step_collects_them():
+    asked = project(steps={"batch_scoring": {"pods": 3}})
+    pipeline, _ = placement.compile_(batch_scoring_pipeline, target(), asked, REFERENCES)
+    tasks = tasks_of(pipeline, "root")
+    [(name, loop)] = [(name, task) for name, task in tasks.items() if "parameterIterator" in task]
+    [shard] = tasks_of(pipeline, f"comp-{name}").values()
+    parameters = shard["inputs"]["parameters"]
+
+    assert loop["parameterIterator"]["items"] == {"raw": "[0, 1, 2]"}
+    assert parameters["shard"] == {"componentInputParameter": loop["parameterIterator"]["itemInput"]}
+    assert parameters["shards"]["runtimeValue"]["constant"] == 3
+    assert "written" not in shard["inputs"]["artifacts"]
+    assert tasks["batch-scoring"]["inputs"]["artifacts"]["written"]["taskOutputArtifact"]["producerTask"] == name
+    assert not any(task["cachingOptions"].get("enableCache") for task in (shard, tasks["batch-scoring"]))
+
+
+@pytest.mark.parametrize(
+    ("resources", "overrides", "sentence"),
+    [
+        ({"steps": {"training": {"pods": 2}}}, (POSTGRES,), r"'training' 2 pods; expected 'pods' only for the steps"),
+        ({"default": {"pods": 2}}, (POSTGRES,), r"'default' 2 pods; expected 'pods' only for the steps"),
+        ({"steps": {"tuning": {"pods": 2}}}, ("services.studies=/studies",), "services.studies .* '/studies', which"),
+    ],
+)
+def test_pods_that_could_not_share_the_work_are_refused(resources, overrides, sentence):
+    with pytest.raises(InputError, match=sentence):
+        compiled(*overrides, **resources)

@@ -509,6 +509,7 @@ class TestLint:
             ("{gpu: 1}", "the step training asks for the accelerator 'nvidia.com/gpu'; expected a name of Vertex AI"),
             ("{gpu: 3, gpu_type: NVIDIA_TESLA_T4}", "asks for 3 accelerators, expected one of [1, 2, 4, 8, 16]"),
             ("{node_selector: {disk: ssd}}", "resources of the step training choose nodes"),
+            ("{pods: 2}", "'resources' give 'training' 2 pods; expected 'pods' only for the steps"),
         ],
     )
     def test_resources(self, perennial, tmp_path, resources, sentence):
