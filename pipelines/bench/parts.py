@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from components.shared.errors import StepFailed
 from pipelines import runs
 from pipelines.bench import beside, example, serving, starting
 from pipelines.bench.detected import Detected
+from pipelines.bench.memory import slope
 from pipelines.images import environments
 
 TOOLS = Path(__file__).with_name("requirements.txt")
@@ -98,6 +99,18 @@ def first_run(workspace: Workspace, pairs: int = 3) -> list[Row]:
     ahead_s, alone_s = example.race(workspace.folder / "first-run", pairs)
     shown, beside_it = f"{ahead_s:.1f} s", f"each interpreter started with its task: {alone_s:.1f} s"
     return [Row("first run of the shipped example", shown, beside_it, f"{ahead_s / alone_s:.2f}")]
+
+
+def memory(workspace: Workspace, sizes: Sequence[int] = (1_000_000, 5_000_000, 20_000_000)) -> list[Row]:
+    """Measure the peak memory of every step at several sizes of a table."""
+    measured = workspace.run(Path(sys.executable), "memory", "memory", *sizes)
+    rows = []
+    for step, peaks in measured.items():
+        mib = {int(size): peak for size, peak in peaks.items()}
+        shown = ", ".join(f"{peak:,.0f} MiB at {size:,} rows" for size, peak in mib.items())
+        added = f"{slope(mib):+,.0f} MiB per million rows"
+        rows.append(Row(f"memory of {step}", shown, added, f"{mib[max(mib)] / mib[min(mib)]:.2f}"))
+    return rows
 
 
 def validation(workspace: Workspace) -> list[Row]:
@@ -286,6 +299,7 @@ PARTS: Mapping[str, BenchPart] = {
     "orchestration": BenchPart(orchestration),
     "first-run": BenchPart(first_run, long=True),
     "validation": BenchPart(validation),
+    "memory": BenchPart(memory, long=True),
     "drift": BenchPart(drift, long=True),
     "detection": BenchPart(detection, long=True),
     "monitoring": BenchPart(monitoring, long=True),
