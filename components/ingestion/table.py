@@ -1,23 +1,20 @@
 """Write a relation as a parquet file whose bytes depend only on the content."""
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from components.ingestion import columns, plain
+from components.shared import row_groups
 from components.shared.blank import BLANKS
 from components.shared.documents.snapshot import TableDescription
 from components.shared.errors import InputError
 from components.shared.project import Project
 from components.shared.sql import identifier
-
-_ROW_GROUP = 100_000
 
 
 class TimeMissing(Exception):
@@ -62,8 +59,9 @@ def write(
     rows = f"(SELECT * FROM {relation} ORDER BY ALL)" if source.database else relation
     listed = ", ".join(f"{sql} AS {identifier(column)}" for column, sql in selected.items())
     try:
-        reader = engine.sql(f"SELECT {listed} FROM {rows}").to_arrow_reader(_ROW_GROUP)
-        count, spans = _stream(reader, path, times)
+        # An open reader would keep the connection from the query for the message about a bad time.
+        with engine.sql(f"SELECT {listed} FROM {rows}").to_arrow_reader(row_groups.ROWS) as reader:
+            count, spans = _stream(reader, path, times)
     except TimeMissing as problem:
         raise InputError(_bad_time(engine, rows, str(problem), selected, project, name)) from None
     if count == 0:
@@ -88,34 +86,20 @@ def _stream(
     """Write row groups of equal size; return the number of rows, and the first and last time of each time column."""
     count = 0
     spans: dict[str, tuple[datetime, datetime]] = {}
-    with pq.ParquetWriter(path, reader.schema, compression="snappy") as writer:
-        for group in _row_groups(reader):
+    with row_groups.RowGroupWriter(path, reader.schema, compression="snappy") as writer:
+        for batch in reader:
+            if not batch.num_rows:
+                continue
             for column in times:
-                if group[column].null_count:
+                if batch[column].null_count:
                     raise TimeMissing(column)
-                span = pc.min_max(group[column]).as_py()
+                span = pc.min_max(batch[column]).as_py()
                 first, last = span["min"].replace(tzinfo=UTC), span["max"].replace(tzinfo=UTC)
                 previous = spans.get(column, (first, last))
                 spans[column] = (min(previous[0], first), max(previous[1], last))
-            writer.write_table(group.combine_chunks(), row_group_size=_ROW_GROUP)
-            count += group.num_rows
+            writer.write(pa.Table.from_batches([batch]))
+            count += batch.num_rows
     return count, spans
-
-
-def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Regroup the batches of a stream into tables of equal size."""
-    pending: list[pa.RecordBatch] = []
-    size = 0
-    for batch in reader:
-        pending.append(batch)
-        size += batch.num_rows
-        while size >= _ROW_GROUP:
-            joined = pa.Table.from_batches(pending)
-            yield joined.slice(0, _ROW_GROUP)
-            pending = joined.slice(_ROW_GROUP).to_batches()
-            size -= _ROW_GROUP
-    if size:
-        yield pa.Table.from_batches(pending)
 
 
 def _bad_time(

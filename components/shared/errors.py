@@ -48,7 +48,9 @@ class StepFailed(PerennialError):
 
 DISK_FULL = "the disk is full; free some space ('perennial gc' removes old runs) and run again."
 # The wording of the system, SQLite and DuckDB.
-_DISK_FULL = re.compile(rf"No space left on device|database or disk is full|\[Errno {errno.ENOSPC}\]")
+_DISK_FULL = re.compile(
+    rf"No space left on device|database or disk is full|failed to offload data block|\[Errno {errno.ENOSPC}\]"
+)
 
 
 def is_disk_full(problem: BaseException | str) -> bool:
@@ -57,6 +59,8 @@ def is_disk_full(problem: BaseException | str) -> bool:
     >>> is_disk_full(OSError(28, "No space left on device")), is_disk_full(OSError(13, "Permission denied"))
     (True, False)
     >>> is_disk_full("sqlite3.OperationalError: database or disk is full")
+    True
+    >>> is_disk_full("Out of Memory Error: failed to offload data block of size 256.0 KiB (9.8 GiB/9.8 GiB used).")
     True
     """
     if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:

@@ -1,11 +1,23 @@
 """Three methods to assign each row to a part; the result does not depend on the order of the rows."""
 
+from collections import defaultdict
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from components.shared.errors import InputError
+
+GAPS = "gaps"
+"""What ``counts`` calls the rows that are in no part."""
+
+
+class PartCounts(NamedTuple):
+    """The rows and the different labels of a part, and one of these."""
+
+    rows: int = 0
+    classes: int = 0
+    label: Any = None
 
 
 def assign(
@@ -16,10 +28,10 @@ def assign(
     gap: timedelta,
     seed: int,
     task: str,
-) -> pa.Array:
-    """Return the part of each row of the table ``keys`` (row, entity, event_time, label); null for rows in a gap.
+) -> None:
+    """Create the table ``parts`` (row, label, part) for the table ``keys`` (row, entity, event_time, label).
 
-    The methods:
+    ``part`` is null for rows in a gap. The methods:
 
     - ``time``: the oldest rows are the training rows, then follow the validation rows and the test rows. Before each
       cut, rows whose label became known only after the cut are left out.
@@ -38,11 +50,19 @@ def assign(
         classes = "" if task == "regression" else "PARTITION BY label"
         share = "number" if method == "hash" else f"cume_dist() OVER ({classes} ORDER BY number)"
         query = (
-            f"SELECT row, CASE WHEN share <= {test} THEN 'test' WHEN share <= {test + validation} THEN 'validation'"
-            f" ELSE 'train' END AS part FROM (SELECT row, {share} AS share FROM"
+            f"SELECT row, label, CASE WHEN share <= {test} THEN 'test' WHEN share <= {test + validation}"
+            f" THEN 'validation' ELSE 'train' END AS part FROM (SELECT row, label, {share} AS share FROM"
             f" (SELECT row, label, {number} AS number FROM keys))"
         )
-    return connection.sql(f"SELECT part FROM ({query}) ORDER BY row").to_arrow_table()["part"].combine_chunks()
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE parts AS {query}")
+
+
+def counts(connection: duckdb.DuckDBPyConnection) -> defaultdict[str, PartCounts]:
+    """Count the rows and labels of each part of the table ``parts``; a part that it lacks has none."""
+    counted = connection.execute(
+        f"SELECT coalesce(part, '{GAPS}'), count(*), count(DISTINCT label), any_value(label) FROM parts GROUP BY part"
+    ).fetchall()
+    return defaultdict(PartCounts, {part: PartCounts(*figures) for part, *figures in counted})
 
 
 def _by_time(connection: duckdb.DuckDBPyConnection, validation: float, test: float, gap: timedelta) -> str:
@@ -57,7 +77,7 @@ def _by_time(connection: duckdb.DuckDBPyConnection, validation: float, test: flo
         )
     train_end, validation_end = validation_start - gap, test_start - gap
     return (
-        f"SELECT row, CASE WHEN event_time >= '{test_start}'::TIMESTAMP THEN 'test'"
+        f"SELECT row, label, CASE WHEN event_time >= '{test_start}'::TIMESTAMP THEN 'test'"
         f" WHEN event_time >= '{validation_start}'::TIMESTAMP"
         f" AND event_time < '{validation_end}'::TIMESTAMP THEN 'validation'"
         f" WHEN event_time < '{train_end}'::TIMESTAMP"

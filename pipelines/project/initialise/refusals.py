@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import duckdb
-import pyarrow.compute as pc
 
 from components.shared.errors import InputError
 from components.shared.project import Project
@@ -15,7 +14,6 @@ from pipelines.project.initialise.guess import Guess
 from pipelines.project.initialise.profile import ColumnProfile
 
 SEED = 7
-_CLASSES = ("label", "count_distinct", pc.CountOptions(mode="only_valid"))
 # Validation and test shares to try, in this order, where the parts would be too small with the first.
 _LARGER = ((0.2, 0.3), (0.25, 0.3), (0.3, 0.3), (0.33, 0.33))
 
@@ -59,10 +57,11 @@ def with_shares(draft: Project, snapshot: Path, guess: Guess) -> Guess:
             f"read_parquet({literal(str(snapshot))}) WHERE {label} IS NOT NULL) AS named(entity, event_time, label)"
         )
         for candidate in ((guess.validation, guess.test), *_LARGER):
-            parts = _parts(engine, guess, *candidate)
+            methods.assign(engine, guess.split, *candidate, timedelta(0), SEED, guess.target.task)
+            parts = methods.counts(engine)
             if _suffice(parts, guess):
                 return replace(guess, validation=candidate[0], test=candidate[1])
-    sizes = ", ".join(f"{parts.get(part, (0, 0))[0]:,} {part}" for part in logic.PARTS)
+    sizes = ", ".join(f"{parts[part].rows:,} {part}" for part in logic.PARTS)
     classes = "" if guess.target.task == "regression" else " and two classes"
     raise InputError(
         f"{guess.rows:,} rows are too few for a project: even shares of {candidate[0]} and {candidate[1]} leave "
@@ -70,20 +69,10 @@ def with_shares(draft: Project, snapshot: Path, guess: Guess) -> Guess:
     )
 
 
-def _parts(
-    engine: duckdb.DuckDBPyConnection, guess: Guess, validation: float, test: float
-) -> dict[str, tuple[int, int]]:
-    """Return the numbers of rows and of classes per part, as a run with its default seed splits them."""
-    parts = methods.assign(engine, guess.split, validation, test, timedelta(0), SEED, guess.target.task)
-    labels = engine.sql("SELECT label FROM keys ORDER BY row").to_arrow_table()
-    counted = labels.append_column("part", parts).group_by("part").aggregate([("label", "count"), _CLASSES])
-    return {row["part"]: (row["label_count"], row["label_count_distinct"]) for row in counted.to_pylist()}
-
-
-def _suffice(parts: dict[str, tuple[int, int]], guess: Guess) -> bool:
+def _suffice(parts: dict[str, methods.PartCounts], guess: Guess) -> bool:
     classes = 1 if guess.target.task == "regression" else 2
-    counts = [parts.get(part, (0, 0)) for part in logic.PARTS]
-    return all(rows >= logic.MIN_ROWS and different >= classes for rows, different in counts)
+    counts = [parts[part] for part in logic.PARTS]
+    return all(part.rows >= logic.MIN_ROWS and part.classes >= classes for part in counts)
 
 
 def _check_finite(engine: duckdb.DuckDBPyConnection, table: str, column: ColumnProfile) -> None:

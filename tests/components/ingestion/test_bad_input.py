@@ -63,6 +63,10 @@ def test_a_time_that_does_not_parse_is_shown_with_its_row(tmp_path: Path, time: 
     assert said in sentence
 
 
+def test_a_bad_time_far_before_the_end_of_a_large_file_is_shown_with_its_row(tmp_path: Path) -> None:
+    assert "row 3" in refuse(tmp_path, GOOD + b"3,31.12.2024,0\n" + b"4,2024-01-01,0\n" * 120_000)
+
+
 def test_the_first_byte_that_is_not_utf8_is_located_and_shown_in_the_likely_encoding(tmp_path: Path) -> None:
     sentence = refuse(tmp_path, GOOD + "3,2024-01-01,Zürich\n".encode("latin-1"))
 
