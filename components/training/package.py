@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared import files
+from components.shared import files, row_groups
 from components.shared.documents.feature_views import FeatureViews
 from components.shared.documents.model_facts import (
     ConformalScores,
@@ -26,11 +27,11 @@ from components.shared.documents.package_sample import SAMPLE_ROWS, PackageSampl
 from components.shared.documents.preprocessing import PackagePreprocessing
 from components.shared.documents.training_history import TrainingHistory
 from components.shared.inputs import row_keys, rows
-from components.shared.inputs.categories import category_text
 from components.shared.learning.encoding import Encoding
 from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.onnx_graph import graph
 from components.shared.project import Project
+from components.shared.row_groups import RowGroupWriter
 from components.training import parity
 from components.training.families.family import FittedModel, Learned
 from components.training.families.start import Start
@@ -85,12 +86,13 @@ def write(trained: Trained, splits: Path, sample: rows.Inputs, out: Path) -> Mod
     ).write(out)
     onnx.save(graph(trained.fitted.encoding, trained.target, trained.fitted.learned.nodes), out / "model.onnx")
     same = parity.check(trained.answer, out / "model.onnx", sample, parity.tolerance(trained.target))
-    tables = [pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation")]
-    facts = _facts(trained, LearnedRows(train=tables[0].num_rows, validation=tables[1].num_rows))
+    train, validation = (splits / f"{part}.parquet" for part in ("train", "validation"))
+    counts = [pq.read_metadata(path).num_rows for path in (train, validation)]
+    facts = _facts(trained, LearnedRows(train=counts[0], validation=counts[1]))
     facts.write(out)
-    _sample(trained, tables[1]).write(out)
-    _reference(trained, tables[0]).write(out)
-    pq.write_table(_seen(trained, tables), out / PackageManifest.SEEN)
+    _sample(trained, validation).write(out)
+    _reference(trained, train, counts[0]).write(out)
+    _write_seen(trained, (train, validation), out / PackageManifest.SEEN)
     progress = trained.fitted.progress
     TrainingHistory(
         history=tuple(progress.history),
@@ -140,12 +142,16 @@ def _facts(trained: Trained, row_counts: LearnedRows) -> ModelFacts:
     )
 
 
-def _sample(trained: Trained, validation: pa.Table) -> PackageSample:
+def _sample(trained: Trained, validation: Path) -> PackageSample:
     """Return a few validation rows as a request would send them, with the answers they must get."""
     project = trained.project
-    few = validation.slice(0, SAMPLE_ROWS)
-    inputs = rows.inputs(few, rows.numeric_names(project), rows.categorical_names(project))
-    sent: list[SampleRow] = [{} for _ in range(few.num_rows)]
+    inputs = rows.read_inputs(
+        validation,
+        rows.numeric_names(project),
+        rows.categorical_names(project),
+        np.arange(min(SAMPLE_ROWS, pq.read_metadata(validation).num_rows)),
+    )
+    sent: list[SampleRow] = [{} for _ in range(len(inputs))]
     for column, name in enumerate(rows.numeric_names(project)):
         whole = project.features.columns[name].type == "boolean"
         # The shortest text of a float32 is what a person would have written; it reads back as the same float32.
@@ -157,33 +163,41 @@ def _sample(trained: Trained, validation: pa.Table) -> PackageSample:
     return PackageSample(rows=tuple(sent), scores=trained.answer(inputs).tolist())
 
 
-def _reference(trained: Trained, train: pa.Table) -> PackageReference:
+def _reference(trained: Trained, train: Path, count: int) -> PackageReference:
     """Return training rows chosen at random, to compare the rows of requests with."""
     project = trained.project
-    count = min(REFERENCE_ROWS, train.num_rows)
-    chosen = np.random.default_rng(trained.seed).choice(train.num_rows, count, replace=False)
+    chosen = np.random.default_rng(trained.seed).choice(count, min(REFERENCE_ROWS, count), replace=False)
+    ascending = np.sort(chosen)
+    inputs = rows.read_inputs(train, rows.numeric_names(project), rows.categorical_names(project), ascending)
     # In the order of the draw: with many features, an explanation uses only the first of them.
-    some = train.take(pa.array(chosen))
-    inputs = rows.inputs(some, rows.numeric_names(project), rows.categorical_names(project))
+    inputs = inputs.take(np.searchsorted(ascending, chosen))
     numbers = [[None if math.isnan(value) else value for value in row] for row in inputs.numeric.tolist()]
     return PackageReference(
         numeric=tuple(map(tuple, numbers)), categorical=tuple(map(tuple, inputs.categorical.tolist()))
     )
 
 
-def _seen(trained: Trained, tables: list[pa.Table]) -> pa.Table:
-    """Return which entity was seen at which time: these rows can never judge this model."""
-    project = trained.project
-    entities = [rows.texts(table, project.entity) for table in tables]
-    times = pa.chunked_array([chunk for table in tables for chunk in table.column(project.event_time).chunks])
-    own = pa.table(
-        {
-            project.entity: pa.array([category_text(entity) for part in entities for entity in part], pa.string()),
-            project.event_time: times,
-        }
-    )
+def _write_seen(trained: Trained, parts: Sequence[Path], target: Path) -> None:
+    """Write which entity was seen at which time, also by the model that this one continues: these rows never judge it."""
+    entity, time = trained.project.entity, trained.project.event_time
+    schema = pa.schema([(entity, pa.string()), (time, pq.read_schema(parts[0]).field(time).type)])
+    inherited = _inherited(trained, schema)
+    is_own = np.zeros(inherited.num_rows, dtype=bool)
+    names = row_keys.keys(inherited, entity, time)
+    with RowGroupWriter(target, schema, compression="snappy") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(row_groups.ROWS, columns=[entity, time]):
+                    table = pa.Table.from_batches([batch])
+                    entities = pa.array(rows.texts(table, entity), pa.string())
+                    own = pa.table([entities, table[time]], schema=schema)
+                    is_own |= row_keys.is_in(names, row_keys.keys(own, entity, time))
+                    writer.write(own)
+        writer.write(inherited.filter(pa.array(~is_own)))
+
+
+def _inherited(trained: Trained, schema: pa.Schema) -> pa.Table:
+    """Return the rows that the model which this one continues has seen; none if it continues no model."""
     if trained.start is None or trained.start.seen is None:
-        return own
-    before = trained.start.seen.rename_columns(own.column_names).cast(own.schema)
-    is_own = row_keys.is_in(*(row_keys.keys(table, *own.column_names) for table in (before, own)))
-    return pa.concat_tables([own, before.filter(pa.array(~is_own))])
+        return schema.empty_table()
+    return trained.start.seen.rename_columns(schema.names).cast(schema)

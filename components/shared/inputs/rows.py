@@ -1,5 +1,6 @@
 """Read rows of a parquet file as the model's raw inputs: numbers with NaN for missing, categories as text."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.shared import row_groups
 from components.shared.errors import InputError
 from components.shared.inputs.categories import category_text
 from components.shared.project import Project
@@ -57,6 +59,42 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
     Raises:
         InputError: If a column is absent.
     """
+    _require(path, columns)
+    return pq.read_table(path, columns=list(dict.fromkeys(columns)))
+
+
+def read_inputs(
+    path: Path, numeric: Sequence[str], categorical: Sequence[str], chosen: NDArray[np.int64] | None = None
+) -> Inputs:
+    """Read the model's raw inputs from a parquet file, one group of rows at a time; the same as ``inputs`` of ``read``.
+
+    Args:
+        path: The file.
+        numeric: Numeric and boolean columns.
+        categorical: Columns of categories.
+        chosen: (n,) numbers of the rows to read, ascending; None for all.
+
+    Raises:
+        InputError: If a column is absent, or a numeric one holds something else.
+    """
+    columns = [*numeric, *categorical]
+    _require(path, columns)
+    with pq.ParquetFile(path) as file:
+        count = file.metadata.num_rows if chosen is None else len(chosen)
+        read = Inputs(np.empty((count, len(numeric)), np.float32), np.empty((count, len(categorical)), object))
+        first_row = filled = 0
+        for batch in file.iter_batches(row_groups.ROWS, columns=list(dict.fromkeys(columns))):
+            if chosen is not None:
+                start, end = np.searchsorted(chosen, [first_row, first_row + batch.num_rows])
+                first_row, batch = first_row + batch.num_rows, batch.take(pa.array(chosen[start:end] - first_row))
+            some = inputs(pa.Table.from_batches([batch]), numeric, categorical)
+            read.numeric[filled : filled + len(some)] = some.numeric
+            read.categorical[filled : filled + len(some)] = some.categorical
+            filled += len(some)
+    return read
+
+
+def _require(path: Path, columns: Sequence[str]) -> None:
     present = pq.read_schema(path).names
     absent = sorted(set(columns) - set(present))
     if absent:
@@ -64,7 +102,6 @@ def read(path: Path, columns: Sequence[str]) -> pa.Table:
             f"{path.name} of the splits lacks the columns {absent}; it has {present}. "
             "Use the column names of the feature service in the project file."
         )
-    return pq.read_table(path, columns=list(dict.fromkeys(columns)))
 
 
 def inputs(table: pa.Table, numeric: Sequence[str], categorical: Sequence[str]) -> Inputs:
@@ -107,7 +144,9 @@ def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks().chunk(0)
     words: NDArray[np.object_] = np.array(
-        [category_text(value) for value in encoded.dictionary.to_pylist()] + [""], dtype=object
+        # Groups of rows that are read one by one share their words.
+        [sys.intern(category_text(value)) for value in encoded.dictionary.to_pylist()] + [""],
+        dtype=object,
     )
     codes = pc.fill_null(encoded.indices.cast(pa.int64()), len(words) - 1).to_numpy(zero_copy_only=False)
     row_words: NDArray[np.object_] = words[codes]

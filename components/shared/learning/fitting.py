@@ -30,11 +30,16 @@ _BATCH = 65_536
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows (the network's arguments) with their labels and weights."""
+    """Encoded rows (the network's arguments) with their labels and weights.
+
+    An encoded number takes as many values as it has buckets. With ``expand``, ``encoded`` has the numbers as they were,
+    and a batch is encoded whenever it is used: slower, with the same result.
+    """
 
     encoded: dict[str, NDArray[Any]]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
+    expand: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -153,15 +158,26 @@ def fit(
     return result
 
 
-def logits(core: network.WideDeep, encoded: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Return (n, units) what a network answers to encoded rows, computed in batches."""
-    rows = len(next(iter(encoded.values())))
-    batches = [
-        core(**{name: tf.constant(values[start : start + _BATCH]) for name, values in encoded.items()}).numpy()
-        for start in range(0, rows, _BATCH)
-    ]
+def logits(
+    core: network.WideDeep, encoded: dict[str, NDArray[Any]], expand: Callable[[Any], Any] | None = None
+) -> NDArray[np.float64]:
+    """Return (n, units) what a network answers to encoded rows, computed in batches; see ``Rows`` for ``expand``."""
+    batches = []
+    for start, end in _batches(len(next(iter(encoded.values())))):
+        some = _arguments({name: tf.constant(values[start:end]) for name, values in encoded.items()}, expand)
+        batches.append(core(**some).numpy())
     answers: NDArray[np.float64] = np.concatenate(batches).astype(np.float64)
     return answers
+
+
+def _arguments(some: dict[str, Any], expand: Callable[[Any], Any] | None) -> dict[str, Any]:
+    """Return the network's arguments: the rows as they are, or with the numbers encoded now."""
+    return some if expand is None else some | {"numbers": expand(some["numbers"])}
+
+
+def _batches(rows: int) -> list[tuple[int, int]]:
+    """Return the ends of the batches in which a network answers."""
+    return [(start, min(start + _BATCH, rows)) for start in range(0, rows, _BATCH)]
 
 
 def loss_of(target: LabelEncoding, logits: Any, labels: Any) -> Any:
@@ -188,9 +204,8 @@ def _compiled(
         total = tf.constant(0.0)
         for batch in batches:
             with tf.GradientTape() as tape:
-                logits = model(
-                    **{name: tf.gather(values, batch) for name, values in train_inputs.items()}, training=True
-                )
+                some = {name: tf.gather(values, batch) for name, values in train_inputs.items()}
+                logits = model(**_arguments(some, train.expand), training=True)
                 losses = loss_of(target, logits, tf.gather(labels, batch)) * tf.gather(weights, batch)
                 loss = tf.reduce_mean(losses)
                 objective = loss + l2 * tf.add_n(
@@ -202,7 +217,11 @@ def _compiled(
 
     @tf.function
     def validate() -> Any:
-        losses = loss_of(target, model(**validation_inputs), validation_labels)
+        parts = []
+        for start, end in _batches(len(validation)):
+            some = {name: values[start:end] for name, values in validation_inputs.items()}
+            parts.append(loss_of(target, model(**_arguments(some, validation.expand)), validation_labels[start:end]))
+        losses = tf.concat(parts, axis=0)
         return tf.reduce_sum(losses * validation_weights) / tf.reduce_sum(validation_weights)
 
     return train_epoch, validate

@@ -228,4 +228,5 @@ def encode(encoding: Encoding, feed: dict[str, Any], rows: int = 8192) -> dict[s
             [layer(tf.constant(feed[name][start : start + rows])).numpy() for start in range(0, len(feed[name]), rows)]
         )
         for name, layer in preprocessing(encoding).items()
+        if name in feed
     }

@@ -58,14 +58,16 @@ class TreeColumns:
         """Return the categories of each feature, without the missing one."""
         return [[word for word in codes if word] for codes in self.codes]
 
-    def matrix(self, inputs: Inputs) -> NDArray[np.float64]:
-        """Return (rows, numbers + categories) float64 with NaN for missing numbers."""
-        columns = [inputs.numeric.astype(np.float64)]
+    def matrix(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Return (rows, numbers + categories) float32 with NaN for missing numbers."""
+        numbers = inputs.numeric.shape[1]
+        matrix = np.empty((len(inputs), numbers + len(self.codes)), np.float32)
+        matrix[:, :numbers] = inputs.numeric
         for number, codes in enumerate(self.codes):
             words, word_of_row = _distinct(inputs.categorical[:, number])
-            of_word = np.array([codes.get(word, self.unknown[number]) for word in words], np.float64)
-            columns.append(of_word[word_of_row][:, None])
-        return np.concatenate(columns, axis=1)
+            of_word = np.array([codes.get(word, self.unknown[number]) for word in words], np.float32)
+            matrix[:, numbers + number] = of_word[word_of_row]
+        return matrix
 
 
 def columns(train: Inputs, labels: NDArray[np.float32], target: LabelEncoding, encoding: Encoding) -> TreeColumns:
@@ -94,7 +96,7 @@ def columns(train: Inputs, labels: NDArray[np.float32], target: LabelEncoding, e
 class TreeRows:
     """Rows as the trees take them, with labels and weights."""
 
-    matrix: NDArray[np.float64]
+    matrix: NDArray[np.float32]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
 
@@ -111,7 +113,7 @@ class Forest:
     history: list[EpochLosses] = field(default_factory=list)
     duration_s: float = 0.0
 
-    def logits(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def logits(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return (rows, units): log-odds, the logits of the classes, or standardised values."""
         booster = lightgbm().Booster(model_str=self.text)
         raw: NDArray[np.float64] = booster.predict(matrix, raw_score=True, num_threads=1)

@@ -66,7 +66,9 @@ class Tuning(Section):
         ge=0,
         description="Number of first epochs in which a trial is never pruned; trees count 100 rounds as one.",
     )
-    max_rows: int | None = Field(200_000, ge=100, description="Largest number of training rows of a trial.")
+    max_rows: int | None = Field(
+        200_000, ge=100, description="Largest number of training rows, and of validation rows, of a trial."
+    )
     space: dict[str, Range | Choice] = Field(
         default_factory=_default_space, description="Hyperparameters of the network to search, by name."
     )

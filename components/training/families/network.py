@@ -36,7 +36,7 @@ def fit(
     )
     _log.info("stopped after epoch %d of %d, best %d", len(trained.history), hyperparameters.epochs, trained.best_epoch)
     layers = "no hidden layer" if hyperparameters.hidden == "none" else f"the hidden layers {hyperparameters.hidden}"
-    logits = fitting.logits(trained.network, encoded.validation.encoded)
+    logits = fitting.logits(trained.network, encoded.validation.encoded, encoded.validation.expand)
     weights = encoded.validation.weights
     return FittedModel(
         family="network",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
-from components.shared.learning import fitting, network, prepare
+from components.shared.learning import encoding, fitting, network, prepare
 from components.shared.learning.labels import LabelEncoding
 from components.shared.learning.network import WideDeep
 from components.shared.project import Training
@@ -54,16 +54,19 @@ def fit(
     """
     started = time.perf_counter()
     settings = hyperparameters.model_copy(update={"hidden": "none", "bins": _BINS})
-    encoded = prepare.encode(data, settings)
-    core = network.core(encoded.encoding, data.target, settings)
-    train = _sample(encoded.train, core.sizes["width"] + core.sizes["ids"], seed)
+    learned = encoding.learn(data.train, bins=_BINS, max_vocabulary=settings.max_vocabulary)
+    core = network.core(learned, data.target, settings)
+    per_class = fitting.class_weights(data.train_labels, data.target, settings.class_weight)
+    chosen = _sample(len(data.train), core.sizes["width"] + core.sizes["ids"], seed)
+    train = fitting.rows(network.encode(learned, data.train.take(chosen).feed()), data.train_labels[chosen], per_class)
+    validation = prepare.encoded(data.validation, data.validation_labels, learned, per_class)
     columns = _design(train, core)
-    fits, share = [], encoded.validation.weights / encoded.validation.weights.mean()
+    fits, share = [], validation.weights / validation.weights.mean()
     for penalty in _PENALTIES:
         with threadpool_limits(1):  # The sums of several threads depend on how many there are.
             weights, bias = _optimum(columns, train, data.target, penalty)
-        _assign(core, train, encoded, weights, bias)
-        logits = fitting.logits(core, encoded.validation.encoded)
+        _assign(core, train, learned, weights, bias)
+        logits = fitting.logits(core, validation.encoded, validation.expand)
         losses = data.target.losses(logits, data.validation_labels) * share
         fits.append((losses, logits, penalty, core.get_weights()))
     losses, logits, penalty, best = min(fits, key=lambda attempt: attempt[0].mean())
@@ -72,8 +75,8 @@ def fit(
     kind = "ridge regression" if data.target.task == "regression" else "logistic regression"
     return FittedModel(
         family="plain",
-        encoding=encoded.encoding,
-        learned=LearnedNetwork(encoded.encoding, data.target, core),
+        encoding=learned,
+        learned=LearnedNetwork(learned, data.target, core),
         progress=Progress(float(losses.mean()), time.perf_counter() - started),
         hyperparameters={"bins": _BINS, "l2_penalty": penalty},
         validation_logits=logits,
@@ -84,15 +87,12 @@ def fit(
     )
 
 
-def _sample(train: fitting.Rows, width: int, seed: int) -> fitting.Rows:
-    """Return a random sample of the rows if there are too many for the number of columns."""
+def _sample(rows: int, width: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows to fit: a random sample if there are too many for the number of columns."""
     largest = max(_FEWEST_ROWS, _MAX_CELLS // max(1, width))
-    if len(train) <= largest:
-        return train
-    chosen = np.sort(np.random.default_rng(seed).choice(len(train), largest, replace=False))
-    return fitting.Rows(
-        {name: values[chosen] for name, values in train.encoded.items()}, train.labels[chosen], train.weights[chosen]
-    )
+    if rows <= largest:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, largest, replace=False))
 
 
 def _design(train: fitting.Rows, core: WideDeep) -> Any:
@@ -134,7 +134,7 @@ def _optimum(
 def _assign(
     core: WideDeep,
     train: fitting.Rows,
-    encoded: prepare.EncodedData,
+    learned: encoding.Encoding,
     weights: NDArray[np.float64],
     bias: NDArray[np.float64],
 ) -> None:
@@ -145,4 +145,4 @@ def _assign(
         core.wide_numbers.assign(weights[:width])
     if core.wide_ids is not None:
         core.wide_ids.assign(weights[width:])
-    fitting.average_unseen_ids(core, train, encoded.encoding)
+    fitting.average_unseen_ids(core, train, learned)
