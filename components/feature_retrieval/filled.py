@@ -1,11 +1,10 @@
 """Refuse a feature that no training row has, although its source does: its SQL or its keys are wrong."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from components.shared.errors import InputError
 from components.shared.features import parsed, view_rows
@@ -15,7 +14,12 @@ from components.shared.project import Project
 
 
 def check(
-    connection: duckdb.DuckDBPyConnection, project: Project, repo: Path, views: Sequence[ViewSpec], rows: pa.Table
+    connection: duckdb.DuckDBPyConnection,
+    project: Project,
+    repo: Path,
+    views: Sequence[ViewSpec],
+    rows: int,
+    missing: Mapping[str, int],
 ) -> None:
     """Check each declared feature that is missing in every row.
 
@@ -24,14 +28,15 @@ def check(
         project: Declares the features.
         repo: The folder with ``sql/``.
         views: The feature views.
-        rows: The joined training rows.
+        rows: Number of training rows.
+        missing: Feature to the number of rows that have no value of it.
 
     Raises:
         InputError: If the view has values that no row gets, or the columns that it is computed from have values.
     """
     for view in views:
         for name in view.features:
-            if name in project.features.columns and rows.num_rows == rows[name].null_count:
+            if name in project.features.columns and missing[name] == rows:
                 _check(connection, project, repo, view, name)
 
 

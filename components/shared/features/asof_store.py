@@ -224,6 +224,10 @@ def _query(name: str, view: _View, time: str, *, late: bool) -> str:
     times = [f"{moment} AS {_quoted(_TIME)}", f"{usable} AS {_USABLE}", f"{order} AS {_RANK}"]
     # As in Feast's store, a relative path is one below the working directory.
     rows = f"SELECT {', '.join([*keys, *times])}{picked} FROM read_parquet({_literal(view.path)}) WHERE {complete}"
+    if keys:
+        # Rows of other entities would be sorted in vain where the examples are few.
+        asked = ", ".join(_quoted(column) for column in view.keys.values())
+        rows += f" AND ({', '.join(keys)}) IN (SELECT ({asked}) FROM examples)"
     if created:
         rows = f"SELECT * FROM ({rows}) QUALIFY {last}"
     if cutoff:

@@ -9,6 +9,8 @@ import duckdb
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
 
+MEMORY = "1GB"
+"""Most memory of the queries about a snapshot."""
 TIMES = "_times"
 """Temporary table of the tables that have times: name, oldest and newest one (UTC, without a zone)."""
 
@@ -16,9 +18,11 @@ TIMES = "_times"
 def connect(snapshot: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     """Open DuckDB with one view per table of the snapshot, and ``TIMES``.
 
-    Times are UTC, and large joins spill to ``scratch``.
+    Times are UTC, and what does not fit into ``MEMORY`` spills to ``scratch``.
     """
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "temp_directory": str(scratch)})
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False, "temp_directory": str(scratch), "memory_limit": MEMORY}
+    )
     connection.execute("SET TimeZone = 'UTC'")
     for path in sorted(snapshot.glob("*.parquet")):
         file = str(path).replace("'", "''")

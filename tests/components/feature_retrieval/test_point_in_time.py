@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from components.feature_retrieval import logic
 from components.shared.features import snapshot
 from tests.components.feature_retrieval.tiny_project import Tiny, View, day
 
@@ -235,3 +236,29 @@ def test_the_clock_of_a_run_is_the_newest_time_of_any_table(tmp_path):
     tables = {"examples": examples_of([("a", day(3), 0)]), "readings": readings_of([("a", day(8), day(8), 1.0)])}
 
     assert snapshot.clock(Tiny(tmp_path, tables, []).snapshot()) == day(8)
+
+
+def test_examples_that_are_joined_in_parts_get_the_same_rows(tmp_path, monkeypatch):
+    examples = pa.table(
+        {
+            "who": [f"e{n % 4}" for n in range(30)],
+            "moment": [day(n % 11 + 1) for n in range(30)],
+            "label": [n % 4 % 2 for n in range(30)],
+        }
+    )
+    usage = pa.table(
+        {
+            "who": [f"e{n % 3}" for n in range(40)],
+            "moment": [day(n % 9) for n in range(40)],
+            "made": [day(n % 13) for n in range(40)],
+            "value": [None if n % 5 == 0 else float(n) for n in range(40)],
+        }
+    )
+    view = View("usage", "SELECT * FROM usage", ["value"], created="made", ttl_days=5)
+    whole = Tiny(tmp_path / "whole", {"examples": examples, "usage": usage}, [view])
+    expected = whole.retrieve()
+    monkeypatch.setattr(logic, "JOINED_ROWS", 7)
+    parts = Tiny(tmp_path / "parts", {"examples": examples, "usage": usage}, [view])
+
+    assert parts.retrieve().equals(expected)
+    assert parts.summary() == whole.summary()
