@@ -20,8 +20,8 @@ class Incumbent:
     version: str | None
     package: TableModel | None = None
     reason: str | None = None
-    seen: pa.Array | None = None
-    """Keys of the rows that it has learned from, where it can be asked."""
+    seen: exclusion.SeenRows | None = None
+    """The rows that it has learned from, where it can be asked."""
     oldest_trained: str | None = None
     """The earliest event time of those, ISO 8601, UTC."""
 
@@ -42,13 +42,8 @@ def incumbent(project: Project, folder: Path, test: pa.Table, classes: list[str]
     reason = _difference(project, package, test, classes)
     if reason is not None:
         return Incumbent(version, reason=f"champion version {version} cannot be compared: {reason}")
-    seen, event_time = exclusion.seen(package.folder), package.facts.event_time
-    return Incumbent(
-        version,
-        package,
-        seen=row_keys.keys(seen, package.facts.entity, event_time),
-        oldest_trained=exclusion.oldest(seen, event_time),
-    )
+    seen = exclusion.seen(package.folder)
+    return Incumbent(version, package, seen=seen, oldest_trained=exclusion.oldest(seen))
 
 
 def _difference(project: Project, package: TableModel, test: pa.Table, classes: list[str]) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.shared.inputs.column_file import Columns
 from components.shared.inputs.rows import Inputs
 from components.shared.measures import slices
 from components.shared.measures.metric_names import HIGHER_IS_BETTER, PRIMARY
@@ -33,7 +34,7 @@ class Scorecards:
 
 @dataclass(frozen=True)
 class Judged:
-    """The test rows with their truth and the models' answers.
+    """The test rows with their truth and the models' answers, and the training rows.
 
     ``classes`` holds the model's classes and those that only the test rows have; ``truth`` is (rows,) a class number or
     the label of a regression; ``clusters`` is (rows,) the number of the unit that the bootstrap draws.
@@ -42,7 +43,9 @@ class Judged:
     project: Project
     package: TableModel
     classes: list[str]
-    tables: dict[str, pa.Table]
+    test: pa.Table
+    train: Columns
+    train_inputs: Inputs
     inputs: Inputs
     truth: NDArray[Any]
     scorecards: Scorecards
@@ -66,4 +69,4 @@ class Judged:
 
     def groups(self) -> slices.Groups:
         """Return the test rows by the values of their columns, with the bins of the training rows."""
-        return slices.Groups(self.tables["train"], self.tables["test"])
+        return slices.Groups(self.train, self.test)

@@ -14,8 +14,8 @@ from components.evaluation.incumbent import Incumbent, incumbent
 from components.evaluation.judged import Judged, Scorecards
 from components.shared.documents.evaluation import ComparedChampion, Descriptions, EvaluatedRows, EvaluationReport
 from components.shared.errors import InputError
-from components.shared.inputs import row_keys
-from components.shared.inputs.rows import texts
+from components.shared.inputs.column_file import ColumnFile, Columns
+from components.shared.inputs.rows import read_inputs, texts
 from components.shared.measures import bootstrap, labels, shapes
 from components.shared.measures.metrics import scorecard
 from components.shared.package.table_model import TableModel
@@ -66,29 +66,33 @@ def evaluate(
     """
     package = TableModel.open(model)
     known_classes = list(package.facts.classes or ())
-    tables = {part: pq.read_table(splits / f"{part}.parquet") for part in ("train", "validation", "test")}
-    former = incumbent(project, champion, tables["test"], known_classes)
-    rows = _unseen(project, model, tables, former)
-    tables["test"] = rows.table
+    test = pq.read_table(splits / "test.parquet")
+    former = incumbent(project, champion, test, known_classes)
+    rows = _unseen(project, model, splits, test, former)
+    del test
+    learned = {part: splits / f"{part}.parquet" for part in ("train", "validation")}
+    tables: dict[str, Columns] = {part: ColumnFile(path) for part, path in learned.items()} | {"test": rows.table}
     label = project.label.column
     classes = labels.all_classes(rows.table, label, project.task, known_classes)
     truth = labels.labels(rows.table, label, classes)
     labels.check_judgeable(truth, label, classes)
     inputs = package.inputs(rows.table)
-    train, validation = (
-        baselines.Learnable(package.inputs(tables[part]), labels.labels(tables[part], label, classes))
-        for part in ("train", "validation")
-    )
     names = (list(package.facts.numeric), list(package.facts.categorical))
+    train, validation = (
+        baselines.Learnable(read_inputs(path, *names), labels.labels(tables[part], label, classes))
+        for part, path in learned.items()
+    )
     rule = baselines.rule_of_thumb(
         train, validation, inputs, names=names, task=project.task, classes=classes, value=project.value
     )
-    contenders = {"rule": rule, **_contenders(package, TableModel.open(plain), tables["test"], former)}
+    contenders = {"rule": rule, **_contenders(package, TableModel.open(plain), rows.table, former)}
     scorecards = _scorecards(project, truth, contenders, len(classes))
     clusters, unit = bootstrap.clusters_of(texts(rows.table, project.entity))
-    judged = Judged(project, package, classes, tables, inputs, truth, scorecards, clusters, seed)
+    judged = Judged(
+        project, package, classes, rows.table, tables["train"], train.inputs, inputs, truth, scorecards, clusters, seed
+    )
     resamples = report.Resamples(judged)
-    oldest_trained = exclusion.oldest(tables["train"], project.event_time)
+    oldest_trained = exclusion.oldest(exclusion.seen(model))
     out.mkdir(parents=True, exist_ok=True)
     measured = EvaluationReport(
         task=project.task,
@@ -170,14 +174,14 @@ def log_curves(measured: EvaluationReport, curves: CurveSink) -> None:
         curves.log_confusion_matrix(list(measured.confusion.labels), matrix)
 
 
-def _unseen(project: Project, model: Path, tables: dict[str, pa.Table], former: Incumbent) -> exclusion.Judges:
+def _unseen(project: Project, model: Path, splits: Path, test: pa.Table, former: Incumbent) -> exclusion.Judges:
     entity, time = project.entity, project.event_time
-    seen = [row_keys.keys(tables[part], entity, time) for part in ("train", "validation")]
-    seen.append(row_keys.keys(exclusion.seen(model), entity, time))
-    rows = exclusion.judges(tables["test"], entity, time, seen_by_split=seen, seen_by_champion=former.seen)
-    if rows.table.num_rows == 0 and tables["test"].num_rows:
+    parts = (splits / f"{part}.parquet" for part in ("train", "validation"))
+    seen = [*(exclusion.SeenRows(path, entity, time) for path in parts), exclusion.seen(model)]
+    rows = exclusion.judges(test, entity, time, seen_by_split=seen, seen_by_champion=former.seen)
+    if rows.table.num_rows == 0 and test.num_rows:
         raise InputError(
-            f"all {tables['test'].num_rows} test rows were seen in training, {rows.by_split} by this model and "
+            f"all {test.num_rows} test rows were seen in training, {rows.by_split} by this model and "
             f"{rows.by_champion} by champion version {former.version}; expected unseen test rows. "
             "Add newer rows, or split by hash or time, which keep the test rows of different runs unseen."
         )
@@ -188,7 +192,7 @@ def _by_class(truth: NDArray[Any], classes: list[str]) -> dict[str, int]:
     return {name: int((truth == number).sum()) for number, name in enumerate(classes)}
 
 
-def _parts(tables: dict[str, pa.Table], label: str, classes: list[str]) -> dict[str, dict[str, int]]:
+def _parts(tables: dict[str, Columns], label: str, classes: list[str]) -> dict[str, dict[str, int]]:
     """Count the rows of each class in each part; nothing for a regression."""
     if not classes:
         return {}

@@ -37,7 +37,7 @@ def measure(judged: Judged, champion: Path, oldest_trained: str | None, out: Pat
     Args:
         judged: The test rows and the candidate.
         champion: The champion step's output, which may hold the rows.
-        oldest_trained: Event time of the candidate's oldest training row, ISO 8601.
+        oldest_trained: Event time of the oldest row that the candidate has learned from, ISO 8601.
         out: Folder that receives them.
     """
     handed_on, target = champion / OldRows.FILE, out / OldRows.FILE
@@ -78,7 +78,7 @@ def _obsolete(judged: Judged, path: Path, oldest_trained: str | None) -> str | N
 
 
 def _chosen(judged: Judged) -> pa.Table:
-    test, project = judged.tables["test"], judged.project
+    test, project = judged.test, judged.project
     count = min(ROWS_MAX, test.num_rows)
     numbers = np.sort(np.random.default_rng(judged.seed).choice(test.num_rows, count, replace=False))
     _, loss = _loss(judged.scorecards.candidate.subset(numbers))

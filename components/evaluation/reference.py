@@ -20,7 +20,7 @@ def reference(judged: Judged) -> pa.Table:
 
     Columns are called as in the inference log: ``received.<feature>``.
     """
-    facts, test, card = judged.package.facts, judged.tables["test"], judged.scorecards.candidate
+    facts, test, card = judged.package.facts, judged.test, judged.scorecards.candidate
     rows = np.arange(test.num_rows)
     if len(rows) > ROWS_MAX:
         rows = np.sort(np.random.default_rng(judged.seed).choice(rows, ROWS_MAX, replace=False))

@@ -144,7 +144,7 @@ def worst(judged: Judged) -> WorstSlice | None:
         return None
     return slices.worst(
         judged.groups(),
-        [name for name in judged.project.features.columns if name in judged.tables["test"].column_names],
+        [name for name in judged.project.features.columns if name in judged.test.column_names],
         judged.scorecards.candidate,
         judged.scorecards.plain,
         judged.clusters,
@@ -218,7 +218,7 @@ def perturbation_losses(judged: Judged) -> tuple[PerturbationLoss, ...]:
     sample = robustness.sample(len(judged.truth), len(facts.features), judged.seed)
     inside = judged.scorecards.candidate.subset(sample)
     base = float(inside.primary(np.ones((1, len(sample))))[0])
-    std = robustness.standard_deviations(judged.package.inputs(judged.tables["train"]).numeric)
+    std = robustness.standard_deviations(judged.train_inputs.numeric)
 
     def answered(inputs: Inputs) -> Scorecard:
         score = labels.widen(judged.package.score(inputs), len(judged.classes))
@@ -240,7 +240,7 @@ def value(judged: Judged) -> ValueReport | None:
 
 def predictions(judged: Judged) -> pa.Table:
     """Return entity, event time, label and each model's score of every test row."""
-    test, project = judged.tables["test"], judged.project
+    test, project = judged.test, judged.project
     columns = {
         "entity": test.column(project.entity),
         "event_time": test.column(project.event_time),

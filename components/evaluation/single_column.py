@@ -58,17 +58,17 @@ def strongest(
     if len(numeric) + len(categorical) < 2:
         return None
     targets = train.truth[:, None].astype(float) if task == "regression" else np.eye(classes)[train.truth.astype(int)]
-    columns = [
-        (name, *_number_bins(train.inputs.numeric[:, i], test.inputs.numeric[:, i])) for i, name in enumerate(numeric)
-    ] + [
-        (name, *_category_bins(train.inputs.categorical[:, i], test.inputs.categorical[:, i]))
-        for i, name in enumerate(categorical)
-    ]
-    means = [_means(bins, targets) for _, bins, _ in columns]
-    explained = [
-        float(((mean - targets.mean(axis=0))[bins] ** 2).sum())
-        for mean, (_, bins, _) in zip(means, columns, strict=True)
-    ]
+    average = targets.mean(axis=0)
+    columns, explained = [], []
+    for i, name in enumerate((*numeric, *categorical)):
+        if i < len(numeric):
+            bins, test_bins = _number_bins(train.inputs.numeric[:, i], test.inputs.numeric[:, i])
+        else:
+            j = i - len(numeric)
+            bins, test_bins = _category_bins(train.inputs.categorical[:, j], test.inputs.categorical[:, j])
+        means = _means(bins, targets)
+        columns.append((name, means, test_bins))
+        explained.append(float(((means - average)[bins] ** 2).sum()))
     one = np.ones((1, len(test.truth)))
 
     def measured(score: Floats) -> float:
@@ -76,8 +76,8 @@ def strongest(
 
     best_name, best_value = "", -np.inf
     for i in np.argsort(explained)[::-1][:_SHORTLIST]:
-        name, _, bins = columns[i]
-        score = means[i][bins]
+        name, means, test_bins = columns[i]
+        score = means[test_bins]
         value = measured(score if task == "multiclass" else score[:, -1])
         if value > best_value:
             best_name, best_value = name, value

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from components.shared import row_groups
 from components.shared.errors import InputError
 from components.shared.inputs.categories import category_text
+from components.shared.inputs.column_file import Columns
 from components.shared.project import Project
 
 
@@ -104,7 +105,7 @@ def _require(path: Path, columns: Sequence[str]) -> None:
         )
 
 
-def inputs(table: pa.Table, numeric: Sequence[str], categorical: Sequence[str]) -> Inputs:
+def inputs(table: Columns, numeric: Sequence[str], categorical: Sequence[str]) -> Inputs:
     """Convert the named columns of a table to the model's raw inputs, in the given order."""
     numbers = [_numbers(table, name) for name in numeric]
     categories = [texts(table, name) for name in categorical]
@@ -115,7 +116,7 @@ def inputs(table: pa.Table, numeric: Sequence[str], categorical: Sequence[str]) 
     )
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
+def _numbers(table: Columns, name: str) -> NDArray[np.float32]:
     column = table.column(name)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
@@ -133,7 +134,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
     return clipped
 
 
-def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
+def texts(table: Columns, name: str) -> NDArray[np.object_]:
     """Return a column as text, with "" for missing; each distinct value is converted once."""
     column = table.column(name)
     if pa.types.is_null(column.type):

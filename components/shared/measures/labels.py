@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from components.shared.errors import InputError
 from components.shared.inputs import rows
+from components.shared.inputs.column_file import Columns
 from components.shared.measures.ranking import Floats
 
 
-def all_classes(table: pa.Table, label: str, task: str, classes: list[str]) -> list[str]:
+def all_classes(table: Columns, label: str, task: str, classes: list[str]) -> list[str]:
     """Return the model's classes and then the unknown ones; a prediction for a row of an unknown class is wrong."""
     if task == "regression":
         return []
@@ -24,7 +25,7 @@ def all_classes(table: pa.Table, label: str, task: str, classes: list[str]) -> l
     return [*classes, *new]
 
 
-def labels(table: pa.Table, label: str, classes: list[str]) -> NDArray[Any]:
+def labels(table: Columns, label: str, classes: list[str]) -> NDArray[Any]:
     """Return the class numbers, or the label itself for a regression."""
     if not classes:
         values: NDArray[np.float64] = table.column(label).cast(pa.float64()).to_numpy(zero_copy_only=False)

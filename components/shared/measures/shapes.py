@@ -14,6 +14,7 @@ from components.shared.documents.measurements import (
     ScoreHistogram,
     SizeBin,
 )
+from components.shared.inputs.column_file import Columns
 from components.shared.inputs.rows import texts
 from components.shared.measures.metrics import Binary, Regression
 from components.shared.measures.ranking import Floats
@@ -98,7 +99,7 @@ def _by_size(truth: Floats, residual: Floats) -> tuple[SizeBin, ...]:
 
 
 def column_distributions(
-    parts: Mapping[str, pa.Table], numeric: Sequence[str], categorical: Sequence[str]
+    parts: Mapping[str, Columns], numeric: Sequence[str], categorical: Sequence[str]
 ) -> tuple[ColumnDistribution, ...]:
     """Describe each column in every part, so that a difference between the parts shows.
 
@@ -114,7 +115,7 @@ def column_distributions(
     )
 
 
-def _numbers(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
+def _numbers(name: str, parts: Mapping[str, Columns]) -> ColumnDistribution:
     """Count numbers in bins of equal width between the 1 % and the 99 % quantile of the first part."""
     values = {part: _floats(table, name) for part, table in parts.items()}
     first = next(iter(values.values()))
@@ -131,7 +132,7 @@ def _numbers(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
     return _distribution(name, names, counts, edges)
 
 
-def _categories(name: str, parts: Mapping[str, pa.Table]) -> ColumnDistribution:
+def _categories(name: str, parts: Mapping[str, Columns]) -> ColumnDistribution:
     """Count the most frequent categories of the first part."""
     values = {part: texts(table, name) for part, table in parts.items()}
     first = next(iter(values.values()))
@@ -154,11 +155,11 @@ def _distribution(
     )
 
 
-def _is_boolean(table: pa.Table, name: str) -> bool:
+def _is_boolean(table: Columns, name: str) -> bool:
     return bool(pa.types.is_boolean(table.column(name).type))
 
 
-def _floats(table: pa.Table, name: str) -> Floats:
+def _floats(table: Columns, name: str) -> Floats:
     column = table.column(name)
     if pa.types.is_null(column.type):
         return np.full(table.num_rows, np.nan)

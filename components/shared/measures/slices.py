@@ -18,6 +18,7 @@ from scipy.special import ndtr
 from components.shared.documents.measurements import SliceMeasure, WorstSlice
 from components.shared.errors import InputError
 from components.shared.inputs import rows
+from components.shared.inputs.column_file import Columns
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import Regression, Scorecard
 from components.shared.measures.ranking import Floats
@@ -53,7 +54,7 @@ class GroupedColumn:
 class Groups:
     """The groups of each column of the test rows, computed on first use."""
 
-    def __init__(self, train: pa.Table, test: pa.Table) -> None:
+    def __init__(self, train: Columns, test: Columns) -> None:
         """Store both parts: bins are learned on ``train`` and applied to ``test``."""
         self._train, self._test = train, test
         self._computed: dict[str, GroupedColumn] = {}

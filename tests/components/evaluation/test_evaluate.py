@@ -290,7 +290,9 @@ def test_the_report_says_how_old_the_oldest_training_row_is(tmp_path, zone):
     assert run.evaluate().rows.champion_oldest_trained is None
     run.champion("1")
     run.package("champion/package", 1.0, seen=seen(table("binary", 20, 5)))
-    assert run.evaluate().rows.champion_oldest_trained == exclusion.oldest(table("binary", 20, 5), "at")
+    assert run.evaluate().rows.champion_oldest_trained == exclusion.oldest(
+        exclusion.seen(tmp_path / "champion" / "package"), "at"
+    )
 
 
 def test_a_row_that_both_models_have_seen_is_counted_once(tmp_path):
