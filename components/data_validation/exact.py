@@ -1,6 +1,7 @@
 """Exact figures over all rows of a table, not a sample: missing values, ranges, duplicates, segments."""
 
 import math
+import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -57,8 +58,11 @@ class Table:
         self._types = types
         self._path = path
         self._rows = f"read_parquet({literal(str(path))}, file_row_number=true)"
+        # The working folder of a container, where DuckDB would spill by itself, can be read-only.
+        self._scratch = tempfile.TemporaryDirectory()
         self._engine = duckdb.connect(
             config={
+                "temp_directory": self._scratch.name,
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "memory_limit": memory,

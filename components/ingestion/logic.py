@@ -1,15 +1,13 @@
 """Copy every source of a project into an immutable parquet snapshot."""
 
-import contextlib
 import hashlib
 import logging
 import shutil
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 
-from components.ingestion import columns, conversion, database, keys, plain, table, text_file
+from components.ingestion import columns, conversion, database, keys, plain, shards, table, text_file
 from components.shared import label_values, sources
 from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.errors import InputError, PerennialError, StepFailed, is_disk_full
@@ -158,16 +156,8 @@ def _open(engine: duckdb.DuckDBPyConnection, project: Project, name: str, root: 
         link.symlink_to((root / str(source.path)).resolve())
         rows = text_file.relation(name, paths[0], link, project.limits.columns, source.encoding)
         return rows.relation, rows.repeated_headers
-    _check_names(project, name, paths)
+    shards.check(name, paths, project.limits.columns)
     return sources.parquet_relation(paths), 0
-
-
-def _check_names(project: Project, name: str, paths: list[Path]) -> None:
-    """Check the names in the files themselves: DuckDB renames one of two that differ in case only."""
-    for path in paths:
-        # A file that isn't parquet is refused by DuckDB, with its reason.
-        with contextlib.suppress(OSError, ValueError):
-            columns.check_names(name, pq.read_schema(path).names, project.limits.columns)
 
 
 def _unreadable(name: str, source: Source, problem: duckdb.Error) -> PerennialError:
