@@ -20,7 +20,6 @@ from components.shared.errors import ExitCode, StepFailed
 from pipelines.bench import large_table
 
 _POLL_S = 0.02
-_STEP = re.compile(r"^[a-z_]+$")
 PIPELINES = ("training", "batch-scoring")
 
 Peaks = dict[str, dict[int, float]]
@@ -65,7 +64,7 @@ def run(project: Path, pipeline: str) -> dict[str, float]:
         process = subprocess.Popen(command, cwd=project, stdout=log, stderr=subprocess.STDOUT)
 
         def note() -> bool:
-            for worker, kib in _steps(process.pid):
+            for worker, kib in step_processes(process.pid):
                 peaks[worker] = max(kib, peaks.get(worker, 0))
             return process.poll() is not None
 
@@ -90,11 +89,11 @@ def slope(mib: Mapping[int, float]) -> float:
     return 1e6 * sum((rows - mean_rows) * (peak - mean_mib) for rows, peak in mib.items()) / spread if spread else 0.0
 
 
-def _steps(command: int) -> Iterator[tuple[_Process, int]]:
-    """Yield the processes of steps below the command, with the most memory that each had so far, in KiB."""
+def step_processes(pid: int) -> Iterator[tuple[_Process, int]]:
+    """Yield the processes of steps below a process, with the most memory that each had so far, in KiB."""
     groups: dict[int, str] = {}
     try:
-        below = psutil.Process(command).children(recursive=True)
+        below = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return
     for process in below:

@@ -1,13 +1,17 @@
 """The benchmark runs the parts that are asked for, and reports a failure instead of measuring nothing."""
 
+import os
+import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 from components.shared.errors import ExitCode, StepFailed
 from pipelines.bench import __main__ as bench
-from pipelines.bench import cadence
+from pipelines.bench import cadence, large_table, memory
 from pipelines.bench.parts import PARTS, Workspace
+from pipelines.project import project_file
 
 
 def test_an_unknown_part_is_bad_input_and_names_the_parts(capsys):
@@ -36,3 +40,26 @@ def test_nothing_costs_less_than_hindsight_and_training_every_week_costs_most_wh
     assert costs["hindsight"] == min(costs.values())
     assert costs["weekly"] == max(costs.values())
     assert costs["recommended"] <= costs["monthly"]
+
+
+def test_the_peak_of_a_step_is_that_of_its_past_and_other_processes_are_not_its_own():
+    code = "held = bytearray(200 * 2**20); del held; print(flush=True); input()"
+    step = [sys.executable, "-c", code, "--function_to_execute", "training"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(step, **pipes) as process, subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        process.stdout.readline()
+        [(worker, kib)] = memory.step_processes(os.getpid())
+        process.communicate(b"\n")
+        other.communicate(b"\n")
+
+    assert (worker.step, worker.pid) == ("training", process.pid)
+    assert 200 * 2**10 < kib < 300 * 2**10
+
+
+def test_the_large_table_has_the_rows_and_features_of_its_project(tmp_path):
+    described = project_file.read(large_table.write(tmp_path / "large", 2000))
+    table = pq.read_table(tmp_path / "large" / "rows.parquet")
+
+    assert table.num_rows == 2000
+    assert set(described.features.columns) < set(table.column_names)
+    assert set(table["answer"].to_pylist()) == {"yes", "no"}
