@@ -9,7 +9,7 @@ import duckdb
 from components.shared.documents.snapshot import SnapshotDescription
 from components.shared.errors import InputError
 
-MEMORY = "1GB"
+MEMORY = "2GB"
 """Most memory of the queries about a snapshot."""
 TIMES = "_times"
 """Temporary table of the tables that have times: name, oldest and newest one (UTC, without a zone)."""
