@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
 from numpy.typing import NDArray
 
 from components.shared import row_groups
@@ -67,7 +66,12 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def judges(
-    test: pa.Table, entity: str, event_time: str, *, seen_by_split: Iterable[SeenRows], seen_by_champion: SeenRows | None
+    test: pa.Table,
+    entity: str,
+    event_time: str,
+    *,
+    seen_by_split: Iterable[SeenRows],
+    seen_by_champion: SeenRows | None,
 ) -> Judges:
     """Leave out every test row whose entity and event time a model has seen (an anti-join).
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 from components.evaluation import exclusion
 from components.shared.documents.champion import ChampionRecord
 from components.shared.errors import InputError
-from components.shared.inputs import row_keys
 from components.shared.package.table_model import TableModel
 from components.shared.project import Project
 

@@ -178,7 +178,7 @@ def _reference(trained: Trained, train: Path, count: int) -> PackageReference:
 
 
 def _write_seen(trained: Trained, parts: Sequence[Path], target: Path) -> None:
-    """Write which entity was seen at which time, also by the model that this one continues: these rows never judge it."""
+    """Write which entity was seen when, also by the model that this one continues: these rows can never judge it."""
     entity, time = trained.project.entity, trained.project.event_time
     schema = pa.schema([(entity, pa.string()), (time, pq.read_schema(parts[0]).field(time).type)])
     inherited = _inherited(trained, schema)

@@ -280,18 +280,20 @@ def test_rows_of_training_and_validation_judge_nobody_however_their_keys_are_kep
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
-def test_the_report_says_how_old_the_oldest_training_row_is(tmp_path, zone):
+def test_the_report_says_how_old_the_oldest_row_is_that_a_model_has_learned_from(tmp_path, zone):
+    """Also one that only the model has seen which the candidate continues."""
     run, train = Run(tmp_path, "binary"), table("binary", 600, 1)
     times = pa.array(np.arange(600)[::-1] * 3_600_000_000, pa.timestamp("us"))
     times = times if zone is None else times.cast(pa.timestamp("us", zone))
-    pq.write_table(train.set_column(1, "at", times), tmp_path / "splits" / "train.parquet")
+    shutil.rmtree(tmp_path / "model")
+    run.package("model", 2.0, seen=seen(train.set_column(1, "at", times)))
 
     assert run.evaluate().rows.oldest_trained == "1970-01-01T00:00:00+00:00"
     assert run.evaluate().rows.champion_oldest_trained is None
     run.champion("1")
     run.package("champion/package", 1.0, seen=seen(table("binary", 20, 5)))
     assert run.evaluate().rows.champion_oldest_trained == exclusion.oldest(
-        exclusion.seen(tmp_path / "champion" / "package"), "at"
+        exclusion.seen(tmp_path / "champion" / "package")
     )
 
 
