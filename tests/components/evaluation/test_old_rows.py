@@ -12,7 +12,7 @@ import pytest
 from components.evaluation import old_rows
 from components.shared import files
 from components.shared.documents.evaluation import OldRows
-from tests.components.evaluation.test_evaluate import Run, project, table
+from tests.components.evaluation.test_evaluate import Run, project, seen, table
 
 
 def hand_on(run: Run) -> None:
@@ -101,16 +101,14 @@ def test_after_a_dated_change_they_are_chosen_again_once_a_candidate_knows_only_
     of = of.model_copy(update={"split": of.split.model_copy(update={"since": since})})
     monkeypatch.setattr("tests.components.evaluation.test_evaluate.project", lambda *_, **__: of)
     if is_trained_since:
-        _move_training_rows(tmp_path, since)
+        _learned_later(run, tmp_path, since)
 
     reason = "the former ones are from before 2031-01-01T00:00:00+00:00, since when the project has changed"
     assert measured(run).chosen_because == (reason if is_trained_since else None)
 
 
-def _move_training_rows(folder: Path, to: datetime) -> None:
-    path = folder / "splits/train.parquet"
-    rows = pq.read_table(path)
-    shift = np.timedelta64(int(to.timestamp() * 1_000_000), "us")
-    later = rows.column("at").to_numpy() + shift
-    moved = rows.set_column(1, "at", [later]).cast(rows.schema)
-    pq.write_table(moved, path)
+def _learned_later(run: Run, folder: Path, start: datetime) -> None:
+    rows = pq.read_table(folder / "splits/train.parquet")
+    later = rows.column("at").to_numpy() + np.timedelta64(int(start.timestamp() * 1_000_000), "us")
+    shutil.rmtree(folder / "model")
+    run.package("model", 2.0, seen=seen(rows.set_column(1, "at", [later]).cast(rows.schema)))
