@@ -1,4 +1,7 @@
-"""Measure, and print one table of ratios: ``python -m pipelines.bench [PART ...]``; long parts run only by name."""
+"""Measure, and print one table of ratios: ``python -m pipelines.bench [PART ...]``; long parts run only by name.
+
+What was measured also replaces the part's table in docs/benchmarks.md, if it has one there.
+"""
 
 import os
 import platform
@@ -11,8 +14,12 @@ from pathlib import Path
 from rich.table import Table
 
 from components.shared.errors import InputError, PerennialError
+from pipelines.bench import page
 from pipelines.bench.parts import PARTS, Workspace
 from pipelines.command import terminal
+from pipelines.images import environments
+
+PAGE = environments.ROOT / "docs" / "benchmarks.md"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,17 +48,26 @@ def selected(names: Sequence[str]) -> list[str]:
 
 def _measure(names: Sequence[str]) -> None:
     console = terminal.console()
-    table = Table("what", "measured", "beside", "ratio", box=None)
+    table = Table(*page.HEADER, box=None)
+    python, cores = platform.python_version(), os.cpu_count()
+    machine = f"{datetime.now(UTC).date()} on {platform.system()} {platform.release()}, {cores} cores, Python {python}"
     with tempfile.TemporaryDirectory() as temporary:
         workspace = Workspace(Path(temporary))
         for name in names:
             console.print(f"measuring {name}", style="dim")
-            for row in PARTS[name].measure(workspace):
+            part = PARTS[name]
+            rows = part.measure(workspace)
+            for row in rows:
                 table.add_row(*row)
                 console.print(" | ".join(row), style="dim")
-    today = datetime.now(UTC).date()
-    console.print(f"\n{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, {today}")
+            text = PAGE.read_text(encoding="utf-8")
+            if page.has(text, name):
+                # Part by part: who ends a long benchmark keeps what it measured so far.
+                PAGE.write_text(page.updated(text, name, rows, part.reading, machine), encoding="utf-8")
+    console.print(f"\n{machine}")
     console.print(table)
+    for name in names:
+        console.print(f"{name}: {PARTS[name].reading}", style="dim")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ import contextlib
 import io
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kfp import compiler, dsl, local
 
+from pipelines.bench import repeats
 from pipelines.definitions import compilation
 from pipelines.images import environments
 from pipelines.targets.laptop.ahead import InterpretersAhead
@@ -22,6 +22,8 @@ from pipelines.targets.laptop.runtime import Processes
 from pipelines.targets.local import execution
 
 TASKS = 5
+OURS, ONE_INTERPRETER = "perennial", "kfp's SubprocessRunner, all tasks in one interpreter"
+VIRTUALENVS = "kfp's SubprocessRunner, a virtualenv per task, which installs kfp"
 
 
 @dsl.component(base_image="perennial/gate", install_kfp_package=False)
@@ -63,23 +65,22 @@ class _Silent:
         """Nothing."""
 
 
-def measure(folder: Path) -> dict[str, float | None]:
-    """Return seconds per task of each way to run the chain; None where it could not run (no network, say)."""
-    return {
-        "perennial": _seconds(lambda: _ours(folder / "ours")),
-        "kfp, one interpreter": _seconds(lambda: _stock(folder / "plain", use_venv=False)),
-        "kfp, a virtualenv per task": _seconds(lambda: _stock(folder / "venv", use_venv=True)),
+def measure(folder: Path) -> dict[str, list[float]]:
+    """Return seconds per task of each way to run the chain; none where it could not run (no network, say).
+
+    The last way is run once: what takes longest of it is the installation, and its tasks are repetitions already.
+    """
+    chains = {
+        OURS: lambda turn: _ours(folder / f"ours-{turn}"),
+        ONE_INTERPRETER: lambda turn: _stock(folder / f"plain-{turn}", use_venv=False),
     }
-
-
-def _seconds(run: Any) -> float | None:
-    began = time.perf_counter()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            run()
-    except RuntimeError:
-        return None
-    return (time.perf_counter() - began) / TASKS
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        measured = repeats.in_turns(chains)
+        try:
+            measured[VIRTUALENVS] = [repeats.seconds(lambda: _stock(folder / "venv", use_venv=True))]
+        except RuntimeError:
+            measured[VIRTUALENVS] = []
+    return {name: [chain_s / TASKS for chain_s in chains_s] for name, chains_s in measured.items()}
 
 
 def _ours(folder: Path) -> None:

@@ -78,7 +78,7 @@ Ask = Callable[[Server, int, int, float], float]
 """Ask a server with so many rows per request, on so many connections, for some seconds; returns requests per second."""
 
 
-def measure(python: Path, package: Path, *, rounds: int = 7, seconds: float = 0.6) -> list[Measured]:
+def measure(python: Path, package: Path, *, rounds: int = 5, seconds: float = 1.0) -> list[Measured]:
     """Measure every load of every protocol.
 
     Args:

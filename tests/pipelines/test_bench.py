@@ -7,9 +7,9 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.errors import ExitCode, StepFailed
+from components.shared.errors import ExitCode, InputError, StepFailed
 from pipelines.bench import __main__ as bench
-from pipelines.bench import cadence, large_table, memory
+from pipelines.bench import cadence, large_table, memory, page, repeats
 from pipelines.bench.parts import PARTS, Workspace
 from pipelines.project import project_file
 
@@ -63,3 +63,37 @@ def test_the_large_table_has_the_rows_and_features_of_its_project(tmp_path):
     assert table.num_rows == 2000
     assert set(described.features.columns) < set(table.column_names)
     assert set(table["answer"].to_pylist()) == {"yes", "no"}
+
+
+PAGE = "before\n<!-- bench one -->\nold\n<!-- end -->\n<!-- bench two -->\nstays\n<!-- end -->\nafter\n"
+
+
+def test_a_part_replaces_its_own_table_of_the_page_and_nothing_else():
+    rows = [("a | b", "1 s", "other: 2 s", "0.5")]
+
+    once = page.updated(PAGE, "one", rows, "Less is better.", "today")
+    twice = page.updated(once, "one", rows, "Less is better.", "today")
+
+    assert once == twice
+    assert r"| a \| b | 1 s | other: 2 s | 0.5 |" in once and "Less is better. Measured today." in once
+    assert once.startswith("before\n<!-- bench one -->\n") and "old" not in once
+    assert once.endswith("<!-- end -->\n<!-- bench two -->\nstays\n<!-- end -->\nafter\n")
+    with pytest.raises(InputError, match="the page has 0 places for the part 'three'"):
+        page.updated(PAGE, "three", rows, "", "")
+
+
+def test_the_page_has_a_place_for_every_part_that_is_not_described_elsewhere():
+    text = bench.PAGE.read_text()
+    elsewhere = {"memory", "drift", "detection", "monitoring", "canary", "ab", "cadence"}
+
+    assert {name for name in PARTS if not page.has(text, name)} == elsewhere
+    assert all(part.reading.endswith(".") for part in PARTS.values())
+
+
+def test_both_sides_are_timed_in_turns_and_their_first_calls_are_not():
+    called: list[tuple[str, int]] = []
+
+    measured = repeats.in_turns({name: lambda turn, name=name: called.append((name, turn)) for name in "ab"}, times=2)
+
+    assert called == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert {name: len(values) for name, values in measured.items()} == {"a": 2, "b": 2}
