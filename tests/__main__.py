@@ -1,10 +1,10 @@
 """Run everything that CI requires: ``python -m tests [GROUP ...] [-- PYTEST ARGUMENTS]``.
 
-A group is ``lint``, ``command`` (``pipelines/`` and whole runs), ``serving``, ``infra``, ``notebook`` or a step. The
-tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with equal locks share
-one pytest process. What handles times runs in UTC and in a second time zone. Several processes run at once. The last
-line counts the tests of all groups; a test that is skipped for a reason that is not in ``allowed_skips.txt`` fails the
-run.
+A group is ``lint``, ``command`` (``pipelines/`` and whole runs), ``serving``, ``infra``, ``notebook``, a step, or a
+variant of one. The tests of a step run in the virtualenv of that step, with the test tools beside its lock; steps with
+equal locks share one pytest process. What handles times runs in UTC and in a second time zone. Several processes run
+at once. The last line counts the tests of all groups; a test that is skipped for a reason that is not in
+``allowed_skips.txt`` fails the run.
 """
 
 import os
@@ -20,7 +20,7 @@ from typing import TextIO
 
 from components.shared import telemetry
 from pipelines.command import notebook
-from pipelines.images import environments
+from pipelines.images import environments, recipes
 from tests.tally import Tally, read_reasons
 
 TOOLS = environments.ROOT / "tests" / "requirements.txt"
@@ -129,7 +129,7 @@ def _run(job: Job, output: TextIO) -> bool:
 
 def group_names() -> list[str]:
     """Return the names that can be asked for."""
-    return ["lint", *_tested_steps(), "serving", "infra", "notebook", "command"]
+    return ["lint", *_tested_steps(), *recipes.variants(), "serving", "infra", "notebook", "command"]
 
 
 def groups(names: set[str]) -> dict[str, list[list[str]]]:
@@ -163,6 +163,9 @@ def groups(names: set[str]) -> dict[str, list[list[str]]]:
             by_lock.setdefault(environments.lock_hash(step), []).append(step)
     for steps in by_lock.values():
         commands["+".join(steps)] = [_in_step(steps[0], [f"components/{step}" for step in steps])]
+    for name, folder in recipes.variants().items():
+        if not names or name in names:
+            commands[name] = [_in_step(name, [f"components/{folder.parent.name}"])]
     for step in (step for step in WITH_TIMES if not names or step in names):
         commands[f"{step} in {OTHER_ZONE}"] = [["env", f"TZ={OTHER_ZONE}", *_in_step(step, [f"components/{step}"])]]
     # The server's lock holds the SDKs that know every field of a manifest.

@@ -53,10 +53,17 @@ ROWS = "perennial_rows"
 class Table:
     """A parquet file that can be queried for exact figures."""
 
-    def __init__(self, path: Path, types: dict[str, str], memory: str = "1GB") -> None:
-        """Open the file; ``types`` are the column types in ``snapshot.json``."""
+    def __init__(self, path: Path, types: dict[str, str], memory: str = "1GB", threads: int | None = None) -> None:
+        """Open the file.
+
+        Args:
+            path: The file.
+            types: The column types in ``snapshot.json``.
+            memory: Most that queries may use.
+            threads: One adds floating-point numbers in the order of the rows; None is one per core.
+        """
         self._types = types
-        self._path = path
+        self.path = path
         self._rows = f"read_parquet({literal(str(path))}, file_row_number=true)"
         # The working folder of a container, where DuckDB would spill by itself, can be read-only.
         self._scratch = tempfile.TemporaryDirectory()
@@ -66,13 +73,14 @@ class Table:
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "memory_limit": memory,
+                **({"threads": str(threads)} if threads else {}),
             }
         )
         self._engine.execute(f"CREATE TEMP VIEW {ROWS} AS SELECT * FROM {self._rows}")
 
     def measure(self, domains: list[str]) -> Exact:
         """Read the column statistics of the file, and count the values of the columns in ``domains`` that it has."""
-        metadata = pq.ParquetFile(self._path).metadata
+        metadata = pq.ParquetFile(self.path).metadata
         positions = {metadata.schema.column(index).name: index for index in range(metadata.num_columns)}
         columns = {}
         for column, type_ in self._types.items():

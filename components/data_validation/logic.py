@@ -6,11 +6,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-# Refuses code in the types of a file, which TFDV's old pyarrow would run while it reads; Beam would import it too late.
-import pyarrow_hotfix  # noqa: F401
-
-from components.data_validation import anomalies, comparison, report, schema, statistics
+from components.data_validation import anomalies, comparison, report, schema
+from components.data_validation.backends import open_backend
 from components.data_validation.comparison import ComparedTables
+from components.data_validation.contract import ValidationBackend
 from components.data_validation.exact import Exact, Table, plain_findings
 from components.data_validation.finding import Anomaly, rank, with_reactions
 from components.shared import bundle
@@ -38,6 +37,8 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
         All findings that the project file does not ignore, blocking findings first.
     """
     project = bundle.project(bundle_path)
+    # First of all, because a library may protect the reading of files.
+    backend = open_backend(project.validation.backend)
     tables = SnapshotDescription.read(snapshot).tables
     statistics_out.mkdir(parents=True, exist_ok=True)
     compared = ComparedTables(project, tables, snapshot)
@@ -46,7 +47,7 @@ def validate(bundle_path: str, snapshot: Path, accepted: Path, statistics_out: P
     described: dict[str, TableStatistics] = {}
     for source in sorted(tables):
         source_findings, described[source], comparisons[source] = _check(
-            compared, bundle_path, source, accepted / "statistics", statistics_out
+            backend, compared, bundle_path, source, accepted / "statistics", statistics_out
         )
         findings += source_findings
         log.info("%s: %d rows, %d findings", source, described[source].rows, len(source_findings))
@@ -78,7 +79,12 @@ def stop_if_blocked(findings: list[Finding]) -> None:
 
 
 def _check(
-    compared: ComparedTables, bundle_path: str, source: str, accepted: Path, statistics_out: Path
+    backend: ValidationBackend,
+    compared: ComparedTables,
+    bundle_path: str,
+    source: str,
+    accepted: Path,
+    statistics_out: Path,
 ) -> tuple[list[Finding], TableStatistics, str]:
     """Check one table; the text says what its newest rows were compared with."""
     project, path = compared.project, compared.folder / f"{source}.parquet"
@@ -88,16 +94,14 @@ def _check(
     reviewed = schema.load(bundle_path, source)
     table = Table(path, types)
     exact = table.measure(schema.domains(reviewed) if reviewed else [])
-    computed = statistics.generate(path, exact.rows, schema.types(reviewed) if reviewed else {})
-    if exact.rows > statistics.SAMPLE_ROWS:
-        statistics.correct(computed, exact)
+    computed = backend.statistics(table, exact, schema.types(reviewed) if reviewed else {})
     (statistics_out / f"{source}.pb").write_bytes(computed.SerializeToString(deterministic=True))
     deviations: list[Anomaly] = []
     if reviewed is None:
-        reviewed = schema.infer(computed)
+        reviewed = backend.infer(computed)
         (statistics_out / f"{source}.pbtxt").write_text(schema.text(reviewed), encoding="utf-8")
         log.warning("%s has no schema; review the inferred %s.pbtxt among the statistics", source, source)
-    deviations += anomalies.find(computed, reviewed, source, _accepted(accepted, source))
+    deviations += anomalies.find(backend, computed, reviewed, source, _accepted(accepted, source))
     deviations += plain_findings(exact, added, declared.rows_min, declared.rows_max)
     deviations += _unreadable(compared.tables[source])
     deviations += table.duplicates(exact, added)
@@ -127,7 +131,7 @@ def _unreadable(table: TableDescription) -> list[Anomaly]:
 
 
 def _summary(exact: Exact, computed: Any) -> TableStatistics:
-    """Summarise a table for the report: shares and ranges over all rows, other figures from TFDV's statistics."""
+    """Summarise a table for the report: shares and ranges over all rows, other figures from the statistics."""
     features = {feature.path.step[0]: feature for feature in computed.datasets[0].features}
     columns = []
     for name, column in exact.columns.items():

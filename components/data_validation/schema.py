@@ -4,7 +4,6 @@ import json
 import zipfile
 from typing import Any
 
-from components.data_validation import quiet
 from components.shared.errors import InputError
 
 TRAINING = "TRAINING"
@@ -55,11 +54,6 @@ def domains(schema: Any) -> list[str]:
         for feature in schema.feature
         if feature.type == 1 and (feature.domain or feature.HasField("string_domain"))
     ]
-
-
-def infer(statistics: Any) -> Any:
-    """Infer a schema from statistics; a person must review it."""
-    return quiet.tfdv().infer_schema(statistics, infer_feature_shape=False)
 
 
 def text(schema: Any) -> str:

@@ -266,7 +266,7 @@ def _last_line(text: str) -> str:
 
 
 def _labels(made_of: Recipe) -> dict[str, str]:
-    code = lineage.code({})
+    code = lineage.commit()
     labels = {
         "org.opencontainers.image.title": repository(made_of.name),
         "org.opencontainers.image.revision": code["commit"] + ("-dirty" if code["dirty"] == "true" else ""),

@@ -62,7 +62,7 @@ def prepare(names: Iterable[str], announce: Callable[[str], None] | None = None)
         announce: Called with a name before its virtualenv is installed.
 
     Raises:
-        InputError: If there is no wheel of TFDV for this platform.
+        InputError: If there are no wheels for this platform.
         StepFailed: If uv could not install a lock.
     """
     check_platform()
@@ -82,9 +82,9 @@ def check_platform() -> None:
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise InputError(
-            f"tensorflow-data-validation has wheels for Linux x86-64 only, this is {platform.system()} "
-            f"{platform.machine()}; use such a machine (also for --target docker, whose containers share network and "
-            "process numbers with it), or a cluster: perennial submit."
+            "tensorflow-cpu and tensorflow-data-validation have wheels for Linux x86-64 only, this is "
+            f"{platform.system()} {platform.machine()}; use such a machine (also for --target docker, whose containers "
+            "share network and process numbers with it), or a cluster: perennial submit."
         )
 
 

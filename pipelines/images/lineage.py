@@ -4,20 +4,28 @@ import subprocess
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pipelines.images import environments
+from components.shared.project import Project
+from pipelines.images import choices, environments
 
 
-def code(references: Mapping[str, str]) -> dict[str, str]:
+def commit() -> dict[str, str]:
+    """Describe the checkout: its commit, and whether the files differ from it."""
+    facts = {"commit": _git("rev-parse", "HEAD") or "unknown"}
+    facts["dirty"] = "true" if _git("status", "--porcelain") else "false"
+    return facts
+
+
+def code(references: Mapping[str, str], project: Project) -> dict[str, str]:
     """Describe the code: commit, and the image reference and lock hash of each step.
 
     Args:
         references: Step, or ``serving``, to image reference.
+        project: Chooses the images.
     """
-    facts = {"commit": _git("rev-parse", "HEAD") or "unknown"}
-    facts["dirty"] = "true" if _git("status", "--porcelain") else "false"
+    facts = commit()
     for name, reference in references.items():
         facts[f"image:{name}"] = reference
-        facts[f"lock:{name}"] = environments.lock_hash(name)[:16]
+        facts[f"lock:{name}"] = environments.lock_hash(choices.image_of(name, project))[:16]
     return facts
 
 

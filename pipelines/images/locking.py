@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.errors import InputError, StepFailed
-from pipelines.images import environments
+from pipelines.images import environments, recipes
 
 # kfp's executor needs none of kfp's dependencies in a task, and they cannot be installed together with TFDV.
 _STEP_CONFIG = environments.ROOT / "components" / "uv.toml"
@@ -53,8 +53,8 @@ class Lock:
 def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
-    Names are steps, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``, ``tests``,
-    ``protocol``, ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
+    Names are steps and their variants, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``,
+    ``tests``, ``protocol``, ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
@@ -82,6 +82,10 @@ def locks() -> Mapping[str, Lock]:
     return {
         **{
             step: Lock.of(root / "components" / step / "requirements.in", _STEP_CONFIG) for step in environments.steps()
+        },
+        **{
+            name: Lock.of(root / folder / "requirements.in", _STEP_CONFIG)
+            for name, folder in recipes.variants(root).items()
         },
         "serving": Lock.of(root / "serving" / "requirements.in"),
         "collector": Lock.of(root / "serving" / "collector" / "requirements.in"),

@@ -39,7 +39,7 @@ class Recipe:
     name: str
     root: Path
     folder: Path
-    """The folder of the step, of ``serving`` or of the service, relative to ``root`` as all paths here."""
+    """The folder of the step, its variant, ``serving`` or the service, relative to ``root`` as all paths here."""
     modules: tuple[str, ...]
     """What is started in it; none for a service, which has no source of ours."""
 
@@ -145,10 +145,19 @@ def steps(root: Path = ROOT) -> list[str]:
     return sorted(path.parent.name for path in (root / "components").glob("*/component.py"))
 
 
+def variants(root: Path = ROOT) -> dict[str, Path]:
+    """Map each second image of a step to its folder: the same component, in the environment of another lock.
+
+    Such a folder, inside that of the step, has a lock of its own.
+    """
+    locks = sorted((root / "components").glob("*/*/requirements.in"))
+    return {f"{lock.parent.parent.name}_{lock.parent.name}": lock.parent.relative_to(root) for lock in locks}
+
+
 def names(root: Path = ROOT) -> list[str]:
-    """Name every image: the steps, the servers, and each service of infra/ that has image settings."""
+    """Name every image: the steps, their variants, the servers, and each service of infra/ that has image settings."""
     services = sorted(path.parent.name for path in (root / "infra").glob(f"*/{_SETTINGS}"))
-    return [*steps(root), *_SERVERS, *services]
+    return [*steps(root), *variants(root), *_SERVERS, *services]
 
 
 def chosen(image_names: Iterable[str], root: Path = ROOT) -> list[str]:
@@ -168,9 +177,11 @@ def recipe(name: str, root: Path = ROOT) -> Recipe:
     """Return the recipe of an image."""
     if name in _SERVERS:
         return Recipe(name, root, _SERVERS[name], (f"{'.'.join(_SERVERS[name].parts)}.__main__",))
-    component = root / "components" / name / "component.py"
+    folder = variants(root).get(name)
+    component = root / (folder.parent if folder else Path("components") / name) / "component.py"
     if component.exists():
-        return Recipe(name, root, component.parent.relative_to(root), tuple(imported_by_functions(component, root)))
+        own = folder or component.parent.relative_to(root)
+        return Recipe(name, root, own, tuple(imported_by_functions(component, root)))
     return Recipe(name, root, Path("infra") / name, ())
 
 

@@ -1,5 +1,7 @@
 """A small table, its schema, and a project whose snapshots are validated."""
 
+import importlib.util
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data_validation import logic
+from components.data_validation.contract import ValidationBackend
+from components.data_validation.exact import Table
 from components.shared import bundle
 from components.shared.documents.findings import Finding
-from components.shared.project import Project
+from components.shared.project import Project, ValidationLibrary
 from tests import documents
 
+_PACKAGES: dict[ValidationLibrary, str] = {"tfdv": "tensorflow_data_validation", "duckdb": "duckdb"}
+BACKENDS = [name for name, package in _PACKAGES.items() if importlib.util.find_spec(package)]
+"""The backends that this environment has."""
 TYPES = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN"}
 SCHEMA = """
 default_environment: "TRAINING"
@@ -52,6 +59,19 @@ def swap(of: pa.Table, name: str, values: Any) -> pa.Table:
     )
 
 
+def described_types(rows: pa.Table) -> dict[str, str]:
+    """Return the types of a table's columns as a snapshot describes them."""
+    return {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
+
+
+def describe(backend: ValidationBackend, rows: pa.Table, folder: Path, expected: Mapping[str, str]) -> Any:
+    """Return the statistics of a table, which is written into a folder."""
+    path = folder / "table.parquet"
+    pq.write_table(rows, path)
+    opened = Table(path, described_types(rows))
+    return backend.statistics(opened, opened.measure([]), expected)
+
+
 class Case:
     """One project in a folder, whose snapshots are validated."""
 
@@ -62,6 +82,7 @@ class Case:
         source: dict[str, Any] | None = None,
         delay_days: int = 0,
         sources: dict[str, Any] | None = None,
+        backend: ValidationLibrary = BACKENDS[0],
         **rules: Any,
     ) -> None:
         self.folder = folder
@@ -79,7 +100,7 @@ class Case:
                 "sources": sources or {"table": {"path": "table.csv", "time": "at"} | (source or {})},
                 "label": {"source": "table", "column": "y", "delay_days": delay_days},
                 "features": {"service": "trial_v1", "columns": {"use": {"type": "numeric"}}},
-                "validation": rules,
+                "validation": {"backend": backend, **rules},
             }
         )
         self.bundle = str(bundle.write(project, folder / "project.yaml", folder))
@@ -105,10 +126,9 @@ class Case:
 def _write(rows: pa.Table, snapshot: Path, name: str) -> dict[str, Any]:
     """Write one table of a snapshot, and describe it."""
     pq.write_table(rows, snapshot / f"{name}.parquet", row_group_size=100_000)
-    types = {field.name: TYPES.get(field.type, "TIMESTAMP") for field in rows.schema}
     times = sorted(rows["at"].drop_null().to_pylist()) if "at" in rows.column_names else []
     span = (times[0].isoformat(), times[-1].isoformat()) if times else None
-    return {"rows": len(rows), "columns": types, "content_hash": "c" * 64, "time_range": span}
+    return {"rows": len(rows), "columns": described_types(rows), "content_hash": "c" * 64, "time_range": span}
 
 
 def kinds(findings: list[Finding]) -> list[tuple[str | None, str, str]]:

@@ -66,7 +66,7 @@ def names(requirements: str) -> set[str]:
     return {name.lower().replace("_", "-") for name in re.findall(r"^\s*([A-Za-z][\w.-]*)", requirements, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("name", [*recipes.steps(), "serving", "collector"])
+@pytest.mark.parametrize("name", [*recipes.steps(), *recipes.variants(), "serving", "collector"])
 def test_a_step_declares_the_locked_packages_that_it_imports(name):
     recipe = recipes.recipe(name)
     files = [ROOT / path for path in recipe.source if path.suffix == ".py"]

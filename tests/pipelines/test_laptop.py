@@ -305,5 +305,7 @@ def test_the_sentence_of_an_error_of_a_steps_own_is_the_reason_and_not_the_error
 def test_a_platform_without_wheels_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
-    with pytest.raises(InputError, match=r"Linux x86-64 only, this is Linux aarch64.*target docker.*perennial submit"):
+    with pytest.raises(
+        InputError, match=r"have wheels for Linux x86-64 only, this is Linux aarch64.*target docker.*perennial submit"
+    ):
         environments.check_platform()

@@ -52,7 +52,7 @@ class Finding(Part):
 
 
 class ColumnStatistics(Part):
-    """One column: share of missing values and range over all rows, the rest as TFDV computed it."""
+    """One column: share of missing values and range over all rows, the rest from the statistics of the backend."""
 
     name: str
     type: str

@@ -5,7 +5,7 @@ These modules are the only place that defines the defaults.
 """
 
 from components.shared.project.features import Features, FeatureSpec, Split
-from components.shared.project.judging import Evaluation, Gate, Validation, Value
+from components.shared.project.judging import Evaluation, Gate, Validation, ValidationLibrary, Value
 from components.shared.project.learning import TUNABLE, Choice, ModelFamily, Range, Training, Trees, Tuning
 from components.shared.project.monitoring import AlertBudget, Monitoring, Retraining, ServiceObjectives
 from components.shared.project.release import ReleaseSettings
@@ -61,6 +61,7 @@ __all__ = [
     "Trees",
     "Tuning",
     "Validation",
+    "ValidationLibrary",
     "Value",
     "WebhookSink",
 ]

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from components.shared.project.section import ColumnName, Reaction, Section, Share
 
+ValidationLibrary = Literal["tfdv", "duckdb"]
+
 
 class Value(Section):
     """What a decision is worth (binary): the model's user acts on predicted positives only."""
@@ -96,6 +98,10 @@ class Gate(Section):
 class Validation(Section):
     """How a run reacts to anomalies in the data: block, warn or ignore."""
 
+    backend: ValidationLibrary = Field(
+        "tfdv",
+        description="Library of statistics and schemas; duckdb: where TensorFlow Data Validation has no wheel.",
+    )
     schema_anomalies: Reaction = Field("block", description="Data that violates feature_repo/schema.")
     drift: Reaction = Field("warn", description="Newest rows that differ from the last accepted snapshot.")
     duplicates: Reaction = Field("warn", description="Duplicate rows or columns.")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry
-from pipelines.images import digests
+from pipelines.images import choices, digests
 from pipelines.targets.docker.runtime import DockerRuntime
 from pipelines.targets.local.backend import LocalBackend
 from pipelines.targets.model import Docker, Images
@@ -27,7 +27,8 @@ class DockerBackend(LocalBackend):
     def compile(self, pipeline: PipelineEntry) -> str:
         """Compile with the references of the images, or with digests where a registry is named."""
         images = self.images
-        references = {step: digests.pinned(step, images.base, images.registry) for step in pipeline.steps}
+        chosen = choices.images_of(pipeline.steps, self.project)
+        references = {step: digests.pinned(name, images.base, images.registry) for step, name in chosen.items()}
         return compilation.as_text(compilation.with_references(compilation.symbolic(pipeline.name), references))
 
     def runtime(self, names: Iterable[str], announce: Callable[[str], None]) -> DockerRuntime:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines.images import builder as images
-from pipelines.images import engine, environments
+from pipelines.images import choices, engine, environments
 from pipelines.targets.docker import server, settings, tasks
 from pipelines.targets.local import endpoint, limits
 from pipelines.targets.local.feature_server import RunningFeatureServer
@@ -42,8 +42,11 @@ class DockerRuntime:
         settings.check(target, project, state)
         client = engine.connect()
         engine.check_here(client)
-        built = images.build(names, base=target.images.base, registry=target.images.registry, announce=announce)
-        references = {image.name: image.reference for image in built}
+        chosen = choices.images_of(names, project)
+        base, registry = target.images.base, target.images.registry
+        built = images.build(chosen.values(), base=base, registry=registry, announce=announce)
+        by_image = {image.name: image.reference for image in built}
+        references = {step: by_image[name] for step, name in chosen.items()}
         passed = settings.passed_on(target, project, os.environ)
         return cls(client, target, state, references, passed, limits.of(project, references))
 

@@ -34,8 +34,8 @@ def prepare(state: State, target: Kfp, request: RunRequest) -> PreparedSubmissio
 
 def compiled(state: State, target: Kfp, entry: PipelineEntry) -> str:
     """Compile a pipeline for a cluster, without a request; see ``Backend.compile``."""
-    references = {name: submission.reference(name, target) for name in entry.steps}
     project = project_file.read(state.project_file)
+    references = submission.references_of(entry.steps, target, project)
     return placement.as_text(placement.compile_(entry.definition, target, project, references))
 
 

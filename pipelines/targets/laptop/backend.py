@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry
-from pipelines.images import recipes
+from pipelines.images import choices, recipes
 from pipelines.targets.laptop.runtime import VirtualenvRuntime
 from pipelines.targets.local.backend import LocalBackend
 from pipelines.targets.model import Laptop
@@ -21,7 +21,8 @@ class LaptopBackend(LocalBackend):
 
     def compile(self, pipeline: PipelineEntry) -> str:
         """Compile with the references of the virtualenvs."""
-        references = {step: recipes.reference(step) for step in pipeline.steps}
+        chosen = choices.images_of(pipeline.steps, self.project)
+        references = {step: recipes.reference(name) for step, name in chosen.items()}
         return compilation.as_text(compilation.with_references(compilation.symbolic(pipeline.name), references))
 
     def runtime(self, names: Iterable[str], announce: Callable[[str], None]) -> VirtualenvRuntime:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from components.shared.project import Project
-from pipelines.images import environments
+from pipelines.images import choices, environments
 from pipelines.images.environments import Environment
 from pipelines.targets.laptop import feature_server
 from pipelines.targets.laptop.ahead import InterpretersAhead, Launch
@@ -91,9 +91,11 @@ class VirtualenvRuntime:
         cls, target: Laptop, project: Project, names: Iterable[str], announce: Callable[[str], None]
     ) -> "VirtualenvRuntime":
         """Install the virtualenvs that are missing."""
-        built = environments.prepare(
-            names, lambda name: announce(f"installing the packages of {name} (once per machine)")
+        chosen = choices.images_of(names, project)
+        by_image = environments.prepare(
+            chosen.values(), lambda name: announce(f"installing the packages of {name} (once per machine)")
         )
+        built = {step: by_image[name] for step, name in chosen.items()}
         return cls(built, limits.of(project, built), target.interpreters_ahead)
 
     @property

@@ -17,7 +17,7 @@ from components.shared.registry_state import RegistryState
 from pipelines import runs
 from pipelines.definitions import compilation
 from pipelines.definitions.catalog import PipelineEntry, RunContext
-from pipelines.images import lineage
+from pipelines.images import choices, lineage
 from pipelines.images.recipes import recipe
 from pipelines.project import project_file
 from pipelines.targets.local import execution, registry_reading, unchanged
@@ -80,8 +80,9 @@ class PreparedRun:
         run.outputs["bundle"] = plan.arguments["project_uri"]
         run.run_key = plan.key
         run.seed = plan.arguments.get("seed")
-        run.contents = {step: recipe(step).tag(None) for step in self.entry.steps}
-        run.commit = lineage.code({})["commit"]
+        chosen = choices.images_of(self.entry.steps, self.project)
+        run.contents = {step: recipe(name).tag(None) for step, name in chosen.items()}
+        run.commit = lineage.commit()["commit"]
         ir = compilation.started_as(self.ir, self.project)
         if plan.registry:
             ir = compilation.cached_by(ir, "registry_state")
@@ -116,7 +117,7 @@ class PreparedRun:
             snapshot_uri="",
             champion_uri="",
             start_uri="",
-            code=lineage.code(self.runtime.references),
+            code=lineage.code(self.runtime.references, self.project),
             seed=request.seed,
             window_start=iso(request.start),
             window_end=iso(request.end),

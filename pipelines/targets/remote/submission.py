@@ -1,7 +1,7 @@
 """Make a project ready for a server: compile a pipeline, bring what its steps read into the bucket, keep a record."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -13,7 +13,7 @@ from components.shared.project import FileSink, Project
 from components.shared.release.vertex.address import SCHEME as VERTEX
 from pipelines import runs
 from pipelines.definitions.catalog import PipelineEntry, RunContext
-from pipelines.images import digests, lineage
+from pipelines.images import choices, digests, lineage
 from pipelines.project import project_file
 from pipelines.targets.model import Remote
 from pipelines.targets.protocol import RunRequest, iso
@@ -64,20 +64,22 @@ def prepare(state: State, target: Remote, request: RunRequest, place: Placing) -
     """
     project, entry = project_file.read(state.project_file), request.entry
     serving = ["serving"] if entry.releases else []
-    references = {name: reference(name, target) for name in (*entry.steps, *serving)}
+    references = references_of((*entry.steps, *serving), target, project)
     of_steps = {step: references[step] for step in entry.steps}
     documents = place(entry, project, of_steps, _always_run(project, request))
     return PreparedSubmission(state, target, project, entry, documents, references)
 
 
-def reference(name: str, target: Remote) -> str:
-    """Return the reference of a step's image, by digest where it is locked."""
-    return digests.pinned(name, target.images.base, target.images.registry)
+def references_of(names: Iterable[str], target: Remote, project: Project) -> dict[str, str]:
+    """Return the references of the images of steps, or of ``serving``, by digest where they are locked."""
+    images = target.images
+    chosen = choices.images_of(names, project)
+    return {name: digests.pinned(chosen[name], images.base, images.registry) for name in chosen}
 
 
 def revision() -> str:
     """Name what was compiled: the commit, and whether the files differ from it."""
-    code = lineage.code({})
+    code = lineage.commit()
     return code["commit"][:12] + ("-dirty" if code["dirty"] == "true" else "")
 
 
@@ -129,7 +131,7 @@ def arguments(prepared: PreparedSubmission, bucket: storage.Bucket, request: Run
         snapshot_uri="",
         champion_uri="",
         start_uri="",
-        code=lineage.code(prepared.references),
+        code=lineage.code(prepared.references, project),
         seed=request.seed,
         window_start=iso(request.start),
         window_end=iso(request.end),

@@ -59,8 +59,8 @@ class VertexBackend(RemoteReleasingBackend):
 
     def compile(self, pipeline: PipelineEntry) -> str:
         """Compile with pinned images and the machines that the project file asks for."""
-        references = {step: submission.reference(step, self.target) for step in pipeline.steps}
         project = project_file.read(self.state.project_file)
+        references = submission.references_of(pipeline.steps, self.target, project)
         return compilation.as_text(placement.compile_(pipeline.definition, self.target, project, references))
 
     @contextmanager

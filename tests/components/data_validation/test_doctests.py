@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["drift_words", "periods", "report", "schema"])
+@pytest.mark.parametrize("module", ["drift_words", "duckdb.distances", "periods", "report", "schema"])
 def test_examples_in_docstrings_hold(module: str) -> None:
     tested = doctest.testmod(importlib.import_module(f"components.data_validation.{module}"))
 

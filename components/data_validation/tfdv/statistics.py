@@ -1,5 +1,6 @@
 """TFDV's statistics of a parquet file: types, shares of missing values, histograms, most frequent values."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.data_validation import quiet
 from components.data_validation.exact import Exact
+from components.data_validation.tfdv import quiet
 
 SAMPLE_ROWS = 250_000
 """TFDV gets at most about this many rows; ``exact`` computes the figures that must be exact over all rows."""
@@ -17,7 +18,7 @@ _BATCH = 100_000
 _SEED = 7
 
 
-def generate(path: Path, rows: int, expected: dict[str, str]) -> Any:
+def generate(path: Path, rows: int, expected: Mapping[str, str]) -> Any:
     """Compute the statistics of a table in bounded memory.
 
     Times are microseconds since 1970, booleans are 0 and 1. A table of more than ``SAMPLE_ROWS`` rows is sampled
@@ -62,7 +63,7 @@ def correct(statistics: Any, exact: Exact) -> None:
                 buckets.buckets.add(low_rank=position, high_rank=position, label=label, sample_count=count)
 
 
-def _plain(batch: pa.RecordBatch, expected: dict[str, str]) -> pa.RecordBatch:
+def _plain(batch: pa.RecordBatch, expected: Mapping[str, str]) -> pa.RecordBatch:
     """Convert times and booleans to integers, and integers to floats where the schema expects floats."""
     arrays = []
     for field, array in zip(batch.schema, batch.columns, strict=True):
