@@ -5,6 +5,8 @@
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 PERENNIAL := .venv/bin/perennial
+# The tools of tests and checks, which a user who only runs pipelines does without.
+CHECKS := .venv/.checks
 # What the compiled pipelines are compared with.
 BASE ?= origin/main
 # Where images and pipelines go: the name or file of a target, and a registry that overrides the target's own.
@@ -21,15 +23,15 @@ serve: $(PERENNIAL)     ## Keep an endpoint running for the shipped example
 	$(PERENNIAL) serve
 notebook: $(PERENNIAL)  ## Open the notebook that submits runs, compares them and queries the endpoint
 	.venv/bin/python -m pipelines.command.notebook
-test: $(PERENNIAL)      ## Everything that CI requires, or some test groups (make test GROUP=gate); no Docker, no network once set up
+test: $(CHECKS)      ## Everything that CI requires, or some test groups (make test GROUP=gate); no Docker, no network once set up
 	.venv/bin/python -m tests $(GROUP)
-lint: $(PERENNIAL)      ## Check style and types
+lint: $(CHECKS)      ## Check style and types
 	.venv/bin/python -m tests lint
-format: $(PERENNIAL)    ## Format the code, and fix what ruff can fix
+format: $(CHECKS)    ## Format the code, and fix what ruff can fix
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
-bench: $(PERENNIAL)     ## Measure against alternatives, as ratios (or one part: make bench PART=serving)
+bench: $(CHECKS)     ## Measure against alternatives, as ratios (or one part: make bench PART=serving)
 	.venv/bin/python -m pipelines.bench $(PART)
-bench-models: $(PERENNIAL)  ## Compare with boosting libraries on a folder of CSV files (make bench-models TABLES=folder)
+bench-models: $(CHECKS)  ## Compare with boosting libraries on a folder of CSV files (make bench-models TABLES=folder)
 	.venv/bin/python -m pipelines.bench.models $(TABLES) $(SPLITS)
 lock: $(PERENNIAL)      ## Re-lock every step (or one: make lock STEP=training)
 	$(PERENNIAL) lock $(STEP)
@@ -49,7 +51,7 @@ cluster: $(PERENNIAL)   ## Create a kind cluster on this machine with all that P
 	TARGET=$(TARGET) infra/cluster/cluster.sh
 cluster-api: $(PERENNIAL) ## Create a kind cluster with KServe's definitions only, on which "make test" tests releases
 	infra/cluster/cluster.sh --api-only
-cluster-test: $(PERENNIAL)  ## Run the example end to end on the cluster of KUBECONFIG, KFP_HOST and GATEWAY_URL
+cluster-test: $(CHECKS)  ## Run the example end to end on the cluster of KUBECONFIG, KFP_HOST and GATEWAY_URL
 	@missing=; for name in KUBECONFIG KFP_HOST GATEWAY_URL; do printenv $$name >/dev/null || missing="$$missing $$name"; done; \
 	[ -z "$$missing" ] || { echo "make cluster-test needs the variables$$missing; docs/cluster.md says what they name." >&2; exit 2; }
 	.venv/bin/python -m pytest tests/end_to_end/test_cluster.py
@@ -64,3 +66,7 @@ clean:     ## Remove the virtualenv of this checkout, but not the user's cache
 
 $(PERENNIAL): requirements.txt setup.cfg pipelines/__init__.py infra/uv.txt infra/setup.sh
 	@PYTHON=$(PYTHON) sh infra/setup.sh
+$(CHECKS): $(PERENNIAL) requirements-checks.txt
+	@echo "installing the tools of tests and checks into .venv"
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes --requirement requirements-checks.txt
+	@touch $@

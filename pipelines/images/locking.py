@@ -1,4 +1,4 @@
-"""Write hashed locks: one per step, one for serving, the command, the notebook, and the test tools."""
+"""Write hashed locks: one per step, one for serving, the command, its checks, the notebook, and the test tools."""
 
 import subprocess
 import sys
@@ -24,6 +24,7 @@ class Lock:
         extras: Extras of ``setup.cfg`` that are locked, too.
         config: Settings of uv; None takes its defaults.
         overrides: Requirements that replace those of other packages; None replaces none.
+        constraints: Another lock, whose versions this one has to take; None leaves all versions open.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Lock:
     extras: tuple[str, ...] = ()
     config: Path | None = None
     overrides: Path | None = None
+    constraints: Path | None = None
 
     @classmethod
     def of(cls, source: Path, config: Path | None = None) -> "Lock":
@@ -47,14 +49,15 @@ class Lock:
         arguments += [f"--extra={extra}" for extra in self.extras]
         arguments += ["--config-file", str(self.config)] if self.config else []
         arguments += ["--override", str(self.overrides)] if self.overrides else []
+        arguments += ["--constraint", str(self.constraints)] if self.constraints else []
         return [*arguments, *map(str, self.sources), "--output-file", str(self.path)]
 
 
 def lock(names: Sequence[str]) -> Iterable[Path]:
     """Re-lock what is named, or everything.
 
-    Names are steps and their variants, services of infra/, and ``serving``, ``collector``, ``command``, ``notebooks``,
-    ``tests``, ``protocol``, ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
+    Names are steps and their variants, services of infra/, and ``serving``, ``collector``, ``command``, ``checks``,
+    ``notebooks``, ``tests``, ``protocol``, ``benchmarks``, ``bench``, ``docs``, ``pip_audit`` or ``uv``.
     Versions that still fit are kept; remove a lock to take the newest ones.
 
     Raises:
@@ -77,7 +80,7 @@ def lock(names: Sequence[str]) -> Iterable[Path]:
 def locks() -> Mapping[str, Lock]:
     """Return every lock by its name."""
     root = environments.ROOT
-    package = root / "setup.cfg"
+    package, command = root / "setup.cfg", root / "requirements.txt"
     notebooks = root / "notebooks" / "requirements.in"
     return {
         **{
@@ -89,7 +92,14 @@ def locks() -> Mapping[str, Lock]:
         },
         "serving": Lock.of(root / "serving" / "requirements.in"),
         "collector": Lock.of(root / "serving" / "collector" / "requirements.in"),
-        "command": Lock(root / "requirements.txt", (package,), extras=("test",), config=_COMMAND_CONFIG),
+        "command": Lock(command, (package,), config=_COMMAND_CONFIG),
+        "checks": Lock(
+            root / "requirements-checks.txt",
+            (package,),
+            extras=("test",),
+            config=_COMMAND_CONFIG,
+            constraints=command,
+        ),
         "notebooks": Lock(
             notebooks.with_suffix(".txt"), (package, notebooks), extras=("test",), config=_COMMAND_CONFIG
         ),

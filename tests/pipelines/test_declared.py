@@ -86,6 +86,23 @@ def test_the_command_declares_the_locked_packages_that_it_imports():
     assert sorted(imported(files) & locked - declared) == []
 
 
+def test_the_command_runs_without_the_tools_of_its_checks():
+    command, checks = (names(locking.locks()[name].path.read_text()) for name in ("command", "checks"))
+    files = [path for path in (ROOT / "pipelines").rglob("*.py") if "bench" not in path.parts]
+
+    assert {"pytest", "mypy", "ruff", "scikit-learn"} <= checks - command
+    assert sorted(imported(files) & (checks - command)) == []
+
+
+def test_the_checks_run_with_the_versions_that_the_command_runs_with():
+    command, checks = (
+        set(re.findall(r"^[\w.-]+==[^\s;]+", locking.locks()[name].path.read_text(), re.MULTILINE))
+        for name in ("command", "checks")
+    )
+
+    assert sorted(command - checks) == []
+
+
 @pytest.mark.parametrize("step", ["data_validation", "feature_retrieval", "skew_audit", "materialization"])
 def test_what_overrides_drop_is_not_locked(step):
     lock = locking.locks()[step]
