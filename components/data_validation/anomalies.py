@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from components.data_validation import schema
-from components.data_validation.contract import ValidationBackend, Violation
+from components.data_validation.contract import ValidationBackend
 from components.data_validation.finding import Anomaly
+from components.shared.tfdv import schema
+from components.shared.tfdv.violations import Violation
 
 
 def find(
@@ -32,7 +33,7 @@ def find(
 
 def _anomaly(source: str, violation: Violation) -> Anomaly:
     subject = f"'{violation.column}'" if violation.column else "the table"
-    if violation.type.startswith("COMPARATOR_"):
+    if violation.is_comparison:
         sentence = (
             f"the distribution of {subject} differs from the last accepted snapshot ({violation.details}); expected a "
             "smaller difference. Check what changed at the source, or raise the threshold in "

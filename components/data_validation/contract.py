@@ -5,22 +5,10 @@ its library keeps its reviewed schemas and its accepted statistics.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from components.data_validation.exact import Exact, Table
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One deviation of a table's statistics from its schema, or from the statistics that were accepted before."""
-
-    column: str | None
-    """None for the table as a whole."""
-    type: str
-    """Name in ``AnomalyInfo.Type`` of TensorFlow Metadata; those of changed distributions start with COMPARATOR_."""
-    summary: str
-    details: str
+from components.shared.tfdv.violations import Violation
 
 
 class ValidationBackend(Protocol):

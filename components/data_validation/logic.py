@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.data_validation import anomalies, comparison, report, schema
+from components.data_validation import anomalies, comparison, report
 from components.data_validation.backends import open_backend
 from components.data_validation.comparison import ComparedTables
 from components.data_validation.contract import ValidationBackend
@@ -16,6 +16,7 @@ from components.shared import bundle
 from components.shared.documents.findings import ColumnStatistics, Finding, TableStatistics, ValidationFindings
 from components.shared.documents.snapshot import SnapshotDescription, TableDescription
 from components.shared.errors import DataBlocked
+from components.shared.tfdv import schema
 
 log = logging.getLogger(__name__)
 _NAMED = 3

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.data_validation.contract import Violation
 from components.data_validation.duckdb import inference, rules, statistics, supported
 from components.data_validation.exact import Exact, Table
+from components.shared.tfdv.violations import Violation
 
 
 class DuckdbBackend:

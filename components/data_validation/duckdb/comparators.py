@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from components.data_validation.contract import Violation
 from components.data_validation.duckdb import distances
 from components.data_validation.duckdb.enums import name_of
+from components.shared.tfdv.violations import Violation
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from components.data_validation.contract import Violation
 from components.data_validation.duckdb.distances import counts
 from components.data_validation.duckdb.enums import name_of
+from components.shared.tfdv.violations import Violation
 
 _VALUES_MAX = 400
 _NAMED = 20

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.data_validation.contract import Violation
 from components.data_validation.duckdb import comparators, domains, specification
 from components.data_validation.duckdb.comparators import Control
 from components.data_validation.duckdb.enums import name_of
+from components.shared.tfdv.violations import Violation
 
 _TYPES = {"INT": "INT", "FLOAT": "FLOAT", "STRING": "BYTES", "BYTES": "BYTES"}
 _INACTIVE = ("PLANNED", "ALPHA", "DEPRECATED", "DEBUG_ONLY", "DISABLED")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from components.data_validation.contract import Violation
 from components.data_validation.duckdb.enums import name_of
+from components.shared.tfdv.violations import Violation
 
 _TYPES_OF_DOMAIN = {
     "domain": {"BYTES"},

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data_validation import anomalies, logic, schema
+from components.data_validation import anomalies, logic
 from components.data_validation.backends import open_backend
 from components.data_validation.exact import Table
 from components.shared.documents.findings import Finding, ValidationFindings
 from components.shared.errors import DataBlocked, InputError
 from components.shared.project import ValidationLibrary
+from components.shared.tfdv import schema
 from tests.components import made_table
 from tests.components.validation_case import SCHEMA, Case, describe, described_types, kinds, swap, table
 

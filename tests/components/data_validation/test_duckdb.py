@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.data_validation import schema
 from components.data_validation.backends import open_backend
 from components.data_validation.duckdb import distances
 from components.shared.errors import InputError
+from components.shared.tfdv import schema
 from tests.components.validation_case import describe, table
 
 BACKEND = open_backend("duckdb")

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.data_validation import schema
 from components.data_validation.backends import open_backend
 from components.shared.documents.findings import ValidationFindings
+from components.shared.tfdv import schema
 from tests.components.validation_case import Case, describe, kinds, swap, table
 
 TFDV, DUCKDB = open_backend("tfdv"), open_backend("duckdb")

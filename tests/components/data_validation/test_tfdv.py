@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data_validation.backends import open_backend
-from components.data_validation.tfdv import quiet, statistics
+from components.shared.tfdv import quiet, statistics
 from tests.components.validation_case import Case, kinds, swap, table
 
 
