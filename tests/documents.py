@@ -10,6 +10,7 @@ from components.shared.documents.accepted import AcceptedRecord
 from components.shared.documents.batch_scores import BatchScores, ScoredPart
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.data_quality import DataQuality, QualityFinding
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.feature_views import FeatureViews
@@ -388,6 +389,20 @@ def drift_report(**changes: Any) -> DriftReport:
     return DriftReport(**({"reference_rows": 1000, "rows": 1200, "columns": (column_drift(),)} | changes))
 
 
+def data_quality(**changes: Any) -> DataQuality:
+    """Return a report in which every input conforms to its schema."""
+    return DataQuality(**({"rows": 1200, "columns": 2} | changes))
+
+
+def quality_finding(**changes: Any) -> QualityFinding:
+    """Return a finding that concerns a few requests only."""
+    sample = {
+        "column": "plan", "share": 0.01, "is_reviewed": True,
+        "sentence": "'plan' is not as in the reviewed schema of 'rows': unexpected string values",
+    }  # fmt: skip
+    return QualityFinding(**(sample | changes))
+
+
 def performance_report(
     *alarms: str, days: Sequence[str] = ("2026-01-01", "2026-01-05", "2026-03-01"), **changes: Any
 ) -> PerformanceReport:
@@ -476,7 +491,8 @@ def every() -> list[Document]:
         evaluation(), model_facts(), package_sample(), package_reference(), training_history(), manifest, snapshot(),
         findings(),
         training_set(), split(), study(), trials(), best_hyperparameters(), verdict(), champion("3"), accepted("r"),
-        registered_version(), log_window(), drift_report(), performance_report(), monitoring_decision(),
+        registered_version(), log_window(), drift_report(), performance_report(), data_quality(),
+        monitoring_decision(),
         traffic_counts(), batch_scores(), tfx_inputs(), tfx_evaluation(), skew_report(), package_preprocessing(),
         StartRecord(version="3"), feature_views(),
     ]  # fmt: skip

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from components.decision import data_quality
 from components.shared import wording
+from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.monitoring import (
     Action,
     Cause,
@@ -36,7 +38,9 @@ _NAMED = 3
 """Columns that a sentence names."""
 
 
-def decide(project: Project, window: str | Path, drift: str | Path, performance: str | Path) -> MonitoringDecision:
+def decide(
+    project: Project, window: str | Path, drift: str | Path, performance: str | Path, quality: str | Path
+) -> MonitoringDecision:
     """Decide, and give every signal with its sentence.
 
     Args:
@@ -44,18 +48,20 @@ def decide(project: Project, window: str | Path, drift: str | Path, performance:
         window: The output of the step log_window.
         drift: The output of the step drift.
         performance: The output of the step performance.
+        quality: The output of the step data_quality.
     """
     looked_at, measured = LogWindow.read(window), PerformanceReport.read(performance)
-    drifted = DriftReport.read(drift)
+    drifted, validated = DriftReport.read(drift), DataQuality.read(quality)
     signals = [
         *_log_signals(looked_at),
+        *data_quality.signals(validated),
         *_drift_signals(drifted),
         _loss(measured),
         *_segments(measured),
         *_estimate(measured),
         *due_signals(project.retraining, looked_at),
     ]
-    cause = _cause(signals, drifted)
+    cause = _cause(signals, drifted, validated)
     action = _action(project, measured, signals, cause)
     reasons = _reasons(action, signals)
     if action == "nothing":
@@ -115,12 +121,12 @@ def _action(project: Project, performance: PerformanceReport, signals: list[Sign
     return "watch" if any(signal.state in ("changed", "unknown") for signal in signals) else "nothing"
 
 
-def _cause(signals: list[Signal], drift: DriftReport) -> Cause | None:
+def _cause(signals: list[Signal], drift: DriftReport, quality: DataQuality) -> Cause | None:
     """Name the likely cause: what is wrong before the data reach the model comes before what changed in the world."""
     changed = {signal.name for signal in signals if signal.is_found}
     if changed & {"log", "labels"}:
         return "data pipeline"
-    if any(column.is_broken for column in drift.columns):
+    if any(broken.is_broken for broken in (*drift.columns, *quality.findings)):
         return "upstream"
     if "label shift" in changed:
         return "label shift"

@@ -22,6 +22,7 @@ from components.decision import logic as decision
 from components.drift.logic import OpenDetector
 from components.performance import logic as performance
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import Cause, LabelJoin, LogWindow, MonitoringDecision, PerformanceReport
@@ -213,8 +214,15 @@ def watch(kind: Kind, seed: int, folder: Path) -> Watched:
         week = _measured(project, rows, end - _WEEK, end, folder)
         _known_by(whole, end, week).write(folder / "performance")
         report.compare(project, window, measured.parent, OpenDetector()).write(folder / "drift")
-        decisions[end] = decision.decide(project, window, folder / "drift", folder / "performance")
+        _not_validated(len(rows)).write(folder / "quality")
+        said = (folder / name for name in ("drift", "performance", "quality"))
+        decisions[end] = decision.decide(project, window, *said)
     return Watched([_day(period.day) for period in whole.periods if period.alarm], decisions)
+
+
+def _not_validated(rows: int) -> DataQuality:
+    """Leave data quality out: it needs no statistics, so these streams say nothing about it."""
+    return DataQuality(rows=rows, columns=0, reason="the bench does not validate")
 
 
 def _measured(project: Project, rows: pa.Table, start: int, end: int, folder: Path) -> PerformanceReport:

@@ -7,6 +7,7 @@ from kfp import dsl
 from kfp.dsl import Artifact
 
 from components.champion.component import champion
+from components.data_quality.component import data_quality
 from components.decision.component import decision
 from components.log_window.component import log_window
 from components.notification.component import notification
@@ -44,7 +45,14 @@ def join(
     measured = incumbent.outputs["measured"]
     drifted = compare(project=project, window=window.output, measured=measured)
     performed = performance(project=project, window=window.output, model=incumbent.outputs["model"], measured=measured)
-    decided = decision(project=project, window=window.output, drift=drifted.output, performance=performed.output)
+    validated = data_quality(project=project, window=window.output, measured=measured)
+    decided = decision(
+        project=project,
+        window=window.output,
+        drift=drifted.output,
+        performance=performed.output,
+        quality=validated.output,
+    )
     notified = notification(
         project=project,
         window=window.output,

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.monitoring import DriftReport, LogWindow, MonitoringDecision, PerformanceReport
 from components.shared.documents.skew import SkewReport
 from pipelines.images.environments import ROOT
@@ -72,6 +73,8 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     assert everything.rows == sent.num_rows and everything.labels.joined == everything.labels.known == sent.num_rows
     assert len(measured.segments) > 10 and measured.alarming_segments == ()
     assert measured.alarm is None and len(measured.periods) > 60
+    validated = DataQuality.read(quiet.artifacts["data_quality.report"])
+    assert (validated.columns, validated.findings) == (17, ())
     assert measured.metrics["auc"].low < measured.reference["auc"] < measured.metrics["auc"].high
     assert "retrain" not in said and "roll back" not in said
     metrics = (example / ".perennial" / "metrics" / "perennial-churn.prom").read_text()
@@ -114,6 +117,9 @@ def test_a_column_in_another_unit_is_named_first(example):
     run, said = monitored(example)
 
     assert DriftReport.read(run.artifacts["drift.report"]).columns[0].column == "data_gb"
+    [finding] = DataQuality.read(run.artifacts["data_quality.report"]).findings
+    assert (finding.column, finding.is_reviewed, finding.is_broken) == ("data_gb", True, True)
+    assert finding.sentence in (run.folder / "report.html").read_text(encoding="utf-8").replace("&#39;", "'")
     assert said.split("inputs differ from the reference: ")[1].startswith("data_gb (normed Wasserstein")
     assert "(upstream) opened: ask who delivers the columns" in said
 

@@ -9,6 +9,7 @@ from components.shared.documents.accepted import AcceptedRecord
 from components.shared.documents.batch_scores import BatchScores
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.feature_views import FeatureViews
@@ -53,6 +54,7 @@ NEWER = {
     LogWindow,
     DriftReport,
     PerformanceReport,
+    DataQuality,
     MonitoringDecision,
     TrafficCounts,
     BatchScores,
@@ -166,7 +168,7 @@ def test_a_run_of_version_0_is_shown(tmp_path):
 
     documents = vars(report_documents.read(paths))
     # A training run that released a version has none of these.
-    others = {"advice", "materialization", "window", "drift", "performance", "decision", "cadence", "skew"}
+    others = {"advice", "materialization", "window", "drift", "performance", "quality", "decision", "cadence", "skew"}
     assert {name for name, document in documents.items() if document is None} == others
     for text in ("Version 1 was released", "0.797", "2,219 EUR", "true positive rate", "data_change = missing"):
         assert text in page

@@ -24,12 +24,12 @@ from components.shared.drift import calendar, tails
 from components.shared.inference_log.columns import RECEIVED
 from components.shared.measures import shapes
 from components.shared.project import Project
+from components.shared.window_drift import comparable
+from components.shared.window_drift.comparable import ROWS_MIN
 from components.shared.window_drift.detector import ALPHA, ColumnComparison, Detector
 
 _log = logging.getLogger(__name__)
 
-ROWS_MIN = 50
-"""With fewer rows than this, a comparison says nothing."""
 MISSING_MIN = 0.05
 """Smallest relevant difference between two shares of missing values."""
 _ORDINARY = 1.5
@@ -57,7 +57,7 @@ def compare(project: Project, window: Path, measured: Path, detector: Detector) 
     rows = pq.read_table(window / "rows.parquet")
     described = LogWindow.read(window)
     file = measured / _EVALUATION / "reference.parquet"
-    reason = _why_nothing(described, file)
+    reason = comparable.why_not(described, file)
     if reason is not None:
         return DriftReport(reference_rows=0, rows=rows.num_rows, reason=reason)
     test_rows = pq.read_table(file)
@@ -131,19 +131,6 @@ def _periods(reference: pa.Table, window: LogWindow) -> tuple[NDArray[np.intp], 
     periods = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
     full = tuple(period for period in periods if len(period) >= ROWS_MIN)
     return full if len(full) >= _FEWEST_PERIODS else ()
-
-
-def _why_nothing(window: LogWindow, reference: Path) -> str | None:
-    if not reference.exists():
-        return (
-            "the champion has no reference rows, because nothing was released or it was registered by an older version "
-            "of Perennial; run the training pipeline"
-        )
-    if window.rows == 0:
-        return f"nothing was logged between {window.start or 'the beginning'} and {window.end or 'now'}"
-    if window.rows < ROWS_MIN:
-        return f"only {window.rows} rows were logged in the window, and {ROWS_MIN} are needed; choose a longer window"
-    return None
 
 
 def _importance(evaluation: EvaluationReport) -> dict[str, float]:

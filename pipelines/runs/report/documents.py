@@ -9,6 +9,7 @@ from typing import Any
 from components.shared.documents.best_hyperparameters import BestHyperparameters
 from components.shared.documents.cadence import Cadence
 from components.shared.documents.champion import ChampionRecord
+from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.document import Document
 from components.shared.documents.evaluation import EvaluationReport
 from components.shared.documents.findings import ValidationFindings
@@ -49,6 +50,7 @@ class Documents:
     window: LogWindow | None
     drift: DriftReport | None
     performance: PerformanceReport | None
+    quality: DataQuality | None
     decision: MonitoringDecision | None
     cadence: Cadence | None
     skew: SkewReport | None
@@ -75,6 +77,7 @@ _DOCUMENTS: dict[str, tuple[str, type[Document]]] = {
     "window": ("log_window.window", LogWindow),
     "drift": ("drift.report", DriftReport),
     "performance": ("performance.report", PerformanceReport),
+    "quality": ("data_quality.report", DataQuality),
     "decision": ("decision.outcome", MonitoringDecision),
     "cadence": ("cadence.recommendation", Cadence),
     "skew": ("skew_audit.report", SkewReport),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.decision import logic
+from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.monitoring import (
     DriftReport,
     JointDrift,
@@ -13,6 +14,7 @@ from components.shared.documents.monitoring import (
     MonitoringDecision,
     PerformanceReport,
 )
+from components.shared.incidents.store import is_incident
 from tests import documents
 from tests.components import made_candidate
 
@@ -28,12 +30,14 @@ def decide(tmp_path: Path):
         at: LogWindow | None = None,
         drifted: DriftReport | None = None,
         measured: PerformanceReport | None = None,
+        validated: DataQuality | None = None,
         **retraining: float,
     ):
         (at or documents.log_window()).write(tmp_path / "window")
         (drifted or documents.drift_report()).write(tmp_path / "drift")
         (measured or documents.performance_report()).write(tmp_path / "performance")
-        folders = (tmp_path / name for name in ("window", "drift", "performance"))
+        (validated or documents.data_quality()).write(tmp_path / "quality")
+        folders = (tmp_path / name for name in ("window", "drift", "performance", "quality"))
         sections = {"monitoring": {"rollback_days": 7}, "retraining": retraining}
         return logic.decide(made_candidate.project(**sections), *folders)
 
@@ -49,7 +53,7 @@ def test_where_nothing_changed_there_is_nothing_to_do(decide):
 
     assert decision.action == "nothing"
     assert decision.reasons == ("1,200 rows look like the reference, and the loss has not risen",)
-    assert states(decision) == {"input drift": "quiet", "loss": "quiet"}
+    assert states(decision) == {"data quality": "quiet", "input drift": "quiet", "loss": "quiet"}
 
 
 @pytest.mark.parametrize(
@@ -260,3 +264,24 @@ def test_an_alarm_is_the_reason_even_where_the_model_is_due_by_its_age(decide):
 
     assert decision.action == "retrain" and decision.is_alarm
     assert len(decision.reasons) == 1 and decision.reasons[0].startswith("the loss has risen")
+
+
+@pytest.mark.parametrize(("share", "cause"), [(0.049, None), (0.05, "upstream"), (1.0, "upstream"), (None, None)])
+def test_inputs_that_violate_their_schema_are_watched_and_an_incident_only_where_the_column_is_wrong(
+    decide, share, cause
+):
+    found = documents.quality_finding(share=share)
+
+    decision = decide(validated=documents.data_quality(findings=(found,)))
+
+    assert (decision.action, decision.cause, is_incident(decision)) == ("watch", cause, cause is not None)
+    assert decision.reasons == (f"1 of 2 inputs violate their schema: {found.sentence}",)
+    assert states(decision)["data quality"] == "changed"
+
+
+def test_rows_that_nobody_could_validate_are_unknown_and_of_many_findings_some_are_counted(decide):
+    unknown = decide(validated=documents.data_quality(columns=0, reason="only 3 rows were logged"))
+    many = decide(validated=documents.data_quality(findings=(documents.quality_finding(),) * 5))
+
+    assert (unknown.action, unknown.reasons) == ("watch", ("data quality is unknown: only 3 rows were logged",))
+    assert many.reasons[0].startswith("1 of 2 inputs") and many.reasons[0].endswith("; and 2 more")
