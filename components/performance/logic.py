@@ -7,8 +7,7 @@ will turn out to be is estimated from their scores (``components/performance/est
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.performance import estimation, losses, positives, segments, selection
+from components.performance import budget, estimation, losses, positives, selection
 from components.performance.losses import Losses
+from components.performance.release import Release
 from components.performance.selection import Selection
 from components.shared import wording
 from components.shared.documents.champion import ChampionRecord
@@ -39,7 +39,6 @@ from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
 from components.shared.project import Project
 from components.shared.sequential import change_point
-from components.shared.sequential.budget import AlertBudget
 from components.shared.sequential.e_detector import EDetector
 from components.shared.window_drift import matrix
 
@@ -53,44 +52,6 @@ _EVALUATION = "evaluation"
 _SEED = 7
 _ALPHA_MAX = 0.05
 """Of the estimate, whatever the budget of false alarms allows."""
-_LOSS, _ESTIMATE, _SEGMENTS, _POSITIVES = "loss", "estimated loss", "segments", "positive answers"
-# Half of the budget is the loss's.
-_WEIGHTS = {_LOSS: 4.0, _ESTIMATE: 2.0, _SEGMENTS: 1.0, _POSITIVES: 1.0}
-
-
-@dataclass(frozen=True)
-class _Release:
-    """The release that is measured, and what its losses are compared with.
-
-    Attributes:
-        project: Says how much the loss may rise, and which decisions hide or change labels.
-        facts: The model's task, classes and threshold.
-        reference: The test rows with their labels.
-        limit: The error from which on a regression loses; None for classes.
-        before: The losses of the test rows.
-        run_lengths: Average number of days between false alarms that each kind of test promises.
-    """
-
-    project: Project
-    facts: ModelFacts
-    reference: pa.Table
-    limit: float | None
-    before: Losses
-    run_lengths: Mapping[str, float]
-
-    @classmethod
-    def read(cls, project: Project, package: Path, file: Path) -> "_Release":
-        """Read what the champion left."""
-        facts, reference = ModelFacts.read(package), pq.read_table(file)
-        limit = losses.error_limit(reference) if facts.task == "regression" else None
-        budget = AlertBudget(project.monitoring.alerts.false_alarms, project.monitoring.alerts.days)
-        run_lengths = budget.run_lengths(_WEIGHTS)
-        return cls(project, facts, reference, limit, losses.losses(reference, limit), run_lengths)
-
-    @property
-    def increase(self) -> float:
-        """How much the loss may rise before it counts as worse."""
-        return self.project.monitoring.loss_increase
 
 
 def measure(project: Project, window: Path, model: Path, measured: Path) -> PerformanceReport:
@@ -106,7 +67,7 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     reason = _why_unknown(described, ChampionRecord.read(model), file)
     if reason is not None:
         return PerformanceReport(mode="inputs only", release=described.release, loss="", reason=reason)
-    release = _Release.read(project, model / "package", file)
+    release = Release.read(project, model / "package", file)
     rows, history = (pq.read_table(window / f"{name}.parquet") for name in ("rows", "history"))
     rows = rows.filter(pc.equal(rows["release"], described.release))
     estimate, to_label = _estimate(release, described, rows), _to_label(rows, project.label.selective)
@@ -128,7 +89,7 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
 
 
 def _measured(
-    release: _Release, history: pa.Table, chosen: Selection, evaluation: EvaluationReport
+    release: Release, history: pa.Table, chosen: Selection, evaluation: EvaluationReport
 ) -> PerformanceReport:
     """Measure a release on the rows that show their label."""
     before, run_lengths, limit = release.before, release.run_lengths, release.limit
@@ -141,7 +102,7 @@ def _measured(
         else losses.e_values(before, release.increase)
     )
     metrics = _metrics(release.project, release.facts, labeled, chosen.weights)
-    periods = _periods(history, now, chosen, EDetector(e_values, run_lengths[_LOSS]))
+    periods = _periods(history, now, chosen, EDetector(e_values, run_lengths[budget.LOSS]))
     report = PerformanceReport(
         mode="direct",
         release=None,
@@ -153,12 +114,11 @@ def _measured(
         explored=chosen.explored if is_selective else None,
         reference_rate=float(before.losses.mean()),
         tolerated=e_values.tolerated / chosen.smallest,
-        run_length_days=run_lengths[_LOSS],
+        run_length_days=run_lengths[budget.LOSS],
         guarantee=guarantee,
         periods=periods,
         changed_on=_changed_on(periods, float(before.losses.mean())),
-        # Where decisions hide or change labels, a part may have none that counts.
-        segments=() if is_selective else _parts(release, labeled, now),
+        segments=_parts(release, labeled, now),
     )
     acted = next((part for part in report.alarming_segments if part.where == positives.where(release.facts)), None)
     # A change of one slice is none of the others: only the rows acted on date a change of the whole model.
@@ -168,23 +128,24 @@ def _measured(
     return report
 
 
-def _parts(release: _Release, labeled: pa.Table, now: Losses) -> tuple[SegmentLoss, ...]:
-    """Test each part of the rows."""
-    facts, before, run_lengths = release.facts, release.before, release.run_lengths
+def _parts(release: Release, labeled: pa.Table, now: Losses) -> tuple[SegmentLoss, ...]:
+    """Test each part of the rows that is tested."""
+    before, run_lengths = release.before, release.run_lengths
     acted: tuple[SegmentLoss, ...] = ()
-    if facts.positive is not None:
+    if budget.POSITIVES in run_lengths and release.facts.positive is not None:
         acted = positives.measure(
             release.reference,
             labeled,
             before,
             now,
-            facts.positive,
+            release.facts.positive,
             increase=release.increase,
-            run_length=run_lengths[_POSITIVES],
+            run_length=run_lengths[budget.POSITIVES],
         )
-    parts = segments.Segments(release.reference, release.project.evaluation.parts)
-    run_length = run_lengths[_SEGMENTS] * max(len(parts), 1)
-    return (*acted, *parts.measure(labeled, before, now, increase=release.increase, run_length=run_length))
+    if budget.SEGMENTS not in run_lengths:
+        return acted
+    run_length = run_lengths[budget.SEGMENTS] * len(release.parts)
+    return (*acted, *release.parts.measure(labeled, before, now, increase=release.increase, run_length=run_length))
 
 
 def _changed_on(periods: Sequence[Period], before: float) -> str | None:
@@ -194,12 +155,12 @@ def _changed_on(periods: Sequence[Period], before: float) -> str | None:
     return days[change_point.began([day.losses for day in days], [day.labeled for day in days], before)].day
 
 
-def _estimate(release: _Release, window: LogWindow, rows: pa.Table) -> Estimate | None:
+def _estimate(release: Release, window: LogWindow, rows: pa.Table) -> Estimate | None:
     """Estimate the loss of the window's rows; None for a regression, whose errors no score tells."""
     if release.facts.task == "regression":
         return None
     e_values, _ = losses.e_values(release.before, release.increase)
-    alpha = min(_days(window) / release.run_lengths[_ESTIMATE], _ALPHA_MAX)
+    alpha = min(_days(window) / release.run_lengths[budget.ESTIMATE], _ALPHA_MAX)
     return estimation.estimate(
         release.facts, release.reference, rows, tolerated=e_values.tolerated, alpha=alpha, seed=_SEED
     )
@@ -259,7 +220,7 @@ def _why_hidden(project: Project, chosen: Selection) -> str | None:
     )
 
 
-def _doubly_robust(release: _Release, history: pa.Table, labeled: pa.Table, now: Losses, chosen: Selection) -> float:
+def _doubly_robust(release: Release, history: pa.Table, labeled: pa.Table, now: Losses, chosen: Selection) -> float:
     expected = estimation.expected_losses(release.facts, release.reference, labeled)
     of_all = float(estimation.expected_losses(release.facts, release.reference, history).mean())
     return selection.doubly_robust(now.losses, chosen.weights, expected, of_all)

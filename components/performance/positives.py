@@ -22,6 +22,11 @@ def where(facts: ModelFacts) -> dict[str, str] | None:
     return None if facts.positive is None else {_DECISION: str(facts.positive)}
 
 
+def are_enough(reference: pa.Table, positive: str) -> bool:
+    """Return whether so many rows of a reference have the positive answer that their losses can be tested."""
+    return len(_answered(reference, positive)) >= segments.FEWEST_REFERENCE_ROWS
+
+
 def measure(
     reference: pa.Table,
     labeled: pa.Table,
@@ -44,7 +49,7 @@ def measure(
         run_length: Average number of days between false alarms.
     """
     acted = _answered(reference, positive)
-    if len(acted) < segments.FEWEST_REFERENCE_ROWS:
+    if not are_enough(reference, positive):
         return ()
     inside = now.taken(_answered(labeled, positive))
     return (

@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from components.performance import logic
+from components.performance import budget, logic
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import PerformanceReport
+from components.shared.project import AlertBudget
 from components.shared.sequential import change_point
 from tests import documents
 from tests.components import made_log
@@ -111,6 +114,25 @@ def test_a_larger_budget_of_false_alarms_promises_a_shorter_run(measure):
     assert measure(reference, history).run_length_days == 730
     frequent = measure(reference, history, alerts={"false_alarms": 12, "days": 365})
     assert frequent.run_length_days == pytest.approx(2 * 365 / 12)
+
+
+def test_the_loss_has_half_of_the_budget_and_what_is_not_tested_leaves_its_share_to_the_others():
+    alerts = AlertBudget(false_alarms=1, days=365)
+
+    whole = budget.run_lengths(alerts, {budget.ESTIMATE, budget.SEGMENTS, budget.POSITIVES})
+    fewer = budget.run_lengths(alerts, {budget.ESTIMATE, budget.SEGMENTS})
+
+    assert whole[budget.LOSS] == fewer[budget.LOSS] == 730
+    assert (whole[budget.SEGMENTS], fewer[budget.SEGMENTS]) == (8 * 365, pytest.approx(6 * 365))
+    assert budget.run_lengths(alerts, ()) == {budget.LOSS: 365}
+
+
+@given(st.sets(st.sampled_from(sorted(budget._WEIGHTS))), st.floats(0.1, 9), st.floats(10, 999))
+def test_all_tests_together_spend_the_whole_budget_and_no_more(tested, false_alarms, days):
+    lengths = budget.run_lengths(AlertBudget(false_alarms=false_alarms, days=days), tested)
+
+    assert set(lengths) == tested | {budget.LOSS}
+    assert sum(1 / length for length in lengths.values()) == pytest.approx(false_alarms / days)
 
 
 def test_metrics_are_those_of_the_labeled_rows_and_stand_beside_those_of_the_release(measure):
