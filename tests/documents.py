@@ -35,6 +35,7 @@ from components.shared.documents.monitoring import (
     PerformanceReport,
     Period,
     SegmentLoss,
+    WatchedMetric,
 )
 from components.shared.documents.package_manifest import PackageManifest
 from components.shared.documents.package_reference import PackageReference
@@ -416,6 +417,15 @@ def performance_report(
         "metrics": {"auc": metric(0.79)}, "reference": {"auc": 0.81},
     }  # fmt: skip
     return PerformanceReport(**(sample | changes))
+
+
+def watched_metric(**changes: Any) -> WatchedMetric:
+    """Return the value of decisions, which has not fallen."""
+    sample = {
+        "signal": "value", "name": "EUR gained per 1,000 rows", "metric": metric(2000.0, half=150.0),
+        "reference": 2100.0, "evidence": 0.1, "alarm": None, "run_length_days": 2920.0, "guarantee": "holds",
+    }  # fmt: skip
+    return WatchedMetric(**(sample | changes))
 
 
 def segment_loss(plan: str, *, alarm: str | None = None, rate: float = 0.25) -> SegmentLoss:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from components.decision import data_quality
+from components.decision import data_quality, watched
 from components.shared import wording
 from components.shared.documents.data_quality import DataQuality
 from components.shared.documents.monitoring import (
+    MODEL_SIGNALS,
     Action,
     Cause,
     ColumnDrift,
@@ -58,6 +59,7 @@ def decide(
         *_drift_signals(drifted),
         _loss(measured),
         *_segments(measured),
+        *watched.signals(measured),
         *_estimate(measured),
         *due_signals(project.retraining, looked_at),
     ]
@@ -102,15 +104,17 @@ def due_signals(retraining: Retraining, window: LogWindow) -> Iterator[Signal]:
 
 def _reasons(action: Action, signals: list[Signal]) -> list[str]:
     """Return the sentences that led to an action."""
-    is_alarm = any(signal.state == "alarm" for signal in signals)
-    called = ("alarm",) if is_alarm else ("due",)
-    states = {"retrain": called, "roll back": called, "watch": ("changed", "unknown"), "nothing": ()}[action]
+    proven = [signal.sentence for signal in signals if signal.state == "alarm" and signal.name in MODEL_SIGNALS]
+    if proven:
+        return proven
+    states = {"retrain": ("due",), "watch": ("alarm", "changed", "unknown")}.get(action, ())
     return [signal.sentence for signal in signals if signal.state in states]
 
 
 def _action(project: Project, performance: PerformanceReport, signals: list[Signal], cause: Cause | None) -> Action:
     of_all = [performance.alarm.day] if performance.alarm else []
     alarms = [*of_all, *(part.alarm for part in performance.alarming_segments if part.alarm)]
+    alarms += [one.alarm for one in performance.watched if one.alarm and one.signal in MODEL_SIGNALS]
     if alarms:
         first = datetime.fromisoformat(performance.periods[0].day)
         since_release = datetime.fromisoformat(min(alarms)) - first
@@ -118,7 +122,7 @@ def _action(project: Project, performance: PerformanceReport, signals: list[Sign
     # Rows that are known to be broken teach nothing, however old the model is.
     if any(signal.state == "due" for signal in signals) and cause not in ("data pipeline", "upstream"):
         return "retrain"
-    return "watch" if any(signal.state in ("changed", "unknown") for signal in signals) else "nothing"
+    return "watch" if any(signal.state in ("alarm", "changed", "unknown") for signal in signals) else "nothing"
 
 
 def _cause(signals: list[Signal], drift: DriftReport, quality: DataQuality) -> Cause | None:
@@ -126,16 +130,19 @@ def _cause(signals: list[Signal], drift: DriftReport, quality: DataQuality) -> C
     changed = {signal.name for signal in signals if signal.is_found}
     if changed & {"log", "labels"}:
         return "data pipeline"
-    if any(broken.is_broken for broken in (*drift.columns, *quality.findings)):
+    if any(one.is_broken for one in drift.columns) or any(one.is_broken for one in quality.findings):
         return "upstream"
     if "label shift" in changed:
         return "label shift"
     # The scores follow a changed population. Where they expect no higher loss, it is not the population that costs.
     is_explained = "estimated loss" in changed or not any(signal.name == "estimated loss" for signal in signals)
-    is_lost = bool(changed & {"loss", "segment loss"})
+    is_lost = bool(changed & MODEL_SIGNALS)
     if changed & {"input drift", "prediction drift", "estimated loss"} and (is_explained or not is_lost):
         return "drift"
-    return "concept drift" if changed & {"loss", "segment loss"} else None
+    if is_lost:
+        return "concept drift"
+    # The same model decides differently about groups only if what it knows about them has changed.
+    return "drift" if "fairness" in changed else None
 
 
 def _effect(window: LogWindow, performance: PerformanceReport) -> str | None:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.performance import budget, estimation, losses, positives, selection
+from components.performance import budget, estimation, losses, positives, sampling, selection, selection_gaps, value
 from components.performance.losses import Losses
 from components.performance.release import Release
 from components.performance.selection import Selection
@@ -34,6 +34,7 @@ from components.shared.documents.monitoring import (
     PerformanceReport,
     Period,
     SegmentLoss,
+    WatchedMetric,
 )
 from components.shared.measures import bootstrap
 from components.shared.measures.metrics import scorecard
@@ -45,7 +46,6 @@ from components.shared.window_drift import matrix
 _log = logging.getLogger(__name__)
 
 TO_LABEL_MAX = 200
-METRIC_ROWS_MAX = 50_000
 LABELED_MIN = 30
 """With fewer labeled rows than this, no metric is given."""
 _EVALUATION = "evaluation"
@@ -119,6 +119,7 @@ def _measured(
         periods=periods,
         changed_on=_changed_on(periods, float(before.losses.mean())),
         segments=_parts(release, labeled, now),
+        watched=_watched(release, history, labeled),
     )
     acted = next((part for part in report.alarming_segments if part.where == positives.where(release.facts)), None)
     # A change of one slice is none of the others: only the rows acted on date a change of the whole model.
@@ -146,6 +147,33 @@ def _parts(release: Release, labeled: pa.Table, now: Losses) -> tuple[SegmentLos
         return acted
     run_length = run_lengths[budget.SEGMENTS] * len(release.parts)
     return (*acted, *release.parts.measure(labeled, before, now, increase=release.increase, run_length=run_length))
+
+
+def _watched(release: Release, history: pa.Table, labeled: pa.Table) -> tuple[WatchedMetric, ...]:
+    """Measure and test what the project declares besides: what decisions are worth, and whom they are about."""
+    project, facts, reference, lengths = release.project, release.facts, release.reference, release.run_lengths
+    watched = []
+    if budget.VALUE in lengths and project.value is not None and facts.positive is not None:
+        length = lengths[budget.VALUE]
+        watched.append(
+            value.measure(project.value, project.evaluation, facts.positive, reference, labeled, run_length=length)
+        )
+    if budget.FAIRNESS in lengths and facts.positive is not None:
+        tests = sum(one.tests for one in release.groups)
+        watched += [
+            selection_gaps.measure(
+                one,
+                project.evaluation,
+                reference,
+                history,
+                facts.positive,
+                allowed_gap=project.gate.fairness_gap,
+                tests=tests,
+                run_length=lengths[budget.FAIRNESS],
+            )
+            for one in release.groups
+        ]
+    return tuple(watched)
 
 
 def _changed_on(periods: Sequence[Period], before: float) -> str | None:
@@ -254,11 +282,10 @@ def _periods(history: pa.Table, now: Losses, chosen: Selection, detector: EDetec
 def _metrics(project: Project, facts: ModelFacts, labeled: pa.Table, weights: NDArray[np.float64]) -> dict[str, Metric]:
     """Return the metrics of the task with intervals; rows whose label is no class of the model are left out.
 
-    Of more than ``METRIC_ROWS_MAX`` rows a random sample is measured: its intervals are narrow enough.
+    Of many rows a random sample is measured.
     """
-    if labeled.num_rows > METRIC_ROWS_MAX:
-        drawn_rows = np.random.default_rng(_SEED).permutation(labeled.num_rows)[:METRIC_ROWS_MAX]
-        labeled, weights = labeled.take(pa.array(np.sort(drawn_rows))), weights[np.sort(drawn_rows)]
+    chosen = sampling.metric_rows(labeled.num_rows)
+    labeled, weights = labeled.take(pa.array(chosen)), weights[chosen]
     name = "scores" if facts.task == "multiclass" else "score"
     if facts.task == "regression":
         truth: NDArray[Any] = labeled["label"].cast(pa.float64()).to_numpy(zero_copy_only=False)

@@ -19,7 +19,7 @@ _BOUND_OF_DAYS = 0.8
 
 
 class Losses(NamedTuple):
-    """Days (text) and losses (0 or 1) of labeled rows."""
+    """Days (text) and losses (0 to 1) of labeled rows."""
 
     days: NDArray[np.str_]
     losses: NDArray[np.float64]
@@ -41,11 +41,15 @@ def losses(table: pa.Table, limit: float | None) -> Losses:
         table: Columns event_time, label, and decision or score.
         limit: Of a regression's error; None for classes.
     """
-    days = np.array(pc.strftime(table["event_time"], "%Y-%m-%d").to_pylist(), dtype=np.str_)
     if limit is not None:
-        return Losses(days, (_errors(table) > limit).astype(float))
+        return Losses(days(table), (_errors(table) > limit).astype(float))
     wrong = pc.not_equal(table["decision"], table["label"])
-    return Losses(days, wrong.to_numpy(zero_copy_only=False).astype(float))
+    return Losses(days(table), wrong.to_numpy(zero_copy_only=False).astype(float))
+
+
+def days(table: pa.Table) -> NDArray[np.str_]:
+    """Return the day of each row (text, UTC)."""
+    return np.array(pc.strftime(table["event_time"], "%Y-%m-%d").to_pylist(), dtype=np.str_)
 
 
 def error_limit(reference: pa.Table) -> float:

@@ -1,15 +1,16 @@
 """The release that is measured, what its losses are compared with, and which tests it gets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.performance import budget, losses, positives
+from components.performance import budget, losses, positives, selection_gaps, value
 from components.performance.losses import Losses
 from components.performance.segments import Segments
+from components.performance.selection_gaps import ComparedGroups
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.project import Project
 
@@ -25,6 +26,7 @@ class Release:
         limit: The error from which on a regression loses; None for classes.
         before: The losses of the test rows.
         parts: The parts of the rows that the project declares.
+        groups: The groups that the project compares.
         run_lengths: Average number of days between false alarms that each kind of test promises; what is not tested is
             absent.
     """
@@ -35,6 +37,7 @@ class Release:
     limit: float | None
     before: Losses
     parts: Segments
+    groups: tuple[ComparedGroups, ...]
     run_lengths: Mapping[str, float]
 
     @classmethod
@@ -49,9 +52,10 @@ class Release:
         facts, reference = ModelFacts.read(package), pq.read_table(file)
         limit = losses.error_limit(reference) if facts.task == "regression" else None
         parts = Segments(reference, project.evaluation.parts)
-        tested = set(_tested(project, facts, reference, parts))
+        groups = tuple(selection_gaps.compared(reference, project.evaluation.fairness))
+        tested = set(_tested(project, facts, reference, parts, groups))
         run_lengths = budget.run_lengths(project.monitoring.alerts, tested)
-        return cls(project, facts, reference, limit, losses.losses(reference, limit), parts, run_lengths)
+        return cls(project, facts, reference, limit, losses.losses(reference, limit), parts, groups, run_lengths)
 
     @property
     def increase(self) -> float:
@@ -59,7 +63,9 @@ class Release:
         return self.project.monitoring.loss_increase
 
 
-def _tested(project: Project, facts: ModelFacts, reference: pa.Table, parts: Segments) -> Iterator[str]:
+def _tested(
+    project: Project, facts: ModelFacts, reference: pa.Table, parts: Segments, groups: Collection[ComparedGroups]
+) -> Iterator[str]:
     """Name what is tested besides the loss."""
     if facts.task != "regression":
         yield budget.ESTIMATE
@@ -68,5 +74,11 @@ def _tested(project: Project, facts: ModelFacts, reference: pa.Table, parts: Seg
         return
     if len(parts):
         yield budget.SEGMENTS
-    if facts.positive is not None and positives.are_enough(reference, facts.positive):
+    if facts.positive is None:
+        return
+    if positives.are_enough(reference, facts.positive):
         yield budget.POSITIVES
+    if value.is_testable(project.value):
+        yield budget.VALUE
+    if groups:
+        yield budget.FAIRNESS

@@ -33,7 +33,7 @@ class Segments:
     """
 
     def __init__(self, reference: pa.Table, declared: Sequence[tuple[str, ...]]) -> None:
-        self._reference = _features(reference)
+        self._reference = features(reference)
         logged = [names for names in declared if set(names) <= set(self._reference.column_names)]
         groups = Groups(self._reference, self._reference)
         parts = [part for names in logged for part in groups.slices(names) if len(part.rows) >= FEWEST_REFERENCE_ROWS]
@@ -56,7 +56,7 @@ class Segments:
             increase: How much a loss may rise before it counts as worse.
             run_length: Average number of days between false alarms of one part.
         """
-        rows = _features(labeled)
+        rows = features(labeled)
         return tuple(
             self._measured(part, rows, before, now, increase, run_length)
             for part in self._parts
@@ -108,7 +108,7 @@ def _like(part: Slice, groups: Groups) -> np.ndarray:
     return np.flatnonzero(np.logical_and.reduce(inside))
 
 
-def _features(table: pa.Table) -> pa.Table:
+def features(table: pa.Table) -> pa.Table:
     """Return the features, called as the project calls them."""
     names = [name for name in table.column_names if name.startswith(RECEIVED)]
     return table.select(names).rename_columns([name.removeprefix(RECEIVED) for name in names])

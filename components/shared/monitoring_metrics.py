@@ -86,6 +86,14 @@ def _performance(gauge: Callable[..., None], performance: PerformanceReport) -> 
         gauge("perennial_loss_evidence_ratio", "The loss test's value as a share of an alarm.", evidence)
     for name, metric in performance.metrics.items():
         gauge("perennial_realized", "A metric on labeled rows.", metric.value, metric=name)
+    for watched in performance.watched:
+        gauge("perennial_watched", "Value and fairness gaps.", watched.metric.value, metric=watched.name)
+        gauge(
+            "perennial_watched_evidence_ratio",
+            "Its test as a share of an alarm.",
+            watched.evidence,
+            metric=watched.name,
+        )
     if performance.estimate is not None and performance.estimate.loss is not None:
         loss = performance.estimate.loss
         for bound, value in (("estimate", loss.value), ("low", loss.low), ("high", loss.high)):

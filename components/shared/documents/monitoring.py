@@ -169,6 +169,24 @@ class SegmentLoss(Part):
     """The day from which on its loss was most probably higher; None without an alarm, and in older documents."""
 
 
+class WatchedMetric(Part):
+    """A figure besides the loss that the project declares, with a test of its own."""
+
+    signal: Literal["value", "fairness"]
+    name: str
+    """What it is, with its unit."""
+    metric: Metric
+    """On the rows that are due, with its interval."""
+    reference: OptionalFloat
+    """The same on the test rows."""
+    evidence: float
+    """The detector's value as a share of what raises an alarm, 0 to 1; 1 once it has."""
+    alarm: str | None
+    """The first day that raised an alarm."""
+    run_length_days: float
+    guarantee: str
+
+
 class Estimate(Part):
     """What the scores of a window say about its answers, before any label is known; blind to concept drift."""
 
@@ -220,6 +238,8 @@ class PerformanceReport(Document):
     periods: tuple[Period, ...] = ()
     segments: tuple[SegmentLoss, ...] = ()
     """The rows with the positive answer, then the declared slices and groups, the largest first."""
+    watched: tuple[WatchedMetric, ...] = ()
+    """Value and fairness, where the project declares them."""
     estimate: Estimate | None = None
     """Of the window's rows, of which most are not due; None without a champion or its test rows."""
     to_label: tuple[LoggedRow, ...] = ()
@@ -255,6 +275,10 @@ class Signal(Part):
         return self.state in ("changed", "alarm")
 
 
+MODEL_SIGNALS = frozenset({"loss", "segment loss", "value"})
+"""Signals whose alarm calls for another model."""
+
+
 class MonitoringDecision(Document):
     """``decision.json``: what to do, and every signal that led to it."""
 
@@ -287,9 +311,9 @@ class MonitoringDecision(Document):
         """Return whether more wrong answers are proven, or to be expected because inputs or scores drifted."""
         changed = {signal.name for signal in self.signals if signal.is_found}
         is_expected = "estimated loss" in changed and bool(changed & {"input drift", "prediction drift"})
-        return is_expected or self.is_alarm
+        return is_expected or any(signal.state == "alarm" for signal in self.signals)
 
     @property
     def is_alarm(self) -> bool:
-        """Return whether a loss is proven to have risen."""
-        return any(signal.state == "alarm" for signal in self.signals)
+        """Return whether the model is proven to be worse: a loss has risen, or its value has fallen."""
+        return any(signal.state == "alarm" and signal.name in MODEL_SIGNALS for signal in self.signals)

@@ -123,19 +123,19 @@ class BoundedMeanRise:
         return np.log1p(np.array(self.bets) * (successes / trials / self.tolerated - 1))
 
 
-class EDetector:
-    """Raise an alarm when a change has probably happened; then start again.
+class Evidence:
+    """Add up e-values, and raise an alarm when a change has probably happened; then start again.
 
     While nothing changes, the average number of observations until an alarm is at least ``run_length``.
     """
 
     def __init__(
-        self, e_values: EValues, run_length: float, weights: Sequence[float] | None = None, state: Floats | None = None
+        self, sizes: int, run_length: float, weights: Sequence[float] | None = None, state: Floats | None = None
     ) -> None:
         """Start without evidence, or where an earlier detector ended.
 
         Args:
-            e_values: The e-values of one observation.
+            sizes: Number of sizes of change, and so of e-values of one observation.
             run_length: Average number of observations between false alarms, above 1.
             weights: Weight of each size of change, which add up to 1; equal by default.
             state: ``log_evidence`` of an earlier detector with the same e-values.
@@ -145,13 +145,13 @@ class EDetector:
         """
         if run_length <= 1:
             raise ValueError(f"run_length {run_length} must be above 1")
-        shares = np.full(e_values.sizes, 1 / e_values.sizes) if weights is None else np.array(weights, float)
-        if shares.shape != (e_values.sizes,) or (shares <= 0).any() or not np.isclose(shares.sum(), 1):
-            raise ValueError(f"{e_values.sizes} weights above 0 that add up to 1 are needed, not {weights}")
+        shares = np.full(sizes, 1 / sizes) if weights is None else np.array(weights, float)
+        if shares.shape != (sizes,) or (shares <= 0).any() or not np.isclose(shares.sum(), 1):
+            raise ValueError(f"{sizes} weights above 0 that add up to 1 are needed, not {weights}")
         self.run_length = run_length
-        self.log_evidence: Floats = np.full(e_values.sizes, -np.inf) if state is None else np.array(state, float)
+        self.log_evidence: Floats = np.full(sizes, -np.inf) if state is None else np.array(state, float)
         """Logarithm of the process of each size of change, of shape (sizes,); -inf before the first observation."""
-        self._e_values, self._log_weights = e_values, np.log(shares)
+        self._log_weights = np.log(shares)
 
     @property
     def log_value(self) -> float:
@@ -163,13 +163,35 @@ class EDetector:
         """The value as a share of what raises an alarm, from 0 up to 1 and above."""
         return exp(min(self.log_value - log(self.run_length), _LARGEST_EXPONENT))
 
-    def observe(self, successes: float, trials: int) -> bool:
-        """Take one day into account; return whether it raises an alarm, after which the evidence is zero again."""
-        self.log_evidence = self._e_values.log_values(successes, trials) + np.logaddexp(self.log_evidence, 0.0)
+    def add(self, log_values: Floats) -> bool:
+        """Take the e-values of one observation into account; after an alarm the evidence is zero again.
+
+        Args:
+            log_values: Their logarithms, of shape (sizes,).
+
+        Returns:
+            Whether they raise an alarm.
+        """
+        self.log_evidence = log_values + np.logaddexp(self.log_evidence, 0.0)
         alarm = self.log_value >= log(self.run_length)
         if alarm:
-            self.log_evidence = np.full(self._e_values.sizes, -np.inf)
+            self.log_evidence = np.full(len(self.log_evidence), -np.inf)
         return alarm
+
+
+class EDetector(Evidence):
+    """Evidence from counts of a day."""
+
+    def __init__(
+        self, e_values: EValues, run_length: float, weights: Sequence[float] | None = None, state: Floats | None = None
+    ) -> None:
+        """Start as ``Evidence`` does, with the e-values of a day's counts."""
+        super().__init__(e_values.sizes, run_length, weights, state)
+        self._e_values = e_values
+
+    def observe(self, successes: float, trials: int) -> bool:
+        """Take one day into account; return whether it raises an alarm, after which the evidence is zero again."""
+        return self.add(self._e_values.log_values(successes, trials))
 
 
 def _log_beta_binomial(successes: float, trials: int, rate: float, concentration: float) -> float:

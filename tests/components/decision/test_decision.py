@@ -285,3 +285,47 @@ def test_rows_that_nobody_could_validate_are_unknown_and_of_many_findings_some_a
 
     assert (unknown.action, unknown.reasons) == ("watch", ("data quality is unknown: only 3 rows were logged",))
     assert many.reasons[0].startswith("1 of 2 inputs") and many.reasons[0].endswith("; and 2 more")
+
+
+GAP = documents.watched_metric(
+    signal="fairness", name="gap between the selection rates by age", metric=documents.metric(0.11), reference=0.03
+)
+
+
+@pytest.mark.parametrize(
+    ("watched", "days", "action", "cause", "is_alarm"),
+    [
+        ((documents.watched_metric(), GAP), ("2026-01-01",), "nothing", None, False),
+        ((documents.watched_metric(alarm="2026-03-01"),), ("2026-01-01",), "retrain", "concept drift", True),
+        ((documents.watched_metric(alarm="2026-01-05"),), ("2026-01-01",), "roll back", "concept drift", True),
+        ((GAP.model_copy(update={"alarm": "2026-03-01"}),), ("2026-01-01",), "watch", "drift", False),
+    ],
+)
+def test_a_value_that_falls_replaces_the_model_and_a_wider_gap_between_groups_is_an_incident_only(
+    decide, watched, days, action, cause, is_alarm
+):
+    decision = decide(measured=documents.performance_report(watched=watched, days=days))
+
+    assert (decision.action, decision.cause, decision.is_alarm) == (action, cause, is_alarm)
+    assert is_incident(decision) == (cause is not None)
+
+
+def test_a_figure_is_given_with_its_interval_beside_that_of_the_test_rows(decide):
+    decision = decide(measured=documents.performance_report(watched=(documents.watched_metric(), GAP)))
+
+    sentences = {signal.name: signal.sentence for signal in decision.signals}
+    assert sentences["value"] == (
+        "decisions are not worth less than on the test rows: EUR gained per 1,000 rows 2,000 (1,850 to 2,150), 2,100 "
+        "on the test rows"
+    )
+    assert sentences["fairness"].endswith("by age 0.11 (0.09 to 0.13), 0.03 on the test rows")
+
+
+def test_an_alarm_that_calls_for_no_model_is_no_reason_to_retrain_one_that_is_due(decide):
+    at = documents.log_window(answering_since="2026-05-01T00:00:00+00:00")
+    gap = documents.performance_report(watched=(GAP.model_copy(update={"alarm": "2026-03-01"}),))
+
+    decision = decide(at=at, measured=gap, every_days=31.0)
+
+    assert (decision.action, decision.is_alarm, len(decision.reasons)) == ("retrain", False, 1)
+    assert decision.reasons[0].startswith("release 1 has answered for 31.0 days")

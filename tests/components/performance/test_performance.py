@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from components.performance import budget, logic
 from components.shared.documents.model_facts import ModelFacts
 from components.shared.documents.monitoring import PerformanceReport
-from components.shared.project import AlertBudget
+from components.shared.project import AlertBudget, Value
 from components.shared.sequential import change_point
 from tests import documents
 from tests.components import made_log
@@ -54,6 +54,8 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
         rows: pa.Table | None = None,
         label: dict[str, Any] | None = None,
         slices: tuple[str, ...] = (),
+        fairness: tuple[str, ...] = (),
+        value: Value | None = None,
         **monitoring: Any,
     ) -> PerformanceReport:
         folder, model, evaluation = tmp_path / "window", tmp_path / "model", tmp_path / "measured" / "evaluation"
@@ -72,8 +74,8 @@ def measure(tmp_path: Path) -> Callable[..., PerformanceReport]:
             pq.write_table(reference, evaluation / "reference.parquet")
         project = made_log.project(**monitoring)
         selective = project.label.model_copy(update=label or {})
-        sliced = project.evaluation.model_copy(update={"slices": slices})
-        project = project.model_copy(update={"label": selective, "evaluation": sliced})
+        sliced = project.evaluation.model_copy(update={"slices": slices, "fairness": fairness})
+        project = project.model_copy(update={"label": selective, "evaluation": sliced, "value": value})
         return logic.measure(project, folder, model, evaluation.parent)
 
     return measured
@@ -133,6 +135,25 @@ def test_all_tests_together_spend_the_whole_budget_and_no_more(tested, false_ala
 
     assert set(lengths) == tested | {budget.LOSS}
     assert sum(1 / length for length in lengths.values()) == pytest.approx(false_alarms / days)
+
+
+def test_value_and_fairness_are_watched_where_the_project_declares_them_and_share_the_budget(measure):
+    def grouped(days: int, seed: int) -> pa.Table:
+        ages = pa.array(np.random.default_rng(seed).choice(["old", "young"], days * 50))
+        return labeled(days, 50, 0.2, seed, **{"received.age": ages})
+
+    reference, history = grouped(20, 1), grouped(10, 2)
+    declared = {"fairness": ("age", "gender"), "value": Value(benefit=8, success_rate=0.5)}
+
+    watched = {one.signal: one for one in measure(reference, history, **declared).watched}
+
+    assert set(watched) == {"value", "fairness"}
+    # The estimate has 2 parts; the positive answers, the groups' losses, value and fairness have 1 each.
+    assert [one.run_length_days for one in watched.values()] == pytest.approx([6 * 730, 6 * 730])
+    assert watched["fairness"].name.endswith("by age") and not any(one.alarm for one in watched.values())
+    assert measure(reference, history).watched == ()
+    hidden = {"label": {"hidden_after": ("no",)}, "exploration": 0.05}
+    assert measure(reference, history, **declared, **hidden).watched == ()
 
 
 def test_metrics_are_those_of_the_labeled_rows_and_stand_beside_those_of_the_release(measure):
