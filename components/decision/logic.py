@@ -128,6 +128,8 @@ def _action(project: Project, performance: PerformanceReport, signals: list[Sign
 def _cause(signals: list[Signal], drift: DriftReport, quality: DataQuality) -> Cause | None:
     """Name the likely cause: what is wrong before the data reach the model comes before what changed in the world."""
     changed = {signal.name for signal in signals if signal.is_found}
+    if "latency" in changed:
+        return "service"
     if changed & {"log", "labels"}:
         return "data pipeline"
     if any(one.is_broken for one in drift.columns) or any(one.is_broken for one in quality.findings):

@@ -22,10 +22,12 @@ def signals(performance: PerformanceReport) -> Iterator[Signal]:
 _WORSE = {
     "value": "decisions are worth less than on the test rows",
     "fairness": "groups are acted on less alike than on the test rows",
+    "latency": "more requests are too slow than promised",
 }
 _AS_BEFORE = {
     "value": "decisions are not worth less than on the test rows",
     "fairness": "groups are acted on as on the test rows",
+    "latency": "requests are answered as fast as promised",
 }
 
 
@@ -39,4 +41,5 @@ def _figure(one: WatchedMetric) -> str:
     value, reference = (
         "undefined" if number is None else significant(number) for number in (one.metric.value, one.reference)
     )
-    return f"{one.name} {value}{interval}, {reference} on the test rows"
+    basis = "promised" if one.signal == "latency" else "on the test rows"
+    return f"{one.name} {value}{interval}, {reference} {basis}"

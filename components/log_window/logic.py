@@ -8,13 +8,14 @@ one kind may become known earlier than those of another (a customer who leaves i
 
 import logging
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from components.shared.documents.monitoring import LogWindow
+from components.shared.documents.monitoring import LatencyDay, LogWindow
 from components.shared.inference_log import compaction, labeled, remote
 from components.shared.inference_log.columns import RECEIVED
 from components.shared.inference_log.span import Span
@@ -31,6 +32,8 @@ ROWS_MAX = 1_000_000
 _MEMORY = "1500MB"
 """Most memory of the queries; what does not fit goes to a file for the time being."""
 _NO_TIME = "NULL::TIMESTAMPTZ"
+_NOT_NEEDED = "known_at, protocol, entity, latency_us"
+"""Columns of the log that no step after this needs."""
 _YEAR = timedelta(weeks=52)
 """As many weeks as a year has, so that weekdays stay where they are."""
 
@@ -89,8 +92,9 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
             new_labels = labeled.number(
                 connection, f"SELECT count(*) FROM labeled WHERE label IS NOT NULL AND known_at > {_time(since)}"
             )
+            latency = tuple(_latency(connection, release, end, project.monitoring.slo.latency_ms))
             sampled, columns = _sampled(counts["rows"]), _history_columns(project, connection)
-            shown = "* EXCLUDE (known_at, protocol, entity)"
+            shown = f"* EXCLUDE ({_NOT_NEEDED})"
             _copy(connection, f"SELECT {shown} FROM labeled WHERE {inside} AND {sampled}", target / ROWS)
             _copy(connection, f"SELECT {columns} FROM labeled WHERE {due}", target / HISTORY)
             _write_earlier(connection, project.monitoring, start, end, target)
@@ -111,6 +115,7 @@ def take(project: Project, log: Path, labels: Path, span: Span, target: Path) ->
         from_the_future=future,
         labels=joined,
         damaged=compacted.damaged,
+        latency=latency,
         **counts,
     )
     window.write(target)
@@ -137,7 +142,7 @@ def _write_earlier(
     back = _YEAR if monitoring.reference == "same season" else end - start
     inside = f"event_time > {_time(start - back)} AND event_time <= {_time(end - back)}"
     rows = labeled.number(connection, f"SELECT count(*) FROM logged WHERE {inside}")
-    shown = f"SELECT * EXCLUDE (known_at, protocol, entity) FROM labeled WHERE {inside} AND {_sampled(rows)}"
+    shown = f"SELECT * EXCLUDE ({_NOT_NEEDED}) FROM labeled WHERE {inside} AND {_sampled(rows)}"
     _copy(connection, shown, target / EARLIER)
 
 
@@ -153,6 +158,19 @@ def _counts(connection: duckdb.DuckDBPyConnection, inside: str, due: str, due_un
     columns = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions.values())
     counted: Any = connection.execute(f"SELECT {columns} FROM labeled").fetchone()
     return dict(zip(conditions, map(int, counted), strict=True))
+
+
+def _latency(
+    connection: duckdb.DuckDBPyConnection, release: str | None, end: datetime | None, limit_ms: float
+) -> Iterator[LatencyDay]:
+    """Yield for each day, by the server's clock, how many requests a release answered, and how many too slowly."""
+    counted = connection.execute(f"""
+        SELECT strftime("at", '%Y-%m-%d') AS day, count(*), count(*) FILTER (latency_us > {1000 * limit_ms})
+        FROM logged
+        WHERE release = {literal(release or "")} AND "row" = 0 AND event_time <= {_time(end)} AND latency_us IS NOT NULL
+        GROUP BY day ORDER BY day
+    """).fetchall()
+    return (LatencyDay(day=day, requests=requests, slow=slow) for day, requests, slow in counted)
 
 
 def _sampled(rows: int) -> str:

@@ -9,8 +9,8 @@ from components.shared.project import AlertBudget
 from components.shared.sequential import budget
 
 LOSS, ESTIMATE, SEGMENTS, POSITIVES = "loss", "estimated loss", "segments", "positive answers"
-VALUE, FAIRNESS = "value", "fairness"
-_WEIGHTS = {ESTIMATE: 2.0, SEGMENTS: 1.0, POSITIVES: 1.0, VALUE: 1.0, FAIRNESS: 1.0}
+VALUE, FAIRNESS, LATENCY = "value", "fairness", "latency"
+_WEIGHTS = {ESTIMATE: 2.0, SEGMENTS: 1.0, POSITIVES: 1.0, VALUE: 1.0, FAIRNESS: 1.0, LATENCY: 1.0}
 
 
 def run_lengths(alerts: AlertBudget, tested: Collection[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ will turn out to be is estimated from their scores (``components/performance/est
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.performance import budget, estimation, losses, positives, sampling, selection, selection_gaps, value
+from components.performance import (
+    budget,
+    estimation,
+    latency,
+    losses,
+    positives,
+    sampling,
+    selection,
+    selection_gaps,
+    value,
+)
 from components.performance.losses import Losses
 from components.performance.release import Release
 from components.performance.selection import Selection
@@ -67,7 +77,7 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
     reason = _why_unknown(described, ChampionRecord.read(model), file)
     if reason is not None:
         return PerformanceReport(mode="inputs only", release=described.release, loss="", reason=reason)
-    release = Release.read(project, model / "package", file)
+    release = Release.read(project, model / "package", file, described)
     rows, history = (pq.read_table(window / f"{name}.parquet") for name in ("rows", "history"))
     rows = rows.filter(pc.equal(rows["release"], described.release))
     estimate, to_label = _estimate(release, described, rows), _to_label(rows, project.label.selective)
@@ -84,7 +94,8 @@ def measure(project: Project, window: Path, model: Path, measured: Path) -> Perf
             tolerated=losses.e_values(release.before, release.increase)[0].tolerated,
             reason=reason,
         )
-    named = {"release": described.release, "estimate": estimate, "to_label": to_label}
+    watched = (*report.watched, *_latency(release, described))
+    named = {"release": described.release, "estimate": estimate, "to_label": to_label, "watched": watched}
     return report.model_copy(update=named)
 
 
@@ -174,6 +185,13 @@ def _watched(release: Release, history: pa.Table, labeled: pa.Table) -> tuple[Wa
             for one in release.groups
         ]
     return tuple(watched)
+
+
+def _latency(release: Release, window: LogWindow) -> Iterator[WatchedMetric]:
+    """Test the latency, which needs no labels."""
+    if budget.LATENCY in release.run_lengths:
+        run_length = release.run_lengths[budget.LATENCY]
+        yield latency.measure(window.latency, release.project.monitoring, run_length=run_length)
 
 
 def _changed_on(periods: Sequence[Period], before: float) -> str | None:

@@ -12,6 +12,7 @@ from components.performance.losses import Losses
 from components.performance.segments import Segments
 from components.performance.selection_gaps import ComparedGroups
 from components.shared.documents.model_facts import ModelFacts
+from components.shared.documents.monitoring import LogWindow
 from components.shared.project import Project
 
 
@@ -41,19 +42,22 @@ class Release:
     run_lengths: Mapping[str, float]
 
     @classmethod
-    def read(cls, project: Project, package: Path, file: Path) -> "Release":
+    def read(cls, project: Project, package: Path, file: Path, window: LogWindow) -> "Release":
         """Read what the champion left.
 
         Args:
             project: The project.
             package: The model package.
             file: The test rows.
+            window: Says whether latencies were logged.
         """
         facts, reference = ModelFacts.read(package), pq.read_table(file)
         limit = losses.error_limit(reference) if facts.task == "regression" else None
         parts = Segments(reference, project.evaluation.parts)
         groups = tuple(selection_gaps.compared(reference, project.evaluation.fairness))
         tested = set(_tested(project, facts, reference, parts, groups))
+        if window.latency:
+            tested.add(budget.LATENCY)
         run_lengths = budget.run_lengths(project.monitoring.alerts, tested)
         return cls(project, facts, reference, limit, losses.losses(reference, limit), parts, groups, run_lengths)
 

@@ -87,7 +87,12 @@ def _performance(gauge: Callable[..., None], performance: PerformanceReport) -> 
     for name, metric in performance.metrics.items():
         gauge("perennial_realized", "A metric on labeled rows.", metric.value, metric=name)
     for watched in performance.watched:
-        gauge("perennial_watched", "Value and fairness gaps.", watched.metric.value, metric=watched.name)
+        gauge(
+            "perennial_watched",
+            "Value, fairness gaps and the share of slow requests.",
+            watched.metric.value,
+            metric=watched.name,
+        )
         gauge(
             "perennial_watched_evidence_ratio",
             "Its test as a share of an alarm.",

@@ -8,7 +8,7 @@ from components.shared.documents.document import Document, OptionalFloat, Part, 
 from components.shared.documents.measurements import ColumnDistribution, Metric
 
 Action = Literal["nothing", "watch", "retrain", "roll back"]
-Cause = Literal["data pipeline", "upstream", "label shift", "drift", "concept drift", "release", "training"]
+Cause = Literal["service", "data pipeline", "upstream", "label shift", "drift", "concept drift", "release", "training"]
 """Where to look first; in this order, because two thirds of the incidents of a large ML pipeline were not about ML
 (Papasian and Underwood, "How ML Breaks", OpML 2020)."""
 
@@ -30,6 +30,15 @@ class LabelJoin(Part):
     """Labels that were added more than once with different values; the latest counts."""
     early: int
     """Labels of an entity that lie before its first logged row, so that they belong to none."""
+
+
+class LatencyDay(Part):
+    """What the release answered on one day, by the server's clock."""
+
+    day: str
+    requests: int
+    slow: int
+    """Requests that took longer than the project promises."""
 
 
 class LogWindow(Document):
@@ -67,6 +76,8 @@ class LogWindow(Document):
     labels: LabelJoin
     damaged: tuple[str, ...]
     """Why each damaged segment of the log was set aside."""
+    latency: tuple[LatencyDay, ...] = ()
+    """Days on which the release answered, up to the end of the window; none in older documents."""
 
 
 class ColumnDrift(Part):
@@ -172,13 +183,13 @@ class SegmentLoss(Part):
 class WatchedMetric(Part):
     """A figure besides the loss that the project declares, with a test of its own."""
 
-    signal: Literal["value", "fairness"]
+    signal: Literal["value", "fairness", "latency"]
     name: str
     """What it is, with its unit."""
     metric: Metric
     """On the rows that are due, with its interval."""
     reference: OptionalFloat
-    """The same on the test rows."""
+    """The same on the test rows; of the latency, the share that is promised."""
     evidence: float
     """The detector's value as a share of what raises an alarm, 0 to 1; 1 once it has."""
     alarm: str | None
@@ -239,7 +250,7 @@ class PerformanceReport(Document):
     segments: tuple[SegmentLoss, ...] = ()
     """The rows with the positive answer, then the declared slices and groups, the largest first."""
     watched: tuple[WatchedMetric, ...] = ()
-    """Value and fairness, where the project declares them."""
+    """Value and fairness, where the project declares them, and the latency that it promises."""
     estimate: Estimate | None = None
     """Of the window's rows, of which most are not due; None without a champion or its test rows."""
     to_label: tuple[LoggedRow, ...] = ()

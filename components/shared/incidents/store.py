@@ -9,6 +9,7 @@ from components.shared.errors import InputError
 from components.shared.incidents.incident import Incident, Sighting
 
 WHAT_TO_DO = {
+    "service": "look at the server and its machine first: requests wait longer than promised",
     "data pipeline": "look at the log, the labels and the clocks of the clients first: nothing else can be trusted",
     "upstream": "ask who delivers the columns that changed, and roll a change of theirs back",
     "label shift": "check the threshold and the value of decisions, then retrain on newer labels",

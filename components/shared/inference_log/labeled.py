@@ -28,11 +28,12 @@ def log_view(connection: duckdb.DuckDBPyConnection, files: Iterable[Path], model
     # Logs of before requests could say their event time.
     event_time = 'coalesce(event_time, "at")' if "event_time" in names else '"at"'
     answered = "AND shadow IS NOT TRUE" if "shadow" in names else ""
+    latency = "latency_us" if "latency_us" in names else "NULL::FLOAT AS latency_us"
     received = "".join(f", {identifier(name)}" for name in names if name.startswith(RECEIVED))
     connection.execute(f"""
         CREATE VIEW complete AS
         SELECT request_id, "row", "at", {event_time} AS event_time, protocol, entity, release, score, scores, decision,
-               action, propensity {received}
+               action, propensity, {latency} {received}
         FROM {source} WHERE model = {literal(model)} AND NOT starts_with(request_id, {literal(PROBE)}) {answered}
     """)
     is_future = f'event_time > "at" + {interval(CLOCK_TOLERANCE)}'

@@ -292,6 +292,11 @@ GAP = documents.watched_metric(
 )
 
 
+SLOW = documents.watched_metric(
+    signal="latency", name="share of requests slower than 100 ms", metric=documents.metric(0.2), alarm="2026-03-01"
+)
+
+
 @pytest.mark.parametrize(
     ("watched", "days", "action", "cause", "is_alarm"),
     [
@@ -299,6 +304,7 @@ GAP = documents.watched_metric(
         ((documents.watched_metric(alarm="2026-03-01"),), ("2026-01-01",), "retrain", "concept drift", True),
         ((documents.watched_metric(alarm="2026-01-05"),), ("2026-01-01",), "roll back", "concept drift", True),
         ((GAP.model_copy(update={"alarm": "2026-03-01"}),), ("2026-01-01",), "watch", "drift", False),
+        ((SLOW,), ("2026-01-01",), "watch", "service", False),
     ],
 )
 def test_a_value_that_falls_replaces_the_model_and_a_wider_gap_between_groups_is_an_incident_only(

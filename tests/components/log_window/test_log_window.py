@@ -246,6 +246,24 @@ def test_a_row_that_is_scored_late_does_not_make_a_release_older(log, labels):
     assert taken(log, labels, days(start=-100)).answering_since == "2026-01-22T00:00:00+00:00"
 
 
+def test_requests_that_took_longer_than_promised_are_counted_by_the_day_of_the_server(log, labels):
+    """A request counts once however many rows it has, and an answer to an old event on the day of the answer."""
+    slow = {"latency_us": 100_001.0}
+    write(
+        log,
+        [
+            request("fast", 0.1, latency_us=100_000.0), request("large", 0.2, rows=3, **slow),
+            request("replayed", 2, event_day=0.3, **slow), request("later", 5, **slow),
+        ],
+    )  # fmt: skip
+
+    window = taken(log, labels, days(-1, 4))
+
+    assert [(day.day, day.requests, day.slow) for day in window.latency] == [("2026-01-01", 2, 1), ("2026-01-03", 1, 1)]
+    assert "latency_us" not in next(iter(rows(log).values()))
+    assert taken(log, labels, days(-1, 4), slo={"latency_ms": 200}).latency[0].slow == 0
+
+
 def test_the_history_is_that_of_the_release_that_answers(log, labels):
     write(log, [request("old", 1)])
     write(log, [request("new", 2)], SegmentHeader("made", "2", made_log.HEADER.features, ("usage",)), sequence=2)
