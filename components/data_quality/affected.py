@@ -25,7 +25,7 @@ def share(kind: str, values: pa.ChunkedArray | None, expected: Any, schema: Any)
         return 1.0
     if kind in _MISSING:
         missing, allowed = values.null_count / len(values), 1 - float(expected.presence.min_fraction)
-        return max(missing - allowed, 0.0)
+        return float(max(missing - allowed, 0.0))
     outside = _outside(values, expected, schema)
     if outside is None:
         return None

@@ -69,7 +69,7 @@ def typed(table: pa.Table, types: Mapping[str, str]) -> pa.Table:
 def is_whole(values: pa.ChunkedArray) -> bool:
     """Return whether all known numbers of a column are integers that a float holds exactly."""
     if not pa.types.is_floating(values.type):
-        return pa.types.is_integer(values.type)
+        return bool(pa.types.is_integer(values.type))
     known = values.drop_null().to_numpy()
     return bool(((known == known.round()) & (abs(known) <= 2**53)).all())
 

@@ -81,9 +81,9 @@ def _finding(violation: Violation, rows: pa.Table, expected: FeatureSchema) -> Q
     name = str(violation.column)
     column = next(one for one in expected.proto.feature if one.name == name)
     values = rows[name] if name in rows.column_names else None
-    share = affected.share(violation.kind, values, column, expected.proto)
+    share = affected.share(violation.type, values, column, expected.proto)
     source = expected.source(name)
     basis = "the champion's test rows" if source is None else f"the reviewed schema of '{source}'"
     how_many = "" if share is None else f", {share:.1%} of the rows beyond what is allowed"
-    sentence = f"'{name}' is not as in {basis}: {violation.short} ({violation.details}){how_many}"
+    sentence = f"'{name}' is not as in {basis}: {violation.summary} ({violation.details}){how_many}"
     return QualityFinding(column=name, share=share, is_reviewed=source is not None, sentence=sentence)

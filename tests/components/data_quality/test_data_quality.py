@@ -67,7 +67,7 @@ def validate(tmp_path: Path) -> Callable[..., DataQuality]:
     return validated
 
 
-def found(quality: DataQuality) -> dict[str, tuple[float, bool]]:
+def found(quality: DataQuality) -> dict[str, tuple[Any, bool]]:
     assert quality.reason is None
     return {one.column: (pytest.approx(one.share, abs=1e-6), one.is_broken) for one in quality.findings}
 
