@@ -20,7 +20,10 @@ from tests.components.validation_case import Case, describe, kinds, swap, table
 
 TFDV, DUCKDB = open_backend("tfdv"), open_backend("duckdb")
 NAMES = ("a", "b", "c.d")
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# The same examples every time: TFDV's histograms are approximate, so a distance next to its threshold may differ.
+FEW = settings(
+    max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def values(kind: str) -> tuple[pa.DataType, st.SearchStrategy[Any]]:
@@ -75,6 +78,11 @@ RULES = (
 )  # fmt: skip
 
 
+def _field(rule: str) -> str:
+    """Return what a feature can have once: both of these are its one type of shape."""
+    return rule.split()[0].replace("value_count", "shape")
+
+
 @st.composite
 def schemas(draw: st.DrawFn) -> Any:
     """Draw a schema with a rule of each sort at most once for a column."""
@@ -82,7 +90,7 @@ def schemas(draw: st.DrawFn) -> Any:
     lines.append(draw(st.sampled_from(["", "dataset_constraints { min_examples_count: 10 }"])))
     lines.append('string_domain { name: "shared" value: "a" value: "b" }')
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
-        rules = draw(st.lists(st.sampled_from(RULES), max_size=4, unique_by=lambda rule: rule.split()[0]))
+        rules = draw(st.lists(st.sampled_from(RULES), max_size=4, unique_by=_field))
         type_ = draw(st.sampled_from(["type: INT", "type: FLOAT", "type: BYTES", ""]))
         lines.append(f'feature {{ name: "{name}" {type_} {draw(st.sampled_from(DOMAINS))} {" ".join(rules)} }}')
     return schema.parse("\n".join(lines), "schema")
