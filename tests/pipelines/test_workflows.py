@@ -1,8 +1,10 @@
 """The workflows run verbs that exist, actions that can't change, and nothing that a pull request wrote."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -127,7 +129,7 @@ def calls() -> list[list[str]]:
 def test_every_step_that_is_not_of_ci_itself_is_a_verb():
     others = {run.split()[0] for run in runs() if not run.startswith("make ")}
 
-    assert others == {"echo", "cat", "gh", "go", "pip", "terraform"}
+    assert others == {"echo", "cat", "gh", "go", "pip", "sudo", "terraform"}
     assert {"test", "compile", "diff-ir", "images", "push-images", "upload"} <= {
         verb for call in calls() for verb in call
     }
@@ -142,6 +144,83 @@ def test_a_verb_exists_and_calls_the_command_with_flags_that_it_has(call):
     for arguments in map(shlex.split, commands):
         parse(cli.main, arguments)
     assert commands or call[0] in ("test", "cluster-api", "audit")
+
+
+def test_every_tool_that_a_job_sets_up_has_a_version():
+    steps = [step for path in WORKFLOWS for job in read(path)["jobs"].values() for step in job.get("steps", [])]
+    set_up = [step for step in steps if re.search(r"/setup-\w+@", step.get("uses", ""))]
+
+    assert {step["uses"].partition("@")[0] for step in set_up} == {"actions/setup-python", "hashicorp/setup-terraform"}
+    for step in set_up:
+        assert any(name.endswith("version") for name in step["with"]), step["uses"]
+
+
+def test_a_push_to_a_branch_with_a_pull_request_is_tested_once():
+    # YAML reads the key 'on' as true.
+    triggers = [read(ROOT / ".github" / "workflows" / f"{name}.yaml")[True] for name in ("check", "pipelines")]
+
+    assert [on["push"] for on in triggers] == [{"branches": ["main"]}] * 2
+    assert all("pull_request" in on for on in triggers)
+
+
+def script(job: str, start: str) -> str:
+    """Return the one script of a job of pipelines.yaml that starts so."""
+    steps = read(ROOT / ".github" / "workflows" / "pipelines.yaml")["jobs"][job]["steps"]
+    [text] = [step["run"] for step in steps if step.get("run", "").startswith(start)]
+    return text
+
+
+def test_the_first_push_is_compared_with_itself_and_a_later_one_with_its_parent(tmp_path):
+    written = tmp_path / "environment"
+    commit = ["git", "-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "--allow-empty", "--message", "m"]
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    for _ in range(2):
+        subprocess.run(commit, cwd=tmp_path, check=True)
+        environment = os.environ | {"GITHUB_ENV": str(written)}
+        subprocess.run(["bash", "-e", "-c", script("compile", "echo")], cwd=tmp_path, env=environment, check=True)
+
+    assert written.read_text() == "BASE=HEAD\nBASE=HEAD^1\n"
+
+
+GH = """#!/bin/sh
+# The command line of GitHub as far as the job uses it: lists comments through jq, and writes down what else is asked.
+case "$*" in
+*--paginate*) exec jq --raw-output "$5" < "$COMMENTS" ;;
+*) echo "$*" >> "$CALLS" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq, which gh contains, is not installed")
+@pytest.mark.parametrize(
+    ("comments", "call"),
+    [
+        ([], "pr comment 7 --body-file comment.md"),
+        ([("Bot", "another workflow's"), ("User", "<!-- mark --> quoted")], "pr comment 7 --body-file comment.md"),
+        (
+            [("Bot", "<!-- mark -->\nours"), ("Bot", "a later one")],
+            "api --silent --method PATCH repos/me/churn/issues/comments/0 --field body=@comment.md",
+        ),
+    ],
+)
+def test_the_comment_job_edits_its_own_comment_and_no_other(tmp_path, comments, call):
+    listed = [{"id": n, "user": {"type": kind}, "body": body} for n, (kind, body) in enumerate(comments)]
+    (tmp_path / "listed.json").write_text(json.dumps(listed))
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    [own] = re.findall(r"OWN: (.+)", (ROOT / ".github" / "workflows" / "pipelines.yaml").read_text(encoding="utf-8"))
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "COMMENTS": str(tmp_path / "listed.json"),
+        "CALLS": str(tmp_path / "calls"),
+        "GH_REPO": "me/churn",
+        "NUMBER": "7",
+        "MARKER": "<!-- mark -->",
+        "OWN": own,
+    }
+    subprocess.run(["bash", "-e", "-c", script("comment", "gh")], cwd=tmp_path, env=environment, check=True)
+
+    assert (tmp_path / "calls").read_text() == f"{call}\n"
 
 
 def parse(command: click.Command, arguments: list[str]) -> None:
