@@ -1,1 +1,1 @@
-"""Where pipelines run: one YAML file per place, and nothing about it anywhere else."""
+"""Where pipelines run: one YAML file per target, and nothing about it anywhere else."""

@@ -387,7 +387,7 @@ class Backend(ABC):
         """Add labels that have become known since the prediction; see ``label_store.add``.
 
         Raises:
-            InputError: If the place where labels are kept refuses.
+            InputError: If the store of the labels refuses the request.
         """
 
     @abstractmethod

@@ -59,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def executed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
     book = nbformat.read(BOOK, as_version=4)
     book.cells.append(nbformat.v4.new_code_cell(RESULTS))
-    # The kernel stands elsewhere: only PERENNIAL_PROJECT says which project is meant.
+    # The kernel runs in another folder: only PERENNIAL_PROJECT says which project is meant.
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     client = NotebookClient(book, timeout=500, resources={"metadata": {"path": str(elsewhere)}})
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PERENNIAL_")}

@@ -1,4 +1,4 @@
-"""The command says in a sentence that it runs from a checkout, and which package stands in its way."""
+"""The command says in a sentence that it runs from a checkout, and which package shadows its own."""
 
 import os
 import subprocess

@@ -97,6 +97,15 @@ def test_every_step_is_in_the_index_of_the_manual():
     assert readmes - listed == set()
 
 
+def test_the_architecture_lists_every_folder_of_the_code_and_of_infra():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w/]+)/` \| \S", page, re.MULTILINE)
+    code = r"(?:components|pipelines|serving)/(?:(?:shared|targets)/)?\w+(?=/\w+\.py$)"
+    folders = {match[0] for name in TRACKED if (match := re.match(rf"{code}|infra/\w+(?=/)", name))}
+
+    assert sorted(listed) == sorted(folders)
+
+
 @pytest.mark.parametrize("fragment", sorted((ROOT / "changelog.d").iterdir()), ids=lambda path: path.name)
 def test_a_news_fragment_has_a_kind_that_the_changelog_lists(fragment):
     assert fragment.name == "README.md" or re.fullmatch(r"[a-z-]+\.(added|changed|fixed|removed)\.md", fragment.name)

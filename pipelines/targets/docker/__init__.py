@@ -1,1 +1,1 @@
-"""Containers: the images of the steps and of the server, and the Docker engine as a place to run."""
+"""Containers: the images of the steps and of the server, and the Docker engine that runs them."""
