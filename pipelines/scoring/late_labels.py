@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -12,6 +13,7 @@ from pyarrow import csv
 from components.ingestion import columns as source_columns
 from components.ingestion import conversion
 from components.shared.errors import InputError
+from components.shared.inference_log.labeled import CLOCK_TOLERANCE
 from components.shared.inputs.rows import texts
 from components.shared.label_store import SCHEMA
 from components.shared.project import Project, Source
@@ -86,6 +88,29 @@ def read(project: Project, table: Path, columns: LabelColumns, *, as_numbers: bo
     if columns.known_at:
         chosen["known_at"] = _as(known[columns.known_at], SCHEMA.field("known_at").type, table, columns.known_at)
     return pa.table([chosen.get(field.name, pa.nulls(known.num_rows, field.type)) for field in SCHEMA], schema=SCHEMA)
+
+
+def check_times(labels: pa.Table, table: Path, now: datetime) -> None:
+    """Refuse labels of the future: the newest one is the clock by which monitoring takes labels for due.
+
+    Args:
+        labels: What ``read`` returned.
+        table: The file, for the message.
+        now: The present; clocks may differ by ``CLOCK_TOLERANCE``.
+
+    Raises:
+        InputError: If a label is about a time, or became known at a time, that is yet to come.
+    """
+    latest = pa.scalar(now + CLOCK_TOLERANCE, pa.timestamp("us", tz="UTC"))
+    for name, about in (("known_at", "became known"), ("event_time", "are about an event")):
+        ahead = labels.filter(pa.compute.greater(labels[name], latest))
+        if ahead.num_rows:
+            first = pa.compute.min(ahead[name]).as_py()
+            raise InputError(
+                f"{ahead.num_rows:,} of {labels.num_rows:,} labels in {table.name} {about} after now, the first at "
+                f"{first:%Y-%m-%d %H:%M} UTC; expected times up to {now:%Y-%m-%d %H:%M} UTC. Correct the column, or "
+                "leave those rows out."
+            )
 
 
 def _content(table: Path, source: Source) -> pa.Table:

@@ -13,7 +13,7 @@ from components.shared import label_store
 from components.shared.errors import InputError
 from components.shared.project import Project
 from pipelines.command import cli
-from pipelines.scoring.late_labels import LabelColumns, read
+from pipelines.scoring.late_labels import LabelColumns, check_times, read
 
 PROJECT = """
 name: small
@@ -217,3 +217,19 @@ def test_a_figure_that_is_not_finite_is_refused(table, value):
 
     with pytest.raises(InputError, match="has 1 values that are not finite"):
         read(project("regression"), figures, NO_COLUMNS)
+
+
+@pytest.mark.parametrize("day", [1, 2, 3])
+def test_labels_of_the_future_are_refused_beyond_what_clocks_may_differ_by(table, day):
+    path = table(f"customer,at,churned,seen\n7,2026-01-01,yes,2026-02-{day:02}\n8,2026-01-01,no,2026-02-01\n")
+    labels = read(project(), path, LabelColumns(known_at="seen"))
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+
+    if day <= 2:
+        check_times(labels, path, now)
+    else:
+        with pytest.raises(InputError, match=r"1 of 2 labels in labels\.csv became known after now, .* 2026-02-03"):
+            check_times(labels, path, now)
+    unknown = labels.set_column(labels.column_names.index("known_at"), "known_at", pa.nulls(2, labels["known_at"].type))
+    with pytest.raises(InputError, match=r"2 of 2 labels in labels\.csv are about an event after now"):
+        check_times(unknown, path, now.replace(year=2025))

@@ -13,9 +13,10 @@ from pipelines.scoring import late_labels
 def add_outcomes(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) -> None:
     """Add the figures of a table to the project's outcomes, and say how many."""
     backend = options.open()
-    outcomes = late_labels.read(backend.project, table, columns, as_numbers=True)
+    now, outcomes = datetime.now(UTC), late_labels.read(backend.project, table, columns, as_numbers=True)
+    late_labels.check_times(outcomes, table, now)
     backend.state.create_folder()
-    added = label_store.add(backend.state.outcomes, outcomes, datetime.now(UTC))
+    added = label_store.add(backend.state.outcomes, outcomes, now)
     if added.is_new:
         click.echo(f"added {added.rows:,} outcomes; the release that is tested takes them into account")
     else:
@@ -25,8 +26,9 @@ def add_outcomes(options: TargetOptions, table: Path, columns: late_labels.Label
 def add(options: TargetOptions, table: Path, columns: late_labels.LabelColumns) -> None:
     """Add the labels of a table to the project's, and say how many."""
     backend = options.open()
-    labels = late_labels.read(backend.project, table, columns)
-    added = backend.add_labels(labels, datetime.now(UTC))
+    now, labels = datetime.now(UTC), late_labels.read(backend.project, table, columns)
+    late_labels.check_times(labels, table, now)
+    added = backend.add_labels(labels, now)
     names = {"request_id": "request", "event_time": "entity and time", "entity": "entity"}
     by = next(name for column, name in names.items() if labels[column].null_count == 0)
     if added.is_new:
