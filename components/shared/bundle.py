@@ -5,6 +5,7 @@ with ``project.json`` (the project with all defaults), ``project.yaml`` (the ori
 """
 
 import hashlib
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -54,6 +55,15 @@ def project(path: str) -> Project:
     """Read the project from a bundle."""
     with zipfile.ZipFile(path) as archive:
         return Project.model_validate_json(archive.read("project.json"))
+
+
+def name(content: bytes) -> str | None:
+    """Return the name of the project in a bundle's bytes; None if they are no bundle."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return str(json.loads(archive.read("project.json"))["name"])
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        return None
 
 
 def extract(path: str, folder: Path) -> Path:

@@ -21,7 +21,8 @@ def updated(page: str, part: str, rows: Sequence[Sequence[str]], reading: str, m
     Raises:
         InputError: If the page has no such comments, or has them twice.
     """
-    pattern = re.compile(rf"(?<=<!-- bench {re.escape(part)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    # Up to the end of this part: the table of another one begins with the same comment.
+    pattern = re.compile(rf"(?<=<!-- bench {re.escape(part)} -->\n)(?:(?!<!-- bench ).)*?(?=<!-- end -->)", re.DOTALL)
     if len(pattern.findall(page)) != 1:
         raise InputError(
             f"the page has {len(pattern.findall(page))} places for the part {part!r}; expected one: "

@@ -1,9 +1,11 @@
 """Count the pods that a run of a compiled pipeline takes on a cluster.
 
 Kubeflow Pipelines starts a pod for the driver of each DAG (the root, and each condition, taken or not), two for each
-task (its driver and its executor) and one for an importer. A task that is taken from the cache has only its driver.
+task (its driver and its executor) and one for an importer. A loop has one for itself, and for each item one more and
+those of its tasks. A task that is taken from the cache has only its driver.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +54,9 @@ def _dag(ir: Mapping[str, Any], members: Any) -> tuple[int, int, int]:
             pods += 1 + ("container" in executor)
             continue
         inner_tasks, inner_conditions, inner_pods = _dag(ir, component["dag"]["tasks"].values())
+        if "parameterIterator" in task:
+            # The driver of the loop, and for each item one more with all that follows it.
+            inner_pods = 1 + inner_pods * len(json.loads(task["parameterIterator"]["items"]["raw"]))
         tasks, conditions = tasks + inner_tasks, conditions + inner_conditions
         if condition is None:
             pods += inner_pods

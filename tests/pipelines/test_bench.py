@@ -80,6 +80,8 @@ def test_a_part_replaces_its_own_table_of_the_page_and_nothing_else():
     assert once.endswith("<!-- end -->\n<!-- bench two -->\nstays\n<!-- end -->\nafter\n")
     with pytest.raises(InputError, match="the page has 0 places for the part 'three'"):
         page.updated(PAGE, "three", rows, "", "")
+    with pytest.raises(InputError, match="the page has 0 places for the part 'one'"):
+        page.updated(PAGE.replace("<!-- end -->\n<!-- bench two", "<!-- bench two"), "one", rows, "", "")
 
 
 def test_the_page_has_a_place_for_every_part_that_is_not_described_elsewhere():

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from components.shared import inference
-from components.shared.errors import InputError, StepFailed
+from components.shared.errors import InputError, PerennialError, StepFailed
 from components.shared.inference import Subject
 from pipelines.definitions.catalog import PipelineEntry
 from pipelines.runs import Run
@@ -147,10 +147,13 @@ class KfpBackend(RemoteReleasingBackend):
         now, name = datetime.now(UTC), self.project.name
         versions = [str(version.version) for version in registry.versions(self.open_registry(), name)]
         bucket = Bucket(self.target.storage)
+        if not dry_run:
+            # How a run ended that is about to be deleted can't be read afterwards.
+            listing.update(self.server, self.state.runs)
         done = Housekeeping(ServerRuns(self.server), bucket, name, versions, now).collect(keep, dry_run=dry_run)
         try:
             models = self.endpoint.collect(now, dry_run=dry_run)
-        except InputError as reason:
+        except PerennialError as reason:
             return done._replace(kept=(*done.kept, f"the models' namespace is left alone: {reason}"))
         return Collected((*done.removed, *models.removed), done.bytes, (*done.kept, *models.kept))
 

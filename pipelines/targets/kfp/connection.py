@@ -33,6 +33,10 @@ _RETRIES = urllib3.Retry(
 )
 
 
+class NotAtServer(InputError):
+    """The server does not have what it was asked about."""
+
+
 class Server:
     """One server; ``client`` is kfp's own."""
 
@@ -189,6 +193,8 @@ class Server:
         if status == HTTPStatus.NOT_FOUND and what == "report its health":
             return self._stranger()
         refusal = f"the server at {self.host} would not {what}: {message} (HTTP {status})."
+        if status == HTTPStatus.NOT_FOUND:
+            return NotAtServer(refusal)
         return InputError(refusal) if 400 <= status < 500 else StepFailed(refusal)
 
 

@@ -4,21 +4,23 @@ A run is deleted at the server first: its tasks leave the cache with it, so no l
 the bucket says what else is to go, so that whoever collects next finishes what a killed process left:
 
 1. Write the note of each run that nothing needs, then delete the run.
-2. Unless a run is under way, which may have read the cache before: delete the files of each note that no other run
-   uses, then the bundle and the tables that no run and no schedule names, then the note.
+2. Unless a run is under way, which may have read the cache before: see what the runs that are there now use, then
+   delete the files of each note that none of them uses, the bundle and the tables that no run and no schedule names,
+   and the note.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from components.shared import bundle
 from components.shared.documents.document import Document
 from components.shared.documents.release import RegisteredVersion
 from pipelines.targets.kfp.server_runs import RunFiles, ServerRun, ServerRuns, path_of
 from pipelines.targets.protocol import Collected
-from pipelines.targets.remote.storage import FRESH, Bucket, StoredFile
+from pipelines.targets.remote.storage import COMPLETE, FRESH, Bucket, StoredFile
 
 
 class CollectionNote(Document):
@@ -42,12 +44,19 @@ class _Plan:
     doomed: list[ServerRun]
     notes: dict[str, CollectionNote]
     """Id of a run that is gone, or will be, to its note."""
-    used: set[str]
-    """Paths that what stays has read or names."""
-    named: set[str]
-    """Paths that a run or a schedule that stays names."""
+    kept: list[str]
+    """Sentences about what stays although no rule asks for it."""
     items: list[str] = field(default_factory=list)
     bytes: int = 0
+
+
+class _Needed(NamedTuple):
+    """What must stay."""
+
+    used: frozenset[str]
+    """Paths that the runs which stay have read, written or name."""
+    named: frozenset[str]
+    """Paths that a run or a schedule which stays names."""
 
 
 class Housekeeping:
@@ -69,8 +78,9 @@ class Housekeeping:
     def collect(self, keep: int, *, dry_run: bool) -> Collected:
         """Remove what nothing needs.
 
-        A run is needed while it is under way, if it is one of the newest ``keep``, or if it registered a version that
-        the registry still lists. A task's files are needed if a needed run read them, also where another had made them.
+        A run is needed while it is under way, if it is one of the newest ``keep`` of its pipeline, or if it registered
+        a version that the registry still lists. A task's files are needed if a needed run read them, also where another
+        had made them. A run of which the server does not say where its files are stays, and so do all files then.
 
         Raises:
             InputError: If the server or the bucket refuses.
@@ -88,13 +98,26 @@ class Housekeeping:
         # A run that began meanwhile may have been answered from the cache before the runs were deleted.
         if not dry_run and (kept := self._under_way()):
             return Collected(tuple(plan.items), 0, kept)
-        for run_id, note in plan.notes.items():
-            self._remove_files(plan, run_id, note, dry_run)
-        return Collected(tuple(plan.items), plan.bytes)
+        if not plan.kept:
+            needed = self._needed(without={run.id for run in plan.doomed})
+            for run_id, note in plan.notes.items():
+                self._remove_files(plan, needed, run_id, note, dry_run)
+        return Collected(tuple(plan.items), plan.bytes, tuple(plan.kept))
+
+    def _own(self, runs: Sequence[ServerRun]) -> list[ServerRun]:
+        return self._runs.of_project(self._project, runs, self._is_of_project)
+
+    def _is_of_project(self, run: ServerRun) -> bool:
+        """Return whether a run read a bundle of the project; one whose bundle is gone is not known to."""
+        folder = f"{path_of(self._bucket.uri)}/bundles/"
+        for path in (path for path in run.paths if path.startswith(folder)):
+            for file in self._bucket.files(path):
+                return bundle.name(self._bucket.read(file.path)) == self._project
+        return False
 
     def _under_way(self) -> tuple[str, ...]:
         """Say that a run of the project is under way, if one is."""
-        for run in self._runs.of_project(self._project, self._runs.everything()):
+        for run in self._own(self._runs.everything()):
             if run.is_under_way:
                 return (
                     f"run {run.name} ({run.id}) is under way and may read files of any earlier one; nothing more is "
@@ -104,20 +127,32 @@ class Housekeeping:
 
     def _plan(self, keep: int) -> _Plan:
         everything = self._runs.everything()
-        own = self._runs.of_project(self._project, everything)
+        own = self._own(everything)
+        newest = {run.id for run in own if run.is_under_way}
+        for pipeline_id in {run.pipeline_id for run in own}:
+            newest |= {run.id for run in [run for run in own if run.pipeline_id == pipeline_id][:keep]}
         files = {run.id: self._runs.files(run) for run in own}
-        newest = {run.id for run in own[:keep]} | {run.id for run in own if run.is_under_way}
-        doomed = [run for run in own if run.id not in newest and not self._has_version(files[run.id])]
-        gone = {run.id for run in doomed}
-        staying = [run for run in (*everything, *self._runs.schedules()) if run.id not in gone]
-        named = {path for run in staying for path in run.paths}
-        used = named | {path for run in own if run.id not in gone for path in files[run.id].used}
+        unknown = [run for run in own if not files[run.id].is_known]
+        rest = [run for run in own if run.id not in newest and files[run.id].is_known]
+        doomed = [run for run in rest if not self._has_version(files[run.id])]
         notes = self._notes(existing={run.id for run in everything})
         inputs = tuple(f"{path_of(self._bucket.uri)}/{folder}/" for folder in ("bundles", "tables"))
         for run in doomed:
             read = tuple(sorted(path for path in run.paths if path.startswith(inputs)))
             notes[run.id] = CollectionNote(folder=files[run.id].folder, inputs=read)
-        return _Plan(doomed, notes, used, named)
+        kept = [
+            f"run {run.name} ({run.id}) succeeded, but the server does not say any more what it read and wrote; it "
+            "stays, and so do all files in the bucket, until you delete the run at the server"
+            for run in unknown
+        ]
+        return _Plan(doomed, notes, kept)
+
+    def _needed(self, without: Collection[str]) -> _Needed:
+        """See what the runs and schedules that are there now name and use, but those of some ids."""
+        everything = [run for run in self._runs.everything() if run.id not in without]
+        named = {path for run in (*everything, *self._runs.schedules()) for path in run.paths}
+        used = {path for run in self._own(everything) for path in self._runs.files(run).used}
+        return _Needed(frozenset(named | used), frozenset(named))
 
     def _has_version(self, files: RunFiles) -> bool:
         """Return whether a run registered a version that the registry still lists."""
@@ -139,16 +174,16 @@ class Housekeeping:
     def _note(self, run_id: str) -> str:
         return f"{self._folder}/{run_id}.json"
 
-    def _remove_files(self, plan: _Plan, run_id: str, note: CollectionNote, dry_run: bool) -> None:
+    def _remove_files(self, plan: _Plan, needed: _Needed, run_id: str, note: CollectionNote, dry_run: bool) -> None:
         """Remove the files of a run that is gone; the note stays as long as some of them do."""
         tasks = _by_task(self._bucket.files(note.folder) if note.folder else (), note.folder or "")
-        used = {task for task in tasks if any(_is_below(path, task) for path in plan.used)}
+        used = {task for task in tasks if any(_is_below(path, task) for path in needed.used)}
         for task in sorted(tasks.keys() - used):
             self._remove(plan, task, tasks[task], dry_run)
         waits = False
         for path in note.inputs:
             files = self._bucket.files(path)
-            if not files or any(_is_below(name, path) for name in plan.named):
+            if not files or any(_is_below(name, path) for name in needed.named) or not _is_uploaded(path, files):
                 continue
             if self._now - max(file.changed for file in files) <= 2 * FRESH:
                 # A command that uploaded it, or saw it there, may be about to start its run.
@@ -163,6 +198,11 @@ class Housekeeping:
         plan.bytes += sum(file.bytes for file in files)
         if not dry_run:
             self._bucket.delete(path)
+
+
+def _is_uploaded(path: str, files: Iterable[StoredFile]) -> bool:
+    """Return whether a command put it there: a bundle, or tables to their end; a user may have tables there, too."""
+    return path.endswith(".zip") or any(file.path == f"{path}/{COMPLETE}" for file in files)
 
 
 def _by_task(files: Iterable[StoredFile], folder: str) -> dict[str, list[StoredFile]]:

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines import runs
 from pipelines.definitions import catalog
 from pipelines.definitions.catalog import PipelineEntry
-from pipelines.targets.kfp.connection import Server
+from pipelines.targets.kfp.connection import NotAtServer, Server
 from pipelines.targets.kfp.following import Follower
 from pipelines.targets.kfp.submission import experiment_of
 from pipelines.targets.protocol import RunSummary
@@ -72,7 +72,10 @@ def update(server: Server, runs_folder: Path) -> None:
     """Bring the local records of runs that continued without the command up to date."""
     for record in records.at(runs_folder, records.KFP):
         if record.exit_code is None:
-            _updated(server, record)
+            try:
+                _updated(server, record)
+            except NotAtServer:
+                runs.end(record, runs.FAILED, "it was removed at the server before its end was recorded here.")
 
 
 def _entry_of(server: Server, run_id: str) -> PipelineEntry:

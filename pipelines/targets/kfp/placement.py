@@ -60,7 +60,7 @@ def compile_(
             step = by_image[task.container_spec.image]
             if step == _TELLS:
                 _check_sinks(project, target)
-            sharing.with_copies(task, project.resources.of(step).pods, lambda task: place_on_cluster(task, step))
+            sharing.with_copies(task, project.resources.of(step), lambda task: place_on_cluster(task, step))
 
     def place_on_cluster(task: Any, step: str) -> None:
         resources = project.resources.of(step)

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from pipelines.definitions import catalog
@@ -37,10 +38,14 @@ class ServerRun:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run's own files are (None: it wrote none), and which paths of any run it has read or written."""
+    """Where a run's own files are (None: it wrote none), and which paths of any run it has read or written.
+
+    ``is_known`` is False if the server does not tell, or no more.
+    """
 
     folder: str | None
     used: frozenset[str]
+    is_known: bool = True
 
 
 class ServerRuns:
@@ -65,11 +70,23 @@ class ServerRuns:
         schedules = self._of_experiments("recurring_runs", self._server.client.list_recurring_runs)
         return [_server_run(schedule, schedule.recurring_run_id, None) for schedule in schedules]
 
-    def of_project(self, project: str, runs: Sequence[ServerRun]) -> list[ServerRun]:
-        """Select the runs of a project's pipelines, the newest first."""
-        names = (pipeline_name(project, entry) for entry in catalog.PIPELINES)
-        ids = {pipeline_id for name in names if (pipeline_id := submission.find_pipeline(self._server, name))}
-        own = [run for run in runs if run.pipeline_id in ids]
+    def of_project(
+        self, project: str, runs: Sequence[ServerRun], is_of_project: Callable[[ServerRun], bool]
+    ) -> list[ServerRun]:
+        """Select the runs of a project's pipelines, the newest first.
+
+        Args:
+            project: The project's name.
+            runs: Of all projects.
+            is_of_project: Decides about a run whose pipeline has the name of another project's, too: the pipeline
+                ``tfx-training`` of the project ``a`` is called like the pipeline ``training`` of ``a-tfx``.
+        """
+        own = []
+        for entry in catalog.PIPELINES:
+            pipeline_id = submission.find_pipeline(self._server, pipeline_name(project, entry))
+            is_ambiguous = any(entry.endswith(f"-{other}") for other in catalog.PIPELINES)
+            of_entry = [run for run in runs if pipeline_id and run.pipeline_id == pipeline_id]
+            own += [run for run in of_entry if not is_ambiguous or is_of_project(run)]
         return sorted(own, key=lambda run: run.created, reverse=True)
 
     def files(self, run: ServerRun) -> RunFiles:
@@ -79,12 +96,20 @@ class ServerRuns:
         # The addresses that its drivers handed out, also to steps that failed.
         own = re.search(rf'[a-z0-9]+://([^"\\\s]+)/{run.id}/', json.dumps(workflow.nodes))
         folder = f"{own[1]}/{run.id}" if own else None
-        return RunFiles(folder, frozenset(path_of(uri) for uri in artifacts.located(workflow).values()))
+        # A run that failed before its first pod has no nodes; one that succeeded had some.
+        is_known = workflow.is_whole and bool(workflow.nodes or run.state != "SUCCEEDED")
+        return RunFiles(folder, frozenset(path_of(uri) for uri in artifacts.located(workflow).values()), is_known)
 
     def delete(self, run: ServerRun) -> None:
-        """Delete a run, and with it what the cache knows of its tasks."""
+        """Delete a run, and with it what the cache knows of its tasks; one that is not there is deleted already."""
+        import kfp_server_api
+
         with self._server.asked("delete a run") as client:
-            client.delete_run(run.id)
+            try:
+                client.delete_run(run.id)
+            except kfp_server_api.ApiException as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
 
     def _of_experiments(self, kind: str, listing: Any) -> Iterator[Any]:
         for experiment in self._pages("experiments", self._server.client.list_experiments):

@@ -49,6 +49,8 @@ class Workflow:
     message: str | None
     nodes: tuple[Mapping[str, Any], ...]
     name: str
+    is_whole: bool = True
+    """False if there are nodes that Argo keeps compressed or elsewhere, which this does not read."""
 
     @property
     def pods(self) -> list[Pod]:
@@ -82,7 +84,8 @@ def read(answer: bytes) -> Workflow:
     workflow = json.loads(text)
     status = workflow.get("status", {})
     nodes = sorted(status.get("nodes", {}).values(), key=lambda node: (node.get("startedAt") or "", node["name"]))
-    return Workflow(status.get("message"), tuple(nodes), workflow.get("metadata", {}).get("name", ""))
+    is_whole = not (status.get("compressedNodes") or status.get("offloadNodeStatusVersion"))
+    return Workflow(status.get("message"), tuple(nodes), workflow.get("metadata", {}).get("name", ""), is_whole)
 
 
 def _is_attempt(node: Mapping[str, Any], task: str) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 
 from components.shared.errors import InputError
 from components.shared.images import image
-from components.shared.project import Project
+from components.shared.project import DefaultResources, Project
 from pipelines.targets.model import Remote
+from pipelines.targets.remote import retries
 
+_COPY_RETRIES = 3
 _SHAREABLE = ("batch_scoring", "tuning")
 
 
@@ -38,50 +40,52 @@ def check(project: Project, target: Remote) -> None:
         )
 
 
-def with_copies(task: Any, pods: int, place: Callable[[Any], None]) -> None:
-    """Place a traced task, and a loop with its copies if it has more than one pod.
+def with_copies(task: Any, resources: DefaultResources, configure: Callable[[Any], None]) -> None:
+    """Configure a traced task, and a loop with its copies if it has more than one pod.
 
     Args:
         task: kfp's task; its pipeline is still being traced.
-        pods: Number of pods that share the work.
-        place: Gives a task what its target has to know of it.
+        resources: What the step may use, and how many pods share its work.
+        configure: Gives a task what its target has to know of it.
     """
-    if pods == 1:
-        place(task)
+    if resources.pods == 1:
+        configure(task)
     elif task.container_spec.image == image("batch_scoring"):
-        _divided(task, pods, place)
+        _divided(task, resources, configure)
     else:
-        _joined(task, pods, place)
+        _joined(task, resources, configure)
 
 
-def _joined(task: Any, pods: int, place: Callable[[Any], None]) -> None:
+def _joined(task: Any, resources: DefaultResources, configure: Callable[[Any], None]) -> None:
     """Add copies beside the task, which is one of the pods itself."""
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
-    place(task)
+    configure(task)
     # The copies belong to the condition that the task is in.
     groups = Pipeline.get_default_pipeline().groups
     groups.append(task.parent_task_group)
-    with dsl.ParallelFor(list(range(1, pods)), name=f"{task.name}-copies"):
+    with dsl.ParallelFor(list(range(1, resources.pods)), name=f"{task.name}-copies"):
         copy = dsl.PipelineTask(task.component_spec, task.inputs)
     groups.pop()
-    place(copy)
+    configure(copy)
+    # A copy that fails for good would fail the run, although the others could do its work.
+    retries.set_at_least(_COPY_RETRIES, copy, resources)
 
 
-def _divided(task: Any, pods: int, place: Callable[[Any], None]) -> None:
+def _divided(task: Any, resources: DefaultResources, configure: Callable[[Any], None]) -> None:
     """Replace the task by a loop over its shards and a task of the same name that collects them."""
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
-    with dsl.ParallelFor(list(range(pods)), name=f"{task.name}-shards") as shard:
-        copy = dsl.PipelineTask(task.component_spec, task.inputs | {"shard": shard, "shards": pods})
+    with dsl.ParallelFor(list(range(resources.pods)), name=f"{task.name}-shards") as shard:
+        copy = dsl.PipelineTask(task.component_spec, task.inputs | {"shard": shard, "shards": resources.pods})
     pipeline = Pipeline.get_default_pipeline()
     pipeline.remove_task_from_groups(task)
     del pipeline.tasks[task.name]
     written = dsl.Collected(copy.outputs["scores"])
     whole = dsl.PipelineTask(task.component_spec, task.inputs | {"written": written})
-    for placed in (copy, whole):
+    for part in (copy, whole):
         # As the pipeline says of the task: what the registry holds is no input.
-        placed.set_caching_options(False)
-        place(placed)
+        part.set_caching_options(False)
+        configure(part)

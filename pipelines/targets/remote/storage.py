@@ -16,7 +16,7 @@ from components.shared.project import Project
 from pipelines.targets.model import Storage
 
 # Written last: a folder of tables without it was not uploaded to its end.
-_COMPLETE = ".complete"
+COMPLETE = ".complete"
 FRESH = timedelta(hours=12)
 """What is older is written again when a run is about to read it: housekeeping leaves alone what is not much older."""
 
@@ -91,11 +91,11 @@ class Bucket:
             InputError: If a file is missing or the bucket refuses.
         """
         folder = f"tables/{source_hash}"
-        if not self._there(f"{folder}/{_COMPLETE}", within=FRESH):
-            if not self._there(f"{folder}/{_COMPLETE}"):
+        if not self._there(f"{folder}/{COMPLETE}", within=FRESH):
+            if not self._there(f"{folder}/{COMPLETE}"):
                 for file, key in _files(project, root):
                     self._put(file, f"{folder}/{key}")
-            with sources.bucket_errors(self.uri), self._writer(f"{folder}/{_COMPLETE}") as stream:
+            with sources.bucket_errors(self.uri), self._writer(f"{folder}/{COMPLETE}") as stream:
                 stream.write(b"\n")
         # Pods read tables with Arrow, which knows KFP's own scheme for S3 servers by its common name.
         return f"{self.uri}/{folder}".replace("minio://", "s3://", 1)

@@ -40,7 +40,7 @@ def compile_(
     def place(task: Any) -> None:
         if task.container_spec is not None:
             step = by_image[task.container_spec.image]
-            sharing.with_copies(task, project.resources.of(step).pods, lambda task: place_on_machine(task, step))
+            sharing.with_copies(task, project.resources.of(step), lambda task: place_on_machine(task, step))
 
     def place_on_machine(task: Any, step: str) -> None:
         for variable, value in sorted(target.env.items()):

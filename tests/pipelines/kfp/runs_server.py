@@ -20,6 +20,8 @@ class RunsServer(Endpoint):
         self.runs: dict[str, dict[str, Any]] = {}
         self.schedules: list[dict[str, Any]] = []
         self.nodes: dict[str, list[dict[str, Any]]] = {}
+        self.statuses: dict[str, dict[str, Any]] = {}
+        """Instead of the nodes of some runs."""
         self.deleted: Callable[[str], None] = lambda run: None
         """Called with each run after it was deleted."""
         super().__init__()
@@ -43,7 +45,10 @@ class RunsServer(Endpoint):
         self, method: str, path: str, query: dict[str, Any], body: bytes, headers: dict[str, Any]
     ) -> dict[str, Any]:
         """Answer as the server does."""
-        return {"status": 200, "type": "application/json", "body": self._answer(method, path, query)}
+        answer = self._answer(method, path, query)
+        if answer is None:
+            return {"status": 404, "type": "application/json", "body": {"error": "run not found"}}
+        return {"status": 200, "type": "application/json", "body": answer}
 
     def _answer(self, method: str, path: str, query: dict[str, Any]) -> Any:
         if path.endswith("/healthz"):
@@ -65,11 +70,12 @@ class RunsServer(Endpoint):
         match = _RUN.fullmatch(path)
         assert match is not None, path
         if method == "DELETE":
-            del self.runs[match[2]]
+            if self.runs.pop(match[2], None) is None:
+                return None
             self.deleted(match[2])
             return {}
         nodes = {node["name"]: node for node in self.nodes[match[2]]}
-        workflow = {"metadata": {"name": "w"}, "status": {"nodes": nodes}}
+        workflow = {"metadata": {"name": "w"}, "status": self.statuses.get(match[2], {"nodes": nodes})}
         return {"pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}}
 
 

@@ -61,13 +61,15 @@ class Leftovers:
             StepFailed: If the API server refuses, or a Lease is lost.
         """
         removed: list[str] = []
+        # Whoever holds a Lease below renews it.
+        unused = {_name(lease) for lease in self._unused_leases() if now - _renewed(lease) > _UNUSED}
         try:
             with contextlib.nullcontext(()) if dry_run else self._alone() as held:
                 removed += self._remove("InferenceService", self._old_models(), dry_run)
                 removed += self._remove_runtimes(held, dry_run)
         except ReleaseUnderWay:
             return NamespaceCollected((), (_BUSY.format(self._cluster.namespace),))
-        leases = self._unused_leases(now)
+        leases = [lease for lease in self._unused_leases() if _name(lease) in unused]
         return NamespaceCollected((*removed, *self._remove("Lease", leases, dry_run)), ())
 
     @contextlib.contextmanager
@@ -117,12 +119,11 @@ class Leftovers:
             return []
         return removed
 
-    def _unused_leases(self, now: datetime) -> list[Manifest]:
-        """Return the Leases of no model, without a release, that nobody has renewed for long."""
+    def _unused_leases(self) -> list[Manifest]:
+        """Return the Leases of no model and without a release, which nobody holds."""
         models = {_name(service) for service in self._cluster.find("InferenceService")}
         models |= {_name(route) for route in self._cluster.find("HTTPRoute")}
-        old = [lease for lease in self._leases() if now - _renewed(lease) > _UNUSED]
-        idle = [lease for lease in old if not _holder(lease) and _journal(lease) is None]
+        idle = [lease for lease in self._leases() if not _holder(lease) and _journal(lease) is None]
         return [lease for lease in idle if not any(_is_of(model, lease) for model in models)]
 
     def _leases(self, name: str | None = None) -> list[Manifest]:
