@@ -5,7 +5,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_WHOLE = ("SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT", "UNEXPECTED_DATA_TYPE")
+_WHOLE = ("SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT")
+_TYPE = "UNEXPECTED_DATA_TYPE"
+_INT = 2
+"""``FeatureType.INT`` of TensorFlow Metadata."""
 _MISSING = ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT")
 
 
@@ -21,7 +24,10 @@ def share(kind: str, values: pa.ChunkedArray | None, expected: Any, schema: Any)
     Returns:
         A share from 0 to 1; None for a kind of violation that no single row shows.
     """
-    if kind in _WHOLE or values is None:
+    if values is not None and kind == _TYPE and expected.type == _INT and pa.types.is_floating(values.type):
+        # The log holds numbers as floats: those that are whole are the integers that were expected.
+        return float(pc.sum(pc.not_equal(values, pc.round(values))).as_py() or 0) / len(values)
+    if kind in (*_WHOLE, _TYPE) or values is None:
         return 1.0
     if kind in _MISSING:
         missing, allowed = values.null_count / len(values), 1 - float(expected.presence.min_fraction)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.shared.tfdv import quiet, schema, statistics
 
@@ -35,7 +36,7 @@ class FeatureSchema:
             self._take(declared, name, reviewed, kinds, test_rows[name])
         self.types = schema.types(declared)
         conforming = statistics.of_batches(typed(test_rows, self.types).to_batches(), self.types)
-        self.proto = _tolerant(declared, quiet.tfdv().update_schema(declared, conforming))
+        self.proto = _tolerant(declared, quiet.tfdv().update_schema(declared, conforming), test_rows)
 
     def source(self, column: str) -> str | None:
         """Return the source whose reviewed schema a feature is held to; None if none names it."""
@@ -80,8 +81,13 @@ def _kinds(computed: Any) -> dict[str, str]:
     return {one.path.step[0]: names[one.type] for one in computed.datasets[0].features if one.type < len(names)}
 
 
-def _tolerant(declared: Any, observed: Any) -> Any:
-    """Let what was only observed have a few exceptions, and observed numbers any size: the next one may be larger."""
+def _tolerant(declared: Any, observed: Any, test_rows: pa.Table) -> Any:
+    """Let what was only observed have a few exceptions, and observed numbers any size: the next one may be larger.
+
+    A column of which many values were seen once has more values than were seen, so it gets no domain: the share of the
+    rows with such values estimates that of values that are yet to come (Good, "The population frequencies of species",
+    Biometrika 1953).
+    """
     before = {column.name: column for column in declared.feature}
     for column in observed.feature:
         former = before.get(column.name)
@@ -89,7 +95,16 @@ def _tolerant(declared: Any, observed: Any) -> Any:
             column.presence.min_fraction = max(column.presence.min_fraction - _TOLERATED, 0.0)
         if former is None and (column.domain or column.HasField("string_domain")):
             column.distribution_constraints.min_domain_mass = 1 - _TOLERATED
+            if _share_seen_once(test_rows[column.name]) > _TOLERATED:
+                column.ClearField("domain")
+                column.ClearField("string_domain")
+                column.ClearField("distribution_constraints")
         for domain in _NUMERIC_DOMAINS:
             if column.HasField(domain) and (former is None or getattr(former, domain) != getattr(column, domain)):
                 column.ClearField(domain)
     return observed
+
+
+def _share_seen_once(values: pa.ChunkedArray) -> float:
+    counts = pc.value_counts(values.drop_null()).field("counts")
+    return int(pc.sum(pc.equal(counts, 1)).as_py() or 0) / max(len(values), 1)

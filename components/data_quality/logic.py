@@ -1,7 +1,8 @@
 """Validate the logged features of a window against their schema, with TFDV as the step data_validation does.
 
-No finding comes from a statistical test, so none uses the budget of false alarms: a constraint that a person reviewed
-is violated or not, and one that was only observed on the test rows tolerates exceptions (``feature_schema.py``).
+The findings have no share of the budget of false alarms: a constraint that a person reviewed is violated or not, one
+that was only observed on the test rows tolerates exceptions (``feature_schema.py``), and a column is called broken only
+where chance leaves hardly another reading (``QualityFinding.is_broken``).
 """
 
 import logging
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 # Refuses code in the types of a file, which TFDV's old pyarrow would run while it reads; Beam would import it too late.
@@ -50,7 +52,11 @@ def validate(bundle_path: str, window: Path, measured: Path) -> DataQuality:
         return DataQuality(rows=described.rows, columns=0, reason=reason)
     project = bundle.project(bundle_path)
     test_rows = _features(reference, project.monitoring.redact)
-    rows = _features(window / "rows.parquet", project.monitoring.redact)
+    rows = _features(window / "rows.parquet", project.monitoring.redact, described.release)
+    if rows.num_rows < comparable.ROWS_MIN:
+        answered = f"release {described.release} has answered {rows.num_rows} rows of the window"
+        reason = f"{answered}, and {comparable.ROWS_MIN} are needed"
+        return DataQuality(rows=described.rows, columns=0, reason=reason)
     rows = rows.select([name for name in rows.column_names if name in test_rows.column_names])
     sources = {source: schema.load(bundle_path, source) for source in project.sources}
     expected = FeatureSchema({name: one for name, one in sources.items() if one is not None}, test_rows)
@@ -66,11 +72,17 @@ def validate(bundle_path: str, window: Path, measured: Path) -> DataQuality:
     return DataQuality(rows=described.rows, columns=test_rows.num_columns, findings=tuple(findings))
 
 
-def _features(file: Path, redacted: tuple[str, ...]) -> pa.Table:
-    """Return the features of a file, called as the project calls them; of many rows a sample, the same every time."""
+def _features(file: Path, redacted: tuple[str, ...], release: str | None = None) -> pa.Table:
+    """Return the features of a file, called as the project calls them; of many rows a sample, the same every time.
+
+    Another release than the given one may take other features.
+    """
     names = [name for name in pq.read_schema(file).names if name.startswith(RECEIVED)]
     kept = [name for name in names if name.removeprefix(RECEIVED) not in redacted]
-    table = pq.read_table(file, columns=kept).rename_columns([name.removeprefix(RECEIVED) for name in kept])
+    only = None if release is None else pc.field("release") == release
+    table = pq.read_table(file, columns=kept, filters=only).rename_columns(
+        [name.removeprefix(RECEIVED) for name in kept]
+    )
     if table.num_rows > statistics.SAMPLE_ROWS:
         chosen = np.random.default_rng(_SEED).choice(table.num_rows, statistics.SAMPLE_ROWS, replace=False)
         table = table.take(pa.array(np.sort(chosen)))
@@ -86,4 +98,6 @@ def _finding(violation: Violation, rows: pa.Table, expected: FeatureSchema) -> Q
     basis = "the champion's test rows" if source is None else f"the reviewed schema of '{source}'"
     how_many = "" if share is None else f", {share:.1%} of the rows beyond what is allowed"
     sentence = f"'{name}' is not as in {basis}: {violation.summary} ({violation.details}){how_many}"
-    return QualityFinding(column=name, share=share, is_reviewed=source is not None, sentence=sentence)
+    return QualityFinding(
+        column=name, share=share, rows=rows.num_rows, is_reviewed=source is not None, sentence=sentence
+    )

@@ -63,8 +63,11 @@ def decide(
         *_estimate(measured),
         *due_signals(project.retraining, looked_at),
     ]
-    cause = _cause(signals, drifted, validated)
-    action = _action(project, measured, signals, cause)
+    is_upstream = any(one.is_broken for one in drifted.columns) or any(one.is_broken for one in validated.findings)
+    cause = _cause(signals, is_upstream=is_upstream)
+    # Also where another cause is named first.
+    is_broken = is_upstream or any(signal.is_found and signal.name in ("log", "labels") for signal in signals)
+    action = _action(project, measured, signals, is_broken=is_broken)
     reasons = _reasons(action, signals)
     if action == "nothing":
         reasons = [f"{looked_at.rows:,} rows look like the reference, and the loss has not risen"]
@@ -111,7 +114,7 @@ def _reasons(action: Action, signals: list[Signal]) -> list[str]:
     return [signal.sentence for signal in signals if signal.state in states]
 
 
-def _action(project: Project, performance: PerformanceReport, signals: list[Signal], cause: Cause | None) -> Action:
+def _action(project: Project, performance: PerformanceReport, signals: list[Signal], *, is_broken: bool) -> Action:
     of_all = [performance.alarm.day] if performance.alarm else []
     alarms = [*of_all, *(part.alarm for part in performance.alarming_segments if part.alarm)]
     alarms += [one.alarm for one in performance.watched if one.alarm and one.signal in MODEL_SIGNALS]
@@ -120,19 +123,19 @@ def _action(project: Project, performance: PerformanceReport, signals: list[Sign
         since_release = datetime.fromisoformat(min(alarms)) - first
         return "roll back" if since_release <= timedelta(days=project.monitoring.rollback_days) else "retrain"
     # Rows that are known to be broken teach nothing, however old the model is.
-    if any(signal.state == "due" for signal in signals) and cause not in ("data pipeline", "upstream"):
+    if any(signal.state == "due" for signal in signals) and not is_broken:
         return "retrain"
     return "watch" if any(signal.state in ("alarm", "changed", "unknown") for signal in signals) else "nothing"
 
 
-def _cause(signals: list[Signal], drift: DriftReport, quality: DataQuality) -> Cause | None:
+def _cause(signals: list[Signal], *, is_upstream: bool) -> Cause | None:
     """Name the likely cause: what is wrong before the data reach the model comes before what changed in the world."""
     changed = {signal.name for signal in signals if signal.is_found}
     if "latency" in changed:
         return "service"
     if changed & {"log", "labels"}:
         return "data pipeline"
-    if any(one.is_broken for one in drift.columns) or any(one.is_broken for one in quality.findings):
+    if is_upstream:
         return "upstream"
     if "label shift" in changed:
         return "label shift"

@@ -141,9 +141,15 @@ def _is_decided(project: Project, kinds: dict[str, str]) -> str:
         return "false"
     require(label.decision_column, list(kinds), f"source {label.source!r}", "label.decision_column")
     kind = kinds[label.decision_column]
-    # A whole number that has become a float beside missing values is the same decision.
-    text = f"regexp_replace({quoted(label.decision_column)}::VARCHAR, '\\.0$', '')"
-    decisions = [decision.lower() if kind == "BOOLEAN" else decision for decision in label.selective]
+    text, decisions = f"{quoted(label.decision_column)}::VARCHAR", list(label.selective)
+    if kind == "BOOLEAN":
+        decisions = [decision.lower() for decision in decisions]
+    elif kind in ("DOUBLE", "FLOAT"):
+        # A whole number that has become a float beside missing values is the same decision.
+        text = f"regexp_replace({text}, '\\.0$', '')"
+        decisions = [decision.removesuffix(".0") for decision in decisions]
+    elif kind != "VARCHAR":
+        decisions = [decision.removesuffix(".0") for decision in decisions]
     return f"coalesce({text} IN ({', '.join(map(literal, decisions))}), false)"
 
 

@@ -1,6 +1,6 @@
 """Divide the budget of false alarms among the tests of a release: nothing is spent on what is not tested.
 
-The loss has half of the budget, whatever else there is; the other tests share the other half by their weights.
+The loss has half of the budget, and the other tests share the other half by their weights; alone, it has all of it.
 """
 
 from collections.abc import Collection

@@ -12,6 +12,7 @@ from components.shared.sequential import reference as reference_rates
 from components.shared.sequential.e_detector import BetaBinomialRise, BoundedMeanRise
 
 _QUANTILE = 0.9
+_LEAST_VARIANCE = 1e-6
 _BOUND = 0.9
 """Confidence of the upper bound of the reference's loss, where its days are too few to bound their spread."""
 _BOUND_OF_DAYS = 0.8
@@ -28,6 +29,13 @@ class Losses(NamedTuple):
         """Return the days in order, with the number of losses and of rows."""
         days, codes, rows = np.unique(self.days, return_inverse=True, return_counts=True)
         return days.tolist(), np.bincount(codes, self.losses).tolist(), rows.tolist()
+
+    def variance_within_days(self) -> float:
+        """Return the variance of losses about the mean of their day, a little above 0 where all are equal."""
+        _, codes, rows = np.unique(self.days, return_inverse=True, return_counts=True)
+        deviations = self.losses - (np.bincount(codes, self.losses) / rows)[codes]
+        variance = float(deviations @ deviations) / max(len(codes) - len(rows), 1)
+        return max(variance, _LEAST_VARIANCE)
 
     def taken(self, rows: NDArray[np.intp]) -> "Losses":
         """Return those of some of the rows."""
@@ -64,17 +72,21 @@ def _errors(table: pa.Table) -> NDArray[np.float64]:
     return errors
 
 
-def e_values(before: Losses, increase: float, tests: int = 1) -> tuple[BetaBinomialRise | BoundedMeanRise, str]:
+def e_values(
+    before: Losses, increase: float, tests: int = 1, *, are_events: bool = True
+) -> tuple[BetaBinomialRise | BoundedMeanRise, str]:
     """Return the e-values of a day's losses, and what they promise.
 
     Args:
         before: The losses of the reference, at least one.
         increase: How much the loss may rise before it counts as worse.
         tests: Number of parts of the rows that are tested like this one; with more, each bound is safer.
+        are_events: Whether each loss is 0 or 1; others vary less within a day.
     """
     _, lost, rows = before.by_day()
     if len(rows) >= reference_rates.FEWEST_DAYS:
-        rates = reference_rates.estimate(lost, rows, 1 - (1 - _BOUND_OF_DAYS) / tests)
+        variance = None if are_events else before.variance_within_days()
+        rates = reference_rates.estimate(lost, rows, 1 - (1 - _BOUND_OF_DAYS) / tests, unit_variance=variance)
         rise = rates.rise(increase)
         return rise, (
             f"holds while days differ by a standard deviation of at most {rise.spread:.3f}, the upper bound from "

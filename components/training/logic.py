@@ -59,7 +59,7 @@ def train(
     best = candidate({name: model for name, model in fitted.items() if name in offered})
     log.info("%s is the candidate; validation losses %s", best, losses)
     _write(project, prepared, fitted[families.COMPARED], splits, seed, plain_out, losses, None)
-    continued = None if best == families.COMPARED else champion
+    continued = champion if fitted[best].is_continued else None
     facts = _write(project, prepared, fitted[best], splits, seed, out, losses, continued)
     metadata: dict[str, str | float] = {
         "family": best,

@@ -200,4 +200,5 @@ def _inherited(trained: Trained, schema: pa.Schema) -> pa.Table:
     """Return the rows that the model which this one continues has seen; none if it continues no model."""
     if trained.start is None or trained.start.seen is None:
         return schema.empty_table()
-    return trained.start.seen.rename_columns(schema.names).cast(schema)
+    # The champion's table may have had finer times.
+    return trained.start.seen.rename_columns(schema.names).cast(schema, safe=False)

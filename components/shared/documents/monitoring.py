@@ -286,7 +286,7 @@ class Signal(Part):
         return self.state in ("changed", "alarm")
 
 
-MODEL_SIGNALS = frozenset({"loss", "segment loss", "value"})
+MODEL_SIGNALS = frozenset({"loss", "segment loss"})
 """Signals whose alarm calls for another model."""
 
 

@@ -41,7 +41,9 @@ class RateReference:
         return BetaBinomialRise(tolerated, self.spread_bound, alternatives)
 
 
-def estimate(successes: Sequence[float], trials: Sequence[int], confidence: float = 0.8) -> RateReference:
+def estimate(
+    successes: Sequence[float], trials: Sequence[int], confidence: float = 0.8, *, unit_variance: float | None = None
+) -> RateReference:
     """Estimate the daily rate and its spread from the counts of a reference period.
 
     The spread is the method of moments for a beta-binomial distribution (Pearson's statistic against its expectation,
@@ -52,6 +54,8 @@ def estimate(successes: Sequence[float], trials: Sequence[int], confidence: floa
         successes: Number of events per day.
         trials: Number of trials per day; days without trials are left out.
         confidence: Probability of each bound, above 0.5 and below 1.
+        unit_variance: Variance of a single value within a day, above 0; None is that of an event, p (1 - p). Values
+            between 0 and 1 that are no events vary less, which would hide how much days differ.
 
     Raises:
         ValueError: If there are fewer than ``FEWEST_DAYS`` days with trials.
@@ -64,7 +68,7 @@ def estimate(successes: Sequence[float], trials: Sequence[int], confidence: floa
     total, degrees = n.sum(), len(n) - 1
     # One event and one non-event are added, or a rate of 0 would have no spread at all.
     rate = (k.sum() + 0.5) / (total + 1)
-    variance = rate * (1 - rate)
+    variance = rate * (1 - rate) if unit_variance is None else unit_variance
     pearson = float(((k - n * rate) ** 2 / n).sum() / variance)
     per_unit = total - (n**2).sum() / total
 

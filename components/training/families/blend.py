@@ -141,6 +141,7 @@ def fit(
         validation_losses=held_out,
         description=f"a blend of {parts}",
         origin="; ".join(f"{name} {fitted[name].origin}" for name in members if fitted[name].origin),
+        is_continued=any(fitted[name].is_continued for name in members),
     )
 
 

@@ -75,6 +75,8 @@ class FittedModel:
     """One clause on what the model is, such as ``a network with the hidden layers 64,32``."""
     origin: str = ""
     """One clause on a warm start: what was continued, or why nothing was; empty if none was asked for."""
+    is_continued: bool = False
+    """Whether it began with what the champion had learned."""
 
     @property
     def validation_loss(self) -> float:

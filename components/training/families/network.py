@@ -48,4 +48,5 @@ def fit(
         validation_losses=data.target.losses(logits, data.validation_labels) * weights / weights.mean(),
         description=f"a network with {layers}, trained on {len(encoded.train):,} rows",
         origin=began.origin(trained.best_epoch),
+        is_continued=began.weights is not None,
     )

@@ -102,6 +102,7 @@ def fit(
         description=f"{forest.best_round:,} {began.rounds} of boosted trees with at most {settings.leaves} leaves, "
         f"fitted on {len(data.train_labels):,} rows",
         origin=began.origin(),
+        is_continued=began.text is not None,
     )
 
 

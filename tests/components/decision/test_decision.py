@@ -301,13 +301,13 @@ SLOW = documents.watched_metric(
     ("watched", "days", "action", "cause", "is_alarm"),
     [
         ((documents.watched_metric(), GAP), ("2026-01-01",), "nothing", None, False),
-        ((documents.watched_metric(alarm="2026-03-01"),), ("2026-01-01",), "retrain", "concept drift", True),
-        ((documents.watched_metric(alarm="2026-01-05"),), ("2026-01-01",), "roll back", "concept drift", True),
+        ((documents.watched_metric(alarm="2026-03-01"),), ("2026-01-01",), "watch", None, False),
+        ((documents.watched_metric(alarm="2026-01-05"),), ("2026-01-01",), "watch", None, False),
         ((GAP.model_copy(update={"alarm": "2026-03-01"}),), ("2026-01-01",), "watch", "drift", False),
         ((SLOW,), ("2026-01-01",), "watch", "service", False),
     ],
 )
-def test_a_value_that_falls_replaces_the_model_and_a_wider_gap_between_groups_is_an_incident_only(
+def test_a_value_that_falls_is_watched_and_a_wider_gap_between_groups_is_an_incident_only(
     decide, watched, days, action, cause, is_alarm
 ):
     decision = decide(measured=documents.performance_report(watched=watched, days=days))
@@ -325,6 +325,16 @@ def test_a_figure_is_given_with_its_interval_beside_that_of_the_test_rows(decide
         "on the test rows"
     )
     assert sentences["fairness"].endswith("by age 0.11 (0.09 to 0.13), 0.03 on the test rows")
+
+
+def test_a_slow_server_hides_no_broken_rows_from_a_model_that_is_due(decide):
+    at = documents.log_window(answering_since="2026-05-01T00:00:00+00:00")
+    broken = documents.drift_report(columns=(documents.column_drift(value=5.0, effect=5.0, is_drift=True),))
+    slow = documents.performance_report(watched=(SLOW,))
+
+    decision = decide(at=at, measured=slow, drifted=broken, every_days=31.0)
+
+    assert (decision.action, decision.cause) == ("watch", "service")
 
 
 def test_an_alarm_that_calls_for_no_model_is_no_reason_to_retrain_one_that_is_due(decide):

@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.performance import value
+from components.performance import losses, value
+from components.performance.losses import Losses
 from components.shared.project import Evaluation, Value
+from components.shared.sequential.e_detector import EDetector
 
 FIRST, CHANGE, PER_DAY = datetime(2026, 1, 1, tzinfo=UTC), 30, 200
 OFFER = Value(currency="EUR", benefit=120, success_rate=0.25, action_cost=2, false_positive_cost=3)
@@ -53,6 +55,28 @@ def test_a_model_that_earns_less_is_found_and_one_that_earns_more_or_as_much_rai
     assert worse.alarm is not None and worse.alarm > "2026-01-31" and worse.evidence == 1
     for seed, precision in ((3, 0.5), (4, 0.5), (5, 0.9)):
         assert measured(rows(90, seed, precision)).alarm is None
+
+
+def days_of(rng: np.random.Generator, days: int, rows: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the day and the shortfall of each row of days whose precision differs by a standard deviation."""
+    day = np.repeat(np.arange(days), rows)
+    precision = np.clip(rng.normal(0.5, spread, days), 0, 1)[day]
+    acted = rng.uniform(size=len(day)) < 0.2
+    gained = np.where(acted, np.where(rng.uniform(size=len(day)) < precision, 28.0, -5.0), 0.0)
+    return np.char.zfill(day.astype(str), 5), value._shortfall(OFFER, gained)
+
+
+def test_days_that_differ_by_themselves_raise_no_alarms_however_many_rows_they_have():
+    """One in eight years is promised, so two are expected here; with the variance of events there were hundreds."""
+    rng, alarms = np.random.default_rng(7), 0
+    for _ in range(16):
+        before = Losses(*days_of(rng, 60, 100, 0.1))
+        e_values, _ = losses.e_values(before, 0.0, are_events=False)
+        detector = EDetector(e_values, 2920)
+        for _, lost, rows in zip(*Losses(*days_of(rng, 365, 2000, 0.1)).by_day(), strict=True):
+            alarms += detector.observe(lost, rows)
+
+    assert alarms <= 8
 
 
 @pytest.mark.parametrize(
