@@ -73,7 +73,11 @@ def test_a_world_that_stays_gives_nothing_to_do_and_one_that_changes_retrains(ex
     everything = LogWindow.read(monitored(example, "--start", "2020-01-01")[0].artifacts["log_window.window"])
     assert everything.rows == sent.num_rows and everything.labels.joined == everything.labels.known == sent.num_rows
     assert len(measured.segments) > 10 and measured.alarming_segments == ()
-    assert [(one.signal, one.alarm) for one in measured.watched] == [("value", None), ("fairness", None)]
+    # How fast requests are answered is up to the machine.
+    assert {one.signal: one.alarm for one in measured.watched if one.signal != "latency"} == {
+        "value": None,
+        "fairness": None,
+    }
     assert measured.alarm is None and len(measured.periods) > 60
     validated = DataQuality.read(quiet.artifacts["data_quality.report"])
     assert (validated.columns, validated.findings) == (17, ())
@@ -119,8 +123,9 @@ def test_a_column_in_another_unit_is_named_first(example):
     run, said = monitored(example)
 
     assert DriftReport.read(run.artifacts["drift.report"]).columns[0].column == "data_gb"
-    [finding] = DataQuality.read(run.artifacts["data_quality.report"]).findings
+    finding, *others = DataQuality.read(run.artifacts["data_quality.report"]).findings
     assert (finding.column, finding.is_reviewed, finding.is_broken) == ("data_gb", True, True)
+    assert not any(other.is_broken for other in others), others
     assert finding.sentence in html.unescape((run.folder / "report.html").read_text(encoding="utf-8"))
     assert said.split("inputs differ from the reference: ")[1].startswith("data_gb (normed Wasserstein")
     assert "(upstream) opened: ask who delivers the columns" in said
