@@ -28,7 +28,7 @@ from tests.pipelines.kfp.runs_server import RunsServer
 from tests.pipelines.kfp.test_artifacts import node
 from tests.pipelines.kfp.test_verbs import PROJECT
 
-BUCKET = "mlpipeline"
+BUCKET = "mlpipeline-of-small"
 ARTIFACTS = f"minio://{BUCKET}/v2/artifacts/perennial-training"
 INPUTS = f"minio://{BUCKET}/perennial"
 LATER = timedelta(days=2)
