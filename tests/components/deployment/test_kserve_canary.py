@@ -76,6 +76,13 @@ def mark(place: Place) -> str:
     return str(reason)
 
 
+def begin_again(place: Place) -> None:
+    """Forget that other tests withdrew version 2."""
+    for tag in place.models.client.get_model_version(NAME, "2").tags:
+        if tag.startswith(registry.WITHDRAWN):
+            place.models.client.delete_model_version_tag(NAME, "2", tag)
+
+
 def serve(place: Place, champion: int, candidate: int, failed: int = 0) -> None:
     place.servers("1")[0].serve(champion)
     place.servers("2")[0].serve(candidate, failed=failed)
@@ -366,6 +373,7 @@ def kill(place: Place, boundary: tuple[str, str, str, int, str]) -> None:
 
 def test_a_version_that_did_harm_is_one_incident_in_the_bucket_however_often_the_step_is_tried(place, tmp_path):
     mark(place)
+    begin_again(place)
     begun(place)
     serve(place, champion=200, candidate=0, failed=30)
     project = made_candidate.project(monitoring={"notify": {"log": {"kind": "file", "path": "told.jsonl"}}})

@@ -42,6 +42,11 @@ def pods_of(place: Place) -> list[str]:
     return [pod["metadata"]["uid"] for pod in place.api.all("api/v1", "pods").values()]
 
 
+def has_rolled(place: Place) -> bool:
+    """Return whether the double has ended a rollout: a pod that it brings up meanwhile is gone again."""
+    return all(not pod["metadata"]["name"].endswith("-next") for pod in place.api.all("api/v1", "pods").values())
+
+
 @BOTH
 def test_the_pods_are_replaced_once_and_no_request_is_lost(place, tmp_path):
     place.release("1")
@@ -49,6 +54,7 @@ def test_the_pods_are_replaced_once_and_no_request_is_lost(place, tmp_path):
 
     assert release_again(place, tmp_path) == "released"
 
+    assert polling.within(lambda: has_rolled(place), 10, 0.1)
     after = pods_of(place)
     assert runtime_of(place) == NEW and len(after) == len(before) == 1 and after != before
     assert release_again(place, tmp_path) == "unchanged" and pods_of(place) == after

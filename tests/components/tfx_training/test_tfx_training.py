@@ -29,9 +29,10 @@ from components.shared.package.model_package import ModelPackage
 from components.shared.project import Project
 from components.tfx_training import chain, logic, records, schema
 from pipelines.definitions import tfx_compile
-from pipelines.images.environments import ROOT
 from tests.components import made_splits
 from tests.components.tfx_training.launcher import Launcher
+
+ROOT = Path(__file__).parents[3]
 
 SCHEMA = """
 feature { name: "plan" type: BYTES string_domain { name: "plan" value: "basic" value: "plus" } }
